@@ -1,0 +1,49 @@
+"""A Keras 3 model in, a verified deployable directory out.
+
+    import export
+    export.export(model, "onnx", "exported/lenet")      # writes, runs the file, compares, or raises
+
+Importing this package loads neither TensorFlow nor NumPy; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from export.deploy import Deployable, export
+    from export.manifest import Manifest
+    from export.parity import ParityError
+    from export.target import About, Target, Tolerance
+    from export.targets import TARGETS, target_names
+
+__all__ = [
+    "TARGETS",
+    "About",
+    "Deployable",
+    "Manifest",
+    "ParityError",
+    "Target",
+    "Tolerance",
+    "export",
+    "target_names",
+]
+
+_HOMES = {
+    "About": "export.target",
+    "Deployable": "export.deploy",
+    "Manifest": "export.manifest",
+    "ParityError": "export.parity",
+    "TARGETS": "export.targets",
+    "Target": "export.target",
+    "Tolerance": "export.target",
+    "export": "export.deploy",
+    "target_names": "export.targets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'export' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,154 @@
+"""`manifest.json`: what a deployable directory says about itself.
+
+A deployable is one model file and this manifest. The schema needs neither TensorFlow nor NumPy, so that
+`serving` and other readers start at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FILE = "manifest.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Part):
+    """One named input or output; `None` in `shape` is a dimension that may vary."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Signature(_Part):
+    """The named tensors that go in and come out."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Parity(_Part):
+    """How closely the file's outputs follow the Keras model's, on the same inputs.
+
+    Attributes:
+        runtime: The runtime that ran the file, with its version.
+        samples: Number of examples compared.
+        inputs: `given` when the caller passed examples, `random` when they were drawn.
+        max_abs: Largest absolute difference of an output value; `None` when the outputs could not be
+            compared, as `reason` says.
+        relative: `max_abs` divided by the largest absolute output of the Keras model.
+        top1_agreement: Fraction of the counted examples whose largest output has the same index;
+            `None` when none were counted, or when no output holds class scores.
+        top1_samples: Number of counted examples: those whose two best scores do not tie.
+        max_relative: The limit set on `relative`.
+        min_top1_agreement: The limit set on `top1_agreement`.
+        passed: Whether both limits were kept and every output was finite.
+        reason: Why the file was rejected; empty when it passed.
+    """
+
+    runtime: str
+    samples: int
+    inputs: Literal["given", "random"]
+    max_abs: float | None = None
+    relative: float | None = None
+    top1_agreement: float | None = None
+    top1_samples: int = 0
+    max_relative: float
+    min_top1_agreement: float
+    passed: bool
+    reason: str = ""
+
+
+class Manifest(_Part):
+    """The schema of `manifest.json`.
+
+    Attributes:
+        name: Name under which the model is served.
+        target: Name of the export target, e.g. `tflite-int8`.
+        file: The model's file or folder, relative to the manifest.
+        size_bytes: Bytes of the model on disk.
+        gzip_bytes: The same after gzip (see `gzip_bytes`).
+        sha256: Digest of the model (see `digest`).
+        preprocessing: What was done to the raw input before the model saw it; free-form.
+        labels: Class names in the order of the last output axis; empty when there are none.
+        precision: Arithmetic of the file, e.g. `float32`, `int8`.
+        operators: How often each operator of the runtime's graph occurs.
+        source_sha256: Digest of the Keras file that was exported; empty when there was none.
+    """
+
+    schema_version: Literal[1] = 1
+    name: str
+    target: str
+    file: str
+    size_bytes: int
+    gzip_bytes: int
+    sha256: str
+    signature: Signature
+    preprocessing: dict[str, Any] = {}
+    labels: tuple[str, ...] = ()
+    precision: str
+    operators: dict[str, int] = {}
+    parity: Parity
+    versions: dict[str, str] = {}
+    source_sha256: str = ""
+
+    @classmethod
+    def read(cls, directory: str | Path) -> Manifest:
+        """Reads the manifest of a deployable directory.
+
+        Raises:
+            FileNotFoundError: `directory` holds no manifest.
+            ValueError: The manifest does not follow the schema.
+        """
+        path = Path(directory) / FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: not found; expected a directory that `zoo export` wrote."
+            )
+        return cls.model_validate_json(path.read_text())
+
+    def write(self, directory: str | Path) -> None:
+        """Writes `manifest.json` into `directory`."""
+        (Path(directory) / FILE).write_text(self.model_dump_json(indent=2) + "\n")
+
+
+def digest(path: str | Path) -> str:
+    """Returns the sha256 of a file, or of a folder's file names and contents in sorted order."""
+    state = hashlib.sha256()
+    for block in _blocks(Path(path)):
+        state.update(block)
+    return state.hexdigest()
+
+
+def size_bytes(path: str | Path) -> int:
+    """Returns the bytes of a file, or of all files in a folder."""
+    return sum(part.stat().st_size for part in _files(Path(path)))
+
+
+def gzip_bytes(path: str | Path) -> int:
+    """Returns the bytes after `gzip -6`; a folder's files are packed one after another, as by tar."""
+    state = zlib.compressobj(level=6, wbits=31)  # 31: a gzip header and trailer
+    return sum(len(state.compress(block)) for block in _blocks(Path(path))) + len(state.flush())
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The content in blocks; within a folder, each file after its name."""
+    for part in _files(path):
+        if part != path:
+            yield part.relative_to(path).as_posix().encode() + b"\0"
+        with part.open("rb") as file:
+            while block := file.read(1 << 20):
+                yield block

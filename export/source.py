@@ -1,0 +1,132 @@
+"""From any Functional or Sequential model to the one form that targets write.
+
+That form is float32, has named inputs and outputs, and runs in inference mode only. Keras' own
+`model.export` is not used: it leaves random augmentation live, keeps half precision, and names
+tensors `keras_tensor` and `output_0`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from export.examples import Arrays, in_batches
+from export.manifest import Signature, TensorSpec
+
+_HALF = ("float16", "bfloat16")
+
+
+def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
+    """Returns the model in the form that targets write, and its signature.
+
+    The returned model takes a list of inputs and returns a dict of named outputs. It shares the
+    given model's layers, unless some of them compute in half precision: then the graph is built
+    again in float32 with the same weights.
+
+    Raises:
+        TypeError: `model` is not a built Functional or Sequential model.
+    """
+    if not isinstance(model, keras.Model) or not _inputs(model):
+        raise TypeError(
+            f"export: got {type(model).__name__}; expected a Functional or a built Sequential model,"
+            " whose inputs are known."
+        )
+    plain = keras.Model(list(model.inputs), list(model.outputs))
+    if isinstance(model.output, dict):
+        names = ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(model.output)]
+    else:
+        names = plain.output_names
+    if any(layer.compute_dtype in _HALF for layer in _layers(plain)):
+        plain = _in_float32(plain)
+    outputs = dict(zip(_identifiers(names), plain.outputs, strict=True))
+    net = keras.Model(plain.inputs, outputs, name=model.name)
+    input_names = _identifiers([tensor.name for tensor in plain.inputs])
+    return net, Signature(
+        inputs=_specs(input_names, plain.inputs),
+        outputs=_specs(list(outputs), outputs.values()),
+    )
+
+
+def serving_function(net: keras.Model, signature: Signature, *, batch: int | None) -> Any:
+    """Returns a `tf.function` over the named inputs, in inference mode.
+
+    Args:
+        net: What `prepare` returned.
+        signature: Likewise.
+        batch: Size of the first dimension; `None` leaves it free.
+    """
+    specs = {
+        spec.name: tf.TensorSpec((batch, *spec.shape[1:]), spec.dtype, name=spec.name)
+        for spec in signature.inputs
+    }
+
+    @tf.function(input_signature=[specs], autograph=False)
+    def serve(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        # Without `training=False` RandomFlip and its kin stay random: their default is True.
+        return net([inputs[spec.name] for spec in signature.inputs], training=False)
+
+    return serve
+
+
+def run_keras(net: keras.Model, signature: Signature, inputs: Arrays) -> Arrays:
+    """Returns the Keras model's outputs (n, ...) by name: what a file is compared with."""
+
+    def call(batch: Arrays) -> dict[str, tf.Tensor]:
+        return net([batch[spec.name] for spec in signature.inputs], training=False)
+
+    # On a GPU convolutions round to TF32, which alone differs from float32 by 1e-3.
+    with tf.device("/CPU:0"):
+        return in_batches(call, inputs)
+
+
+def _inputs(model: keras.Model) -> list[Any]:
+    try:
+        return list(model.inputs)
+    except (AttributeError, ValueError):  # a Sequential model that was never built has none
+        return []
+
+
+def _layers(model: keras.Model) -> Iterator[keras.Layer]:
+    for layer in model.layers:
+        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """Builds the graph again with every half-precision policy replaced by float32."""
+
+    def rebuild(layer: Any) -> Any:
+        return type(layer).from_config(_float32_config(layer.get_config()))
+
+    clone = keras.models.clone_model(model, clone_function=rebuild, recursive=True)
+    for new, old in zip(clone.weights, model.weights, strict=True):
+        new.assign(keras.ops.cast(old, new.dtype))
+    return clone
+
+
+def _float32_config(config: Any) -> Any:
+    """Replaces half-precision policies, also those of the layers inside a wrapper."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            name = config["config"]["name"]
+            return "float32" if name.endswith(_HALF) else config
+        return {key: _float32_config(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_float32_config(value) for value in config]
+    return config
+
+
+def _identifiers(names: list[str]) -> list[str]:
+    """Makes names that every runtime accepts: letters, digits and `_`, each once."""
+    names = [re.sub(r"\W", "_", name) for name in names]
+    return names if len(set(names)) == len(names) else [f"tensor_{i}" for i in range(len(names))]
+
+
+def _specs(names: list[str], tensors: Iterable[Any]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=name, shape=(None, *tensor.shape[1:]), dtype=tensor.dtype)
+        for name, tensor in zip(names, tensors, strict=True)
+    )

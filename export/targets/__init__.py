@@ -1,0 +1,62 @@
+"""The catalogue of targets: one row per kind of file that `export` can write.
+
+To add a target, write one file with a `Target` subclass and add its row here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from export.target import Target
+
+
+class _Catalogue(Mapping[str, "type[Target]"]):
+    """Names and their classes; a class is imported when it is asked for."""
+
+    def __init__(self, rows: dict[str, str]):
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> type[Target]:
+        module, _, attribute = self._rows[name].partition(":")
+        target: type[Target] = getattr(importlib.import_module(module), attribute)
+        return target
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+TARGETS: Mapping[str, type[Target]] = _Catalogue(
+    {
+        "saved_model": "export.targets.saved_model:SavedModel",
+        "tflite": "export.targets.tflite:TFLite",
+        "tflite-int8": "export.targets.tflite:TFLiteInt8",
+        "onnx": "export.targets.onnx:ONNX",
+    }
+)
+
+
+def target_names() -> tuple[str, ...]:
+    """Returns the names of all targets, without importing any of them."""
+    return tuple(TARGETS)
+
+
+def find_target(target: str | Target) -> Target:
+    """Returns the target of that name with its default settings; a target is returned as it is.
+
+    Raises:
+        ValueError: No target has this name.
+    """
+    if not isinstance(target, str):
+        return target
+    if target not in TARGETS:
+        close = difflib.get_close_matches(target, TARGETS, n=1, cutoff=0.5)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(TARGETS)}."
+        raise ValueError(f"export: unknown target {target!r}. {hint}")
+    return TARGETS[target]()

@@ -1,0 +1,142 @@
+"""The runtimes: `load` opens an exported directory with the engine of its target.
+
+An engine is one file here and one row of `ENGINES`. Its runtime is imported when a directory needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.manifest import Manifest, Signature, digest
+
+Arrays = Mapping[str, NDArray[Any]]
+
+ENGINES = {
+    "tflite": "serving.engines.litert:LiteRT",
+    "tflite-int8": "serving.engines.litert:LiteRT",
+    "onnx": "serving.engines.onnx:OnnxRuntime",
+}
+
+ELSEWHERE = {
+    "saved_model": "TF Serving reads a SavedModel as it is: put the folder at NAME/1 and start"
+    " `tensorflow_model_server --model_name=NAME --model_base_path=/absolute/path/to/NAME`.",
+}
+
+# NumPy's names of the numbers that an engine takes and gives, and TensorFlow's names of the same.
+DTYPES = {
+    "bool": "DT_BOOL",
+    "float16": "DT_HALF",
+    "float32": "DT_FLOAT",
+    "float64": "DT_DOUBLE",
+    "int8": "DT_INT8",
+    "int16": "DT_INT16",
+    "int32": "DT_INT32",
+    "int64": "DT_INT64",
+    "uint8": "DT_UINT8",
+    "uint16": "DT_UINT16",
+    "uint32": "DT_UINT32",
+    "uint64": "DT_UINT64",
+}
+
+
+class Engine(Protocol):
+    """A loaded model file.
+
+    Attributes:
+        runtime: Name and version of the runtime.
+        signature: The tensors as a client sees them, which may differ from the file's (see `litert`).
+    """
+
+    runtime: str
+    signature: Signature
+
+    def predict(self, inputs: Arrays) -> Arrays:
+        """Runs the model; safe to call from several threads at once.
+
+        Args:
+            inputs: One array for each input of `signature`, (batch, ...).
+
+        Returns:
+            One array for each output of `signature`, (batch, ...).
+        """
+
+
+def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
+    """Opens an exported directory: checks the file's digest, loads it and runs it once.
+
+    Args:
+        directory: What `zoo export` wrote: a model file and `manifest.json`.
+        num_threads: Threads of one inference.
+
+    Raises:
+        FileNotFoundError: The directory, its manifest or its model file is missing.
+        ValueError: The target is not served here, the export failed its parity check, the file is not
+            the one that was exported, or it does not do what the manifest says.
+    """
+    manifest = Manifest.read(directory)
+    path = Path(directory) / manifest.file
+    engine = _engine_of(manifest.target, directory)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: not found, but the manifest names it; export again.")
+    if (found := digest(path)) != manifest.sha256:
+        raise ValueError(
+            f"{path}: got sha256 {found[:12]}...; expected {manifest.sha256[:12]}..., as the manifest"
+            " says. The file was changed after the export; export again."
+        )
+    if not manifest.parity.passed:
+        raise ValueError(
+            f"{directory}: the file failed its parity check (relative difference"
+            f" {manifest.parity.relative:.2g}), so its answers are not the model's; export again."
+        )
+    _check_inputs(manifest.signature, directory)
+    try:
+        loaded: Engine = engine(path, manifest.signature, num_threads=num_threads)
+        _warm_up(loaded)
+    except Exception as error:  # each runtime raises its own kinds
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: does not run as the manifest says: {reason}") from error
+    return manifest, loaded
+
+
+def _engine_of(target: str, directory: str | Path) -> Any:
+    """The engine's class for a target."""
+    if target not in ENGINES:
+        hint = ELSEWHERE.get(target, "")
+        raise ValueError(
+            f"{directory}: target {target!r} is not served here; expected {', '.join(ENGINES)}."
+            f" {hint or 'Export to one of these.'}"
+        )
+    module, _, name = ENGINES[target].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _check_inputs(signature: Signature, directory: str | Path) -> None:
+    """Refuses inputs that a request could not be checked against."""
+    for spec in signature.inputs:
+        if not spec.shape or None in spec.shape[1:] or spec.dtype not in DTYPES:
+            raise ValueError(
+                f"{directory}: input {spec.name!r} is {spec.dtype} of shape {spec.shape}; expected"
+                " numbers or booleans, of which the first dimension alone may vary."
+            )
+
+
+def _warm_up(engine: Engine) -> None:
+    """Runs two examples of zeros: the first run is slow, and two show that the batch passes."""
+    batch = 2
+    inputs = {s.name: np.zeros((batch, *s.shape[1:]), s.dtype) for s in engine.signature.inputs}
+    outputs = engine.predict(inputs)
+    for spec in engine.signature.outputs:
+        got = outputs[spec.name]
+        sizes = zip(got.shape[1:], spec.shape[1:], strict=False)
+        fits = got.ndim == len(spec.shape) and all(want in (None, size) for size, want in sizes)
+        if not fits or len(got) != batch or got.dtype.name != spec.dtype:
+            raise ValueError(
+                f"output {spec.name!r}: got {got.dtype} of shape {got.shape} for {batch} examples;"
+                f" expected {spec.dtype} of shape ({batch}, ...{spec.shape[1:]})."
+            )

@@ -1,0 +1,207 @@
+"""TF Serving's REST form of a predict request: JSON to arrays, and arrays to JSON.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API". Differs: all inputs hold the same
+number of examples; NaN and Infinity, which JSON does not have, are refused; so are strings, base64 and
+names that the signature does not know. All errors are `ValueError`, one line: where, got, expected.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.manifest import Signature, TensorSpec
+from serving.engines import Arrays
+
+SIGNATURE_NAME = "serving_default"
+
+# What JSON's reader may make of a number, by NumPy's kind. Exact types: to Python, true is an int.
+_ACCEPTED = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
+
+
+class _Column(NamedTuple):
+    """The values of one input, and how an error line names one of them."""
+
+    values: Any
+    head: str
+    tail: str = ""
+
+    def path(self, index: tuple[int, ...]) -> str:
+        """E.g. `instances[3].signal[0]`, or `inputs.signal[3][0]`."""
+        steps = [f"[{i}]" for i in index]
+        return "".join([self.head, *steps[:1], self.tail if steps else "", *steps[1:]])
+
+
+def decode(body: bytes, signature: Signature) -> tuple[Arrays, bool]:
+    """Reads a predict request.
+
+    Returns:
+        One array for each input, (batch, ...); and whether the request was in rows (`instances`).
+
+    Raises:
+        ValueError: The request does not fit the signature.
+    """
+    request = _parse(body)
+    if (name := request.get("signature_name", SIGNATURE_NAME)) != SIGNATURE_NAME:
+        raise ValueError(f"signature_name: got {_show(name)}; expected {SIGNATURE_NAME!r}.")
+    if ("instances" in request) == ("inputs" in request):
+        raise ValueError(
+            f"request: got {_keys(request)}; expected one of 'instances' (rows) and 'inputs' (columns)."
+        )
+    by_row = "instances" in request
+    names = [spec.name for spec in signature.inputs]
+    columns = _rows(request["instances"], names) if by_row else _columns(request["inputs"], names)
+    arrays = {spec.name: _array(columns[spec.name], spec) for spec in signature.inputs}
+    if len({len(array) for array in arrays.values()}) > 1:
+        sizes = ", ".join(f"{len(array)} of {name!r}" for name, array in arrays.items())
+        raise ValueError(f"inputs: got {sizes}; expected the same number of examples of each.")
+    return arrays, by_row
+
+
+def encode(outputs: Arrays, *, by_row: bool) -> dict[str, Any]:
+    """Returns the response; a single output goes without its name, as in TF Serving.
+
+    Raises:
+        ValueError: An output is not finite, so that JSON cannot carry it.
+    """
+    for name, array in outputs.items():
+        if not (finite := np.isfinite(array)).all():
+            example = int(np.argwhere(~finite)[0][0])
+            raise ValueError(
+                f"output {name!r} of example {example}: not finite, which JSON cannot carry;"
+                " expected inputs in the range that the model was trained on."
+            )
+    values = {name: array.tolist() for name, array in outputs.items()}
+    if len(values) == 1:
+        (answer,) = values.values()
+    elif by_row:
+        rows = zip(*values.values(), strict=True)
+        answer = [dict(zip(values, row, strict=True)) for row in rows]
+    else:
+        answer = values
+    return {"predictions" if by_row else "outputs": answer}
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"request: not JSON: {error}") from None
+    if type(request) is not dict:
+        raise ValueError(f"request: got {_show(request)}; expected an object.")
+    return request
+
+
+def _rows(instances: Any, names: list[str]) -> dict[str, _Column]:
+    """Turns `[{"a": 1, "b": 2}, ...]`, or the plain values of a single input, into columns."""
+    plain = _Column(instances, "instances")
+    _check_batch(plain)
+    if type(instances[0]) is not dict and len(names) == 1:
+        return {names[0]: plain}
+    for i, instance in enumerate(instances):
+        _check_names(instance, names, f"instances[{i}]")
+    return {
+        name: _Column([instance[name] for instance in instances], "instances", f".{name}")
+        for name in names
+    }
+
+
+def _columns(inputs: Any, names: list[str]) -> dict[str, _Column]:
+    """Takes `{"a": [1, ...], "b": [2, ...]}`, or the plain values of a single input."""
+    if type(inputs) is not dict and len(names) == 1:
+        return {names[0]: _Column(inputs, "inputs")}
+    _check_names(inputs, names, "inputs")
+    return {name: _Column(inputs[name], f"inputs.{name}") for name in names}
+
+
+def _check_names(value: Any, names: list[str], where: str) -> None:
+    if type(value) is not dict or set(value) != set(names):
+        got = _keys(value) if type(value) is dict else _show(value)
+        raise ValueError(f"{where}: got {got}; expected an object with the keys {_quote(names)}.")
+
+
+def _check_batch(column: _Column) -> None:
+    if type(column.values) is not list or not column.values:
+        got = _show(column.values)
+        raise ValueError(f"{column.head}: got {got}; expected a list of one example or more.")
+
+
+def _array(column: _Column, spec: TensorSpec) -> NDArray[Any]:
+    """Flattens nested lists axis by axis, checking each; NumPy alone would guess and convert."""
+    _check_batch(column)
+    shape = (len(column.values), *(size or 1 for size in spec.shape[1:]))
+    items = column.values
+    for axis, size in enumerate(shape[1:], start=1):
+        if set(map(type, items)) != {list} or set(map(len, items)) != {size}:
+            fits = (type(item) is list and len(item) == size for item in items)
+            raise _misfit(column, spec, items, list(fits).index(False), shape[:axis])
+        items = list(chain.from_iterable(items))
+    dtype = np.dtype(spec.dtype)
+    if not set(map(type, items)) <= _ACCEPTED[dtype.kind]:
+        fits = (type(item) in _ACCEPTED[dtype.kind] for item in items)
+        raise _misfit(column, spec, items, list(fits).index(False), shape)
+    try:
+        with np.errstate(over="ignore"):  # becomes infinite; found below
+            array = np.array(items, dtype)
+        finite = bool(np.isfinite(array).all())
+    except OverflowError:
+        finite = False
+    if not finite:
+        low, high = _limits(dtype)
+        fits = (low <= item <= high for item in items)
+        raise _misfit(column, spec, items, list(fits).index(False), shape)
+    return array.reshape(shape)
+
+
+def _misfit(
+    column: _Column, spec: TensorSpec, items: list[Any], at: int, shape: tuple[int, ...]
+) -> ValueError:
+    """The error for `items[at]`, where `items` are what `shape`, the outer axes, holds."""
+    index = tuple(int(i) for i in np.unravel_index(at, shape))
+    rest = spec.shape[len(shape) :]
+    dtype = np.dtype(spec.dtype)
+    if rest:
+        expected = f"shape {rest} of {spec.dtype}"
+    elif dtype.kind == "b":
+        expected = "true or false"
+    else:
+        low, high = _limits(dtype)
+        kind = "a number" if dtype.kind == "f" else "an integer"
+        expected = f"{kind} from {low} to {high} ({spec.dtype})"
+    if len(index) > 1:
+        expected += f"; each example of {spec.name!r} has shape {spec.shape[1:]}"
+    return ValueError(f"{column.path(index)}: got {_show(items[at])}; expected {expected}.")
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The smallest and the largest value, as Python numbers: these compare exactly."""
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def _show(value: Any) -> str:
+    """A JSON value in an error line: a list by its shape, the rest as JSON writes it."""
+    if type(value) is list:
+        shape = []
+        while type(value) is list:
+            shape.append(len(value))
+            value = value[0] if value else None
+        return f"shape {tuple(shape)}"
+    return "an object" if type(value) is dict else _short(json.dumps(value))
+
+
+def _keys(value: dict[str, Any]) -> str:
+    return f"the keys {_short(_quote(list(value)))}" if value else "an empty object"
+
+
+def _quote(names: list[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _short(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

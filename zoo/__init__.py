@@ -1,0 +1,34 @@
+"""A Keras 3 model zoo: define and train models by name.
+
+    import zoo
+    model = zoo.create("vgg16", input_shape=(32, 32, 1), num_classes=10)
+    bundle = zoo.fit("vgg16", data="mnist5k", out="runs/vgg16")
+
+Importing this package is instant; TensorFlow is imported when something is built.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS = {
+    "CATALOG": "zoo.catalog",
+    "Architecture": "zoo.catalog",
+    "Bundle": "zoo.bundle",
+    "Recipe": "zoo.recipe",
+    "create": "zoo.models",
+    "fit": "zoo.training.run",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,196 @@
+"""The directory that every stage reads and writes.
+
+A bundle explains itself:
+
+    model.keras     plain Keras layers, float32
+    recipe.yaml     resolved: enough to repeat the run
+    card.json       what it is (`Card`)
+    report.json     what happened (`Report`)
+    history.csv     one row for each epoch
+    *.png           curves and confusion matrix
+
+It is written to a temporary directory and renamed, so a kill never leaves half a bundle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo.recipe import Recipe
+from zoo.settings import Settings
+
+MODEL, RECIPE, CARD, REPORT = "model.keras", "recipe.yaml", "card.json", "report.json"
+HISTORY, CURVES, CONFUSION = "history.csv", "curves.png", "confusion.png"
+
+
+class Card(Settings):
+    """What a bundle is.
+
+    Attributes:
+        architecture: Name of the catalogue row.
+        task: Kind of learning, e.g. `classify`.
+        paper: The architecture's source.
+        input_shape: Height, width and channels of one input.
+        labels: Class names in the order of the outputs.
+        preprocessing: How a raw image becomes an input (`zoo.data.preprocessing.Preprocessing`).
+        parameters: Number of trainable weights.
+        data: Name of the data set.
+        passes: The compression passes it went through, in order.
+        parent: sha256 of the `model.keras` that it was made from; `None` when trained from scratch.
+        custom_layers: Registered names of the layers that are not Keras' own.
+    """
+
+    schema_version: Literal[1] = 1
+    architecture: str
+    task: str
+    paper: str
+    input_shape: tuple[int, int, int]
+    labels: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    parameters: int
+    data: str
+    licence: str = "Apache-2.0"
+    passes: tuple[dict[str, Any], ...] = ()
+    parent: str | None = None
+    custom_layers: tuple[str, ...] = ()
+
+
+class Report(Settings):
+    """What happened, as measured on the saved model.
+
+    Attributes:
+        status: `interrupted` when the run was stopped before its last epoch.
+        metrics: `top1` and `top5` as fractions and `loss` in nats, on the test split.
+        validation: The same on the validation split.
+        examples: Number of images in each split.
+        source: Where the data was read from.
+        problems: What was left out of the data, one line each.
+        per_class: `label`, `precision`, `recall`, `f1` and `support` of each class.
+        confusion: Counts; rows are true classes, columns are predicted ones.
+        epochs: Number of finished epochs.
+        seconds: `train` and `total`, wall time; `epoch` is the median epoch.
+        images_per_second: Training images divided by training seconds.
+        hardware: Processor, device kinds, strategy, precision, jit, and why they were chosen.
+        versions: Version of each package that took part.
+        seed: Seed of the run.
+        commit: Commit of the zoo's source tree; empty outside one.
+        compression: One entry for each pass (`compress.Report`); empty when there was none.
+    """
+
+    schema_version: Literal[1] = 1
+    status: Literal["complete", "interrupted"]
+    metrics: dict[str, float]
+    validation: dict[str, float]
+    examples: dict[str, int]
+    source: str
+    problems: tuple[str, ...] = ()
+    per_class: tuple[dict[str, Any], ...]
+    confusion: tuple[tuple[int, ...], ...]
+    epochs: int
+    seconds: dict[str, float]
+    images_per_second: float
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    seed: int
+    commit: str = ""
+    compression: dict[str, Any] = {}
+
+
+class Bundle:
+    """A bundle on disk.
+
+    Args:
+        path: The directory.
+
+    Raises:
+        FileNotFoundError: There is no such directory, or a file of the bundle is missing.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise FileNotFoundError(
+                f"{path}: no such directory; expected a bundle, e.g. one that `zoo train` wrote."
+            )
+        missing = [f for f in (MODEL, RECIPE, CARD, REPORT) if not (self.path / f).is_file()]
+        if missing:
+            raise FileNotFoundError(f"{path}: not a bundle; {', '.join(missing)} is missing.")
+
+    def __repr__(self) -> str:
+        return f"Bundle({str(self.path)!r})"
+
+    @cached_property
+    def card(self) -> Card:
+        """What the bundle is."""
+        return Card.model_validate_json((self.path / CARD).read_text())
+
+    @cached_property
+    def report(self) -> Report:
+        """What happened."""
+        return Report.model_validate_json((self.path / REPORT).read_text())
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved settings of the run."""
+        return Recipe.read(self.path / RECIPE)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of `model.keras`."""
+        with (self.path / MODEL).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def load_model(self) -> Any:
+        """Loads the Keras model afresh."""
+        return load_model(self.path / MODEL)
+
+
+def load_model(path: Path) -> Any:
+    """Loads a Keras model of the zoo, with the layers that Keras lacks."""
+    import keras
+
+    import_module("zoo.layers.lrn")  # registers its layer
+    return keras.saving.load_model(path, compile=False)
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Refuses a path that is taken.
+
+    Raises:
+        FileExistsError: `path` exists and `force` is not set.
+    """
+    if path.exists() and not force:
+        raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
+
+
+@contextlib.contextmanager
+def staged(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """Gives a temporary directory that takes the place of `path` when the block ends well.
+
+    Raises:
+        FileExistsError: `path` exists and `force` is not set.
+    """
+    path = Path(path)
+    check_free(path, force=force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as holder:
+        stage = Path(holder) / "new"
+        stage.mkdir()
+        yield stage
+        if path.exists():
+            os.replace(path, Path(holder) / "old")
+        os.replace(stage, path)
+
+
+def remove(path: Path) -> None:
+    """Deletes a directory that may be absent."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,78 @@
+"""The command `zoo`: parses, dispatches, prints.
+
+One file for each verb; it adds its arguments and runs. The package is the only place that knows `compress`,
+`export` and `serving`, and it imports everything lazily: a question about text is answered without TensorFlow.
+
+Exit codes: 0 done, 1 a check failed, 2 misuse, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+VERBS = {
+    "list": "the architectures: task, paper, year, parameters",
+    "show": "one architecture: its facts, or its layers",
+    "train": "train a model and write a bundle",
+    "evaluate": "measure a bundle on a split of its data",
+    "predict": "name what is on an image",
+    "compress": "make a bundle smaller and write a new one",
+    "export": "write deployable directories, each checked against the model",
+    "serve": "answer requests with an exported directory",
+}
+DONE, CHECK_FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
+        from zoo.settings import nearest
+
+        print(f"zoo: unknown command {argv[0]!r}. {nearest(argv[0], VERBS)}", file=sys.stderr)
+        return MISUSE
+    arguments = _parser().parse_args(argv)
+    from zoo.cli import quiet
+
+    try:
+        with quiet.quiet(verbose=arguments.verbose):
+            return int(arguments.run(arguments) or DONE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except quiet.OURS as error:
+        line = quiet.told(error)
+        if line is None or arguments.verbose:
+            raise
+        print(f"zoo {argv[0]}: {line}", file=sys.stderr)
+        return CHECK_FAILED if isinstance(error, RuntimeError) else MISUSE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zoo", description="Train, compress, export and serve Keras 3 models."
+    )
+    parser.add_argument("--version", action="version", version=_Version())
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, summary in VERBS.items():
+        verb = import_module(f"zoo.cli.{name}")
+        child = verbs.add_parser(name, help=summary, description=verb.__doc__)
+        verb.add_arguments(child)
+        if name != "serve":
+            child.add_argument("--json", action="store_true", help="print one JSON document")
+        child.add_argument(
+            "--verbose", action="store_true", help="show libraries' messages, and tracebacks"
+        )
+        child.set_defaults(run=verb.run)
+    return parser
+
+
+class _Version(str):
+    """The version, looked up only when it is printed."""
+
+    def __mod__(self, _: object) -> str:
+        from importlib.metadata import version
+
+        return version("keras-model-zoo")

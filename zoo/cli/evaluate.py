@@ -1,0 +1,44 @@
+"""Measure a bundle: top-1, top-5, loss, each class, and the confusion matrix."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from zoo.cli import text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `zoo evaluate`."""
+    parser.add_argument("bundle", type=Path, help="a directory that `zoo train` wrote")
+    parser.add_argument(
+        "--split", choices=("train", "validation", "test"), default="test", help="default: test"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Loads the model afresh, measures it and prints the tables."""
+    from zoo.bundle import Bundle
+
+    bundle = Bundle(arguments.bundle)
+    from zoo.cli.reopen import reopen
+
+    found = reopen(bundle).evaluate(bundle.load_model(), arguments.split)
+    labels = bundle.card.labels
+    if arguments.json:
+        values: dict[str, Any] = {
+            "bundle": str(bundle.path),
+            "split": arguments.split,
+            "metrics": found.metrics,
+            "per_class": found.per_class,
+            "confusion": found.confusion.tolist(),
+        }
+        print(text.document(values))
+        return
+    print(text.facts(found.metrics))
+    header = ("label", "precision", "recall", "f1", "support")
+    print("\n" + text.table(header, [[row[key] for key in header] for row in found.per_class]))
+    print("\nrows are true classes, columns are predicted ones")
+    rows = zip(labels, found.confusion.tolist(), strict=True)
+    print(text.table(("", *labels), [[label, *counts] for label, counts in rows]))

@@ -1,0 +1,68 @@
+"""Keeps libraries' noise from the terminal, and tells a user's mistake from a defect.
+
+TensorFlow writes to descriptor 2 before any of its log levels apply. So the descriptor points to a file while
+a command runs, Python's own `sys.stderr` keeps the terminal, and the file is replayed after a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
+
+PACKAGES = ("zoo", "compress", "export", "serving")
+OURS = (ValueError, TypeError, OSError, ImportError, RuntimeError)
+
+
+@contextlib.contextmanager
+def quiet(*, verbose: bool) -> Iterator[None]:
+    """Silences descriptor 2 during the block; replays it when the block fails unexpectedly."""
+    if verbose:
+        yield
+        return
+    terminal, python_stderr = os.dup(2), sys.stderr
+    with tempfile.TemporaryFile() as noise, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(noise.fileno(), 2)
+        if _descriptor(python_stderr) == 2:
+            sys.stderr = os.fdopen(os.dup(terminal), "w", buffering=1)
+        try:
+            yield
+        except Exception as error:
+            if told(error) is None:
+                noise.seek(0)
+                os.write(terminal, noise.read())
+            raise
+        finally:
+            if sys.stderr is not python_stderr:
+                sys.stderr.close()
+                sys.stderr = python_stderr
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def told(error: BaseException) -> str | None:
+    """Returns the line for the user, or `None` when the error is a defect.
+
+    An error that our code raised speaks to the user. One that a library raised does not, unless it names a
+    file.
+    """
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if not isinstance(error, OURS):
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    innermost = list(traceback.walk_tb(error.__traceback__))[-1][0] if frames else None
+    module = innermost.f_globals.get("__name__", "") if innermost else ""
+    return str(error) if module.split(".")[0] in PACKAGES else None
+
+
+def _descriptor(stream: object) -> int:
+    try:
+        return int(stream.fileno())  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return -1

@@ -1,0 +1,81 @@
+"""Train a model of the zoo and write a bundle.
+
+Ctrl-C leaves a usable bundle; --resume continues an unfinished run exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.cli import text
+
+if TYPE_CHECKING:
+    from zoo.bundle import Bundle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `zoo train`."""
+    parser.add_argument("model", help="a name that `zoo list` prints")
+    parser.add_argument("--data", metavar="NAME", help="a data set, or folder:PATH")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="the bundle (default: runs/MODEL)")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
+        help="change a setting of the recipe, e.g. train.epochs=5; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="print the recipe and stop")
+    parser.add_argument("--resume", action="store_true", help="continue the unfinished run")
+    parser.add_argument("--force", action="store_true", help="replace what is at --out")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains, and prints what came of it."""
+    from zoo.data import check_name
+    from zoo.recipe import resolve
+
+    recipe = resolve(arguments.model, data=arguments.data, changes=arguments.changes)
+    check_name(recipe.data.name)
+    if arguments.dry_run:
+        values = recipe.model_dump(mode="json")
+        print(text.document(values) if arguments.json else recipe.to_yaml(), end="")
+        return 0
+    from zoo.training.progress import ProgressBar
+    from zoo.training.run import fit
+
+    bundle = fit(
+        arguments.model,
+        data=arguments.data,
+        out=arguments.out,
+        changes=arguments.changes,
+        resume=arguments.resume,
+        force=arguments.force,
+        callbacks=[ProgressBar()],
+    )
+    report = bundle.report
+    if arguments.json:
+        print(text.document({"bundle": str(bundle.path), **report.model_dump(mode="json")}))
+    else:
+        print(summary(bundle))
+    if report.status == "interrupted":
+        print("zoo train: interrupted; --resume continues this run.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def summary(bundle: Bundle) -> str:
+    """Returns the table that closes a training."""
+    report = bundle.report
+    facts = {
+        "bundle": bundle.path,
+        "data": report.source,
+        **{f"test {name}": value for name, value in report.metrics.items()},
+        "test images": report.examples["test"],
+        "epochs": report.epochs,
+        "seconds": f"{report.seconds['total']:.0f} ({report.seconds['epoch']:.1f} per epoch)",
+        "images/s": f"{report.images_per_second:.0f}",
+        "parameters": bundle.card.parameters,
+        "model.keras": text.size((bundle.path / "model.keras").stat().st_size),
+    }
+    return text.facts(facts)

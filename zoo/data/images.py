@@ -1,0 +1,103 @@
+"""Reads picture files and brings images to one size. Everything that reads a picture reads it here.
+
+A user's files are not to be trusted: a file is refused, in one line, when it is missing, empty, cut
+short, of another format than its name promises, or larger than Pillow's limit of 89 million pixels.
+A flipped bit that still decodes as JPEG is not noticed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+PAD = 8
+"""Images up to this many pixels short of the size are padded, not resized."""
+
+
+def read(path: str | Path) -> Image.Image:
+    """Reads a picture as 8-bit RGB, upright.
+
+    The EXIF orientation is applied; transparent pixels are laid on white; 16-bit grey is divided by
+    257; of an animation, the first frame is taken.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not a whole picture of one of `FORMATS`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file.")
+    if not path.stat().st_size:
+        raise ValueError(f"{path}: the file is empty.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as file:
+                return _to_rgb(ImageOps.exif_transpose(file))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = f"{Image.MAX_IMAGE_PIXELS:,}"
+        raise ValueError(f"{path}: more than {limit} pixels; expected a smaller picture.") from None
+    except Image.UnidentifiedImageError:
+        formats = ", ".join(FORMATS)
+        raise ValueError(f"{path}: not a picture; expected {formats}.") from None
+    # Pillow's decoders raise OSError, SyntaxError, IndexError, struct.error and others.
+    except Exception as error:
+        raise ValueError(f"{path}: broken picture ({' '.join(str(error).split())}).") from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    if image.mode.startswith("I"):
+        # Pillow's own conversion to 8 bits saturates at 255 instead of scaling.
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def pixels(image: Image.Image, *, size: int, channels: int) -> np.ndarray:
+    """Returns the pixels of an RGB picture (size, size, channels), uint8.
+
+    Args:
+        image: A picture in mode RGB.
+        size: Side in pixels, see `fit`.
+        channels: 3, or 1 for grey by ITU-R 601 luma.
+    """
+    array = np.asarray(image if channels == 3 else image.convert("L"))
+    return fit(array.reshape(1, image.height, image.width, channels), size)[0]
+
+
+def fit(images: np.ndarray, size: int) -> np.ndarray:
+    """Brings images to a square of `size` pixels.
+
+    When no side is longer than `size` nor more than `PAD` pixels shorter, zeros are added evenly on
+    both sides (28 to 32 keeps every pixel of a digit). Otherwise the whole image is resized by
+    Pillow's bilinear filter, which averages when it shrinks; other proportions are stretched.
+
+    Args:
+        images: Pixels (n, height, width, channels), uint8; 1 or 3 channels.
+        size: Side in pixels.
+
+    Returns:
+        Pixels (n, size, size, channels), uint8.
+    """
+    num, height, width, channels = images.shape
+    if height == width == size:
+        return images
+    if 0 <= size - height <= PAD and 0 <= size - width <= PAD:
+        top, left = (size - height) // 2, (size - width) // 2
+        padded = np.zeros((num, size, size, channels), np.uint8)
+        padded[:, top : top + height, left : left + width] = images
+        return padded
+    resized = np.empty((num, size, size, channels), np.uint8)
+    for source, target in zip(images, resized, strict=True):
+        picture = Image.fromarray(source if channels == 3 else source[..., 0])
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+        target[:] = np.asarray(picture).reshape(target.shape)
+    return resized

@@ -1,0 +1,72 @@
+"""What the large sets share: Keras' download, and a validation split beside the official test split.
+
+The test split stays as published, in its order. Validation is a fixed slice of 5,000 images of the
+published training split, the same number of each class.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from zoo.data import DATASETS
+from zoo.data.dataset import DataSet, Split, stratify
+
+VALIDATION = 5000
+
+Arrays = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def assemble(name: str, source: str, labels: tuple[str, ...], arrays: Arrays) -> DataSet:
+    """Makes a data set of published arrays.
+
+    Args:
+        name: A name of `zoo.data.DATASETS`.
+        source: Where the arrays were read from.
+        labels: Class names.
+        arrays: Published training and test images, uint8 (n, height, width[, channels]), each with
+            its classes (n,) or (n, 1).
+    """
+    published, test = (_split(images, classes) for images, classes in arrays)
+    held = VALIDATION // len(labels)
+    train, validation, _ = stratify(published.labels, lambda num: (num - held, held, 0))
+    return DataSet(
+        name,
+        source,
+        labels,
+        published[train],
+        published[validation],
+        test,
+        mirror=DATASETS[name].mirror,
+    )
+
+
+def download(name: str, load_data: Callable[[], Any], *, advice: str) -> Arrays:
+    """Calls Keras' download, which keeps what it has fetched in `~/.keras/datasets`.
+
+    Args:
+        name: Name of the data set; it opens the error line.
+        load_data: Keras' function.
+        advice: What else the user can do; it closes the error line.
+
+    Raises:
+        ConnectionError: The download failed.
+    """
+    try:
+        # Keras reports progress on the standard output, which belongs to the command's result.
+        with contextlib.redirect_stdout(sys.stderr):
+            return load_data()
+    # Keras raises a bare Exception when a download fails.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConnectionError(f"{name}: Keras' download failed ({reason}). {advice}") from None
+
+
+def _split(images: np.ndarray, classes: np.ndarray) -> Split:
+    if images.ndim == 3:
+        images = images[..., None]  # (n, height, width, 1)
+    return Split(images, classes.reshape(-1).astype(np.int32))

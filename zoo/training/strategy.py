@@ -1,0 +1,145 @@
+"""Chooses the devices, the precision and XLA from the hardware, before a model is built.
+
+Measured on a 2-core Xeon with AMX: VGG-16 at 32x32 trains 2.0 times as fast in mixed bfloat16 as in
+float32, and XLA makes CPU convolutions 2 to 3 times slower.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from zoo.recipe import Hardware
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The hardware of a run.
+
+    Attributes:
+        strategy: The model is built under its scope.
+        precision: A Keras dtype policy, `float32` or `mixed_bfloat16`.
+        jit: Whether XLA compiles forward and backward.
+        reason: One line for the user: what was chosen, and why.
+    """
+
+    strategy: tf.distribute.Strategy
+    precision: str
+    jit: bool
+    reason: str
+
+    @property
+    def replicas(self) -> int:
+        """Number of devices that share a batch."""
+        return int(self.strategy.num_replicas_in_sync)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what the report says about the hardware."""
+        return {
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)),
+            "gpus": [gpu.name for gpu in _gpus()],
+            "strategy": type(self.strategy).__name__,
+            "replicas": self.replicas,
+            "precision": self.precision,
+            "jit": self.jit,
+            "reason": self.reason,
+        }
+
+
+def choose(settings: Hardware) -> Machine:
+    """Returns the machine that the settings ask for.
+
+    Raises:
+        ValueError: More devices are asked for than there are, or XLA together with several devices.
+    """
+    strategy, where = _strategy(settings)
+    precision, why = _precision(settings)
+    jit = settings.jit is True
+    if jit and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"hardware.jit: got true with {strategy.num_replicas_in_sync} devices; expected one "
+            "device (XLA cannot reach another device's variables). Write hardware.jit=false."
+        )
+    xla = "XLA on" if jit else "XLA off"
+    return Machine(strategy, precision, jit, f"{where}; {precision} ({why}); {xla}")
+
+
+def _strategy(settings: Hardware) -> tuple[tf.distribute.Strategy, str]:
+    gpus = tf.config.list_logical_devices("GPU") if _gpus() else []
+    wanted = settings.devices or len(gpus)
+    if settings.strategy == "one" or (settings.strategy == "auto" and wanted < 2):
+        device = "GPU:0" if gpus else "CPU:0"
+        return tf.distribute.OneDeviceStrategy(device), f"one device, {device}"
+    if gpus:
+        if wanted > len(gpus):
+            raise ValueError(f"hardware.devices: got {wanted}; expected at most {len(gpus)} GPUs.")
+        names = [f"GPU:{i}" for i in range(wanted)]
+        return tf.distribute.MirroredStrategy(names), f"mirrored over {wanted} GPUs"
+    if wanted < 2:
+        raise ValueError(
+            "hardware.strategy: got mirrored, and this machine has no GPU; expected several devices. "
+            "Write hardware.devices=2 to split the CPU in two."
+        )
+    names = _split_cpu(wanted)
+    # The default reduction fails on CPUs inside a loop; this one does not.
+    reduction = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=reduction)
+    return strategy, f"mirrored over {wanted} logical CPU devices"
+
+
+def _split_cpu(count: int) -> list[str]:
+    """Splits the CPU into logical devices; TensorFlow allows it only before its first operation."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * count
+        )
+    except RuntimeError:
+        pass  # too late; what was configured before must do
+    found = len(tf.config.list_logical_devices("CPU"))
+    if found < count:
+        raise ValueError(
+            f"hardware.devices: got {count}, and TensorFlow already runs on {found} CPU device(s); "
+            "expected the choice before TensorFlow's first operation. Start a new process."
+        )
+    return [f"CPU:{i}" for i in range(count)]
+
+
+def _precision(settings: Hardware) -> tuple[str, str]:
+    if settings.precision != "auto":
+        return settings.precision, "as asked"
+    gpus = _gpus()
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        if details.get("compute_capability", (0, 0)) >= (8, 0):
+            return "mixed_bfloat16", "the GPU multiplies bfloat16"
+        return "float32", "the GPU does not multiply bfloat16"
+    units = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in _cpu_flags()]
+    if units:
+        return "mixed_bfloat16", f"the CPU has {units[0]}"
+    return "float32", "the CPU does not multiply bfloat16"
+
+
+def _gpus() -> list[Any]:
+    return list(tf.config.list_physical_devices("GPU"))
+
+
+def _cpu_info(field: str) -> str:
+    path = Path("/proc/cpuinfo")
+    text = path.read_text() if path.is_file() else ""
+    found = re.search(rf"^{field}\s*:\s*(.*)$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _cpu_flags() -> set[str]:
+    return set(_cpu_info("flags").split())
+
+
+def _processor() -> str:
+    return _cpu_info("model name") or os.uname().machine
