@@ -1,9 +1,9 @@
 """A Keras 3 model in, a verified deployable directory out.
 
     import export
-    export.export(model, "onnx", "exported/lenet")      # writes, runs the file, compares, or raises
+    export.export(model, "onnx", "exported/lenet")  # writes, runs the file, compares; or raises
 
-Importing this package loads neither TensorFlow nor NumPy; each name is loaded when it is first used.
+Importing this package loads neither TensorFlow nor NumPy; a name is loaded when it is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Example inputs: given by the caller and checked, or drawn at random; and runs over them in batches."""
+"""Example inputs: the caller's, checked, or random ones; and a run over them in batches."""
 
 from __future__ import annotations
 
@@ -69,14 +69,13 @@ def draw_inputs(signature: Signature) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     arrays = {}
     for spec in signature.inputs:
-        shape = spec.shape[1:]
+        size = [NUM_RANDOM, *(side for side in spec.shape[1:] if side is not None)]
         kind = np.dtype(spec.dtype).kind if spec.dtype != "string" else "S"
-        if None in shape or kind not in "fiub":
+        if len(size) != len(spec.shape) or kind not in "fiub":
             raise ValueError(
                 f"export: input {spec.name!r} has shape {spec.shape} and type {spec.dtype}, which"
                 " cannot be drawn at random. Pass `samples`."
             )
-        size = (NUM_RANDOM, *shape)
         # An index into a table of unknown length: 0 and 1 exist in nearly every table.
         values = rng.standard_normal(size) if kind == "f" else rng.integers(0, 2, size)
         arrays[spec.name] = values.astype(spec.dtype)

@@ -1,7 +1,7 @@
 """`manifest.json`: what a deployable directory says about itself.
 
-A deployable is one model file and this manifest. The schema needs neither TensorFlow nor NumPy, so that
-`serving` and other readers start at once.
+A deployable is one model file and this manifest. The schema needs neither TensorFlow nor NumPy, so
+that `serving` and other readers start at once.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Parity(_Part):
         runtime: The runtime that ran the file, with its version.
         samples: Number of examples compared.
         inputs: `given` when the caller passed examples, `random` when they were drawn.
-        max_abs: Largest absolute difference of an output value; `None` when the outputs could not be
-            compared, as `reason` says.
+        max_abs: Largest absolute difference of an output value; `None` when the outputs could not
+            be compared, for the cause that `reason` gives.
         relative: `max_abs` divided by the largest absolute output of the Keras model.
         top1_agreement: Fraction of the counted examples whose largest output has the same index;
             `None` when none were counted, or when no output holds class scores.
@@ -135,7 +135,7 @@ def size_bytes(path: str | Path) -> int:
 
 
 def gzip_bytes(path: str | Path) -> int:
-    """Returns the bytes after `gzip -6`; a folder's files are packed one after another, as by tar."""
+    """Returns the bytes after `gzip -6`; the files of a folder are packed as one stream."""
     state = zlib.compressobj(level=6, wbits=31)  # 31: a gzip header and trailer
     return sum(len(state.compress(block)) for block in _blocks(Path(path))) + len(state.flush())
 

@@ -32,8 +32,8 @@ def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
     """
     if not isinstance(model, keras.Model) or not _inputs(model):
         raise TypeError(
-            f"export: got {type(model).__name__}; expected a Functional or a built Sequential model,"
-            " whose inputs are known."
+            f"export: got {type(model).__name__}; expected a Functional model, or a Sequential one that"
+            " is built, so that its inputs are known."
         )
     plain = keras.Model(list(model.inputs), list(model.outputs))
     if isinstance(model.output, dict):
@@ -64,18 +64,17 @@ def serving_function(net: keras.Model, signature: Signature, *, batch: int | Non
         for spec in signature.inputs
     }
 
-    @tf.function(input_signature=[specs], autograph=False)
-    def serve(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def serve(inputs: dict[str, tf.Tensor]) -> Any:
         # Without `training=False` RandomFlip and its kin stay random: their default is True.
         return net([inputs[spec.name] for spec in signature.inputs], training=False)
 
-    return serve
+    return tf.function(serve, input_signature=[specs], autograph=False)
 
 
 def run_keras(net: keras.Model, signature: Signature, inputs: Arrays) -> Arrays:
     """Returns the Keras model's outputs (n, ...) by name: what a file is compared with."""
 
-    def call(batch: Arrays) -> dict[str, tf.Tensor]:
+    def call(batch: Arrays) -> Any:
         return net([batch[spec.name] for spec in signature.inputs], training=False)
 
     # On a GPU convolutions round to TF32, which alone differs from float32 by 1e-3.

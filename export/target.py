@@ -1,6 +1,6 @@
 """What a target is: settings, a way to write a file, and a way to run that file.
 
-A target never judges its own file: `export.parity` compares what `run` returns with the Keras model.
+A target never judges its own file: `export.parity` compares what `run` returns with Keras.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Target(_Settings, abc.ABC):
         calibrated: Whether writing needs example inputs.
     """
 
-    kind: str
+    kind: str = ""
     tolerance: Tolerance = FLOAT32
 
     precision: ClassVar[str] = "float32"
@@ -136,7 +136,9 @@ class Target(_Settings, abc.ABC):
             ModuleNotFoundError: A required distribution is missing.
         """
         missing = [
-            name for name in self.requires if importlib.util.find_spec(name.replace("-", "_")) is None
+            name
+            for name in self.requires
+            if importlib.util.find_spec(name.replace("-", "_")) is None
         ]
         if missing:
             names = " ".join(missing)

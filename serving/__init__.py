@@ -1,7 +1,7 @@
 """Exported directories in, predictions out: TF Serving's REST form, without TensorFlow.
 
-`serve` blocks until a signal; `Server` is the same for use in a `with` block. Both load one TFLite or
-ONNX directory. There is no authentication and no encryption: beyond loopback, put a proxy in front.
+`serve` blocks until a signal; `Server` is the same for a `with` block. Both load one TFLite or ONNX
+directory. There is no encryption and no authentication: beyond loopback, put a proxy in front.
 """
 
 from __future__ import annotations

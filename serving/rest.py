@@ -1,8 +1,8 @@
 """TF Serving's REST form of a predict request: JSON to arrays, and arrays to JSON.
 
-Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API". Differs: all inputs hold the same
-number of examples; NaN and Infinity, which JSON does not have, are refused; so are strings, base64 and
-names that the signature does not know. All errors are `ValueError`, one line: where, got, expected.
+Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API". Differs: all inputs hold the
+same number of examples; NaN and Infinity, which JSON does not have, are refused; so are strings,
+base64 and names that the signature does not know. Errors are one line: where, got, expected.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import Signature, TensorSpec
-from serving.engines import Arrays
+from serving.engines import Arrays, example_shape
 
 SIGNATURE_NAME = "serving_default"
 
 # What JSON's reader may make of a number, by NumPy's kind. Exact types: to Python, true is an int.
-_ACCEPTED = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
+_ACCEPTED: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
 
 
 class _Column(NamedTuple):
@@ -50,7 +50,8 @@ def decode(body: bytes, signature: Signature) -> tuple[Arrays, bool]:
         raise ValueError(f"signature_name: got {_show(name)}; expected {SIGNATURE_NAME!r}.")
     if ("instances" in request) == ("inputs" in request):
         raise ValueError(
-            f"request: got {_keys(request)}; expected one of 'instances' (rows) and 'inputs' (columns)."
+            f"request: got {_keys(request)};"
+            " expected either 'instances' (rows) or 'inputs' (columns)."
         )
     by_row = "instances" in request
     names = [spec.name for spec in signature.inputs]
@@ -133,36 +134,41 @@ def _check_batch(column: _Column) -> None:
 def _array(column: _Column, spec: TensorSpec) -> NDArray[Any]:
     """Flattens nested lists axis by axis, checking each; NumPy alone would guess and convert."""
     _check_batch(column)
-    shape = (len(column.values), *(size or 1 for size in spec.shape[1:]))
+    shape = (len(column.values), *example_shape(spec))
     items = column.values
     for axis, size in enumerate(shape[1:], start=1):
         if set(map(type, items)) != {list} or set(map(len, items)) != {size}:
-            fits = (type(item) is list and len(item) == size for item in items)
-            raise _misfit(column, spec, items, list(fits).index(False), shape[:axis])
+            fits = [type(item) is list and len(item) == size for item in items]
+            raise _misfit(column, spec, fits, shape[:axis])
         items = list(chain.from_iterable(items))
     dtype = np.dtype(spec.dtype)
-    if not set(map(type, items)) <= _ACCEPTED[dtype.kind]:
-        fits = (type(item) in _ACCEPTED[dtype.kind] for item in items)
-        raise _misfit(column, spec, items, list(fits).index(False), shape)
+    accepted = _ACCEPTED[dtype.kind]
+    if not set(map(type, items)) <= accepted:
+        raise _misfit(column, spec, [type(item) in accepted for item in items], shape)
     try:
-        with np.errstate(over="ignore"):  # becomes infinite; found below
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused here
             array = np.array(items, dtype)
         finite = bool(np.isfinite(array).all())
     except OverflowError:
         finite = False
     if not finite:
         low, high = _limits(dtype)
-        fits = (low <= item <= high for item in items)
-        raise _misfit(column, spec, items, list(fits).index(False), shape)
+        raise _misfit(column, spec, [low <= item <= high for item in items], shape)
     return array.reshape(shape)
 
 
 def _misfit(
-    column: _Column, spec: TensorSpec, items: list[Any], at: int, shape: tuple[int, ...]
+    column: _Column, spec: TensorSpec, fits: list[bool], shape: tuple[int, ...]
 ) -> ValueError:
-    """The error for `items[at]`, where `items` are what `shape`, the outer axes, holds."""
-    index = tuple(int(i) for i in np.unravel_index(at, shape))
-    rest = spec.shape[len(shape) :]
+    """The error for the first value that does not fit; `fits` runs over the axes of `shape`."""
+    index = tuple(int(i) for i in np.unravel_index(fits.index(False), shape))
+    example = column.values[index[0]]
+    if _shape(example) != spec.shape[1:]:  # the whole example says more than its first odd part
+        index = index[:1]
+    got = column.values
+    for i in index:
+        got = got[i]
+    rest = spec.shape[len(index) :]
     dtype = np.dtype(spec.dtype)
     if rest:
         expected = f"shape {rest} of {spec.dtype}"
@@ -172,9 +178,7 @@ def _misfit(
         low, high = _limits(dtype)
         kind = "a number" if dtype.kind == "f" else "an integer"
         expected = f"{kind} from {low} to {high} ({spec.dtype})"
-    if len(index) > 1:
-        expected += f"; each example of {spec.name!r} has shape {spec.shape[1:]}"
-    return ValueError(f"{column.path(index)}: got {_show(items[at])}; expected {expected}.")
+    return ValueError(f"{column.path(index)}: got {_show(got)}; expected {expected}.")
 
 
 def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
@@ -184,14 +188,19 @@ def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
+def _shape(value: Any) -> tuple[int, ...]:
+    """The shape of nested lists, going by the first item of each."""
+    shape = []
+    while type(value) is list:
+        shape.append(len(value))
+        value = value[0] if value else None
+    return tuple(shape)
+
+
 def _show(value: Any) -> str:
     """A JSON value in an error line: a list by its shape, the rest as JSON writes it."""
     if type(value) is list:
-        shape = []
-        while type(value) is list:
-            shape.append(len(value))
-            value = value[0] if value else None
-        return f"shape {tuple(shape)}"
+        return _short(f"shape {_shape(value)}")
     return "an object" if type(value) is dict else _short(json.dumps(value))
 
 

@@ -17,8 +17,9 @@ _EXPORTS = {
     "Architecture": "zoo.catalog",
     "Bundle": "zoo.bundle",
     "Recipe": "zoo.recipe",
-    "create": "zoo.models",
+    "create": "zoo.models.build",
     "fit": "zoo.training.run",
+    "load": "zoo.models.saved",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -21,7 +21,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,18 +147,6 @@ class Bundle:
         """Digest of `model.keras`."""
         with (self.path / MODEL).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-
-    def load_model(self) -> Any:
-        """Loads the Keras model afresh."""
-        return load_model(self.path / MODEL)
-
-
-def load_model(path: Path) -> Any:
-    """Loads a Keras model of the zoo, with the layers that Keras lacks."""
-    import keras
-
-    import_module("zoo.layers.lrn")  # registers its layer
-    return keras.saving.load_model(path, compile=False)
 
 
 def check_free(path: Path, *, force: bool) -> None:

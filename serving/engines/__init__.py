@@ -1,6 +1,7 @@
 """The runtimes: `load` opens an exported directory with the engine of its target.
 
-An engine is one file here and one row of `ENGINES`. Its runtime is imported when a directory needs it.
+An engine is one file here and one row of `ENGINES`; its runtime is imported when a directory needs
+it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from export.manifest import Manifest, Signature, digest
+from export.manifest import Manifest, Signature, TensorSpec, digest
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -50,7 +51,8 @@ class Engine(Protocol):
 
     Attributes:
         runtime: Name and version of the runtime.
-        signature: The tensors as a client sees them, which may differ from the file's (see `litert`).
+        signature: The tensors as a client sees them; a file may store them otherwise (see
+            `litert`).
     """
 
     runtime: str
@@ -67,6 +69,11 @@ class Engine(Protocol):
         """
 
 
+def example_shape(spec: TensorSpec) -> tuple[int, ...]:
+    """Returns the shape of one example of an input; `load` refuses one that may vary."""
+    return tuple(size for size in spec.shape[1:] if size is not None)
+
+
 def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
     """Opens an exported directory: checks the file's digest, loads it and runs it once.
 
@@ -76,8 +83,8 @@ def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
 
     Raises:
         FileNotFoundError: The directory, its manifest or its model file is missing.
-        ValueError: The target is not served here, the export failed its parity check, the file is not
-            the one that was exported, or it does not do what the manifest says.
+        ValueError: The target is not served here, the file is not the one that was exported, it
+            failed its parity check, or it does not do what the manifest says.
     """
     manifest = Manifest.read(directory)
     path = Path(directory) / manifest.file
@@ -86,8 +93,8 @@ def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
         raise FileNotFoundError(f"{path}: not found, but the manifest names it; export again.")
     if (found := digest(path)) != manifest.sha256:
         raise ValueError(
-            f"{path}: got sha256 {found[:12]}...; expected {manifest.sha256[:12]}..., as the manifest"
-            " says. The file was changed after the export; export again."
+            f"{path}: got sha256 {found[:12]}...; expected {manifest.sha256[:12]}..., as in the"
+            " manifest. The file changed after the export; export again."
         )
     if not manifest.parity.passed:
         raise ValueError(
@@ -99,9 +106,13 @@ def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
         loaded: Engine = engine(path, manifest.signature, num_threads=num_threads)
         _warm_up(loaded)
     except Exception as error:  # each runtime raises its own kinds
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: does not run as the manifest says: {reason}") from error
+        raise ValueError(f"{path}: does not run as the manifest says: {one_line(error)}") from error
     return manifest, loaded
+
+
+def one_line(error: Exception) -> str:
+    """Returns what a runtime says of its failure, which may be many lines, as one."""
+    return " ".join(str(error).split())[:500]
 
 
 def _engine_of(target: str, directory: str | Path) -> Any:
@@ -119,7 +130,7 @@ def _engine_of(target: str, directory: str | Path) -> Any:
 def _check_inputs(signature: Signature, directory: str | Path) -> None:
     """Refuses inputs that a request could not be checked against."""
     for spec in signature.inputs:
-        if not spec.shape or None in spec.shape[1:] or spec.dtype not in DTYPES:
+        if not spec.shape or not all(spec.shape[1:]) or spec.dtype not in DTYPES:
             raise ValueError(
                 f"{directory}: input {spec.name!r} is {spec.dtype} of shape {spec.shape}; expected"
                 " numbers or booleans, of which the first dimension alone may vary."
@@ -129,8 +140,12 @@ def _check_inputs(signature: Signature, directory: str | Path) -> None:
 def _warm_up(engine: Engine) -> None:
     """Runs two examples of zeros: the first run is slow, and two show that the batch passes."""
     batch = 2
-    inputs = {s.name: np.zeros((batch, *s.shape[1:]), s.dtype) for s in engine.signature.inputs}
-    outputs = engine.predict(inputs)
+    outputs = engine.predict(
+        {
+            spec.name: np.zeros((batch, *example_shape(spec)), spec.dtype)
+            for spec in engine.signature.inputs
+        }
+    )
     for spec in engine.signature.outputs:
         got = outputs[spec.name]
         sizes = zip(got.shape[1:], spec.shape[1:], strict=False)

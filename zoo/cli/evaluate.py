@@ -21,10 +21,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Loads the model afresh, measures it and prints the tables."""
     from zoo.bundle import Bundle
 
-    bundle = Bundle(arguments.bundle)
+    bundle = Bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
     from zoo.cli.reopen import reopen
+    from zoo.models.saved import load
 
-    found = reopen(bundle).evaluate(bundle.load_model(), arguments.split)
+    found = reopen(bundle).evaluate(load(bundle.path), arguments.split)
     labels = bundle.card.labels
     if arguments.json:
         values: dict[str, Any] = {

@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     images = np.stack([preprocessing.image(path) for path in arguments.images])  # (n, h, w, c)
     import keras
 
-    logits = bundle.load_model().predict_on_batch(preprocessing(images))  # (n, classes)
+    from zoo.models.saved import load
+
+    logits = load(bundle.path).predict_on_batch(preprocessing.apply(images))  # (n, classes)
     shares = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     rows = [
         (str(path), bundle.card.labels[best], float(share[best]))

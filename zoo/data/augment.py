@@ -6,118 +6,107 @@ image's position in the batch. What moves in from outside is 0, the pixel value 
 
 from __future__ import annotations
 
-from typing import Self
+import math
 
 import tensorflow as tf
 
-from zoo import recipe
+from zoo.recipe import Augment
 
 
-class Augment(recipe.Augment):
-    """The recipe's settings, with `mirror` decided for the data set at hand."""
+def moves(settings: Augment) -> bool:
+    """Whether the settings change any image.
 
-    mirror: bool = False
-
-    @classmethod
-    def decide(cls, settings: recipe.Augment, *, mirror: bool) -> Self:
-        """Decides what `auto` means.
-
-        Args:
-            settings: The recipe's.
-            mirror: Whether a mirrored image keeps its class (`DataSet.mirror`).
-        """
-        chosen = mirror if settings.mirror == "auto" else settings.mirror
-        return cls(shift=settings.shift, rotate=settings.rotate, mirror=chosen)
-
-    @property
-    def active(self) -> bool:
-        """Whether anything moves at all."""
-        return bool(self.shift or self.rotate or self.mirror)
+    Raises:
+        ValueError: `mirror` is `auto`; only the data set can decide it (`DataSet.mirror`).
+    """
+    if settings.mirror == "auto":
+        raise ValueError("augment.mirror: got 'auto'; expected True or False, see DataSet.mirror.")
+    return bool(settings.shift or settings.rotate or settings.mirror)
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor, settings: Augment) -> tf.Tensor:
     """Moves every image of a batch at random.
 
     Args:
-        images: Pixels (b, h, w, c), uint8 or float32; b, h, w, c are static.
+        images: Pixels (b, h, w, c), uint8 or float32; the shape is static.
         seed: Two integers (2,).
         settings: How far the images move at most.
 
     Returns:
         Images (b, h, w, c): float32 when they rotate, else of the type that came in.
+
+    Raises:
+        ValueError: `mirror` is `auto`.
     """
-    return move(images, draw(images.shape[0], seed), settings)
+    if not moves(settings):
+        return images
+    return move(images, draw(images.shape[0], seed, settings), settings)
 
 
-def draw(num: int, seed: tf.Tensor) -> tf.Tensor:
-    """Draws what moves the images.
+def draw(num: int, seed: tf.Tensor, settings: Augment) -> tf.Tensor:
+    """Draws a motion for every image of a whole batch, over all replicas.
 
     Args:
-        num: Images in the whole batch, over all replicas.
+        num: Images in the batch.
         seed: Two integers (2,).
+        settings: How far the images move at most.
 
     Returns:
-        Uniform numbers in [0, 1) (num, 4), float32, for shift down, shift right, angle and mirror.
+        Motions (num, 5), float32: shift down and right in whole pixels, cosine and sine of the
+        clockwise angle, and -1 for a mirror image, else 1.
     """
-    return tf.random.stateless_uniform((num, 4), seed)
+    down, right, turn, flip = tf.unstack(tf.random.stateless_uniform((num, 4), seed), axis=1)
+    span = 2 * settings.shift + 1
+    angle = (2 * turn - 1) * math.radians(settings.rotate)
+    sign = tf.where(flip < 0.5, -1.0, 1.0) if settings.mirror else tf.ones_like(flip)
+    shifts = [tf.floor(share * span) - settings.shift for share in (down, right)]
+    return tf.stack([*shifts, tf.cos(angle), tf.sin(angle), sign], axis=1)
 
 
-def move(images: tf.Tensor, chance: tf.Tensor, settings: Augment) -> tf.Tensor:
-    """Moves every image by its row of `draw`.
+def move(images: tf.Tensor, motions: tf.Tensor, settings: Augment) -> tf.Tensor:
+    """Mirrors, rotates about the centre, then shifts every image by its motion.
 
     Args:
         images: Pixels (b, h, w, c), uint8 or float32; the shape is static.
-        chance: Rows of `draw` (b, 4).
-        settings: How far the images move at most.
+        motions: Rows of `draw` (b, 5).
+        settings: Those that the motions were drawn with.
 
     Returns:
         Images (b, h, w, c): float32 when they rotate, else of the type that came in.
     """
-    span = 2 * settings.shift + 1
-    down, right = (
-        tf.cast(tf.floor(chance[:, axis] * span), tf.int32) - settings.shift for axis in (0, 1)
-    )
-    angle = (2 * chance[:, 2] - 1) * (settings.rotate * 3.141592653589793 / 180)
-    flip = (chance[:, 3] < 0.5) if settings.mirror else tf.zeros_like(chance[:, 3], tf.bool)
     if settings.rotate:
-        return _transform(images, down, right, angle, flip)
-    return _gather(images, down, right, flip, margin=settings.shift)
+        return _transform(images, motions)
+    return _gather(images, motions, margin=settings.shift)
 
 
-def _gather(
-    images: tf.Tensor, down: tf.Tensor, right: tf.Tensor, flip: tf.Tensor, *, margin: int
-) -> tf.Tensor:
-    """Shifts by whole pixels and flips. One flat gather: cropping by `batch_dims` is far slower."""
+def _gather(images: tf.Tensor, motions: tf.Tensor, *, margin: int) -> tf.Tensor:
+    """Whole pixels: one flat gather, as cropping by `batch_dims` is far slower."""
     num, height, width, channels = images.shape
+    down, right, _, _, sign = tf.unstack(tf.cast(motions, tf.int32), axis=1)  # (b,)
+    rows = tf.range(height) - down[:, None]  # (b, h)
+    columns = tf.range(width) - right[:, None]  # (b, w)
+    columns = tf.where(sign[:, None] < 0, width - 1 - columns, columns)
     padded = tf.pad(images, [[0, 0], [margin, margin], [margin, margin], [0, 0]])
     tall, wide = height + 2 * margin, width + 2 * margin
-    columns = tf.range(width)[None]  # (1, w)
-    columns = tf.where(flip[:, None], width - 1 - columns, columns)  # (b, w)
-    columns += (margin - right)[:, None]
-    rows = tf.range(height)[None] + (margin - down)[:, None]  # (b, h)
-    rows += tf.range(num)[:, None] * tall
-    where = rows[:, :, None] * wide + columns[:, None]  # (b, h, w)
+    lines = tf.range(num)[:, None] * tall + rows + margin  # (b, h)
+    where = lines[:, :, None] * wide + (columns + margin)[:, None]  # (b, h, w)
     return tf.gather(tf.reshape(padded, (num * tall * wide, channels)), where)
 
 
-def _transform(
-    images: tf.Tensor, down: tf.Tensor, right: tf.Tensor, angle: tf.Tensor, flip: tf.Tensor
-) -> tf.Tensor:
-    """Flips, rotates about the centre, then shifts; one bilinear interpolation does all three."""
+def _transform(images: tf.Tensor, motions: tf.Tensor) -> tf.Tensor:
+    """One bilinear interpolation for the whole motion."""
     _, height, width, _ = images.shape
+    down, right, cos, sin, sign = tf.unstack(motions, axis=1)  # (b,)
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-    sign = tf.where(flip, -1.0, 1.0)
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    # The inverse map, from a pixel (x, y) of the result to its origin:
-    # (x', y') = flip(rotate(-angle, (x, y) - shift - middle)) + middle.
-    a, b, d, e = sign * cos, sign * sin, -sin, cos
-    x0 = tf.cast(right, tf.float32) + middle_x
-    y0 = tf.cast(down, tf.float32) + middle_y
-    zero = tf.zeros_like(angle)
-    matrix = [a, b, middle_x - a * x0 - b * y0, d, e, middle_y - d * x0 - e * y0, zero, zero]
+    # The inverse, from a pixel (x, y) of the result to its origin: undo the shift, turn back by
+    # [[cos, sin], [-sin, cos]] about the middle, mirror.
+    x, y = right + middle_x, down + middle_y
+    horizontal = [sign * cos, sign * sin, middle_x - sign * (cos * x + sin * y)]
+    vertical = [-sin, cos, middle_y - (cos * y - sin * x)]
+    perspective = [tf.zeros_like(cos)] * 2
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(images, tf.float32),
-        transforms=tf.stack(matrix, axis=1),  # (b, 8)
+        transforms=tf.stack([*horizontal, *vertical, *perspective], axis=1),  # (b, 8)
         output_shape=[height, width],
         fill_value=0.0,
         interpolation="BILINEAR",

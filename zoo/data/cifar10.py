@@ -11,7 +11,18 @@ import keras
 from zoo.data.dataset import DataSet
 from zoo.data.official import assemble, download
 
-LABELS = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+LABELS = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
 
 def load() -> DataSet:

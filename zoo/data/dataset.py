@@ -34,7 +34,9 @@ class Split:
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             got = f"{self.images.dtype} {self.images.shape}"
-            raise ValueError(f"Split.images: got {got}; expected uint8 (n, height, width, channels).")
+            raise ValueError(
+                f"Split.images: got {got}; expected uint8 (n, height, width, channels)."
+            )
         if self.labels.shape != self.images.shape[:1] or self.labels.dtype != np.int32:
             got = f"{self.labels.dtype} {self.labels.shape}"
             raise ValueError(f"Split.labels: got {got}; expected int32 ({len(self.images)},).")
@@ -76,9 +78,10 @@ def load(name: str, *, size: int | None = None, limit: int | None = None) -> Dat
 
     Args:
         name: A name of `zoo.data.DATASETS`, or `folder:PATH`.
-        size: Side of the square images in pixels, see `zoo.data.images.fit`; `None` keeps the stored
-            size, and makes the images of a folder 64.
-        limit: Number of training images to keep, in the classes' proportions; `None` keeps all.
+        size: Side of the square images in pixels, see `zoo.data.images.fit`; `None` keeps the
+            stored size, and makes the images of a folder 64.
+        limit: Number of training images to keep, in the classes' proportions; `None`, or more than
+            there are, keeps all.
 
     Raises:
         ValueError: The name is unknown, `size` or `limit` is too small, or a folder holds too few
@@ -113,36 +116,36 @@ def load(name: str, *, size: int | None = None, limit: int | None = None) -> Dat
 
 
 def stratify(
-    labels: np.ndarray, counts: Callable[[int], tuple[int, int, int]]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws a fixed split, class by class.
+    everything: Split, counts: Callable[[int], tuple[int, int, int]]
+) -> tuple[Split, Split, Split]:
+    """Splits images at random, but always in the same way, class by class.
 
     The images of each class are permuted by one `RandomState(0)`, whose stream NumPy has frozen;
     the first go to training, the next to validation, the last to test.
 
     Args:
-        labels: Class of each image (n,).
-        counts: Returns the images of a class for training, validation and test; they sum to its
-            argument, the number of images in the class.
+        everything: Images with their classes.
+        counts: Returns how many images of a class go to training, validation and test; they sum to
+            its argument, the number of images in the class.
 
     Returns:
-        Indices into `labels` for training, validation and test; every prefix is stratified.
+        Training, validation and test; every prefix of them is stratified.
     """
     random = np.random.RandomState(0)
     parts: tuple[list[np.ndarray], ...] = ([], [], [])
-    for label in np.unique(labels):
-        members = random.permutation(np.flatnonzero(labels == label))
+    for label in np.unique(everything.labels):
+        members = random.permutation(np.flatnonzero(everything.labels == label))
         num_train, num_validation, _ = counts(len(members))
         bounds = [num_train, num_train + num_validation]
         for part, chosen in zip(parts, np.split(members, bounds), strict=True):
             part.append(chosen)
-    train, validation, test = (_interleaved(part) for part in parts)
+    train, validation, test = (everything[_interleaved(part)] for part in parts)
     return train, validation, test
 
 
 def _interleaved(classes: list[np.ndarray]) -> np.ndarray:
-    """Merges the classes so that every prefix holds them in proportion, each at least once."""
-    # The k-th of m images of a class stands at k/m of the way.
+    """Merges the classes so that every prefix holds them in proportion."""
+    # The k-th of m images of a class stands at k/m of the way, so the first of each class lead.
     way = np.concatenate([np.arange(len(members)) / max(len(members), 1) for members in classes])
     return np.concatenate(classes)[np.argsort(way, kind="stable")]
 

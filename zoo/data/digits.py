@@ -23,11 +23,13 @@ def load() -> DataSet:
     raw = load_digits()
     images = np.rint(raw.images * (255 / 16)).astype(np.uint8)[..., None]  # (1797, 8, 8, 1)
     everything = Split(images, raw.target.astype(np.int32))
-    parts = stratify(everything.labels, lambda num: (num - 54, 18, 36))
+    train, validation, test = stratify(everything, lambda num: (num - 54, 18, 36))
     return DataSet(
         "digits",
         f"scikit-learn {version('scikit-learn')}, load_digits",
         tuple(str(name) for name in raw.target_names),
-        *(everything[part] for part in parts),
+        train,
+        validation,
+        test,
         mirror=DATASETS["digits"].mirror,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.dataset import DataSet
-from zoo.data.official import Arrays, assemble, download
+from zoo.data.official import assemble, download
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 LABELS = (
@@ -83,7 +83,7 @@ def read_idx(path: Path, *, num_axes: int) -> np.ndarray:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: damaged gzip file ({error}).") from None
     start = 4 + 4 * num_axes
-    shape = tuple(int(axis) for axis in np.frombuffer(raw[4:start], ">i4"))
+    shape = tuple(np.frombuffer(raw[4:start].ljust(start - 4, b"\0"), ">u4").astype(int))
     if raw[:4] != bytes([0, 0, 8, num_axes]) or len(raw) != start + np.prod(shape):
         raise ValueError(f"{path}: got {len(raw)} bytes that do not fit an IDX header of bytes.")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)

@@ -11,9 +11,10 @@ import warnings
 
 import tensorflow as tf
 
-from zoo.data.augment import Augment, draw, move
+from zoo.data.augment import draw, move, moves
 from zoo.data.dataset import Split
 from zoo.data.preprocessing import Preprocessing
+from zoo.recipe import Augment
 
 
 class Feed:
@@ -25,8 +26,8 @@ class Feed:
     Args:
         split: Images and their classes.
         preprocessing: How pixels become inputs.
-        batch_size: Images in a step, over all replicas; when training on fewer images than that, the
-            batch is reduced to all of them, with a warning.
+        batch_size: Images in a step, over all replicas; when training on fewer images than that,
+            the batch is reduced to all of them, with a warning.
         seed: Seed of the order and of the augmentation, in [0, 2**31).
         training: Whether to shuffle, and to drop the remainder.
         augment: Random changes of the training images; `None` changes nothing.
@@ -37,7 +38,7 @@ class Feed:
 
     Raises:
         ValueError: The split is empty, the batch size is below 1, the images do not fit the
-            preprocessing, or augmentation is asked for outside training.
+            preprocessing, augmentation is asked for outside training, or its `mirror` is `auto`.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Feed:
     ):
         num = len(split)
         if not num or batch_size < 1:
-            raise ValueError(f"Feed: got {num} images in batches of {batch_size}; expected 1 or more.")
+            raise ValueError(
+                f"Feed: got {num} images in batches of {batch_size}; expected 1 or more."
+            )
         if augment is not None and not training:
             raise ValueError("Feed: got augment with training=False; evaluation changes no image.")
         preprocessing.check(split.images)
@@ -67,12 +70,15 @@ class Feed:
         self._num = num
         self._seed = seed
         self._training = training
-        self._augment = augment if augment is not None and augment.active else None
-        self._affine = preprocessing.affine
+        self._augment = augment if augment is not None and moves(augment) else None
         # On the CPU, where tf.data runs, whatever the default device is.
         with tf.device("CPU:0"):
             self._images = tf.constant(split.images)
             self._labels = tf.constant(split.labels)
+            # Spread over the whole image: TensorFlow broadcasts 3 channels three times slower.
+            self._factor, self._offset = (
+                tf.broadcast_to(value, split.images.shape[1:]) for value in preprocessing.affine
+            )
 
     def dataset(self, epoch: int = 0, *, start: int = 0, replicas: int = 1) -> tf.data.Dataset:
         """Returns the batches of an epoch.
@@ -95,7 +101,7 @@ class Feed:
         """
         if self.batch_size % replicas:
             raise ValueError(
-                f"batch_size: got {self.batch_size}; expected a multiple of the {replicas} replicas."
+                f"batch_size: got {self.batch_size}; expected a multiple of {replicas} replicas."
             )
         if not 0 <= start <= self.steps:
             raise ValueError(f"start: got step {start}; expected 0 to {self.steps}.")
@@ -111,11 +117,10 @@ class Feed:
                 step, replica = element // replicas, element % replicas
                 seed = tf.random.experimental.stateless_fold_in([self._seed, epoch], step)
                 # Drawn for the whole batch, so that sharing it changes no image.
-                chance = draw(self.batch_size, seed)
-                chance = tf.slice(chance, [replica * share, 0], [share, 4])
-                images = move(images, chance, self._augment)
-            factor, offset = self._affine
-            inputs = tf.cast(images, tf.float32) * factor + offset
+                motions = draw(self.batch_size, seed, self._augment)
+                motions = tf.slice(motions, [replica * share, 0], [share, -1])
+                images = move(images, motions, self._augment)
+            inputs = tf.cast(images, tf.float32) * self._factor + self._offset
             weights = tf.cast(first + tf.range(share, dtype=tf.int64) < self._num, tf.float32)
             return inputs, tf.gather(self._labels, chosen), weights
 

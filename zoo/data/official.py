@@ -1,4 +1,4 @@
-"""What the large sets share: Keras' download, and a validation split beside the official test split.
+"""What the large sets share: Keras' download, and a validation split.
 
 The test split stays as published, in its order. Validation is a fixed slice of 5,000 images of the
 published training split, the same number of each class.
@@ -33,16 +33,9 @@ def assemble(name: str, source: str, labels: tuple[str, ...], arrays: Arrays) ->
     """
     published, test = (_split(images, classes) for images, classes in arrays)
     held = VALIDATION // len(labels)
-    train, validation, _ = stratify(published.labels, lambda num: (num - held, held, 0))
-    return DataSet(
-        name,
-        source,
-        labels,
-        published[train],
-        published[validation],
-        test,
-        mirror=DATASETS[name].mirror,
-    )
+    train, validation, _ = stratify(published, lambda num: (num - held, held, 0))
+    mirror = DATASETS[name].mirror
+    return DataSet(name, source, labels, train, validation, test, mirror=mirror)
 
 
 def download(name: str, load_data: Callable[[], Any], *, advice: str) -> Arrays:
@@ -59,7 +52,8 @@ def download(name: str, load_data: Callable[[], Any], *, advice: str) -> Arrays:
     try:
         # Keras reports progress on the standard output, which belongs to the command's result.
         with contextlib.redirect_stdout(sys.stderr):
-            return load_data()
+            arrays: Arrays = load_data()
+            return arrays
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         reason = " ".join(str(error).split())

@@ -71,7 +71,7 @@ class Preprocessing(Settings):
             deviations.append(float(max(np.sqrt(share @ (levels - mean) ** 2), scale)))
         return cls(size=height, channels=channels, mean=tuple(means), std=tuple(deviations))
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def apply(self, images: np.ndarray) -> np.ndarray:
         """Turns pixels into inputs.
 
         Args:
@@ -83,13 +83,23 @@ class Preprocessing(Settings):
         Raises:
             ValueError: The images have another shape.
         """
-        if images.shape[1:] != (self.size, self.size, self.channels):
-            raise ValueError(
-                f"images: got {images.shape}; "
-                f"expected (n, {self.size}, {self.size}, {self.channels})."
-            )
+        self.check(images)
         factor, offset = self.affine
-        return images * factor + offset
+        inputs: np.ndarray = images * factor + offset
+        return inputs
+
+    def check(self, images: np.ndarray) -> None:
+        """Refuses pixels of another shape or type than (n, size, size, channels), uint8.
+
+        Raises:
+            ValueError: They differ.
+        """
+        expected = (self.size, self.size, self.channels)
+        if images.shape[1:] != expected or images.dtype != np.uint8:
+            raise ValueError(
+                f"images: got {images.dtype} {images.shape}; "
+                f"expected uint8 (n, {', '.join(map(str, expected))})."
+            )
 
     @property
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
@@ -109,6 +119,7 @@ class Preprocessing(Settings):
 
 
 def _histogram(channel: np.ndarray) -> np.ndarray:
-    # In blocks: bincount copies its input to 64 bits.
-    blocks = (channel[start : start + 1000] for start in range(0, len(channel), 1000))
-    return sum(np.bincount(block.ravel(), minlength=256) for block in blocks)
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(channel), 1000):  # in blocks: bincount copies its input to 64 bits
+        counts += np.bincount(channel[start : start + 1000].ravel(), minlength=256)
+    return counts

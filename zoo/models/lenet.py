@@ -25,9 +25,9 @@ def lenet5(*, name: str, input_shape: tuple[int, ...], num_classes: int) -> kera
     """
     image = keras.Input(input_shape, name="image")  # shapes below: at the paper's 32x32x1
     x = layers.Conv2D(6, 5, activation="tanh", name="c1")(image)  # (batch, 28, 28, 6)
-    x = layers.AveragePooling2D(name="s2")(x)  # (batch, 14, 14, 6)
+    x = layers.AveragePooling2D(2, name="s2")(x)  # (batch, 14, 14, 6)
     x = layers.Conv2D(16, 5, activation="tanh", name="c3")(x)  # (batch, 10, 10, 16)
-    x = layers.AveragePooling2D(name="s4")(x)  # (batch, 5, 5, 16)
+    x = layers.AveragePooling2D(2, name="s4")(x)  # (batch, 5, 5, 16)
     x = layers.Flatten(name="flatten")(x)  # (batch, 400)
     x = layers.Dense(120, activation="tanh", name="c5")(x)  # a 5x5 convolution of a 5x5 map
     x = layers.Dense(84, activation="tanh", name="f6")(x)

@@ -51,7 +51,7 @@ def vgg(
             if batch_norm:
                 x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{place}_bn")(x)
             x = layers.ReLU(name=f"{place}_relu")(x)
-        x = layers.MaxPooling2D(name=f"stage{stage}_pool")(x)  # half the height and width
+        x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)  # half the height and width
     x = layers.Flatten(name="flatten")(x)  # (batch, 7 * 7 * 512) at 224x224
     for place in ("fc6", "fc7"):
         x = layers.Dense(4096, kernel_initializer="he_normal", name=place)(x)  # (batch, 4096)

@@ -22,11 +22,12 @@ from zoo import bundle as bundles
 from zoo import catalog
 from zoo import recipe as recipes
 from zoo.bundle import Bundle, Card, Report
-from zoo.data.augment import Augment
-from zoo.data.dataset import DataSet, load
+from zoo.data import dataset
+from zoo.data.dataset import DataSet
 from zoo.data.feed import Feed
 from zoo.data.preprocessing import Preprocessing
-from zoo.models import create
+from zoo.models.build import create
+from zoo.models.saved import load
 from zoo.recipe import Recipe, Train
 from zoo.tasks import classify, plots
 from zoo.training.strategy import choose
@@ -106,7 +107,7 @@ class Run:
         self.recipe = recipe
         self.architecture = catalog.find(recipe.model)
         self.machine = choose(recipe.hardware)  # before TensorFlow's first operation
-        self.data: DataSet = load(recipe.data.name, size=recipe.data.size, limit=recipe.data.limit)
+        self.data: DataSet = dataset.load(recipe.data.name, size=recipe.data.size, limit=recipe.data.limit)
         self.preprocessing = preprocessing or Preprocessing.measure(self.data.train)
 
     def create(self) -> keras.Model:
@@ -125,7 +126,7 @@ class Run:
 
     def samples(self, count: int) -> Any:
         """Returns training inputs with the classes in their proportions, (count, h, w, c)."""
-        return self.preprocessing(self.data.train.images[:count])
+        return self.preprocessing.apply(self.data.train.images[:count])
 
     def train(
         self,
@@ -138,13 +139,16 @@ class Run:
     ) -> History:
         """Trains a model in place; `settings` stand in for the recipe's."""
         settings = settings or self.recipe.train
+        augment = self.recipe.data.augment
+        if augment.mirror == "auto":
+            augment = augment.model_copy(update={"mirror": self.data.mirror})
         feed = Feed(
             self.data.train,
             self.preprocessing,
             batch_size=settings.batch_size,
             seed=self.recipe.seed,
             training=True,
-            augment=Augment.decide(self.recipe.data.augment, mirror=self.data.mirror),
+            augment=augment,
         )
         task = classify.Classify(len(self.data.labels), settings.label_smoothing)
         trainer = Trainer(model, task, settings, self.machine)
@@ -181,7 +185,7 @@ class Run:
         with bundles.staged(out, force=force) as stage:
             model.save(stage / bundles.MODEL)
             (stage / bundles.RECIPE).write_text(self.recipe.to_yaml())
-            fresh = bundles.load_model(stage / bundles.MODEL)
+            fresh = load(stage)
             test = self.evaluate(fresh, "test")
             plots.curves(history.rows, stage / bundles.CURVES)
             plots.confusion(test.confusion, self.data.labels, stage / bundles.CONFUSION)

@@ -28,13 +28,16 @@ class Snapshot:
     def __init__(self, path: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer):
         self.path = path
         self._variables = [*model.variables, *optimizer.variables]
+        # Variables are found by their index: paths are not unique, and Keras numbers some of them anew
+        # in every process.
+        self._layout = json.dumps([type(optimizer).__name__, [list(v.shape) for v in self._variables]])
 
     def save(self, progress: dict[str, Any]) -> None:
         """Writes the variables and `progress`, which is plain JSON."""
         partial = self.path.with_suffix(".partial")
         with partial.open("wb") as file:
             arrays = {f"v{i}": _value(v) for i, v in enumerate(self._variables)}
-            np.savez(file, progress=json.dumps(progress), paths=self._paths(), **arrays)
+            np.savez(file, progress=json.dumps(progress), layout=self._layout, **arrays)
         os.replace(partial, self.path)
 
     def restore(self) -> dict[str, Any]:
@@ -47,7 +50,7 @@ class Snapshot:
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: not found; there is no unfinished run to resume.")
         with np.load(self.path) as file:
-            if file["paths"].item() != self._paths():
+            if file["layout"].item() != self._layout:
                 raise ValueError(
                     f"{self.path}: written for another model or optimizer; resume with the same "
                     "recipe, or start anew with --force."
@@ -55,10 +58,6 @@ class Snapshot:
             for i, variable in enumerate(self._variables):
                 variable.assign(file[f"v{i}"])
             return dict(json.loads(file["progress"].item()))
-
-    def _paths(self) -> str:
-        # Paths are not unique, so variables are found by their index; the paths are only compared.
-        return json.dumps([[v.path, list(v.shape)] for v in self._variables])
 
 
 def _value(variable: keras.Variable) -> np.ndarray:

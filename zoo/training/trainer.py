@@ -56,6 +56,14 @@ class History:
     seconds: float = 0.0
     images: int = 0
 
+    def extend(self, later: History) -> None:
+        """Appends a training that followed."""
+        self.rows += [row | {"epoch": row["epoch"] + self.epochs} for row in later.rows]
+        self.epochs += later.epochs
+        self.interrupted |= later.interrupted
+        self.seconds += later.seconds
+        self.images += later.images
+
 
 class Diverged(RuntimeError):
     """The loss is no longer a finite number."""

@@ -54,9 +54,11 @@ class ReplicaDropout(keras.layers.Dropout):
         if not training or not self.rate:
             return inputs
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seed = self.seed_generator.next()  # (2,)
-        seed += tf.cast(tf.stack([0, replica]), seed.dtype)
-        return keras.random.dropout(inputs, self.rate, noise_shape=self.noise_shape, seed=seed)
+        seed = tf.cast(self.seed_generator.next(), tf.int64)  # (2,)
+        seed += tf.stack([0, tf.cast(replica, tf.int64)])
+        return tf.nn.experimental.stateless_dropout(
+            inputs, self.rate, seed, noise_shape=self.noise_shape
+        )
 
 
 def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Model:

@@ -1,0 +1,171 @@
+"""What every pass is: settings, and one pure `apply`.
+
+A pass never changes its input, and it accounts for every leaf layer once: changed, or left as it is because.
+Keras is imported only when a pass is applied, so settings are refused at once.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pydantic import Field
+
+from compress.report import LayerReport, PassReport
+from compress.settings import Settings, nearest
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Fit(Protocol):
+    """How the caller trains a model: with which data, loss and optimizer."""
+
+    def __call__(
+        self, model: keras.Model, *, epochs: int, callbacks: list[keras.callbacks.Callback]
+    ) -> None:
+        """Trains `model` in place.
+
+        The callbacks are called as Keras calls them: `params` holds `epochs` and `steps`; epochs and batches
+        count from 0. They may see another model of equal layer paths, whose weights end up in `model`.
+        """
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a pass may use beside the model.
+
+    Attributes:
+        fit: Trains a model in place. Without it nothing is fine-tuned.
+        evaluate: Returns the metrics of a model by name, e.g. `{"top1": 0.98}`.
+    """
+
+    fit: Fit | None = None
+    evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None
+
+    def metrics(self, model: keras.Model) -> dict[str, float]:
+        """Returns the metrics of `model` as plain floats; none without `evaluate`."""
+        if self.evaluate is None:
+            return {}
+        return {name: float(value) for name, value in self.evaluate(model).items()}
+
+    def fine_tune(
+        self,
+        model: keras.Model,
+        *,
+        epochs: int,
+        callbacks: Iterable[keras.callbacks.Callback] = (),
+    ) -> str:
+        """Trains `model` in place where there is a `fit`; returns a line that says so."""
+        if self.fit is None or epochs == 0:
+            return "not fine-tuned: " + ("no `fit`" if self.fit is None else "`epochs` is 0")
+        self.fit(model, epochs=epochs, callbacks=list(callbacks))
+        return f"fine-tuned for {epochs} epochs"
+
+
+class Note(NamedTuple):
+    """What a pass did to a leaf layer, or why nothing; `into` are the paths that take its place."""
+
+    changed: bool
+    text: str
+    into: tuple[str, ...] = ()
+
+
+class Rewrite(NamedTuple):
+    """The work of a pass: the new model, a note for each chosen path, and one on the whole."""
+
+    model: keras.Model
+    notes: dict[str, Note]
+    text: str
+
+
+class Result(NamedTuple):
+    """A model, and the report of the pass that made it."""
+
+    model: keras.Model
+    report: PassReport
+
+
+class Pass(Settings):
+    """One technique of compression; a new one defines `kind` and `rewrite`.
+
+    Attributes:
+        kind: Name of the technique in the catalogue.
+        layers: Patterns of the layers to work on; `fnmatch` on a layer's path or name.
+        skip: Patterns of layers to leave as they are.
+        epochs: Epochs of fine-tuning, where the context has a `fit`.
+    """
+
+    kind: str
+    layers: tuple[str, ...] = ("*",)
+    skip: tuple[str, ...] = ()
+    epochs: int = Field(default=2, ge=0)
+
+    @abstractmethod
+    def rewrite(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> Rewrite:
+        """Returns a new model in which the `chosen` leaf layers of `model`, by path, are compressed."""
+
+    def apply(self, model: keras.Model, context: Context | None = None) -> Result:
+        """Returns a compressed copy of the model, and a report with one row for each leaf layer.
+
+        Raises:
+            TypeError: `model` is subclassed.
+            ValueError: `model` is not built, or a pattern matches none of its layers.
+        """
+        from compress.graph import leaf_layers
+
+        layers = dict(leaf_layers(model))
+        reasons = self.left_out(layers)
+        chosen = {path: layer for path, layer in layers.items() if path not in reasons}
+        rewrite = self.rewrite(model, chosen, context or Context())
+        notes = {path: Note(False, reason) for path, reason in reasons.items()} | rewrite.notes
+        return Result(rewrite.model, self._report(model, rewrite, notes))
+
+    def left_out(self, paths: Iterable[str]) -> dict[str, str]:
+        """Returns the reasons for the paths that the patterns leave out.
+
+        Raises:
+            ValueError: A pattern matches no path: it is probably misspelt.
+        """
+        paths = list(paths)
+        reasons = {path: "not named by `layers`" for path in paths}
+        for pattern in self.layers:
+            for path in self._matches(pattern, paths, field="layers"):
+                reasons.pop(path, None)
+        for pattern in self.skip:
+            for path in self._matches(pattern, paths, field="skip"):
+                reasons[path] = f"named by `skip`: {pattern}"
+        return reasons
+
+    def _matches(self, pattern: str, paths: list[str], *, field: str) -> list[str]:
+        found = [p for p in paths if any(fnmatchcase(x, pattern) for x in (p, p.split("/")[-1]))]
+        if not found:
+            name = type(self).__name__
+            raise ValueError(
+                f"{name}.{field}: {pattern!r} matches no layer. {nearest(pattern, paths)}"
+            )
+        return found
+
+    def _report(self, old: keras.Model, rewrite: Rewrite, notes: Mapping[str, Note]) -> PassReport:
+        """Measures both models and sets their layers side by side."""
+        from compress.account import layer_table, total
+
+        old_rows = layer_table(old)
+        new_rows = {row.path: row for row in layer_table(rewrite.model)}
+        layers = []
+        for row in old_rows:
+            changed, text, into = notes[row.path]
+            after = total(new_rows[path] for path in into or (row.path,))
+            layers.append(LayerReport(row.path, row.kind, changed, text, total([row]), after))
+        return PassReport(
+            settings=self.model_dump(mode="json"),
+            note=rewrite.text,
+            layers=tuple(layers),
+            before=total(old_rows),
+            after=total(new_rows.values()),
+        )

@@ -1,0 +1,221 @@
+"""The only two ways to touch a graph: walk its leaf layers, or rebuild it with replacements.
+
+A leaf is a layer that is not itself a Functional or Sequential model. `model.layers` and
+`keras.models.clone_model` stop at nested models, and `clone_model` drops optional inputs; these functions do not.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+
+from compress.settings import nearest
+
+Replacement = keras.layers.Layer | Sequence[keras.layers.Layer]
+
+
+class LeafCall(NamedTuple):
+    """One call of a leaf layer: `inputs` and `outputs` are flat lists of symbolic tensors."""
+
+    path: str
+    layer: keras.layers.Layer
+    inputs: list[keras.KerasTensor]
+    outputs: list[keras.KerasTensor]
+
+
+def leaf_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Walks the leaf layers of a model in graph order, entering nested models.
+
+    A layer object that is shared appears once, under the first path that leads to it. Inputs are not layers here.
+
+    Args:
+        model: A built Functional or Sequential model.
+
+    Yields:
+        `(path, layer)`. The path joins names with slashes: `encoder/conv1` is a layer of the nested
+        model `encoder`; the outer model's own name is left out.
+
+    Raises:
+        TypeError: `model` is subclassed.
+        ValueError: `model` is not built.
+    """
+    _check(model)
+    yield from _walk(model, "", set())
+
+
+def leaf_calls(model: keras.Model) -> list[LeafCall]:
+    """Lists every call of every leaf layer, with the shapes it sees.
+
+    A shared layer appears once for each call; the layers of a nested model see the shapes of the outer graph.
+
+    Raises:
+        TypeError: `model` is subclassed.
+        ValueError: `model` is not built.
+    """
+    paths = {id(layer): path for path, layer in leaf_layers(model)}
+    calls = []
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if _is_graph(operation):
+            return _replay(operation, args[0], call)
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        if id(operation) in paths:
+            inputs = [x for x in keras.tree.flatten((args, kwargs)) if _is_symbolic(x)]
+            flat = keras.tree.flatten(outputs)
+            calls.append(LeafCall(paths[id(operation)], operation, inputs, flat))
+        return outputs
+
+    _replay(model, model.input, call)
+    return calls
+
+
+def copy_model(model: keras.Model) -> keras.Model:
+    """Returns an uncompiled model of equal graph, names and weights, that shares no variable with `model`.
+
+    Raises:
+        TypeError: `model` is subclassed.
+        ValueError: `model` is not built.
+    """
+    return replace_layers(model, {})
+
+
+def replace_layers(
+    model: keras.Model, replacements: Mapping[str | keras.layers.Layer, Replacement]
+) -> keras.Model:
+    """Rebuilds a model with some of its leaf layers replaced; the input model stays as it is.
+
+    The other layers are copied with their weights and random states. The new model is not compiled.
+
+    Args:
+        model: A built Functional or Sequential model.
+        replacements: Maps a leaf layer, or its path, to one new layer or to several, applied in sequence. The
+            first receives the arguments of the old layer's call, the others one tensor. The last keeps the old
+            layer's name, so that paths and output names stay. Weights of a layer built beforehand are kept.
+
+    Raises:
+        TypeError: `model` is subclassed.
+        ValueError: `model` is not built, a path is unknown, or a last replacement has another name.
+    """
+    layers = dict(leaf_layers(model))
+    twins = _resolve(layers, replacements)
+    kept = [layer for layer in layers.values() if id(layer) not in twins]
+
+    def twin(operation: Any) -> Sequence[Any]:
+        if id(operation) not in twins:
+            new = rebuild(operation) if _is_graph(operation) else _clone(operation)
+            twins[id(operation)] = (new,)
+        return twins[id(operation)]
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        first, *rest = twin(operation)
+        x = first(*args, **kwargs)
+        for layer in rest:
+            x = layer(x)
+        return x
+
+    def rebuild(graph: keras.Model) -> keras.Model:
+        names = {"name": graph.name, "trainable": graph.trainable}
+        if isinstance(graph, keras.Sequential):
+            chain = [new for layer in graph.layers for new in twin(layer)]
+            return keras.Sequential([_new_input(graph.inputs[0]), *chain], **names)
+        inputs = keras.tree.map_structure(_new_input, graph.input)
+        return keras.Model(inputs, _replay(graph, inputs, call), **names)
+
+    new_model = rebuild(model)
+    for layer in kept:
+        _copy_state(layer, twins[id(layer)][0])
+    return new_model
+
+
+def _is_graph(operation: Any) -> bool:
+    # A class outside Keras has a `call` or `train_step` of its own, which a rebuilt graph would lose.
+    return (
+        isinstance(operation, keras.Model)
+        and isinstance(operation, (keras.Sequential, keras.Function))
+        and type(operation).__module__.startswith("keras.")
+    )
+
+
+def _is_symbolic(x: Any) -> bool:
+    return isinstance(x, keras.KerasTensor)
+
+
+def _check(model: keras.Model) -> None:
+    """Refuses what cannot be replayed."""
+    if not _is_graph(model):
+        raise TypeError(
+            f"model: got {type(model).__name__}, a class of its own; expected a Functional or Sequential "
+            "model. Where there is a graph, pass keras.Model(model.input, model.output)."
+        )
+    if isinstance(model, keras.Sequential) and not model.built:
+        raise ValueError(f"model: {model.name!r} is not built; give it a keras.Input first.")
+
+
+def _walk(
+    model: keras.Model, prefix: str, seen: set[int]
+) -> Iterator[tuple[str, keras.layers.Layer]]:
+    for layer in model.layers:
+        if id(layer) in seen or isinstance(layer, keras.layers.InputLayer):
+            continue
+        seen.add(id(layer))
+        if _is_graph(layer):
+            yield from _walk(layer, f"{prefix}{layer.name}/", seen)
+        else:
+            yield prefix + layer.name, layer
+
+
+def _replay(model: keras.Model, inputs: Any, call: Callable[..., Any]) -> Any:
+    """Runs the graph on `inputs`, with `call(operation, *args, **kwargs)` for each operation."""
+    if isinstance(model, keras.Sequential):
+        for layer in model.layers:
+            inputs = call(layer, inputs)
+        return inputs
+    # Keras infers shapes and clones models by this method; it has no public name.
+    return model._run_through_graph(inputs, operation_fn=lambda operation: partial(call, operation))
+
+
+def _resolve(
+    layers: Mapping[str, keras.layers.Layer],
+    replacements: Mapping[str | keras.layers.Layer, Replacement],
+) -> dict[int, Sequence[Any]]:
+    """Maps the id of each replaced layer to its replacements."""
+    known = {id(layer) for layer in layers.values()}
+    resolved: dict[int, Sequence[Any]] = {}
+    for key, value in replacements.items():
+        if isinstance(key, str) and key not in layers:
+            raise ValueError(f"replace_layers: no layer {key!r}. {nearest(key, layers)}")
+        old = layers[key] if isinstance(key, str) else key
+        if id(old) not in known:
+            raise ValueError(f"replace_layers: {old.name!r} is not a leaf layer of this model.")
+        new = (value,) if isinstance(value, keras.layers.Layer) else tuple(value)
+        if not new or new[-1].name != old.name:
+            raise ValueError(
+                f"replace_layers: {old.name!r} becomes {[layer.name for layer in new]}; "
+                f"expected the last one to be named {old.name!r}."
+            )
+        resolved[id(old)] = new
+    return resolved
+
+
+def _clone(operation: Any) -> Any:
+    return type(operation).from_config(operation.get_config())
+
+
+def _new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    return _clone(tensor._keras_history.operation).output
+
+
+def _copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    """Copies all variables, random states among them, and what some layers keep beside them."""
+    for old, new in zip(source.variables, target.variables, strict=True):
+        new.assign(old)
+    if hasattr(source, "save_assets"):  # vocabularies
+        with tempfile.TemporaryDirectory() as folder:
+            source.save_assets(folder)
+            target.load_assets(folder)
+    if hasattr(target, "finalize_state"):  # normalisation keeps constants made from its variables
+        target.finalize_state()

@@ -1,0 +1,146 @@
+"""Keras to ONNX with the large weights kept out of the way.
+
+tf2onnx copies the whole graph before each of its optimisers. With the weights of VGG-16 inside, that
+takes half a minute, and at 224x224 more than 22 GB. So the graph is traced with its large weights
+as inputs, converted while it is thin, and the arrays are attached as initialisers at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import onnxslim
+import tensorflow as tf
+import tf2onnx
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from export.manifest import Signature
+
+OPSET = 18  # the newest that tf2onnx 1.17 writes
+_LARGE = 16384  # elements; smaller weights become constants, which tf2onnx folds into neighbours
+
+
+def to_onnx(net: keras.Model, signature: Signature) -> onnx.ModelProto:
+    """Converts a model that `export.source.prepare` returned.
+
+    The batch is free and called `batch`; batch normalisation is folded into the convolutions.
+    """
+    large = {f"weight_{i}": variable for i, variable in enumerate(_large(net))}
+    frozen, output_names = _trace(net, signature, large)
+    input_names = [spec.name for spec in signature.inputs] + list(large)
+    thin = _convert(frozen, input_names, output_names)
+    _attach(thin, {name: variable.numpy() for name, variable in large.items()})
+    model: onnx.ModelProto = onnxslim.slim(thin)
+    for value in [*model.graph.input, *model.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return model
+
+
+def _large(net: keras.Model) -> list[Any]:
+    # tf2onnx recognises a recurrent layer by its constant weights.
+    if any(isinstance(layer, keras.layers.RNN) for layer in net._flatten_layers()):
+        return []
+    return [v for v in net.variables if np.prod(v.shape) >= _LARGE and v.dtype == "float32"]
+
+
+def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tuple[Any, list[str]]:
+    """Traces inference as a function of the inputs and of the large weights.
+
+    Returns:
+        The frozen function, and the names of its outputs in order.
+    """
+    specs = [tf.TensorSpec(spec.shape, spec.dtype, name=spec.name) for spec in signature.inputs]
+    specs += [tf.TensorSpec(v.shape, v.dtype, name=name) for name, v in large.items()]
+    names = {id(variable): name for name, variable in large.items()}
+    small = {id(v): v.numpy() for v in net.variables if id(v) not in names}
+
+    def infer(*tensors: tf.Tensor) -> Any:
+        inputs = list(tensors[: len(signature.inputs)])
+        traced = dict(zip(large, tensors[len(inputs) :], strict=True))
+
+        def value(variable: Any) -> tf.Tensor:
+            key = id(variable)
+            return traced[names[key]] if key in names else tf.constant(small[key])
+
+        trainable = [value(variable) for variable in net.trainable_variables]
+        fixed = [value(variable) for variable in net.non_trainable_variables]
+        outputs, _ = net.stateless_call(trainable, fixed, inputs, training=False)
+        return outputs
+
+    with _inlined():
+        concrete = tf.function(
+            infer, input_signature=specs, autograph=False
+        ).get_concrete_function()
+    # Also turns captured arrays (the mean of a Normalization layer) from inputs into constants.
+    frozen = convert_variables_to_constants_v2(
+        concrete, lower_control_flow=False, aggressive_inlining=True
+    )
+    return frozen, sorted(concrete.structured_outputs)
+
+
+@contextlib.contextmanager
+def _inlined() -> Iterator[None]:
+    """Traces inner functions in place: Keras puts grouped convolutions into one, which ONNX lacks."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def _convert(frozen: Any, input_names: list[str], output_names: list[str]) -> onnx.ModelProto:
+    """Runs tf2onnx on a frozen function, and gives its ends our names."""
+    inputs = [tensor.name for tensor in frozen.inputs]
+    outputs = [tensor.name for tensor in frozen.outputs]
+    graph = tf2onnx.tf_loader.fix_freezing_errors_part2(frozen.graph.as_graph_def(add_shapes=True))
+    with tf.Graph().as_default():
+        tf.import_graph_def(graph, name="")
+        graph = tf2onnx.tf_loader.tf_optimize(inputs, outputs, graph)
+    model: onnx.ModelProto
+    model, _ = tf2onnx.convert._convert_common(
+        graph,
+        name="keras",
+        continue_on_error=False,
+        opset=OPSET,
+        custom_op_handlers={"Erfc": (_erfc, [])},
+        input_names=inputs,
+        output_names=outputs,
+        tensors_to_rename=dict(zip(inputs + outputs, input_names + output_names, strict=True)),
+    )
+    return model
+
+
+def _erfc(context: Any, node: Any, _name: str, _arguments: list[Any]) -> None:
+    """erfc(x) = 1 - erf(x), for exact GELU; tf2onnx has no rule of its own."""
+    one = context.make_const(tf2onnx.utils.make_name("one"), np.ones((), np.float32))
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    erf = context.make_node("Erf", node.input, shapes=shapes, dtypes=dtypes)
+    outputs = node.output
+    context.remove_node(node.name)
+    context.make_node(
+        "Sub", [one.output[0], erf.output[0]], outputs=outputs, shapes=shapes, dtypes=dtypes
+    )
+
+
+def _attach(model: onnx.ModelProto, arrays: dict[str, np.ndarray]) -> None:
+    """Turns the graph inputs that stand for weights into initialisers, already transposed."""
+    graph = model.graph
+    inputs = [value for value in graph.input if value.name not in arrays]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    # tf2onnx transposes a kernel (h, w, in, out) at run time: it took the weight for an activation.
+    for node in [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in arrays]:
+        order = onnx.helper.get_node_attr_value(node, "perm")
+        arrays[node.output[0]] = np.ascontiguousarray(arrays[node.input[0]].transpose(order))
+        graph.node.remove(node)
+    used = Counter(name for node in graph.node for name in node.input)
+    graph.initializer.extend(
+        onnx.numpy_helper.from_array(array, name) for name, array in arrays.items() if used[name]
+    )

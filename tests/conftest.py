@@ -1,0 +1,36 @@
+"""What all tests share: a quiet TensorFlow, the command line, and one small trained bundle."""
+
+import json
+import os
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    """LeNet-5 on scikit-learn's digits: a real training, in seconds."""
+    from zoo.training.run import fit
+
+    out = tmp_path_factory.mktemp("runs") / "lenet5"
+    return fit("lenet5", data="digits", out=out, changes=["train.epochs=6"])
+
+
+@pytest.fixture
+def zoo(capsys):
+    """Runs a `zoo` command in this process; gives its exit code, standard output and error."""
+
+    def run(*arguments, expect=0):
+        from zoo.cli import main
+
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code or 0
+        out, err = capsys.readouterr()
+        assert status == expect, f"exit {status}\n{out}\n{err}"
+        return json.loads(out) if "--json" in arguments else (out + err if expect else out)
+
+    return run

@@ -1,0 +1,143 @@
+"""The plan of the house: who may import whom, and what starts without TensorFlow."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("zoo", "compress", "export", "serving")
+
+# Inside zoo, a file may import what stands on a lower floor, or on its own floor.
+FLOORS = (
+    ("zoo.settings", "zoo.catalog"),
+    ("zoo.recipe", "zoo.bundle"),
+    ("zoo.layers",),
+    ("zoo.data", "zoo.models"),
+    ("zoo.tasks", "zoo.training"),
+    ("zoo.cli",),
+)
+
+
+def modules():
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+def imports(path):
+    """Every module that a file names in an import, at any depth; `from a import b` gives a.b."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor(module):
+    for number, names in enumerate(FLOORS):
+        if any(module == name or module.startswith(name + ".") for name in names):
+            return number
+    return None
+
+
+MODULES = dict(modules())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_rooms_import_only_what_they_may(module):
+    room = module.split(".")[0]
+    for name in imports(MODULES[module]):
+        other = name.split(".")[0]
+        if other not in ROOMS or other == room or module.startswith("zoo.cli"):
+            continue
+        assert room == "serving" and name.startswith("export.manifest"), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if floor(m) is not None])
+def test_floors_of_zoo(module):
+    for name in imports(MODULES[module]):
+        if floor(name) is not None:
+            assert floor(name) <= floor(module), f"{module} imports {name}, which stands above it"
+
+
+def test_every_module_of_zoo_has_a_floor():
+    homeless = [m for m in MODULES if m.startswith("zoo.") and floor(m) is None]
+    assert not homeless
+
+
+def test_no_public_name_equals_a_submodule():
+    for package in (m for m, path in MODULES.items() if path.name == "__init__.py"):
+        tree = ast.parse(MODULES[package].read_text())
+        names = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)} & {
+            m.removeprefix(package + ".") for m in MODULES if m.startswith(package + ".")
+        }
+        if package == "zoo.cli":  # its names are the verbs, one file each
+            continue
+        listed = next(
+            (
+                {e.value for e in ast.walk(node.value) if isinstance(e, ast.Constant)}
+                for node in tree.body
+                if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+            ),
+            set(),
+        )
+        assert not names & listed, f"{package}: {names & listed}"
+
+
+INSTANT = [
+    ["--help"],
+    ["list"],
+    ["list", "--json"],
+    ["show", "vgg16"],
+    ["train", "vgg16", "--dry-run"],
+    ["train", "--help"],
+    ["export", "--help"],
+    ["compress", "--help"],
+    ["serve", "--help"],
+    ["vgg16"],
+    ["show", "vgg61"],
+]
+
+
+@pytest.mark.parametrize("arguments", INSTANT, ids=" ".join)
+def test_questions_about_text_need_neither_tensorflow_nor_numpy(arguments):
+    code = (
+        "import sys, json\n"
+        "from zoo.cli import main\n"
+        "try: status = main(sys.argv[1:])\n"
+        "except SystemExit as end: status = end.code or 0\n"
+        "heavy = sorted({'tensorflow', 'numpy', 'keras'} & set(sys.modules))\n"
+        "print(json.dumps([status, heavy]), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    status, heavy = json.loads(done.stderr.splitlines()[-1])
+    assert heavy == []
+    assert status == (2 if arguments[-1] in ("vgg16", "vgg61") and len(arguments) < 2 or "vgg61" in arguments else 0)
+
+
+def test_import_of_every_room_is_light():
+    code = (
+        f"import sys; import {', '.join(ROOMS)}; "
+        "sys.exit(bool({'tensorflow', 'numpy', 'keras'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+def test_no_file_names_a_registry_host_or_a_machine():
+    hosts = [part + ".org" for part in ("pypi", "pythonhosted", "npmjs")] + ["/root" + "/", "/work" + "/"]
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT)
+    names = listed.stdout.split() if listed.returncode == 0 else []
+    if not names:
+        pytest.skip("not a git checkout")
+    for name in names:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ""} and path.is_file():
+            found = [host for host in hosts if host in path.read_text(errors="ignore")]
+            assert not found, f"{name}: {found}"

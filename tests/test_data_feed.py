@@ -1,0 +1,356 @@
+"""From images to batches: preprocessing, augmentation, feeding."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import tensorflow as tf
+from PIL import Image
+
+from zoo.data import Feed, Preprocessing, Split, load
+from zoo.data.augment import augment, draw, move
+from zoo.recipe import Augment
+
+
+def random_split(num, size=6, channels=1, classes=3, seed=0):
+    random = np.random.RandomState(seed)
+    pixels = random.randint(0, 256, (num, size, size, channels)).astype(np.uint8)
+    return Split(pixels, np.arange(num, dtype=np.int32) % classes)
+
+
+def as_numpy(dataset):
+    return [tuple(part.numpy() for part in element) for element in dataset]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_measure_equals_numpy(channels):
+    split = random_split(2500, channels=channels)
+    measured = Preprocessing.measure(split)
+    scaled = split.images / 255
+    np.testing.assert_allclose(measured.mean, scaled.mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(measured.std, scaled.std(axis=(0, 1, 2)), rtol=1e-12)
+    inputs = measured.apply(split.images)
+    assert inputs.dtype == np.float32
+    np.testing.assert_allclose(inputs.mean(axis=(0, 1, 2), dtype=float), 0, atol=1e-6)
+    np.testing.assert_allclose(inputs.std(axis=(0, 1, 2), dtype=float), 1, rtol=1e-6)
+
+
+def test_a_constant_channel_gives_zeros():
+    split = Split(np.full((3, 4, 4, 1), 77, np.uint8), np.zeros(3, np.int32))
+    inputs = Preprocessing.measure(split).apply(split.images)
+    np.testing.assert_allclose(inputs, 0, atol=1e-4)
+
+
+def test_preprocessing_survives_json():
+    measured = Preprocessing.measure(random_split(9, channels=3))
+    assert Preprocessing.model_validate_json(measured.model_dump_json()) == measured
+    assert Preprocessing.parse(measured.model_dump(mode="json"), "card.json") == measured
+
+
+def test_preprocessing_refuses_wrong_values():
+    with pytest.raises(ValueError, match="got 1 means and 3 deviations"):
+        Preprocessing(size=4, channels=3, mean=(0.0,), std=(1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match="std"):
+        Preprocessing(size=4, channels=1, mean=(0.0,), std=(0.0,))
+    with pytest.raises(ValueError, match="expected at least one, square"):
+        Preprocessing.measure(Split(np.zeros((2, 4, 5, 1), np.uint8), np.zeros(2, np.int32)))
+    measured = Preprocessing.measure(random_split(4))
+    with pytest.raises(ValueError, match=r"expected uint8 \(n, 6, 6, 1\)"):
+        measured.apply(np.zeros((1, 6, 6, 3), np.uint8))
+    with pytest.raises(ValueError, match="got float32"):
+        measured.apply(np.zeros((1, 6, 6, 1), np.float32))
+
+
+def test_a_picture_reads_back_as_the_image_it_was(tmp_path):
+    data = load("mnist5k", size=32, limit=10)
+    stored = load("mnist5k", limit=10).train.images[3]
+    Image.fromarray(stored[..., 0]).save(tmp_path / "digit.png")
+    read = Preprocessing.measure(data.train).image(tmp_path / "digit.png")
+    np.testing.assert_array_equal(read, data.train.images[3])
+
+
+def test_a_picture_takes_the_channels_of_the_model(tmp_path):
+    Image.new("RGB", (4, 4), (0, 255, 0)).save(tmp_path / "green.png")
+    Image.new("L", (4, 4), 9).save(tmp_path / "grey.png")
+    grey = Preprocessing(size=4, channels=1, mean=(0.0,), std=(1.0,))
+    colour = Preprocessing(size=4, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert grey.image(tmp_path / "green.png")[0, 0].tolist() == [150]  # 0.587 * 255
+    assert colour.image(tmp_path / "grey.png")[0, 0].tolist() == [9, 9, 9]
+
+
+def test_a_missing_or_broken_picture_is_one_line(tmp_path):
+    grey = Preprocessing(size=4, channels=1, mean=(0.0,), std=(1.0,))
+    with pytest.raises(FileNotFoundError, match=r"no\.png: no such file"):
+        grey.image(tmp_path / "no.png")
+    (tmp_path / "a.png").write_text("text")
+    with pytest.raises(ValueError, match=r"a\.png: not a picture; expected BMP"):
+        grey.image(tmp_path / "a.png")
+
+
+def shifted(image, down, right):
+    """The reference: one image moved by whole pixels, zeros behind it."""
+    height, width, _ = image.shape
+    margin = max(height, width)
+    padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)))
+    top, left = margin - down, margin - right
+    return padded[top : top + height, left : left + width]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_shift_and_mirror_equal_the_reference(channels, dtype):
+    pixels = random_split(64, size=8, channels=channels).images.astype(dtype)
+    settings = Augment(shift=3, mirror=True)
+    motions = draw(64, [1, 2], settings)
+    moved = move(tf.constant(pixels), motions, settings).numpy()
+    expected = [
+        shifted(image[:, ::-1] if sign < 0 else image, int(down), int(right))
+        for image, (down, right, _, _, sign) in zip(pixels, motions.numpy(), strict=True)
+    ]
+    assert moved.dtype == dtype
+    np.testing.assert_array_equal(moved, expected)
+
+
+def test_motions_cover_their_range():
+    down, right, cos, sin, sign = (
+        draw(2000, [3, 4], Augment(shift=2, rotate=30, mirror=True)).numpy().T
+    )
+    for shift in (down, right):
+        values, counts = np.unique(shift, return_counts=True)
+        assert values.tolist() == [-2, -1, 0, 1, 2]
+        assert counts.min() > 320
+    degrees = np.degrees(np.arctan2(sin, cos))
+    assert -30 <= degrees.min() < -29 < 29 < degrees.max() <= 30
+    assert 900 < (sign < 0).sum() < 1100
+    assert np.abs(np.corrcoef([down, right, degrees, sign]) - np.eye(4)).max() < 0.1
+
+
+def test_affine_path_shifts_and_mirrors_like_the_gather():
+    pixels = tf.constant(random_split(32, size=9, channels=3).images)
+    settings = Augment(shift=2, mirror=True)
+    motions = draw(32, [0, 0], settings)
+    turned = settings.model_copy(update={"rotate": 90.0})  # takes the other path; the motions stay
+    gathered, affine = (move(pixels, motions, s).numpy() for s in (settings, turned))
+    np.testing.assert_allclose(affine, gathered, atol=1e-3)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("degrees", [-90, -30, 10, 45])
+def test_rotation_equals_scipy(degrees):
+    pixels = random_split(1, size=17, channels=2).images.astype(np.float32)
+    angle = np.radians(degrees)
+    motions = tf.constant([[0, 0, np.cos(angle), np.sin(angle), 1]], tf.float32)
+    ours = move(tf.constant(pixels), motions, Augment(rotate=90)).numpy()[0]
+    # SciPy turns anticlockwise for a positive angle.
+    theirs = scipy.ndimage.rotate(pixels[0], -degrees, reshape=False, order=1, mode="grid-constant")
+    np.testing.assert_allclose(ours, theirs, atol=0.02)
+
+
+@pytest.mark.oracle
+def test_a_whole_motion_equals_scipy():
+    pixels = random_split(1, size=17).images.astype(np.float32)
+    angle = np.radians(20)
+    motions = tf.constant([[2, -3, np.cos(angle), np.sin(angle), -1]], tf.float32)
+    ours = move(tf.constant(pixels), motions, Augment(rotate=90)).numpy()[0]
+    mirrored = pixels[0, :, ::-1]
+    turned = scipy.ndimage.rotate(mirrored, -20, reshape=False, order=1, mode="grid-constant")
+    # SciPy turned first and cut what left the picture; compare where nothing was cut.
+    np.testing.assert_allclose(ours[4:-4, 4:-4], shifted(turned, 2, -3)[4:-4, 4:-4], atol=0.02)
+
+
+def test_augment_is_a_function_of_the_seed():
+    pixels = tf.constant(np.tile(random_split(1, size=12).images, (40, 1, 1, 1)))
+    settings = Augment(shift=3, rotate=20, mirror=True)
+    first, again = (augment(pixels, [5, 6], settings).numpy() for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, augment(pixels, [5, 7], settings).numpy())
+    # The same picture forty times: every copy moves in its own way.
+    assert len({image.tobytes() for image in first}) == 40
+
+
+def test_augment_without_settings_changes_nothing():
+    pixels = tf.constant(random_split(4).images)
+    np.testing.assert_array_equal(augment(pixels, [0, 0], Augment(mirror=False)), pixels)
+
+
+def test_augment_refuses_an_undecided_mirror():
+    with pytest.raises(ValueError, match="got 'auto'; expected True or False"):
+        augment(tf.zeros((1, 4, 4, 1)), [0, 0], Augment())
+
+
+def feed(num=50, **settings):
+    split = random_split(num)
+    return Feed(split, Preprocessing.measure(split), **{"batch_size": 8, **settings})
+
+
+def test_training_visits_each_image_at_most_once_and_drops_the_remainder():
+    split = random_split(50)
+    scale = Preprocessing.measure(split)
+    batches = Feed(split, scale, batch_size=8, training=True)
+    known = {image.tobytes(): label for image, label in
+             zip(scale.apply(split.images), split.labels, strict=True)}  # fmt: skip
+    dropped = []
+    for epoch in range(3):
+        seen = {}
+        for inputs, labels, weights in as_numpy(batches.dataset(epoch)):
+            assert inputs.shape == (8, 6, 6, 1)
+            assert weights.tolist() == [1.0] * 8
+            assert (inputs.dtype, labels.dtype, weights.dtype) == (np.float32, np.int32, np.float32)
+            seen |= {i.tobytes(): label for i, label in zip(inputs, labels, strict=True)}
+        assert len(seen) == batches.steps * 8 == 48
+        assert seen.items() <= known.items()
+        dropped.append(known.keys() - seen.keys())
+    assert dropped[0] != dropped[1] != dropped[2]
+
+
+def test_inputs_equal_preprocessing_in_numpy():
+    split = random_split(20, channels=3)
+    scale = Preprocessing.measure(split)
+    inputs = np.concatenate([e[0] for e in as_numpy(Feed(split, scale, batch_size=5).dataset())])
+    np.testing.assert_allclose(inputs, scale.apply(split.images), rtol=1e-6, atol=1e-6)
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    orders = {
+        (seed, epoch): tuple(
+            inputs.tobytes()
+            for inputs, _, _ in as_numpy(feed(training=True, seed=seed).dataset(epoch))
+        )
+        for seed in (0, 1)
+        for epoch in (0, 1)
+    }
+    assert len(set(orders.values())) == 4
+    again = tuple(inputs.tobytes() for inputs, _, _ in as_numpy(feed(training=True).dataset(1)))
+    assert orders[0, 1] == again
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_start_equals_skipping(training, replicas):
+    settings = Augment(shift=2, rotate=10, mirror=True) if training else None
+    batches = feed(training=training, augment=settings)
+    whole = as_numpy(batches.dataset(3, replicas=replicas))
+    late = as_numpy(batches.dataset(3, start=4, replicas=replicas))
+    assert len(late) == len(whole) - 4 * replicas > 0
+    for ours, theirs in zip(late, whole[4 * replicas :], strict=True):
+        for got, expected in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(got, expected)
+    assert as_numpy(batches.dataset(3, start=batches.steps)) == []
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize(
+    "settings", [None, Augment(shift=2, mirror=True), Augment(rotate=20, mirror=False)]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_replicas_share_the_very_same_batch(replicas, settings, training):
+    batches = feed(training=training, augment=settings if training else None)
+    whole = as_numpy(batches.dataset(1))
+    shares = as_numpy(batches.dataset(1, replicas=replicas))
+    assert len(shares) == replicas * len(whole)
+    for step, expected in enumerate(whole):
+        parts = zip(*shares[step * replicas : (step + 1) * replicas], strict=True)
+        for got, want in zip(map(np.concatenate, parts), expected, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_augmentation_differs_between_steps_and_epochs():
+    split = Split(np.tile(random_split(1, size=12).images, (64, 1, 1, 1)), np.zeros(64, np.int32))
+    settings = Augment(shift=3, rotate=20, mirror=True)
+    batches = Feed(
+        split, Preprocessing.measure(split), batch_size=16, training=True, augment=settings
+    )
+    seen = {
+        image.tobytes()
+        for epoch in range(2)
+        for inputs, _, _ in as_numpy(batches.dataset(epoch))
+        for image in inputs
+    }
+    assert len(seen) == 2 * 64
+
+
+def test_moved_in_pixels_are_black():
+    split = Split(np.full((8, 6, 6, 1), 200, np.uint8), np.zeros(8, np.int32))
+    scale = Preprocessing(size=6, channels=1, mean=(0.5,), std=(0.25,))
+    settings = Augment(shift=3, mirror=False)
+    ((inputs, _, _),) = as_numpy(
+        Feed(split, scale, batch_size=8, training=True, augment=settings).dataset()
+    )
+    assert np.unique(inputs).tolist() == pytest.approx([-2.0, (200 / 255 - 0.5) / 0.25])
+
+
+def test_evaluation_pads_the_last_batch_with_weight_0():
+    split = random_split(50)
+    batches = Feed(split, Preprocessing.measure(split), batch_size=8)
+    assert batches.steps == 7
+    elements = as_numpy(batches.dataset())
+    assert [len(inputs) for inputs, _, _ in elements] == [8] * 7
+    labels, weights = (np.concatenate([e[part] for e in elements]) for part in (1, 2))
+    assert weights.tolist() == [1.0] * 50 + [0.0] * 6
+    np.testing.assert_array_equal(labels[:50], split.labels)
+    np.testing.assert_array_equal(labels[50:], split.labels[:6])
+
+
+def test_evaluation_of_fewer_images_than_a_batch():
+    ((inputs, _, weights),) = as_numpy(feed(3).dataset())
+    assert inputs.shape == (8, 6, 6, 1)
+    assert weights.sum() == 3
+
+
+def test_training_on_fewer_images_than_a_batch_says_so():
+    with pytest.warns(UserWarning, match="batch_size: got 8 for 5 training images; using 5"):
+        batches = feed(5, training=True)
+    assert (batches.steps, batches.batch_size) == (1, 5)
+    assert [len(inputs) for inputs, _, _ in as_numpy(batches.dataset())] == [5]
+
+
+def test_shapes_are_static():
+    (images_spec, labels_spec, weights_spec) = feed(training=True).dataset(replicas=2).element_spec
+    assert images_spec.shape == (4, 6, 6, 1)
+    assert labels_spec.shape == weights_spec.shape == (4,)
+
+
+def test_feed_refuses_wrong_values():
+    with pytest.raises(ValueError, match="got 8; expected a multiple of 3 replicas"):
+        feed().dataset(replicas=3)
+    with pytest.raises(ValueError, match="got step 8; expected 0 to 7"):
+        feed().dataset(start=8)
+    with pytest.raises(ValueError, match="evaluation changes no image"):
+        feed(augment=Augment(mirror=False))
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        feed(batch_size=0)
+    with pytest.raises(ValueError, match="got 'auto'"):
+        feed(training=True, augment=Augment())
+    scale = Preprocessing.measure(random_split(4, size=5))
+    with pytest.raises(ValueError, match=r"expected uint8 \(n, 5, 5, 1\)"):
+        Feed(random_split(4), scale, batch_size=2)
+
+
+MIRRORED = """
+import numpy as np, tensorflow as tf
+from zoo.data import Feed, Preprocessing, load
+from zoo.recipe import Augment
+
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+train = load("digits").train
+settings = Augment(shift=1, rotate=5, mirror=True)
+feed = Feed(train, Preprocessing.measure(train), batch_size=100, training=True, augment=settings)
+shared = strategy.distribute_datasets_from_function(lambda _: feed.dataset(2, start=4, replicas=2))
+steps = 0
+for whole, parts in zip(feed.dataset(2, start=4), shared, strict=True):
+    for want, part in zip(whole, parts, strict=True):
+        got = [share.numpy() for share in strategy.experimental_local_results(part)]
+        assert len(got) == 2 and np.array_equal(np.concatenate(got), want), steps
+    steps += 1
+print("steps", steps)
+"""
+
+
+@pytest.mark.dist
+def test_mirrored_strategy_deals_out_the_same_batches():
+    done = subprocess.run([sys.executable, "-c", MIRRORED], capture_output=True, text=True)
+    assert done.stdout == "steps 8\n", done.stderr[-2000:]

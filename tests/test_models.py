@@ -1,0 +1,301 @@
+"""Every row of the catalogue, through one battery; then the oracles."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import zoo.models
+from tests.golden import vector
+from zoo.catalog import CATALOG
+from zoo.layers import LocalResponseNormalization
+from zoo.models import create
+
+GOLDEN = vector.read()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cheap_kernels():
+    """Fresh kernels are zeros: every test here fills or copies the weights that it uses."""
+    with pytest.MonkeyPatch.context() as patch:
+        zeros = keras.initializers.Zeros()
+        patch.setattr(
+            keras.initializers.VarianceScaling,
+            "__call__",
+            lambda self, shape, dtype=None: zeros(shape, dtype),
+        )
+        yield
+
+
+@pytest.fixture(scope="module", params=CATALOG)
+def net(request):
+    """One filled net for all the tests of a row; they leave its weights alone."""
+    return vector.net(CATALOG[request.param])
+
+
+@pytest.fixture
+def sketch():
+    """`create` without memory for the weights: shapes are known, values are not."""
+
+    def build(*args, **kwargs):
+        with keras.StatelessScope(initialize_variables=False):
+            return create(*args, **kwargs)
+
+    yield build
+    keras.utils.clear_session()  # or Keras makes the weights up later
+
+
+# The facts of a row
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_parameters_are_the_papers(name, sketch):
+    model = sketch(name)
+    row = CATALOG[name]
+    assert sum(np.prod(w.shape, dtype=int) for w in model.trainable_weights) == row.parameters
+    assert model.input_shape == (None, *row.input_shape)
+    assert model.output_shape == (None, row.num_classes)
+    assert model.name == name
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_smallest_is_the_smallest(name, sketch):
+    row = CATALOG[name]
+    side, channels = row.smallest, 2
+    assert sketch(name, input_shape=(side, side, channels)).output_shape == (None, row.num_classes)
+    for shape in [(side - 1, side, channels), (side, side - 1, channels)]:
+        with pytest.raises(ValueError, match=rf"got {re.escape(str(shape))}; expected .*{side}"):
+            create(name, input_shape=shape)
+        if side > 1:  # the net itself cannot do it either
+            module, function = row.builder.split(":")
+            builder = getattr(importlib.import_module(module), function)
+            with pytest.raises(ValueError, match=r"negative|empty|zero"):
+                builder(name=name, input_shape=shape, num_classes=2, **row.settings)
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_names_say_where(name, sketch):
+    """A name that Keras made up, such as `conv2d_17`, counts on in the second net."""
+    first, second = sketch(name), sketch(name)
+    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
+
+
+def test_every_builder_has_a_row_and_every_row_a_golden():
+    builders = set()
+    for module in pkgutil.iter_modules(zoo.models.__path__, "zoo.models."):
+        for name, function in vars(importlib.import_module(module.name)).items():
+            if inspect.isfunction(function) and function.__module__ == module.name:
+                kinds = {key: p.kind for key, p in inspect.signature(function).parameters.items()}
+                nouns = {kinds.get(key) for key in ("name", "input_shape", "num_classes")}
+                if nouns == {inspect.Parameter.KEYWORD_ONLY}:
+                    builders.add(f"{module.name}:{name}")
+    assert builders == {row.builder for row in CATALOG.values()}
+    assert list(GOLDEN) == list(CATALOG)
+
+
+# The battery
+
+
+def test_ends_have_names(net):
+    assert [tensor.name for tensor in net.inputs] == ["image"]
+    assert net.output_names == ["logits"]
+    assert net.layers[-1].activation is keras.activations.linear
+    assert not any(isinstance(layer, keras.layers.Lambda) for layer in net.layers)
+
+
+def test_output_shapes(net):
+    classes = CATALOG[net.name].num_classes
+    assert net.output_shape == (None, classes)
+    for batch in (1, 3):
+        assert net(vector.sample(net, batch), training=False).shape == (batch, classes)
+
+
+def test_every_weight_learns(net):
+    """Finite gradients that are not zero, with dropout on and batch statistics."""
+    weights = [tf.identity(weight.value) for weight in net.trainable_variables]
+    state = [tf.identity(weight.value) for weight in net.non_trainable_variables]
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        logits, _ = net.stateless_call(weights, state, vector.sample(net), training=True)
+        target = np.random.RandomState(8).normal(size=logits.shape)
+        loss = ops.mean(ops.square(logits - target))
+    normalised = {layer.name.removesuffix("_bn") for layer in net.layers if "_bn" in layer.name}
+    for weight, gradient in zip(net.trainable_variables, tape.gradient(loss, weights), strict=True):
+        assert np.isfinite(gradient).all(), weight.path
+        place, kind = weight.path.split("/")[-2:]
+        if kind == "bias" and place in normalised:  # the batch's mean takes such a bias away
+            assert np.abs(gradient).max() < 1e-4, weight.path
+        else:
+            assert np.abs(gradient).max() > 0, weight.path
+
+
+def test_golden(net):
+    golden, now = GOLDEN[net.name], vector.measure(net)
+    logits = np.array(golden["logits"])
+    scale = golden["mean_abs"]
+    np.testing.assert_allclose(now["logits"], logits, rtol=1e-3, atol=1e-3 * scale)
+    np.testing.assert_allclose(now["mean_abs"], scale, rtol=1e-3)
+    for other in range(vector.BATCH):  # or the net is saturated and the row proves nothing
+        assert np.abs(logits[other] - logits[other - 1]).max() > 1e-4 * scale
+
+
+def test_round_trip(net, tmp_path):
+    path = tmp_path / "net.keras"
+    net.save(path)
+    again = keras.saving.load_model(path)
+    path.unlink()  # up to 170 MB
+    image = vector.sample(net)
+    np.testing.assert_array_equal(again(image, training=False), net(image, training=False))
+    assert [layer.name for layer in again.layers] == [layer.name for layer in net.layers]
+
+
+def test_bfloat16(net):
+    """Half precision gives float32 logits near those of single precision."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = create(net.name, input_shape=net.input_shape[1:])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    half.set_weights(net.get_weights())
+    image = vector.sample(net)
+    exact, rough = net(image, training=False), half(image, training=False)
+    assert rough.dtype == tf.float32
+    assert np.abs(rough - exact).max() < 0.05 * np.abs(exact).max()
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "vgg61"}, "unknown model 'vgg61'. Did you mean 'vgg16'?"),
+        ({"name": "vgg16", "dropuot": 0.1}, "unknown setting 'dropuot'. Did you mean 'dropout'?"),
+        ({"name": "linear", "units": 3}, "unknown setting 'units'. It has none."),
+        ({"name": "vgg16", "convs": (1, 1)}, "convs got (1, 1); expected 5 numbers"),
+        ({"name": "mlp", "num_classes": 1}, "num_classes got 1; expected an integer of at least 2"),
+        ({"name": "mlp", "num_classes": 2.5}, "num_classes got 2.5; expected an integer"),
+        ({"name": "mlp", "input_shape": (28, 28)}, "got (28, 28); expected (height, width, ch"),
+        ({"name": "mlp", "input_shape": (8, 8, 0)}, "got (8, 8, 0); expected (height, width, ch"),
+        ({"name": "mlp", "input_shape": (None, 8, 1)}, "three integers above 0"),
+    ],
+)
+def test_create_refuses(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        create(**arguments)
+
+
+def test_settings_go_before_the_row():
+    model = create("mlp", input_shape=[4, 5, 3], num_classes=2, units=[7])
+    assert [w.shape for w in model.weights] == [(60, 7), (7,), (7, 2), (2,)]
+
+
+# Oracles
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("vgg11", "64 M 128 M 256 256 M 512 512 M 512 512 M"),
+        ("vgg13", "64 64 M 128 128 M 256 256 M 512 512 M 512 512 M"),
+        ("vgg16", "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"),
+        ("vgg19", "64 64 M 128 128 M 256 256 256 256 M 512 512 512 512 M 512 512 512 512 M"),
+    ],
+)
+def test_vgg_counted_by_hand(name, table):
+    """Columns of the paper's table 1; `M` is a max pooling."""
+    widths = [int(item) for item in table.split() if item != "M"]
+    convs = sum(9 * a * b + b for a, b in zip([3, *widths], widths, strict=False))
+    dense = sum(a * b + b for a, b in [(7 * 7 * 512, 4096), (4096, 4096), (4096, 1000)])
+    assert CATALOG[name].parameters == convs + dense
+    assert CATALOG[f"{name}_bn"].parameters == convs + dense + 2 * sum(widths)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("name", "oracle"), [("vgg16", "VGG16"), ("vgg19", "VGG19")])
+def test_vgg_equals_keras_applications(name, oracle):
+    theirs = getattr(keras.applications, oracle)(
+        weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None
+    )
+    vector.fill(theirs)
+    ours = create(name, input_shape=(32, 32, 3), num_classes=10)
+    ours.set_weights(theirs.get_weights())
+    image = vector.sample(ours)
+    expected = theirs(image, training=False)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(ours(image, training=False), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.oracle
+def test_alexnet_equals_plain_tensorflow():
+    """Grouped convolutions and the paper's order; pixels up to 255 let the normalisation bite."""
+    ours = create("alexnet", input_shape=(67, 67, 3), num_classes=10)
+    vector.fill(ours)
+    image = 255 * vector.sample(ours)
+    weights = [ops.convert_to_numpy(weight) for weight in ours.weights]
+
+    @tf.function(jit_compile=True)  # a CPU runs grouped convolutions in XLA only
+    def theirs(x):
+        values = iter(weights)
+        for stage in range(1, 6):
+            kernel, bias = next(values), next(values)
+            if stage in (2, 4, 5):
+                kernel = tf.concat([kernel, next(values)], -1)
+                bias = tf.concat([bias, next(values)], -1)
+            stride, padding = (4, "VALID") if stage == 1 else (1, "SAME")
+            x = tf.nn.relu(tf.nn.conv2d(x, kernel, stride, padding) + bias)
+            if stage in (1, 2):
+                x = tf.nn.local_response_normalization(x, 2, 2.0, 1e-4, 0.75)
+            if stage in (1, 2, 5):
+                x = tf.nn.max_pool2d(x, 3, 2, "VALID")
+        x = tf.reshape(x, (len(x), -1))
+        for activation in (tf.nn.relu, tf.nn.relu, tf.identity):
+            x = activation(x @ next(values) + next(values))
+        return x
+
+    expected = theirs(image)
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(ours(image, training=False), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("channels", [1, 3, 4, 7, 12])
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+def test_lrn_equals_tensorflow(channels, beta):
+    x = np.random.RandomState(0).normal(scale=3, size=(2, 4, 5, channels)).astype("float32")
+    ours = LocalResponseNormalization(size=5, k=2.0, alpha=0.1, beta=beta)(x)
+    theirs = tf.nn.local_response_normalization(x, 2, bias=2.0, alpha=0.1, beta=beta)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+# The layers
+
+
+@pytest.mark.parametrize("policy", ["float32", "bfloat16", "float16"])
+def test_lrn_is_finite_in_every_precision(policy):
+    """Also at zero and at squares beyond float16, in the value and in the gradient."""
+    x = tf.cast([[0.0, 1e-4, 1.0, 1000.0, -1000.0, 0.0, 0.0]], policy)
+    layer = LocalResponseNormalization(dtype=policy)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    assert y.dtype == x.dtype
+    assert np.isfinite(ops.cast(y, "float32")).all()
+    assert np.isfinite(ops.cast(tape.gradient(y, x), "float32")).all()
+    expected = tf.nn.local_response_normalization(
+        tf.cast(x, "float32")[None, None], 2, 2.0, 1e-4, 0.75
+    )
+    np.testing.assert_allclose(ops.cast(y, "float32")[None, None], expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("key", "value"), [("size", 4), ("size", -1), ("k", 0.0)])
+def test_lrn_refuses(key, value):
+    with pytest.raises(ValueError, match=f"{key} got {value}; expected"):
+        LocalResponseNormalization(**{key: value})

