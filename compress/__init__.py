@@ -1,25 +1,22 @@
-"""Compression at training time for Keras 3: any Functional or Sequential model in, a smaller one out.
+"""Compression at training time: any Functional or Sequential Keras 3 model in, a smaller one out.
 
-Importing this package imports neither Keras nor NumPy; a recipe is read, or refused, at once.
+    import compress
+    small = compress.apply("prune90", model, fit=fit, evaluate=evaluate)  # .model, .report
+
+Importing this package loads neither Keras nor NumPy; a recipe is read, or refused, at once.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from compress.base import Context
-    from compress.catalog import PASSES, pass_names, recipe_names
-    from compress.passes.low_rank import LowRank
-    from compress.passes.prune import Prune
-    from compress.pipeline import Budget, Compressed, Pipeline, apply, load_recipe
-    from compress.report import Report
-
-_HOME = {
+_EXPORTS = {
+    "PASSES": "compress.catalog",
     "Budget": "compress.pipeline",
     "Compressed": "compress.pipeline",
     "Context": "compress.base",
     "LowRank": "compress.passes.low_rank",
-    "PASSES": "compress.catalog",
     "Pipeline": "compress.pipeline",
     "Prune": "compress.passes.prune",
     "Report": "compress.report",
@@ -29,14 +26,14 @@ _HOME = {
     "recipe_names": "compress.catalog",
 }
 
-__all__ = [*_HOME]  # noqa: PLE0604
+__all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _EXPORTS:
         raise AttributeError(f"module 'compress' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_EXPORTS[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOME)
+    return __all__

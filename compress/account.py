@@ -1,7 +1,7 @@
 """What a model costs: parameters, multiply-accumulates, activation bytes, bytes on disk.
 
-Everything is counted on the built model or measured on a saved file. Counts are for one example; any other
-dimension that may vary counts as 1. A multiply-accumulate is one product with a weight of a kernel, added up;
+Everything is counted on the built model or measured on a saved file. Counts are for one example; any
+other dimension that may vary counts as 1. A multiply-accumulate is a product with a weight of a kernel;
 biases, normalisation and products without weights are left out.
 """
 
@@ -11,8 +11,8 @@ import math
 import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -44,14 +44,13 @@ _LOOK_UPS = (keras.layers.Embedding,)
 _BLOCK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class LayerRow:
+class LayerRow(NamedTuple):
     """One leaf layer of a model.
 
     Attributes:
         path: Where the layer stands, e.g. `encoder/conv1`.
         kind: Name of its class.
-        output_shape: Shape of its first output in its first call; None for a dimension that may vary.
+        output_shape: Shape of the first output of its first call; None where it may vary.
         parameters: Number of weights, the non-trainable ones included.
         nonzero: Number of weights that are not zero.
         macs: Multiply-accumulates of all its calls for one example; None when they are not known.
@@ -93,7 +92,7 @@ def total(rows: Iterable[LayerRow]) -> Counts:
 
 
 def saved_size(model: keras.Model) -> FileSize:
-    """Saves the model without its optimizer, checks that the file holds its weights, and weighs the file.
+    """Saves the model, without an optimizer; checks that the file holds its weights; weighs the file.
 
     Returns:
         Bytes of the `.keras` file, and the same after gzip at level 6.
@@ -135,7 +134,7 @@ def _macs(layer: keras.layers.Layer, calls: Sequence[LeafCall]) -> int | None:
         known = isinstance(layer, _LOOK_UPS) or all(len(w.shape) < 2 for w in layer.weights)
         return 0 if known else None
     axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
-    positions = sum(_size(x.shape) // x.shape[axis] for x in tensors)
+    positions = sum(_size(x.shape) // int(x.shape[axis]) for x in tensors)
     return positions * sum(math.prod(w.shape) for w in layer.weights if w.name in KERNELS)
 
 
@@ -148,7 +147,8 @@ def _item_bytes(dtype: str) -> int:
 
 
 def _check_saved(path: Path, weights: Sequence[keras.Variable]) -> None:
-    # A layer may save less than it holds: Dense and Conv2D store kernel and bias, whatever a subclass adds.
+    # A layer may save less than it holds: Dense and Conv2D store kernel and bias, and nothing that a
+    # subclass adds.
     loaded = keras.saving.load_model(path, compile=False).weights
     if len(loaded) != len(weights):
         raise RuntimeError(f"saved model: {len(loaded)} weights, expected {len(weights)}.")

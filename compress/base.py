@@ -1,7 +1,7 @@
 """What every pass is: settings, and one pure `apply`.
 
-A pass never changes its input, and it accounts for every leaf layer once: changed, or left as it is because.
-Keras is imported only when a pass is applied, so settings are refused at once.
+A pass never changes its input, and it accounts for every leaf layer once: changed, or left as it is
+because. Keras is imported only when a pass is applied, so settings are refused at once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Fit(Protocol):
     ) -> None:
         """Trains `model` in place.
 
-        The callbacks are called as Keras calls them: `params` holds `epochs` and `steps`; epochs and batches
-        count from 0. They may see another model of equal layer paths, whose weights end up in `model`.
+        The callbacks are called as Keras calls them: `params` holds `epochs` and `steps`; epochs and
+        batches count from 0. The model that they see may be a copy, whose weights end up in `model`.
         """
 
 
@@ -108,7 +108,13 @@ class Pass(Settings):
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> Rewrite:
-        """Returns a new model in which the `chosen` leaf layers of `model`, by path, are compressed."""
+        """Returns a new model, in which those of the `chosen` leaf layers that can be are compressed.
+
+        Args:
+            model: The input, which stays as it is.
+            chosen: The leaf layers of `model` to work on, by path.
+            context: What the pass may use beside the model.
+        """
 
     def apply(self, model: keras.Model, context: Context | None = None) -> Result:
         """Returns a compressed copy of the model, and a report with one row for each leaf layer.
@@ -133,7 +139,7 @@ class Pass(Settings):
             ValueError: A pattern matches no path: it is probably misspelt.
         """
         paths = list(paths)
-        reasons = {path: "not named by `layers`" for path in paths}
+        reasons = dict.fromkeys(paths, "not named by `layers`")
         for pattern in self.layers:
             for path in self._matches(pattern, paths, field="layers"):
                 reasons.pop(path, None)

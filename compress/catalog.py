@@ -21,15 +21,15 @@ def pass_names() -> list[str]:
     return list(PASSES)
 
 
-def pass_class(kind: str, *, where: str = "pass") -> type[Any]:
+def pass_class(kind: object, *, where: str = "pass") -> type[Any]:
     """Returns the class of a kind of pass.
 
     Raises:
         ValueError: There is no such kind; the line opens with `where`.
     """
     if kind not in PASSES:
-        raise ValueError(f"{where}.kind: got {kind!r}; unknown pass. {nearest(kind, PASSES)}")
-    module, name = PASSES[kind].split(":")
+        raise ValueError(f"{where}.kind: unknown pass {kind!r}. {nearest(str(kind), PASSES)}")
+    module, name = PASSES[str(kind)].split(":")
     found: type[Any] = getattr(importlib.import_module(module), name)
     return found
 

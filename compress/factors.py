@@ -12,7 +12,7 @@ SUFFIX = "_u"
 
 
 class Svd(NamedTuple):
-    """A matrix W (n, m) = u @ diag(s) @ vt: u (n, k), s (k,) falling, vt (k, m), where k = min(n, m)."""
+    """W (n, m) = u @ diag(s) @ vt, with u (n, k), s (k,) falling, vt (k, m) and k = min(n, m)."""
 
     u: np.ndarray
     s: np.ndarray
@@ -21,11 +21,11 @@ class Svd(NamedTuple):
     @property
     def num_weights(self) -> int:
         """Number of weights of W: n m."""
-        return self.u.shape[0] * self.vt.shape[1]
+        return int(self.u.shape[0] * self.vt.shape[1])
 
     def num_factor_weights(self, rank: int) -> int:
         """Number of weights of two factors of this rank: r (n + m)."""
-        return rank * (self.u.shape[0] + self.vt.shape[1])
+        return int(rank * (self.u.shape[0] + self.vt.shape[1]))
 
     def rank_of_energy(self, energy: float) -> int:
         """Returns the smallest rank whose squared singular values add up to this fraction of all."""

@@ -1,7 +1,7 @@
 """The only two ways to touch a graph: walk its leaf layers, or rebuild it with replacements.
 
-A leaf is a layer that is not itself a Functional or Sequential model. `model.layers` and
-`keras.models.clone_model` stop at nested models, and `clone_model` drops optional inputs; these functions do not.
+A leaf is a layer that is not itself a Functional or Sequential model. `model.layers` stops at nested
+models; so does `keras.models.clone_model`, which also forgets optional inputs. These functions do not.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
 from compress.settings import nearest
 
-Replacement = keras.layers.Layer | Sequence[keras.layers.Layer]
+Replacement: TypeAlias = keras.layers.Layer | Sequence[keras.layers.Layer]
 
 
 class LeafCall(NamedTuple):
@@ -30,14 +30,14 @@ class LeafCall(NamedTuple):
 def leaf_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Walks the leaf layers of a model in graph order, entering nested models.
 
-    A layer object that is shared appears once, under the first path that leads to it. Inputs are not layers here.
+    A shared layer appears once, under the first path that leads to it. Inputs are not layers here.
 
     Args:
         model: A built Functional or Sequential model.
 
     Yields:
-        `(path, layer)`. The path joins names with slashes: `encoder/conv1` is a layer of the nested
-        model `encoder`; the outer model's own name is left out.
+        `(path, layer)`. A path joins names with slashes: `encoder/conv1` is a layer of the nested model
+        `encoder`. The outer model's own name is left out.
 
     Raises:
         TypeError: `model` is subclassed.
@@ -50,7 +50,8 @@ def leaf_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
 def leaf_calls(model: keras.Model) -> list[LeafCall]:
     """Lists every call of every leaf layer, with the shapes it sees.
 
-    A shared layer appears once for each call; the layers of a nested model see the shapes of the outer graph.
+    A shared layer appears once for each call. The layers of a nested model see the shapes that the
+    outer graph gives it.
 
     Raises:
         TypeError: `model` is subclassed.
@@ -74,7 +75,9 @@ def leaf_calls(model: keras.Model) -> list[LeafCall]:
 
 
 def copy_model(model: keras.Model) -> keras.Model:
-    """Returns an uncompiled model of equal graph, names and weights, that shares no variable with `model`.
+    """Returns a model of equal graph, names and weights that shares no variable with `model`.
+
+    The copy is not compiled.
 
     Raises:
         TypeError: `model` is subclassed.
@@ -88,13 +91,14 @@ def replace_layers(
 ) -> keras.Model:
     """Rebuilds a model with some of its leaf layers replaced; the input model stays as it is.
 
-    The other layers are copied with their weights and random states. The new model is not compiled.
+    The other layers are copied, with their weights and random states. The new model is not compiled.
 
     Args:
         model: A built Functional or Sequential model.
-        replacements: Maps a leaf layer, or its path, to one new layer or to several, applied in sequence. The
-            first receives the arguments of the old layer's call, the others one tensor. The last keeps the old
-            layer's name, so that paths and output names stay. Weights of a layer built beforehand are kept.
+        replacements: Maps a leaf layer, or its path, to a new layer or to several, applied in turn. The
+            first gets the arguments of the old layer's call, the others one tensor. The last has the
+            old layer's name, so that paths and output names stay. Layers built beforehand keep their
+            weights.
 
     Raises:
         TypeError: `model` is subclassed.
@@ -132,7 +136,7 @@ def replace_layers(
 
 
 def _is_graph(operation: Any) -> bool:
-    # A class outside Keras has a `call` or `train_step` of its own, which a rebuilt graph would lose.
+    # A class outside Keras has methods of its own, which a rebuilt graph would lose.
     return (
         isinstance(operation, keras.Model)
         and isinstance(operation, (keras.Sequential, keras.Function))
@@ -148,8 +152,8 @@ def _check(model: keras.Model) -> None:
     """Refuses what cannot be replayed."""
     if not _is_graph(model):
         raise TypeError(
-            f"model: got {type(model).__name__}, a class of its own; expected a Functional or Sequential "
-            "model. Where there is a graph, pass keras.Model(model.input, model.output)."
+            f"model: got {type(model).__name__}, a class of its own; expected a Functional or "
+            "Sequential model. Where there is a graph, pass keras.Model(model.input, model.output)."
         )
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError(f"model: {model.name!r} is not built; give it a keras.Input first.")

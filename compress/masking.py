@@ -1,7 +1,8 @@
 """Masks over kernels: which weights are kept, and how the others stay zero during training.
 
-Masks follow the magnitude of the weights (Han et al. 2015, arXiv:1506.02626). During training they grow by the
-schedule of Zhu & Gupta 2017, arXiv:1710.01878, and every step ends with the masked weights at zero.
+Masks keep the weights of largest magnitude (Han et al. 2015, arXiv:1506.02626). During training they
+grow by the schedule of Zhu & Gupta 2017, arXiv:1710.01878, and each step ends with the masked weights
+at zero.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def magnitude_masks(weights: Sequence[np.ndarray], sparsity: float) -> list[np.n
         sparsity: Fraction of the weights to mask, in [0, 1).
 
     Returns:
-        A boolean array for each of `weights`. Exactly `round(sparsity * size)` elements of all are False;
-        among equal magnitudes the first ones are.
+        A boolean array for each of `weights`. Of all elements, exactly `round(sparsity * size)` are
+        False; among equal magnitudes, the first ones.
     """
     if not weights:
         return []
@@ -109,9 +110,9 @@ def prune_kernels(
 class MaskCallback(keras.callbacks.Callback):
     """Prunes the model that it sees while that model is trained.
 
-    The layers are found by path when training begins, so the model may be a copy of the one to be pruned, on
-    one device or under a `tf.distribute` strategy. With `steps_per_execution` above 1, masked weights move
-    between two calls and are set back at the next.
+    The layers are found by path when training begins, so the model may be a copy of the one to prune,
+    on one device or under a `tf.distribute` strategy. With `steps_per_execution` above 1, masked
+    weights move within an execution and are set back at its end.
 
     Attributes:
         sparsity: Sparsity of the masks so far.
@@ -121,14 +122,18 @@ class MaskCallback(keras.callbacks.Callback):
         super().__init__()
         self.sparsity = 0.0
         self._prune = prune
+        self._kernels: dict[str, keras.Variable] = {}
+        self._masks: dict[str, Any] = {}
+        self._steps, self._epoch = 0, 0
+        self._turn: int | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the kernels and starts the schedule."""
         params = self.params or {}
         if not (params.get("steps") and params.get("epochs")):
             raise ValueError(
-                f"Prune.callback: got params {params}; expected the numbers of epochs and of steps, "
-                "which the schedule needs. Give `fit` data of known length."
+                f"Prune.callback: got params {params}; expected numbers of epochs and of steps, which "
+                "the schedule needs. Give `fit` data of known length."
             )
         self._steps, self._epoch, self._turn = params["steps"], 0, None
         found = dict(leaf_layers(self.model))

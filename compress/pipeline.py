@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from compress.base import Context, Fit, Pass
 from compress.catalog import pass_class, recipe_path
-from compress.report import BudgetReport, PassReport, Report, Snapshot
+from compress.report import BudgetReport, Report, Snapshot
 from compress.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Budget(Settings):
     """What a compression may cost at most.
 
     Attributes:
-        max_drop: Largest allowed fall of the metric, e.g. 0.005 for half a point of accuracy; None: any.
+        max_drop: Largest allowed fall of the metric, e.g. 0.005 for half a point; None: any.
         metric: Name of a metric that `evaluate` returns and that is better when higher.
         max_bytes: Largest allowed size of the gzipped `.keras` file; None: any.
     """
@@ -138,9 +138,9 @@ class Pipeline:
 
         Raises:
             TypeError: `model` is subclassed.
-            ValueError: `model` is not built or holds weights that are not finite, a pattern of a pass matches
-                no layer, or the budget's metric is not evaluated.
-            RuntimeError: A saved model does not hold the weights of the model.
+            ValueError: `model` is not built, a weight is not finite, a pattern of a pass matches no
+                layer, or the budget's metric is not evaluated.
+            RuntimeError: A saved file does not hold the weights of its model.
         """
         from compress.graph import copy_model
 
@@ -159,12 +159,12 @@ class Pipeline:
         if model.compiled:  # by the caller's `fit`; a saved optimizer would triple the file
             model = copy_model(model)
         after = _snapshot(model, metrics)
-        budget = self.budget and self.budget.check(before, after)
+        budget = None if self.budget is None else self.budget.check(before, after)
         return Compressed(model, Report(before, after, tuple(reports), budget))
 
 
 def load_recipe(name_or_path: str | Path) -> Pipeline:
-    """Reads a recipe that ships with the package, by name, or any other, by a path that ends in `.yaml`.
+    """Reads a recipe: one of the package by its name, any other by a path that ends in `.yaml`.
 
     Raises:
         ValueError: There is no recipe of that name, or the file is not a pipeline.

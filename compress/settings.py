@@ -1,6 +1,7 @@
 """Settings that refuse a wrong value at construction, and say what to write instead.
 
-`Settings` is the base of every setting in `compress`: a frozen pydantic model that forbids unknown keys.
+`Settings` is the base of every setting in `compress`: a frozen pydantic model that forbids unknown
+keys.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ tensors `keras_tensor` and `output_0`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -32,15 +32,15 @@ def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
     """
     if not isinstance(model, keras.Model) or not _inputs(model):
         raise TypeError(
-            f"export: got {type(model).__name__}; expected a Functional model, or a Sequential one that"
-            " is built, so that its inputs are known."
+            f"export: got {type(model).__name__}; expected a Functional model or a built Sequential"
+            " one, whose inputs are known."
         )
     plain = keras.Model(list(model.inputs), list(model.outputs))
     if isinstance(model.output, dict):
         names = ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(model.output)]
     else:
         names = plain.output_names
-    if any(layer.compute_dtype in _HALF for layer in _layers(plain)):
+    if any(layer.compute_dtype in _HALF for layer in plain._flatten_layers(include_self=False)):
         plain = _in_float32(plain)
     outputs = dict(zip(_identifiers(names), plain.outputs, strict=True))
     net = keras.Model(plain.inputs, outputs, name=model.name)
@@ -87,11 +87,6 @@ def _inputs(model: keras.Model) -> list[Any]:
         return list(model.inputs)
     except (AttributeError, ValueError):  # a Sequential model that was never built has none
         return []
-
-
-def _layers(model: keras.Model) -> Iterator[keras.Layer]:
-    for layer in model.layers:
-        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def _in_float32(model: keras.Model) -> keras.Model:

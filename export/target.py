@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from export.examples import Arrays
 
 
+SIGNATURE = "serving_default"  # what TF Serving and the TFLite runtimes call when told no name
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 

@@ -93,15 +93,11 @@ class Connection(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         """Answers a request of any method."""
-        length = self._body_bytes()
-        if isinstance(length, Reply):
+        body = self._body()
+        if isinstance(body, Reply):
             self.close_connection = True
-            self._send(length)
+            self._send(body)
             self._drain()
-            return
-        body = self.rfile.read(length)
-        if len(body) < length:  # the client went away; nobody is left to answer
-            self.close_connection = True
             return
         method = "GET" if self.command == "HEAD" else self.command
         self._send(self.server.service.respond(method, self.path, body))
@@ -109,8 +105,8 @@ class Connection(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = answer  # noqa: N815  the library's names
     do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815
 
-    def _body_bytes(self) -> int | Reply:
-        """The length of the body, or the refusal of a body that cannot be read."""
+    def _body(self) -> bytes | Reply:
+        """The request's body, or the refusal of one that cannot be read."""
         text = self.headers.get("Content-Length", "" if self.command == "POST" else "0")
         limit = self.server.max_body_bytes
         if "Transfer-Encoding" in self.headers or not text:
@@ -119,7 +115,10 @@ class Connection(BaseHTTPRequestHandler):
             return Reply(400, {"error": f"Content-Length: got {text[:80]!r}; expected a number."})
         if int(text) > limit:
             return Reply(413, {"error": f"body: got {text} bytes; expected {limit} at most."})
-        return int(text)
+        body = self.rfile.read(int(text))
+        if len(body) < int(text):
+            return Reply(400, {"error": f"body: got {len(body)} bytes; expected {text}."})
+        return body
 
     def _drain(self) -> None:
         """Says that no more comes, and reads on for a moment.

@@ -18,6 +18,7 @@ from zoo.layers import LocalResponseNormalization
 from zoo.models import create
 
 GOLDEN = vector.read()
+DRAW = keras.initializers.VarianceScaling.__call__
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -167,6 +168,16 @@ def test_bfloat16(net):
     exact, rough = net(image, training=False), half(image, training=False)
     assert rough.dtype == tf.float32
     assert np.abs(rough - exact).max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg19"])
+def test_fresh_kernels_carry_the_signal(name, monkeypatch):
+    """He's variance keeps the size of the activations; Keras' default halves their squares."""
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", DRAW)
+    keras.utils.set_random_seed(0)
+    side = CATALOG[name].smallest
+    fresh = create(name, input_shape=(side, side, 3), num_classes=10)
+    assert 0.1 < np.std(fresh(vector.sample(fresh), training=False)) < 10
 
 
 # Errors

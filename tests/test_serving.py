@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -588,16 +589,29 @@ def test_one_connection_serves_on_after_mistakes(linear):
     connection.close()
 
 
-def raw(server, sent):
-    """Sends bytes and returns status and payload of the answer, read until the server closes."""
+def dial(server):
     parts = urlsplit(server.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=30) as client:
+    return socket.create_connection((parts.hostname, parts.port), timeout=30)
+
+
+def raw(server, sent):
+    """Sends bytes, and no more; returns status and payload of the only answer."""
+    with dial(server) as client:
         client.sendall(sent)
-        response = http.client.HTTPResponse(client)
-        response.begin()
-        payload = json.loads(response.read())
-        assert client.recv(1) == b""
-        return response.status, payload
+        client.shutdown(socket.SHUT_WR)
+        head, _, payload = client.makefile("rb").read().partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(payload or "null")
+
+
+def test_a_head_has_no_body(linear):
+    assert raw(linear, f"HEAD {model_path(linear)} HTTP/1.1\r\n\r\n".encode()) == (200, None)
+
+
+def test_a_path_may_be_quoted_and_have_a_query(linear):
+    url = linear.url.replace("linear", "%6Cinear")
+    assert call(f"{url}%3Apredict?", {"instances": [GOOD]})[0] == 200
+    path = f"GET {model_path(linear)}?verbose=1 HTTP/1.1\r\n\r\n"
+    assert raw(linear, path.encode())[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -608,6 +622,7 @@ def raw(server, sent):
         ("Content-Length: ten\r\n", 400, "Content-Length: got 'ten'"),
         ("Content-Length: -1\r\n", 400, "Content-Length: got '-1'"),
         ("Content-Length: " + "9" * 5000 + "\r\n", 400, "Content-Length: got '999"),
+        ("Content-Length: 2\r\n", 400, "body: got 0 bytes; expected 2"),
         ("Content-Length: 99999999999\r\n", 413, "got 99999999999 bytes; expected 67108864"),
     ],
 )
@@ -644,13 +659,17 @@ def test_a_large_body_is_refused_while_it_is_sent(folder):
         assert predict(server, body.ljust(1001).encode())[0] == 413
 
 
-def test_a_client_that_leaves_does_no_harm(linear, capfd):
-    parts = urlsplit(linear.url)
-    head = f"POST {parts.path}:predict HTTP/1.1\r\nContent-Length: 100\r\n\r\n".encode()
-    for sent in (b"", b"POST", head, head + b"{"):
-        with socket.create_connection((parts.hostname, parts.port)) as client:
-            client.sendall(sent)
-    assert predict(linear, {"instances": [GOOD]})[0] == 200
+def test_a_client_that_leaves_does_no_harm(folder, capfd):
+    abruptly = struct.pack("ii", 1, 0)  # linger for no time: closing resets the connection
+    with Server(folder / "linear", port=0) as server:
+        head = f"POST {model_path(server)}:predict HTTP/1.1\r\nContent-Length: 100\r\n\r\n".encode()
+        for sent in (b"", b"POST", head, head + b"{"):
+            with dial(server) as client:
+                client.sendall(sent)
+            with dial(server) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abruptly)
+                client.sendall(sent)
+        assert predict(server, {"instances": [GOOD]})[0] == 200
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -686,6 +705,8 @@ def test_begun_requests_finish_and_idle_connections_close(folder):
     assert busy.sock.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
     begun.set()
     assert idle.sock.recv(1) == b""
+    running.join(0.3)
+    assert running.is_alive()
     busy.send(body)
     response = busy.getresponse()
     assert response.status == 200

@@ -82,9 +82,13 @@ _mlp = partial(
     recipe="mlp",
 )
 _mlp_bn = partial(_mlp, paper="Ioffe & Szegedy, arXiv:1502.03167", year=2015)
-_lenet300 = partial(_mlp, paper="LeCun et al., Proc. IEEE 86(11)", year=1998, recipe="lenet")
+_lenet300 = partial(_mlp, paper="LeCun et al., Proc. IEEE 86(11)", year=1998)
 _lenet5 = partial(
-    _lenet300, builder="zoo.models.lenet:lenet5", input_shape=(32, 32, 1), smallest=16
+    _lenet300,
+    builder="zoo.models.lenet:lenet5",
+    input_shape=(32, 32, 1),
+    smallest=16,
+    recipe="lenet",
 )
 _alexnet = partial(
     Architecture,

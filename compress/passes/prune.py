@@ -1,10 +1,11 @@
 """Magnitude pruning, at once or step by step during fine-tuning.
 
-Han et al. 2015, arXiv:1506.02626: weights of small magnitude become zero, the others are retrained. Zhu & Gupta
-2017, arXiv:1710.01878, eq. 1: the sparsity grows by a polynomial. Differs: the first paper's threshold for a layer
-is a multiple of the standard deviation of its weights, here the number of zeros is exact; with
-`scope="model"` all kernels are ranked together. Zeros shrink the file only after gzip, and do not speed up
-TensorFlow or LiteRT.
+Zeros shrink a file only once it is gzipped, and make neither TensorFlow nor LiteRT faster.
+
+Sources: Han et al. 2015, arXiv:1506.02626: weights of small magnitude become zero, the others are
+retrained. Zhu & Gupta 2017, arXiv:1710.01878, eq. 1: the sparsity grows by a polynomial.
+Differs: Han et al. set a threshold for each layer from the standard deviation of its weights; here the
+number of zeros is exact, for each layer or, with `scope="model"`, for all kernels ranked together.
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ class Schedule(Settings):
         end: Fraction of the training steps after which the masks are final.
         initial: Sparsity at the beginning, as a fraction.
         power: Exponent of the polynomial.
-        every: Steps between two renewals of the masks. A renewal for 34 million weights takes as long as ten
-            of the other steps' masking.
+        every: Steps between two renewals of the masks.
     """
 
     begin: FractionBelowOne = 0.0
@@ -46,7 +46,7 @@ class Schedule(Settings):
         return self
 
     def turn(self, step: int, num_steps: int) -> int | None:
-        """Returns the latest step, up to `step`, that renews the masks; None before the schedule begins.
+        """Returns the latest step, up to `step`, that renews the masks; None before `begin`.
 
         Args:
             step: Number of steps done.
@@ -72,8 +72,8 @@ class Schedule(Settings):
 class Prune(Pass):
     """Sets the kernel weights of smallest magnitude to zero.
 
-    Works on the kernels of dense layers and convolutions, and on the pointwise kernels of separable ones. Biases
-    and normalisation stay. Without fine-tuning a second application changes nothing.
+    Works on the kernels of dense layers and convolutions, and on the pointwise kernels of separable
+    ones; biases and normalisation stay. Without fine-tuning, a second application changes nothing.
 
     Attributes:
         sparsity: Fraction of the weights that become zero, in [0, 1); exact to one weight.

@@ -16,6 +16,8 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before TensorFlow: the parent may h
 import numpy as np
 import tensorflow as tf
 
+from export.target import SIGNATURE
+
 _TYPES = {"float32": tf.float32, "int8": tf.int8}
 
 
@@ -28,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(arguments.scratch / "saved_model"), signature_keys=["serving_default"]
+        str(arguments.scratch / "saved_model"), signature_keys=[SIGNATURE]
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if arguments.int8:

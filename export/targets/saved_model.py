@@ -13,10 +13,9 @@ import tensorflow as tf
 
 from export.examples import Arrays, in_batches
 from export.source import serving_function
-from export.target import Source, Target
+from export.target import SIGNATURE, Source, Target
 
 FOLDER = "saved_model"
-SIGNATURE = "serving_default"
 
 
 class SavedModel(Target):

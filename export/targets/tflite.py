@@ -20,10 +20,9 @@ import numpy as np
 import export
 from export.examples import Arrays, in_batches
 from export.manifest import Signature, TensorSpec
-from export.target import Source, Target, Tolerance
+from export.target import SIGNATURE, Source, Target, Tolerance
 
 FILE = "model.tflite"
-SIGNATURE = "serving_default"
 
 # The operators that hold nearly all of a network's weights and arithmetic.
 _PRODUCTS = {
@@ -73,7 +72,7 @@ class _LiteRT(Target):
         )
 
     def run(self, path: Path, inputs: Arrays) -> Arrays:
-        """Runs the file on the CPU, one example at a time; int8 ends are scaled from and to float."""
+        """Runs the file on the CPU, one example at a time; scales the ends that are int8."""
         from ai_edge_litert.interpreter import Interpreter
 
         runner = Interpreter(model_path=str(path)).get_signature_runner(SIGNATURE)
@@ -132,10 +131,10 @@ class TFLiteInt8(_LiteRT):
 
     kind: Literal["tflite-int8"] = "tflite-int8"
     io: Literal["float32", "int8"] = "float32"
-    # Values beyond the calibrated range are clipped. On nets of 3 to 14 layers trained on digits, with
-    # 32 to 400 examples to calibrate, the largest difference was 0.01 to 0.20 of the largest output
-    # and the agreement 0.99 to 1. A tie is two classes within one step of an int8 output that spans
-    # both signs: the file cannot tell them apart.
+    # Values beyond the calibrated range are clipped. On nets of 3 to 14 layers trained on digits,
+    # with 32 to 400 examples to calibrate, the largest difference was 0.01 to 0.20 of the largest
+    # output and the agreement 0.99 to 1. A tie is two classes within one step of an int8 output
+    # that spans both signs: the file cannot tell them apart.
     tolerance: Tolerance = Tolerance(max_relative=0.5, min_top1_agreement=0.95, tie=2 / 255)
 
     precision: ClassVar[str] = "int8"
@@ -189,7 +188,7 @@ def _from_file(array: np.ndarray, details: dict[str, Any]) -> np.ndarray:
 def _cause(done: subprocess.CompletedProcess[str]) -> str:
     """Finds the one line that says why in the converter's many."""
     if done.returncode < 0:
-        return f"it was ended by signal {-done.returncode}, as by integer recurrent layers"
+        return f"signal {-done.returncode} ended it; integer recurrent layers do that"
     if missing := re.findall(r"(?:Select|Custom) ops: (.+)", done.stderr):
         return f"TFLite has no built-in operator for {missing[-1].strip()}"
     errors = re.findall(r"^\S*Error: (.+)", done.stderr, flags=re.MULTILINE)

@@ -1,8 +1,8 @@
 """Keras to ONNX with the large weights kept out of the way.
 
-tf2onnx copies the whole graph before each of its optimisers. With the weights of VGG-16 inside, that
-takes half a minute, and at 224x224 more than 22 GB. So the graph is traced with its large weights
-as inputs, converted while it is thin, and the arrays are attached as initialisers at the end.
+tf2onnx copies the whole graph before each of its optimisers. With the weights of VGG-16 inside,
+that takes half a minute, and at 224x224 more than 22 GB. So the graph is traced with its large
+weights as inputs, converted while it is thin, and the arrays are attached at the end.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tup
 
 @contextlib.contextmanager
 def _inlined() -> Iterator[None]:
-    """Traces inner functions in place: Keras puts grouped convolutions into one, which ONNX lacks."""
+    """Traces inner functions in place: Keras wraps grouped convolutions in one, for XLA."""
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:

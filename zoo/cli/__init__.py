@@ -1,6 +1,6 @@
 """The command `zoo`: parses, dispatches, prints.
 
-One file for each verb; it adds its arguments and runs. The package is the only place that knows `compress`,
+`zoo.cli.verbs` holds one file for each verb. The package is the only place that knows `compress`,
 `export` and `serving`, and it imports everything lazily: a question about text is answered without TensorFlow.
 
 Exit codes: 0 done, 1 a check failed, 2 misuse, 130 interrupted.
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=_Version())
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in VERBS.items():
-        verb = import_module(f"zoo.cli.{name}")
+        verb = import_module(f"zoo.cli.verbs.{name}")
         child = verbs.add_parser(name, help=summary, description=verb.__doc__)
         verb.add_arguments(child)
         if name != "serve":

@@ -1,0 +1,180 @@
+"""The command line, end to end, as the README shows it; and what it says to a user's mistakes."""
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zoo.cli import VERBS
+from zoo.data.dataset import load
+
+ROOT = Path(__file__).parents[1]
+
+
+def readme_commands():
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.startswith("zoo ")]
+
+
+def test_readme_shows_every_verb_in_order():
+    verbs = [command.split()[1] for command in readme_commands()]
+    assert list(dict.fromkeys(verbs)) == list(VERBS)
+
+
+def test_readme_commands_end_to_end(tmp_path, monkeypatch, zoo):
+    """Every command of the README, on LeNet-5 and scikit-learn's digits to take seconds."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(load("digits").test.images[0, ..., 0]).save("digit.png")
+    outputs = {}
+    for command in readme_commands():
+        arguments = command.replace("vgg16", "lenet5").split()[1:]
+        if arguments[0] == "serve":
+            outputs["serve"] = serve(arguments[1])
+            continue
+        if arguments[0] == "train" and "--dry-run" not in arguments:
+            if "--resume" in arguments:
+                assert "no unfinished run" in zoo(*arguments, expect=2)
+                continue
+            if "--data" in arguments:
+                arguments[arguments.index("--data") + 1] = "digits"
+                arguments += ["--out", "runs/second"]
+            else:
+                arguments += ["--data", "digits", "--set", "train.epochs=6"]
+        outputs.setdefault(arguments[0], zoo(*arguments))
+    assert "vgg19_bn" in outputs["list"] and "61,706" in outputs["show"]
+    assert "test top1" in outputs["train"] and "confusion" not in outputs["train"]
+    assert "precision" in outputs["evaluate"] and "digit.png" in outputs["predict"]
+    assert "tflite" in outputs["export"] and "onnx" in outputs["export"]
+    report = json.loads(Path("runs/lenet5-prune90/report.json").read_text())
+    card = json.loads(Path("runs/lenet5-prune90/card.json").read_text())
+    assert card["parent"] and card["passes"][0]["kind"] == "prune"
+    assert report["compression"] and report["metrics"]["top1"] > 0.8
+    assert outputs["serve"] == "lenet5-prune90"
+
+
+def serve(directory):
+    """Starts the real server as a user does, asks it one thing, and stops it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from zoo.cli import main; sys.exit(main())",
+         "serve", directory, "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        line = process.stdout.readline()
+        address = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert address, line + process.stdout.read()
+        manifest = json.loads((Path(directory) / "manifest.json").read_text())
+        name, shape = manifest["name"], manifest["signature"]["inputs"][0]["shape"][1:]
+        body = json.dumps({"instances": np.zeros([2, *shape]).tolist()}).encode()
+        url = f"{address[0]}/v1/models/{name}:predict"
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
+            assert np.shape(json.load(answer)["predictions"]) == (2, 10)
+    finally:
+        process.terminate()
+    assert process.wait(timeout=20) == 0
+    return name
+
+
+def test_reports_as_json(bundle, zoo, tmp_path):
+    rows = zoo("list", "--json")
+    assert {row["name"]: row["parameters"] for row in rows}["vgg16"] == 138_357_544
+    layers = zoo("show", "lenet5", "--layers", "--json")["layers"]
+    assert sum(layer["parameters"] for layer in layers) == 61_706
+    # LeNet-5's multiply-accumulates, by hand: 5x5 kernels over 28x28 and 10x10 maps, then three products.
+    macs = 28 * 28 * 25 * 6 + 10 * 10 * 25 * 6 * 16 + 400 * 120 + 120 * 84 + 84 * 10
+    assert sum(layer["macs"] for layer in layers) == macs
+    found = zoo("evaluate", bundle.path, "--json")
+    assert found["metrics"] == pytest.approx(bundle.report.metrics)
+    assert zoo("train", "vgg16", "--dry-run", "--json")["model"] == "vgg16"
+    picture = tmp_path / "picture.png"
+    Image.fromarray(load("digits").test.images[0, ..., 0]).save(picture)
+    best = zoo("predict", bundle.path, picture, "--json")
+    assert len(best) == 3 and best[0]["probability"] >= best[1]["probability"]
+
+
+def test_low_rank_from_the_command_line(bundle, zoo, tmp_path):
+    out = tmp_path / "small"
+    report = zoo("compress", bundle.path, "low_rank", "--out", out, "--json")
+    assert report["metrics"]["top1"] > 0.85
+    assert json.loads((out / "card.json").read_text())["parameters"] < 61_706
+    assert len(zoo("export", out, "tflite-int8", "--out", tmp_path / "exported", "--json")) == 1
+
+
+MISTAKES = {
+    "unknown command": (["trian", "vgg16"], "Did you mean 'train'?"),
+    "unknown model": (["train", "vgg61"], "Did you mean 'vgg16'?"),
+    "unknown model to show": (["show", "lenet"], "Did you mean"),
+    "unknown data": (["train", "vgg16", "--data", "mnist5"], "Did you mean 'mnist5k'?"),
+    "missing folder": (["train", "vgg16", "--data", "folder:nowhere"], "folder:nowhere"),
+    "unknown key": (["train", "vgg16", "--set", "train.epoch=5"], "Did you mean 'epochs'?"),
+    "unknown group": (["train", "vgg16", "--set", "trian.epochs=5"], "Did you mean 'train'?"),
+    "wrong value": (["train", "vgg16", "--set", "train.epochs=-1"], "got -1; expected greater"),
+    "wrong type": (["train", "vgg16", "--set", "train.epochs=many"], "got 'many'; expected"),
+    "wrong choice": (["train", "vgg16", "--set", "train.optimizer.kind=adm"], "got 'adm'; expected"),
+    "no value": (["train", "vgg16", "--set", "train.epochs"], "expected key=value"),
+    "nothing to resume": (["train", "vgg16", "--resume"], "no unfinished run"),
+    "no bundle": (["evaluate", "nowhere"], "no such directory"),
+    "not a bundle": (["evaluate", "."], "not a bundle"),
+    "no deployable": (["serve", "nowhere"], "manifest.json"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_line(mistake, tmp_path, monkeypatch, zoo):
+    monkeypatch.chdir(tmp_path)
+    arguments, hint = MISTAKES[mistake]
+    line = zoo(*arguments, expect=2)
+    assert hint in line and "Traceback" not in line
+    assert len(line.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_with_a_bundle(bundle, zoo, tmp_path):
+    assert "Did you mean 'prune90'?" in zoo("compress", bundle.path, "prune9", expect=2)
+    assert "Did you mean 'tflite'?" in zoo("export", bundle.path, "tflit", expect=2)
+    assert "--force" in zoo("compress", bundle.path, "prune90", "--out", bundle.path, expect=2)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a picture")
+    assert str(broken) in zoo("predict", bundle.path, broken, expect=2)
+    assert "missing.png" in zoo("predict", bundle.path, "missing.png", expect=2)
+
+
+def test_failed_parity_fails_the_command(bundle, zoo, tmp_path, monkeypatch):
+    import export.targets.onnx as target
+
+    write = target.ONNX.write
+
+    def spoiled(self, source, directory):
+        for variable in source.net.trainable_variables[-1:]:
+            variable.assign(variable + 1.0)
+        try:
+            return write(self, source, directory)
+        finally:
+            variable.assign(variable - 1.0)
+
+    monkeypatch.setattr(target.ONNX, "write", spoiled)
+    line = zoo("export", bundle.path, "onnx", "--out", tmp_path, expect=1)
+    assert "onnx" in line and "rejected" in line and "Traceback" not in line
+    assert not (tmp_path / "lenet5-onnx").exists() and (tmp_path / "lenet5-onnx.rejected").is_dir()
+
+
+def test_noise_is_replayed_when_a_command_fails():
+    """A defect keeps its traceback and what the libraries had written; a good run shows neither."""
+    code = (
+        "import os, sys\nfrom zoo.cli import main, text\n"
+        "def fail(*_):\n    os.write(2, b'NOISE\\n')\n    {}['defect']\n"
+        "if sys.argv[1] == 'fail': text.table = fail\n"
+        "sys.exit(main(['list']))"
+    )
+    run = [sys.executable, "-c", code]
+    good = subprocess.run([*run, "work"], capture_output=True, text=True, cwd=ROOT)
+    bad = subprocess.run([*run, "fail"], capture_output=True, text=True, cwd=ROOT)
+    assert good.returncode == 0 and good.stderr == ""
+    assert bad.returncode == 1 and "NOISE" in bad.stderr and "KeyError: 'defect'" in bad.stderr

@@ -1,0 +1,426 @@
+"""Every target on real runtimes: the file beside the Keras model, and what is refused."""
+
+import json
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from keras import layers
+from sklearn.datasets import load_digits
+
+import export
+from export.manifest import digest
+from export.targets.onnx import ONNX
+
+FLOAT_TARGETS = [name for name in export.target_names() if name != "tflite-int8"]
+LABELS = tuple("0123456789")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Handwritten digits (n, 8, 8, 1) in [0, 1], shuffled, and their classes."""
+    x, y = load_digits(return_X_y=True)
+    order = np.random.RandomState(0).permutation(len(x))
+    return (x[order] / 16).astype("float32").reshape(-1, 8, 8, 1), y[order]
+
+
+@pytest.fixture(scope="module")
+def convnet(digits):
+    """A small trained convolutional net: convolution, batch norm, depthwise, pooling, dense."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1), name="image")
+    x = layers.Conv2D(32, 3, padding="same", use_bias=False, name="conv1")(image)
+    x = layers.BatchNormalization(name="norm1")(x)
+    x = layers.ReLU()(x)
+    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="depth2")(x)
+    x = layers.BatchNormalization(name="norm2")(x)
+    x = layers.ReLU()(x)
+    x = layers.Conv2D(64, 3, padding="same", name="conv3")(x)  # 18,432 weights: a large one
+    x = layers.BatchNormalization(name="norm3")(x)
+    x = layers.ReLU()(x)
+    x = layers.MaxPooling2D()(x)
+    x = layers.Flatten()(x)
+    x = layers.Dropout(0.5)(x)
+    x = layers.Dense(64, activation="relu", name="fc4")(x)
+    model = keras.Model(image, layers.Dense(10, name="logits")(x), name="convnet")
+    return train(model, digits)
+
+
+@pytest.fixture(scope="module")
+def half(digits):
+    """A trained multi-layer perceptron that computes in bfloat16, with a nested model."""
+    keras.utils.set_random_seed(0)
+    policy = "mixed_bfloat16"
+    inner = keras.Sequential(
+        [
+            keras.Input((64,)),
+            layers.Dense(32, activation="relu", name="fc1", dtype=policy),
+            layers.BatchNormalization(name="norm1", dtype=policy),
+        ],
+        name="inner",
+    )
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            layers.Flatten(dtype=policy),
+            inner,
+            layers.Dense(10, name="logits", dtype=policy),
+        ],
+        name="half",
+    )
+    return train(model, digits)
+
+
+@pytest.fixture(scope="module")
+def branches():
+    """Two inputs and two outputs by name, with what converters get wrong (see `facts` in names)."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 2), name="image")
+    extra = keras.Input((3,), name="extra-facts")  # no identifier
+    x = layers.RandomFlip(name="flip")(image)  # random unless training=False
+    x = layers.Normalization(mean=[0.1, 0.2], variance=[1.0, 2.0], name="standard")(x)
+    x = layers.Conv2D(8, 3, groups=2, name="grouped")(x)  # compiled by XLA in Keras
+    left, right = keras.ops.split(x, 2, axis=-1)
+    x = keras.ops.concatenate([right, left], axis=-1)
+    x = layers.Concatenate()([layers.Flatten()(x), extra])
+    x = layers.Dense(128, activation="gelu", name="fc")(x)  # exact GELU: erfc
+    outputs = {
+        "scores": layers.Dense(4, name="classes")(x),
+        "value": layers.Dense(1, name="regression")(x),
+    }
+    return keras.Model({"image": image, "extra-facts": extra}, outputs, name="branches")
+
+
+def train(model, digits):
+    x, y = digits
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(2e-3), loss)
+    model.fit(x[:1200], y[:1200], batch_size=32, epochs=6, verbose=0)
+    scores = model.predict(x[1200:], verbose=0)
+    assert np.mean(scores.argmax(1) == y[1200:]) > 0.8  # the outputs must mean something
+    return model
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory, convnet, digits):
+    """Exports the convolutional net to a target, once."""
+    done = {}
+
+    def get(name):
+        if name not in done:
+            out = tmp_path_factory.mktemp("deployed") / name
+            about = export.About(name="digits", labels=LABELS, preprocessing={"scale": 1 / 16})
+            done[name] = export.export(convnet, name, out, samples=digits[0][:256], about=about)
+        return done[name]
+
+    return get
+
+
+def run_alone(deployable, inputs):
+    """Runs a file with none of our code: its runtime's plainest calls."""
+    path = str(deployable.path / deployable.manifest.file)
+    kind = deployable.manifest.target
+    if kind == "saved_model":
+        loaded = tf.saved_model.load(path)
+        outputs = loaded.signatures["serving_default"](
+            **{k: tf.constant(v) for k, v in inputs.items()}
+        )
+        return {name: value.numpy() for name, value in outputs.items()}
+    if kind == "onnx":
+        session = onnxruntime.InferenceSession(path)
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(None, inputs), strict=True))
+    interpreter = Interpreter(model_path=path)
+    interpreter.allocate_tensors()
+    signature = interpreter.get_signature_list()["serving_default"]
+    runner = interpreter.get_signature_runner()
+    assert sorted(signature["inputs"]) == sorted(inputs)
+    rows = [
+        runner(**{name: array[i : i + 1] for name, array in inputs.items()})
+        for i in range(len(next(iter(inputs.values()))))
+    ]
+    return {name: np.concatenate([row[name] for row in rows]) for name in signature["outputs"]}
+
+
+def error(got, expected):
+    return np.abs(got - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", export.target_names())
+def test_the_file_alone_follows_the_keras_model(name, deployed, convnet, digits):
+    x = digits[0][1500:1532]
+    expected = convnet(x, training=False).numpy()
+    got = run_alone(deployed(name), {"image": x})["logits"]
+    if name == "tflite-int8":
+        assert np.mean(got.argmax(1) == expected.argmax(1)) >= 0.95
+        assert error(got, expected) < 0.3
+    else:
+        assert error(got, expected) < 1e-4
+
+
+@pytest.mark.parametrize("name", export.target_names())
+def test_the_manifest_holds_what_was_measured(name, deployed):
+    manifest = deployed(name).manifest
+    assert export.Manifest.read(deployed(name).path) == manifest
+    assert manifest.parity.passed
+    assert manifest.parity.inputs == "given"
+    assert manifest.parity.samples == (128 if name == "tflite-int8" else 256)
+    assert manifest.parity.top1_samples > 100
+    assert manifest.parity.relative <= manifest.parity.max_relative
+    assert (manifest.name, manifest.target, manifest.labels) == ("digits", name, LABELS)
+    assert manifest.preprocessing == {"scale": 1 / 16}
+    assert manifest.versions["keras"] == keras.__version__
+
+    path = deployed(name).path / manifest.file
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    assert manifest.size_bytes == sum(file.stat().st_size for file in files)
+    assert 0 < manifest.gzip_bytes < manifest.size_bytes
+    assert manifest.sha256 == digest(path)
+
+
+@pytest.mark.parametrize("name", export.target_names())
+def test_the_signature_has_our_names_and_shapes(name, deployed):
+    batch = 1 if name.startswith("tflite") else None
+    (image,), (logits,) = (
+        deployed(name).manifest.signature.inputs,
+        deployed(name).manifest.signature.outputs,
+    )
+    assert (image.name, image.shape, image.dtype) == ("image", (batch, 8, 8, 1), "float32")
+    assert (logits.name, logits.shape) == ("logits", (batch, 10))
+
+
+def test_onnx_has_a_named_batch_folded_norms_and_its_story(deployed):
+    model = onnx.load(deployed("onnx").path / "model.onnx")
+    onnx.checker.check_model(model)
+    assert model.opset_import[0].version == 18
+    (image,) = model.graph.input  # no weight is left among the inputs
+    assert image.type.tensor_type.shape.dim[0].dim_param == "batch"
+    types = [node.op_type for node in model.graph.node]
+    assert types.count("Conv") == 3
+    assert not {"BatchNormalization", "Mul", "Sub"} & set(types)
+    props = {entry.key: entry.value for entry in model.metadata_props}
+    assert props["name"] == "digits"
+    assert json.loads(props["labels"]) == list(LABELS)
+    assert json.loads(props["preprocessing"]) == {"scale": 1 / 16}
+
+
+def test_int8_is_four_times_smaller_and_integer_throughout(deployed):
+    small, large = deployed("tflite-int8").manifest, deployed("tflite").manifest
+    assert small.precision == "int8"
+    assert small.size_bytes < 0.3 * large.size_bytes
+    interpreter = Interpreter(model_path=str(deployed("tflite-int8").path / small.file))
+    interpreter.allocate_tensors()
+    floats = [t["name"] for t in interpreter.get_tensor_details() if t["dtype"] == np.float32]
+    assert len(floats) == 2  # the two ends
+    assert small.operators["CONV_2D"] == 2
+    assert small.operators["DEPTHWISE_CONV_2D"] == 1
+    assert small.operators["FULLY_CONNECTED"] == 2
+
+
+def test_int8_ends_for_microcontrollers(convnet, digits, tmp_path):
+    target = export.TARGETS["tflite-int8"](io="int8")
+    done = export.export(convnet, target, tmp_path / "mcu", samples=digits[0][:128])
+    assert done.manifest.signature.inputs[0].dtype == "int8"
+    assert not {"QUANTIZE", "DEQUANTIZE"} & set(done.manifest.operators)
+    x = digits[0][1500:1516]
+    interpreter = Interpreter(model_path=str(tmp_path / "mcu" / "model.tflite"))
+    scale, zero_point = interpreter.get_input_details()[0]["quantization"]
+    steps = np.clip(np.round(x / scale) + zero_point, -128, 127).astype(np.int8)
+    got = run_alone(done, {"image": steps})["logits"]
+    assert got.dtype == np.int8
+    assert np.mean(got.argmax(1) == convnet(x, training=False).numpy().argmax(1)) >= 0.9
+
+
+@pytest.mark.parametrize("name", export.target_names())
+def test_two_inputs_two_outputs_and_hard_operators(name, branches, tmp_path):
+    rng = np.random.default_rng(1)
+    inputs = {
+        "image": rng.standard_normal((16, 8, 8, 2), np.float32),
+        "extra_facts": rng.standard_normal((16, 3), np.float32),
+    }
+    given = {"image": inputs["image"], "extra-facts": inputs["extra_facts"]}
+    expected = branches(given, training=False)
+    done = export.export(branches, name, tmp_path / "out", samples=inputs)
+    got = run_alone(done, inputs)
+    assert sorted(got) == ["scores", "value"]
+    for output, value in got.items():
+        limit = 0.3 if name == "tflite-int8" else 1e-4
+        assert error(value, expected[output].numpy()) < limit
+
+
+@pytest.mark.parametrize("name", export.target_names())
+def test_a_half_precision_model_becomes_float32(name, half, digits, tmp_path):
+    before = [weight.numpy().copy() for weight in half.weights]
+    done = export.export(half, name, tmp_path / "out", samples=digits[0][:64])
+    x = digits[0][1500:1532]
+    got = run_alone(done, {"image": x})["logits"]
+    rough = half(x, training=False).numpy().astype(np.float32)
+    assert got.dtype == np.float32
+    assert error(got, rough) < (0.3 if name == "tflite-int8" else 0.05)  # bfloat16 has 8 bits
+    if name != "tflite-int8":
+        assert error(got, by_hand(before, x)) < 1e-4
+    assert half.get_layer("inner").get_layer("fc1").compute_dtype == "bfloat16"
+    for weight, value in zip(half.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
+
+
+def by_hand(weights, x):
+    """The forward pass of `half` in float32 NumPy."""
+    kernel1, bias1, gamma, beta, mean, variance, kernel2, bias2 = weights
+    x = np.maximum(x.reshape(len(x), -1) @ kernel1 + bias1, 0)
+    x = (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+    return x @ kernel2 + bias2
+
+
+@pytest.mark.parametrize("name", ["saved_model", "onnx"])
+def test_random_inputs_are_declared(name, half, tmp_path):
+    parity = export.export(half, name, tmp_path / "out").manifest.parity
+    assert (parity.inputs, parity.samples) == ("random", 32)
+
+
+def test_a_recurrent_net_to_onnx(tmp_path):
+    tokens = keras.Input((5,), dtype="int32", name="tokens")
+    x = layers.Embedding(2000, 32, name="embedding")(
+        tokens
+    )  # large weights beside a recurrent layer
+    x = layers.Bidirectional(layers.LSTM(8), name="lstm")(x)
+    model = keras.Model(tokens, layers.Dense(3, name="logits")(x))
+    samples = np.arange(40).reshape(8, 5)
+    done = export.export(model, "onnx", tmp_path / "out", samples=samples)
+    got = run_alone(done, {"tokens": samples.astype(np.int32)})["logits"]
+    assert error(got, model(samples).numpy()) < 1e-4
+    assert done.manifest.operators["LSTM"] >= 1
+
+
+def test_an_existing_place_is_refused_and_force_replaces_a_deployable(half, digits, tmp_path):
+    out = tmp_path / "out"
+    first = export.export(half, "onnx", out, about=export.About(name="first"))
+    with pytest.raises(FileExistsError, match=r"out: exists\. Choose another place, or replace it"):
+        export.export(half, "saved_model", out)
+    assert export.Manifest.read(out) == first.manifest
+    export.export(half, "saved_model", out, force=True)
+    assert export.Manifest.read(out).target == "saved_model"
+    assert sorted(p.name for p in out.iterdir()) == ["manifest.json", "saved_model"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_force_does_not_remove_what_export_did_not_write(half, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("...")
+    with pytest.raises(FileExistsError, match="is not a deployable"):
+        export.export(half, "onnx", tmp_path / "out", force=True)
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "..."
+
+
+def test_a_kill_before_the_rename_leaves_nothing(half, tmp_path, monkeypatch):
+    def killed(*_, **__):
+        assert list(tmp_path.glob(".out.*.partial/model.onnx"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("export.deploy.compare", killed)
+    with pytest.raises(KeyboardInterrupt):
+        export.export(half, "onnx", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+class Damaged(ONNX):
+    """Writes a file with one wrong value in one weight."""
+
+    value: float
+
+    def write(self, source, directory):
+        name = super().write(source, directory)
+        model = onnx.load(directory / name)
+        tensor = max(model.graph.initializer, key=lambda part: len(part.raw_data))
+        array = onnx.numpy_helper.to_array(tensor).copy()
+        array.flat[0] += self.value
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+        onnx.save(model, directory / name)
+        return name
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(0.01, "output 'logits' differs by .* limit 0.0001"), (np.nan, "has NaN or infinite values")],
+)
+def test_a_damaged_file_is_kept_aside(value, reason, convnet, digits, tmp_path):
+    out = tmp_path / "out"
+    for _ in range(2):  # the second replaces what the first kept
+        with pytest.raises(export.ParityError, match=f"export to onnx: .*{reason}.*out.rejected"):
+            export.export(convnet, Damaged(value=value), out, samples=digits[0][:64])
+    assert [p.name for p in tmp_path.iterdir()] == ["out.rejected"]
+    manifest = export.Manifest.read(tmp_path / "out.rejected")
+    assert not manifest.parity.passed
+    assert (tmp_path / "out.rejected" / manifest.file).is_file()
+
+
+def test_a_file_that_its_runtime_refuses_is_kept_aside(half, tmp_path, monkeypatch):
+    def write(self, source, directory):
+        (directory / "model.onnx").write_bytes(onnx.ModelProto().SerializeToString())
+        return "model.onnx"
+
+    monkeypatch.setattr(ONNX, "write", write)
+    with pytest.raises(export.ParityError, match="onnxruntime cannot run the file"):
+        export.export(half, "onnx", tmp_path / "out")
+    assert (tmp_path / "out.rejected" / "model.onnx").exists()
+
+
+def test_a_model_that_gives_nan_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((4,), name="x"), layers.Dense(2, name="y")])
+    model.layers[0].bias.assign([np.nan, 0.0])
+    with pytest.raises(export.ParityError, match="'y' of the Keras model itself has NaN"):
+        export.export(model, "onnx", tmp_path / "out")
+
+
+def test_a_convolution_left_in_float_fails_int8(tmp_path):
+    volume = keras.Input((6, 6, 6, 1), name="volume")
+    x = layers.Flatten()(layers.Conv3D(4, 3, name="conv")(volume))
+    model = keras.Model(volume, layers.Dense(2, name="logits")(x))
+    with pytest.raises(export.ParityError, match=r"operators stayed float32: CONV_3D \(1\)"):
+        export.export(model, "tflite-int8", tmp_path / "out")
+
+
+def test_an_operator_without_a_built_in_is_named(tmp_path):
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, layers.Resizing(16, 16, interpolation="bicubic")(image))
+    with pytest.raises(RuntimeError, match="no built-in operator for ResizeBicubic") as caught:
+        export.export(model, "tflite", tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_slow_converter_is_stopped(half, tmp_path):
+    target = export.TARGETS["tflite"](timeout_seconds=0.1)
+    with pytest.raises(RuntimeError, match=r"took more than 0\.1 s"):
+        export.export(half, target, tmp_path / "out")
+
+
+def test_free_image_sizes(tmp_path):
+    image = keras.Input((None, None, 3), name="image")
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="conv")(image))
+    model = keras.Model(image, layers.Dense(2, name="logits")(x))
+    samples = np.random.default_rng(0).standard_normal((4, 9, 11, 3), np.float32)
+    done = export.export(model, "onnx", tmp_path / "onnx", samples=samples)
+    other = samples[:, :7, :8]
+    assert error(run_alone(done, {"image": other})["logits"], model(other).numpy()) < 1e-4
+    with pytest.raises(ValueError, match="expected fixed sizes after the batch"):
+        export.export(model, "tflite", tmp_path / "tflite", samples=samples)
+
+
+def test_what_is_no_graph_is_refused(tmp_path):
+    class Subclassed(keras.Model):
+        def call(self, x):
+            return x
+
+    for model in (Subclassed(), keras.Sequential([layers.Dense(2)]), layers.Dense(2)):
+        with pytest.raises(TypeError, match="expected a Functional model or a built Sequential"):
+            export.export(model, "onnx", tmp_path / "out")
+
+
+def test_int8_needs_examples_for_both_halves(half, digits, tmp_path):
+    with pytest.raises(ValueError, match="got 1 example; expected at least 2"):
+        export.export(half, "tflite-int8", tmp_path / "out", samples=digits[0][:1])
