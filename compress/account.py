@@ -1,8 +1,8 @@
 """What a model costs: parameters, multiply-accumulates, activation bytes, bytes on disk.
 
-Everything is counted on the built model or measured on a saved file. Counts are for one example; any
-other dimension that may vary counts as 1. A multiply-accumulate is a product with a weight of a kernel;
-biases, normalisation and products without weights are left out.
+Everything is counted on the built model or measured on a saved file. Counts are for one example;
+any other dimension that may vary counts as 1. A multiply-accumulate is a product with a weight of a
+kernel; biases, normalisation and products without weights are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from compress.graph import LeafCall, copy_model, leaf_calls, leaf_layers
 from compress.report import Counts, FileSize
 
-KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 # Each weight of the kernel is used once for each position of the output ...
 _PER_OUTPUT = (
@@ -92,7 +92,7 @@ def total(rows: Iterable[LayerRow]) -> Counts:
 
 
 def saved_size(model: keras.Model) -> FileSize:
-    """Saves the model, without an optimizer; checks that the file holds its weights; weighs the file.
+    """Saves the model without an optimizer, checks that the file holds its weights, and weighs it.
 
     Returns:
         Bytes of the `.keras` file, and the same after gzip at level 6.
@@ -135,7 +135,7 @@ def _macs(layer: keras.layers.Layer, calls: Sequence[LeafCall]) -> int | None:
         return 0 if known else None
     axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
     positions = sum(_size(x.shape) // int(x.shape[axis]) for x in tensors)
-    return positions * sum(math.prod(w.shape) for w in layer.weights if w.name in KERNELS)
+    return positions * sum(_size(w.shape) for w in layer.weights if w.name in _KERNELS)
 
 
 def _size(shape: Sequence[int | None]) -> int:
@@ -147,8 +147,8 @@ def _item_bytes(dtype: str) -> int:
 
 
 def _check_saved(path: Path, weights: Sequence[keras.Variable]) -> None:
-    # A layer may save less than it holds: Dense and Conv2D store kernel and bias, and nothing that a
-    # subclass adds.
+    # A layer may save less than it holds: Dense and Conv2D store kernel and bias, and nothing that
+    # a subclass adds.
     loaded = keras.saving.load_model(path, compile=False).weights
     if len(loaded) != len(weights):
         raise RuntimeError(f"saved model: {len(loaded)} weights, expected {len(weights)}.")

@@ -29,8 +29,9 @@ class Fit(Protocol):
     ) -> None:
         """Trains `model` in place.
 
-        The callbacks are called as Keras calls them: `params` holds `epochs` and `steps`; epochs and
-        batches count from 0. The model that they see may be a copy, whose weights end up in `model`.
+        The callbacks are called as Keras calls them: `params` holds `epochs` and `steps`; epochs
+        and batches count from 0. The model that they see may be a copy, whose weights end up in
+        `model`.
         """
 
 
@@ -108,7 +109,7 @@ class Pass(Settings):
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> Rewrite:
-        """Returns a new model, in which those of the `chosen` leaf layers that can be are compressed.
+        """Returns a new model, with the `chosen` leaf layers compressed where that is possible.
 
         Args:
             model: The input, which stays as it is.

@@ -28,12 +28,12 @@ class Svd(NamedTuple):
         return int(rank * (self.u.shape[0] + self.vt.shape[1]))
 
     def rank_of_energy(self, energy: float) -> int:
-        """Returns the smallest rank whose squared singular values add up to this fraction of all."""
+        """Returns the smallest rank with this fraction of the sum of squared singular values."""
         kept = np.cumsum(np.square(self.s, dtype=np.float64))
         return min(int(np.searchsorted(kept, energy * kept[-1])) + 1, self.s.size)
 
     def rank_of_ratio(self, ratio: float) -> int:
-        """Returns the largest rank whose factors hold at most this fraction of W's weights; at least 1."""
+        """Returns the largest rank, at least 1, whose factors hold this fraction of W's weights."""
         return max(int(ratio * self.num_weights / self.num_factor_weights(1)), 1)
 
     def relative_error(self, rank: int) -> float:
@@ -43,7 +43,13 @@ class Svd(NamedTuple):
 
 
 def why_not(path: str, layer: keras.layers.Layer, paths: Collection[str]) -> str:
-    """Returns why a layer is not factorised, or nothing; `paths` are those of all layers of its model."""
+    """Returns why a layer stays, or an empty line.
+
+    Args:
+        path: The layer's path.
+        layer: A leaf layer.
+        paths: The paths of all leaf layers of its model.
+    """
     if type(layer) is not keras.layers.Dense:
         return f"{type(layer).__name__} is not a dense layer"
     if path + SUFFIX in paths or (path.endswith(SUFFIX) and path.removesuffix(SUFFIX) in paths):
@@ -62,7 +68,7 @@ def decompose(layer: keras.layers.Dense) -> Svd:
 def split(layer: keras.layers.Dense, svd: Svd, rank: int) -> list[keras.layers.Dense]:
     """Returns two built layers that together multiply by the closest matrix of this rank.
 
-    The first is named `NAME_u` and has neither bias nor activation; the second has the name and the rest.
+    The first is named `NAME_u`; the second keeps the name, the bias and the activation.
     """
     first = keras.layers.Dense(
         rank,

@@ -1,7 +1,8 @@
 """The only two ways to touch a graph: walk its leaf layers, or rebuild it with replacements.
 
-A leaf is a layer that is not itself a Functional or Sequential model. `model.layers` stops at nested
-models; so does `keras.models.clone_model`, which also forgets optional inputs. These functions do not.
+A leaf is a layer that is not itself a Functional or Sequential model. `model.layers` stops at
+nested models; so does `keras.models.clone_model`, which also forgets optional inputs. These
+functions do not.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def leaf_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
         model: A built Functional or Sequential model.
 
     Yields:
-        `(path, layer)`. A path joins names with slashes: `encoder/conv1` is a layer of the nested model
-        `encoder`. The outer model's own name is left out.
+        `(path, layer)`. A path joins names with slashes: `encoder/conv1` is a layer of the nested
+        model `encoder`. The outer model's own name is left out.
 
     Raises:
         TypeError: `model` is subclassed.
@@ -91,14 +92,15 @@ def replace_layers(
 ) -> keras.Model:
     """Rebuilds a model with some of its leaf layers replaced; the input model stays as it is.
 
-    The other layers are copied, with their weights and random states. The new model is not compiled.
+    The other layers are copied, with their weights and random states. The new model is not
+    compiled.
 
     Args:
         model: A built Functional or Sequential model.
-        replacements: Maps a leaf layer, or its path, to a new layer or to several, applied in turn. The
-            first gets the arguments of the old layer's call, the others one tensor. The last has the
-            old layer's name, so that paths and output names stay. Layers built beforehand keep their
-            weights.
+        replacements: Maps a leaf layer, or its path, to a new layer or to several, applied in turn.
+            The first gets the arguments of the old layer's call, the others one tensor. The last
+            has the old layer's name, so that paths and output names stay. Layers built beforehand
+            keep their weights.
 
     Raises:
         TypeError: `model` is subclassed.

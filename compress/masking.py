@@ -1,8 +1,8 @@
 """Masks over kernels: which weights are kept, and how the others stay zero during training.
 
-Masks keep the weights of largest magnitude (Han et al. 2015, arXiv:1506.02626). During training they
-grow by the schedule of Zhu & Gupta 2017, arXiv:1710.01878, and each step ends with the masked weights
-at zero.
+Masks keep the weights of largest magnitude (Han et al. 2015, arXiv:1506.02626). During training
+they grow by the schedule of Zhu & Gupta 2017, arXiv:1710.01878, and each step ends with the masked
+weights at zero.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def prune_kernels(
 class MaskCallback(keras.callbacks.Callback):
     """Prunes the model that it sees while that model is trained.
 
-    The layers are found by path when training begins, so the model may be a copy of the one to prune,
-    on one device or under a `tf.distribute` strategy. With `steps_per_execution` above 1, masked
-    weights move within an execution and are set back at its end.
+    The layers are found by path when training begins, so the model may be a copy of the one to
+    prune, on one device or under a `tf.distribute` strategy. With `steps_per_execution` above 1,
+    masked weights move within an execution and are set back at its end.
 
     Attributes:
         sparsity: Sparsity of the masks so far.
@@ -132,8 +132,8 @@ class MaskCallback(keras.callbacks.Callback):
         params = self.params or {}
         if not (params.get("steps") and params.get("epochs")):
             raise ValueError(
-                f"Prune.callback: got params {params}; expected numbers of epochs and of steps, which "
-                "the schedule needs. Give `fit` data of known length."
+                f"Prune.callback: got params {params}; expected numbers of epochs and of steps. "
+                "Give `fit` data of known length."
             )
         self._steps, self._epoch, self._turn = params["steps"], 0, None
         found = dict(leaf_layers(self.model))

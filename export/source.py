@@ -36,8 +36,9 @@ def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
             " one, whose inputs are known."
         )
     plain = keras.Model(list(model.inputs), list(model.outputs))
-    if isinstance(model.output, dict):
-        names = ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(model.output)]
+    structure = getattr(model, "output", None)  # a Sequential model has none before its first call
+    if isinstance(structure, dict):
+        names = ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(structure)]
     else:
         names = plain.output_names
     if any(layer.compute_dtype in _HALF for layer in plain._flatten_layers(include_self=False)):

@@ -782,6 +782,12 @@ def test_missing_files_are_refused(tmp_path):
     refused(directory, "model.onnx: not found", FileNotFoundError)
 
 
+@pytest.mark.parametrize("text", ["", "{}", '{"name": 3}', "\x00"])
+def test_a_broken_manifest_is_refused(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    refused(tmp_path, "manifest.json is not valid: ")
+
+
 @pytest.mark.parametrize(
     ("changes", "part"),
     [

@@ -1,8 +1,8 @@
 """Low-rank factorisation of dense layers by a truncated singular value decomposition.
 
-Sources: Sainath et al. 2013, ICASSP, "Low-rank matrix factorization for deep neural network training";
-Denton et al. 2014, arXiv:1404.0736, section 3. W (n, m) becomes U_r S_r V_r^T, of r (n + m) weights; no
-matrix of rank r is closer to W (Eckart & Young 1936).
+Sources: Sainath et al. 2013, ICASSP, "Low-rank matrix factorization for deep neural network
+training"; Denton et al. 2014, arXiv:1404.0736, section 3. W (n, m) becomes U_r S_r V_r^T, which
+holds r (n + m) weights; no matrix of rank r is closer to W (Eckart & Young 1936).
 Differs: both factors get the square root of S_r, so that fine-tuning moves them at the same pace.
 """
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class LowRank(Pass):
     """Replaces a dense layer by two: `NAME_u` without bias and activation, then `NAME`.
 
-    Exactly one of `energy`, `rank` and `ratio` is given. A layer stays where its factors would hold no
-    fewer weights, and where it is a factor already, so a second application changes nothing.
+    Exactly one of `energy`, `rank` and `ratio` is given. A layer stays where its factors would hold
+    no fewer weights, and where it is a factor already, so a second application changes nothing.
 
     Attributes:
         energy: Fraction of the squared singular values that the rank keeps at least, in (0, 1].

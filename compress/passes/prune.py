@@ -4,12 +4,13 @@ Zeros shrink a file only once it is gzipped, and make neither TensorFlow nor Lit
 
 Sources: Han et al. 2015, arXiv:1506.02626: weights of small magnitude become zero, the others are
 retrained. Zhu & Gupta 2017, arXiv:1710.01878, eq. 1: the sparsity grows by a polynomial.
-Differs: Han et al. set a threshold for each layer from the standard deviation of its weights; here the
-number of zeros is exact, for each layer or, with `scope="model"`, for all kernels ranked together.
+Differs: Han et al. set a threshold for each layer from the standard deviation of its weights; here
+the number of zeros is exact, for each layer or, with `scope="model"`, for all kernels together.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -60,9 +61,9 @@ class Schedule(Settings):
     def sparsity(self, step: int, num_steps: int, *, final: float) -> float:
         """Returns the sparsity after `step` steps, between `initial` and `final`."""
         begin, end = self._range(num_steps)
-        progress = min(max((step - begin) / (end - begin), 0.0), 1.0)
+        left = 1.0 - min(max((step - begin) / (end - begin), 0.0), 1.0)
         # Eq. 1: s_t = s_f + (s_i - s_f) (1 - (t - t_0) / (n Δt))^3
-        return final + (self.initial - final) * (1.0 - progress) ** self.power
+        return final + (self.initial - final) * math.pow(left, self.power)
 
     def _range(self, num_steps: int) -> tuple[int, int]:
         begin = min(round(self.begin * num_steps), num_steps - 1)

@@ -83,10 +83,13 @@ def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
 
     Raises:
         FileNotFoundError: The directory, its manifest or its model file is missing.
-        ValueError: The target is not served here, the file is not the one that was exported, it
-            failed its parity check, or it does not do what the manifest says.
+        ValueError: The manifest is not valid, its target is not served here, the file is not the
+            one that was exported, it failed its parity check, or it does not run as described.
     """
-    manifest = Manifest.read(directory)
+    try:
+        manifest = Manifest.read(directory)
+    except ValueError as error:
+        raise ValueError(f"{directory}: manifest.json is not valid: {one_line(error)}") from error
     path = Path(directory) / manifest.file
     engine = _engine_of(manifest.target, directory)
     if not path.exists():

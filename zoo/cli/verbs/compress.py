@@ -50,11 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     work, history = reopen(parent), History()
 
-    def fit(model: Any, *, epochs: int, callbacks: Any, learning_rate_scale: float = 1.0) -> None:
-        train = parent.recipe.train
-        rate = train.optimizer.learning_rate * learning_rate_scale
-        optimizer = train.optimizer.model_copy(update={"learning_rate": rate})
-        settings = train.model_copy(update={"epochs": epochs, "optimizer": optimizer})
+    def fit(model: Any, *, epochs: int, callbacks: Any) -> None:
+        settings = parent.recipe.train.model_copy(update={"epochs": epochs})
         history.extend(work.train(model, settings=settings, callbacks=[*callbacks, ProgressBar()]))
         if history.interrupted:
             raise KeyboardInterrupt
@@ -65,11 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
         fit=fit,
         evaluate=lambda model: work.evaluate(model, "validation").metrics,
     )
-    report = small.report.to_dict()
     origin = {
         "passes": (*parent.card.passes, *pipeline.to_dict()["passes"]),
         "parent": parent.sha256,
-        "compression": report,
+        "compression": small.report.to_dict(),
     }
     bundle = work.write(out, small.model, history, began=began, force=arguments.force, origin=origin)
     if arguments.json:
@@ -77,9 +73,40 @@ def run(arguments: argparse.Namespace) -> int:
         print(text.document({"bundle": str(bundle.path), **values}))
     else:
         print(summary(parent, bundle))
+    if not small.report.passed:
+        print(f"zoo compress: over budget: {'; '.join(small.report.budget.lines)}", file=sys.stderr)
+        return 1
     return 0
 
 
 def summary(parent: Bundle, bundle: Bundle) -> str:
     """Returns the tables that close a compression: each layer, then before and after."""
-    return ""
+    report = bundle.report.compression
+    tables = []
+    for one in report["passes"]:
+        rows = [
+            (row["path"], row["kind"], row["before"]["parameters"], row["after"]["nonzero"], row["note"])
+            for row in one["layers"]
+            if row["before"]["parameters"]
+        ]
+        header = ("layer", "kind", "parameters", "non-zero after", one["settings"]["kind"])
+        tables.append(text.table(header, rows))
+    before, after = report["before"], report["after"]
+    counts = [
+        (name, before["counts"][key], after["counts"][key])
+        for name, key in (
+            ("parameters", "parameters"),
+            ("non-zero", "nonzero"),
+            ("multiply-accumulates", "macs"),
+        )
+    ]
+    sizes = [
+        (name, text.size(before["size"][key]), text.size(after["size"][key]))
+        for name, key in (("model.keras", "raw_bytes"), ("gzipped", "gzip_bytes"))
+    ]
+    metrics = [
+        (f"test {name}", value, bundle.report.metrics[name])
+        for name, value in parent.report.metrics.items()
+    ]
+    tables.append(text.table((str(bundle.path), "before", "after"), [*counts, *sizes, *metrics]))
+    return "\n\n".join(tables)

@@ -1,0 +1,180 @@
+"""Measured numbers, one CSV file for each stage, and the README's tables made from them.
+
+    python -m zoo.results runs/vgg16 runs/vgg16-prune90 exported/vgg16-onnx
+
+copies the numbers of bundles and deployables into the CSV files and writes the tables anew. A row is found
+by its name, so a second run of the same thing replaces its numbers. Weak rows stay.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from zoo.bundle import Bundle
+
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+BEGIN, END = "<!-- tables: written by `python -m zoo.results`; do not edit -->", "<!-- end of tables -->"
+STAGES = ("train", "compress", "export")
+
+Row = dict[str, Any]
+
+
+def read(stage: str) -> list[Row]:
+    """Returns the rows of a stage, as text; none when nothing was recorded."""
+    path = HERE / f"{stage}.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def record(path: Path) -> str:
+    """Copies the numbers of a bundle or deployable into its stage's file; returns the stage.
+
+    Raises:
+        FileNotFoundError: `path` is neither.
+    """
+    stage, row = _deployable(path) if (path / "manifest.json").is_file() else _bundle(Bundle(path))
+    rows = [old for old in read(stage) if old["name"] != row["name"]]
+    with (HERE / f"{stage}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows([*rows, row])
+    return stage
+
+
+def tables() -> str:
+    """Returns the README's tables."""
+    parts = []
+    if rows := read("train"):
+        parts += [
+            f"Trained on {rows[0]['processor']}, {rows[0]['cores']} cores, without a GPU; top-1 and top-5 on "
+            "the test split, by a fresh load of the saved model.",
+            _table(
+                ("`zoo train`", "data", "test images", "top-1", "top-5", "epochs", "s per epoch",
+                 "s in all", "images/s", "precision"),
+                [(f"`{r['name']}`", r["data"], r["test_images"], _percent(r["top1"]), _percent(r["top5"]),
+                  r["epochs"], r["epoch_seconds"], r["seconds"], r["images_per_second"], r["precision"])
+                 for r in rows],
+            ),
+        ]  # fmt: skip
+    if rows := read("compress"):
+        parts.append(
+            _table(
+                ("`zoo compress`", "passes", "top-1 before", "after", "parameters", "after", "non-zero",
+                 "model.keras", "after", "gzipped", "after"),
+                [(f"`{r['name']}`", r["passes"], _percent(r["top1_before"]), _percent(r["top1"]),
+                  _count(r["parameters_before"]), _count(r["parameters"]), _count(r["nonzero"]),
+                  *(_megabytes(r[key]) for key in ("bytes_before", "bytes", "gzip_before", "gzip")))
+                 for r in rows],
+            )
+        )  # fmt: skip
+    if rows := read("export"):
+        parts.append(
+            _table(
+                ("`zoo export`", "target", "size", "gzipped", "largest difference", "same top-1", "of"),
+                [(f"`{r['name']}`", r["target"], _megabytes(r["size_bytes"]), _megabytes(r["gzip_bytes"]),
+                  f"{float(r['relative']):.1e}", _percent(r["top1_agreement"]), r["samples"])
+                 for r in rows],
+            )
+        )  # fmt: skip
+        parts.append(
+            "The largest difference is that of any output to Keras', as a share of the largest output; each "
+            "file was run in its own runtime."
+        )
+    return "\n\n".join(parts)
+
+
+def render(text: str) -> str:
+    """Returns the README's text with its tables written anew."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n\n{tables()}\n\n{END}{tail}"
+
+
+def _bundle(bundle: Bundle) -> tuple[str, Row]:
+    report, name = bundle.report, bundle.path.resolve().name
+    if report.compression:
+        before, after = report.compression["before"], report.compression["after"]
+        return "compress", {
+            "name": name,
+            "passes": ", ".join(_pass(item) for item in bundle.card.passes),
+            "top1_before": _fraction(before["metrics"]["top1"]),
+            "top1": _fraction(after["metrics"]["top1"]),
+            "test_top1": _fraction(report.metrics["top1"]),
+            "parameters_before": before["counts"]["parameters"],
+            "parameters": after["counts"]["parameters"],
+            "nonzero": after["counts"]["nonzero"],
+            "bytes_before": before["size"]["raw_bytes"],
+            "bytes": after["size"]["raw_bytes"],
+            "gzip_before": before["size"]["gzip_bytes"],
+            "gzip": after["size"]["gzip_bytes"],
+            "seconds": round(report.seconds["total"]),
+            "commit": report.commit,
+        }
+    return "train", {
+        "name": name,
+        "data": bundle.card.data,
+        "test_images": report.examples["test"],
+        **{key: _fraction(report.metrics[key]) for key in ("top1", "top5", "loss")},
+        "epochs": report.epochs,
+        "epoch_seconds": round(report.seconds["epoch"], 1),
+        "seconds": round(report.seconds["total"]),
+        "images_per_second": round(report.images_per_second),
+        "parameters": bundle.card.parameters,
+        "precision": report.hardware["precision"],
+        "processor": report.hardware["processor"],
+        "cores": report.hardware["cores"],
+        "seed": report.seed,
+        "tensorflow": report.versions["tensorflow"],
+        "keras": report.versions["keras"],
+        "commit": report.commit,
+    }
+
+
+def _deployable(path: Path) -> tuple[str, Row]:
+    manifest = json.loads((path / "manifest.json").read_text())
+    parity = manifest["parity"]
+    return "export", {
+        "name": path.resolve().name,
+        "target": manifest["target"],
+        "size_bytes": manifest["size_bytes"],
+        "gzip_bytes": manifest["gzip_bytes"],
+        "relative": f"{parity['relative']:.3g}",
+        "top1_agreement": _fraction(parity["top1_agreement"]),
+        "samples": parity["samples"],
+        "runtime": parity["runtime"],
+    }
+
+
+def _pass(item: Row) -> str:
+    """Names a pass by its kind and the first of its settings that says how far it goes."""
+    for key in ("sparsity", "energy", "ratio", "rank"):
+        if item.get(key) is not None:
+            return f"{item['kind']} {key} {item[key]}"
+    return str(item["kind"])
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _fraction(value: float) -> float:
+    return round(value, 4)
+
+
+def _percent(text: str) -> str:
+    return f"{100 * float(text):.2f} %"
+
+
+def _count(text: str) -> str:
+    return f"{int(text):,}"
+
+
+def _megabytes(text: str) -> str:
+    return f"{int(text) / 1e6:.2f} MB"
