@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def readme_commands():
-    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     lines = "\n".join(blocks).splitlines()
     return [line.split("#")[0].strip() for line in lines if line.startswith("zoo ")]
 
@@ -87,7 +89,8 @@ def test_reports_as_json(bundle, zoo, tmp_path):
     assert {row["name"]: row["parameters"] for row in rows}["vgg16"] == 138_357_544
     layers = zoo("show", "lenet5", "--layers", "--json")["layers"]
     assert sum(layer["parameters"] for layer in layers) == 61_706
-    # LeNet-5's multiply-accumulates, by hand: 5x5 kernels over 28x28 and 10x10 maps, then three products.
+    # LeNet-5's multiply-accumulates, by hand: 5x5 kernels over 28x28 and 10x10 maps, then three
+    # products.
     macs = 28 * 28 * 25 * 6 + 10 * 10 * 25 * 6 * 16 + 400 * 120 + 120 * 84 + 84 * 10
     assert sum(layer["macs"] for layer in layers) == macs
     found = zoo("evaluate", bundle.path, "--json")
@@ -117,7 +120,10 @@ MISTAKES = {
     "unknown group": (["train", "vgg16", "--set", "trian.epochs=5"], "Did you mean 'train'?"),
     "wrong value": (["train", "vgg16", "--set", "train.epochs=-1"], "got -1; expected greater"),
     "wrong type": (["train", "vgg16", "--set", "train.epochs=many"], "got 'many'; expected"),
-    "wrong choice": (["train", "vgg16", "--set", "train.optimizer.kind=adm"], "got 'adm'; expected"),
+    "wrong choice": (
+        ["train", "vgg16", "--set", "train.optimizer.kind=adm"],
+        "got 'adm'; expected",
+    ),
     "no value": (["train", "vgg16", "--set", "train.epochs"], "expected key=value"),
     "nothing to resume": (["train", "vgg16", "--resume"], "no unfinished run"),
     "no bundle": (["evaluate", "nowhere"], "no such directory"),

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from zoo.recipe import Recipe
 from zoo.settings import Settings
@@ -82,7 +83,8 @@ class Report(Settings):
         versions: Version of each package that took part.
         seed: Seed of the run.
         commit: Commit of the zoo's source tree; empty outside one.
-        compression: One entry for each pass (`compress.Report`); empty when there was none.
+        compression: What the passes did (`compress.Report`); empty when there were none.
+        parent_metrics: The `metrics` of the bundle that it was made from.
     """
 
     schema_version: Literal[1] = 1
@@ -101,7 +103,8 @@ class Report(Settings):
     versions: dict[str, str]
     seed: int
     commit: str = ""
-    compression: dict[str, Any] = {}
+    compression: Mapping[str, Any] = Field(default_factory=dict)
+    parent_metrics: Mapping[str, float] = Field(default_factory=dict)
 
 
 class Bundle:
@@ -174,8 +177,8 @@ def staged(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         stage.mkdir()
         yield stage
         if path.exists():
-            os.replace(path, Path(holder) / "old")
-        os.replace(stage, path)
+            path.rename(Path(holder) / "old")
+        stage.rename(path)
 
 
 def remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The settings of one training run. YAML is their spelling; `zoo/recipes` holds one file for a family.
+"""The settings of one training run. YAML is their spelling; `zoo/recipes` has one file a family.
 
 A recipe is resolved in three layers: the family's file, the command line's `--data`, then each
 `--set key=value`. The resolved recipe goes into the bundle and is enough to repeat the run.
@@ -6,6 +6,7 @@ A recipe is resolved in three layers: the family's file, the command line's `--d
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,9 +27,9 @@ class Augment(Settings):
     """Random changes of the training images.
 
     Attributes:
-        shift: Largest shift along each axis, in pixels.
-        rotate: Largest rotation to either side, in degrees.
-        mirror: Flips left and right with probability 1/2; `auto` does so where a mirrored image keeps
+        shift: Largest shift along each axis, in pixels. rotate: Largest rotation to either side, in
+        degrees. mirror: Flips left and right with probability 1/2; `auto` does so where a mirrored
+        image keeps
             its class (clothes do, digits do not).
     """
 
@@ -57,10 +58,10 @@ class Optimizer(Settings):
     """How a gradient becomes a step.
 
     Attributes:
-        kind: `adamw` (Loshchilov & Hutter, arXiv:1711.05101), `adam`, or `sgd`.
-        learning_rate: The largest rate, reached after the warm-up.
-        momentum: Momentum of `sgd`; the others ignore it.
-        weight_decay: Decay of the weights, decoupled from the gradient; biases and normalisation are
+        kind: `adamw` (Loshchilov & Hutter, arXiv:1711.05101), `adam`, or `sgd`. learning_rate: The
+        largest rate, reached after the warm-up. momentum: Momentum of `sgd`; the others ignore it.
+        weight_decay: Decay of the weights, decoupled from the gradient; biases and normalisation
+        are
             exempt.
         warmup: Fraction of all steps during which the rate rises linearly from 0.
         schedule: `cosine` falls to 0 at the last step; `constant` stays.
@@ -197,8 +198,6 @@ def _change(values: dict[str, Any], change: str) -> None:
         raise ValueError(f"--set {change}: the value is not YAML.") from None
     # YAML 1.1 reads 1e-4 as text, for want of a dot.
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     group[last] = value

@@ -1,7 +1,7 @@
 """Settings that refuse a wrong value at construction, and say what to write instead.
 
-`Settings` is the base of every setting in the zoo: a frozen pydantic model that forbids unknown keys.
-`nearest` finds the name that was probably meant.
+`Settings` is the base of every setting in the zoo: a frozen pydantic model that forbids unknown
+keys. `nearest` finds the name that was probably meant.
 """
 
 from __future__ import annotations

@@ -25,7 +25,10 @@ FLOORS = (
 def modules():
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
-            yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+            yield (
+                ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"),
+                path,
+            )
 
 
 def imports(path):
@@ -112,7 +115,11 @@ def test_questions_about_text_need_neither_tensorflow_nor_numpy(arguments, expec
         "print(json.dumps([status, heavy]), file=sys.stderr)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
     )
     status, heavy = json.loads(done.stderr.splitlines()[-1])
     assert heavy == []
@@ -136,13 +143,19 @@ def test_tables_of_the_readme_are_current():
 
 
 def test_no_file_names_a_registry_host_or_a_machine():
-    hosts = [part + ".org" for part in ("pypi", "pythonhosted", "npmjs")] + ["/root" + "/", "/work" + "/"]
+    hosts = [part + ".org" for part in ("pypi", "pythonhosted", "npmjs")] + [
+        "/root" + "/",
+        "/work" + "/",
+    ]
     listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT)
     names = listed.stdout.split() if listed.returncode == 0 else []
     if not names:
         pytest.skip("not a git checkout")
     for name in names:
         path = ROOT / name
-        if path.suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ""} and path.is_file():
+        if (
+            path.suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ""}
+            and path.is_file()
+        ):
             found = [host for host in hosts if host in path.read_text(errors="ignore")]
             assert not found, f"{name}: {found}"

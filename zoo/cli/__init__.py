@@ -1,7 +1,8 @@
 """The command `zoo`: parses, dispatches, prints.
 
 `zoo.cli.verbs` holds one file for each verb. The package is the only place that knows `compress`,
-`export` and `serving`, and it imports everything lazily: a question about text is answered without TensorFlow.
+`export` and `serving`, and it imports everything lazily: a question about text is answered without
+TensorFlow.
 
 Exit codes: 0 done, 1 a check failed, 2 misuse, 130 interrupted.
 """

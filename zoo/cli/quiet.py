@@ -1,7 +1,8 @@
 """Keeps libraries' noise from the terminal, and tells a user's mistake from a defect.
 
-TensorFlow writes to descriptor 2 before any of its log levels apply. So the descriptor points to a file while
-a command runs, Python's own `sys.stderr` keeps the terminal, and the file is replayed after a failure.
+TensorFlow writes to descriptor 2 before any of its log levels apply. So the descriptor points to a
+file while a command runs, Python's own `sys.stderr` keeps the terminal, and the file is replayed
+after a failure.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def quiet(*, verbose: bool) -> Iterator[None]:
 def told(error: BaseException) -> str | None:
     """Returns the line for the user, or `None` when the error is a defect.
 
-    An error that our code raised speaks to the user. One that a library raised does not, unless it names a
-    file.
+    An error that our code raised speaks to the user. One that a library raised does not, unless it
+    names a file.
     """
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"

@@ -16,7 +16,7 @@ def reopen(bundle: Bundle) -> Run:
     run = Run(bundle.recipe, Preprocessing.model_validate(bundle.card.preprocessing))
     if tuple(run.data.labels) != bundle.card.labels:
         raise ValueError(
-            f"{bundle.path}: the data set {run.data.name} has the classes {run.data.labels}; expected "
-            f"{bundle.card.labels}, which the model was trained on."
+            f"{bundle.path}: the data set {run.data.name} has the classes {run.data.labels}; "
+            f"expected {bundle.card.labels}, which the model was trained on."
         )
     return run

@@ -2,14 +2,15 @@
 
     python -m zoo.results runs/vgg16 runs/vgg16-prune90 exported/vgg16-onnx
 
-copies the numbers of bundles and deployables into the CSV files and writes the tables anew. A row is found
-by its name, so a second run of the same thing replaces its numbers. Weak rows stay.
+copies the numbers of bundles and deployables into the CSV files and writes the tables anew. A row
+is found by its name, so a second run of the same thing replaces its numbers. Weak rows stay.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,76 @@ from zoo.bundle import Bundle
 
 HERE = Path(__file__).parent
 README = HERE.parents[1] / "README.md"
-BEGIN, END = "<!-- tables: written by `python -m zoo.results`; do not edit -->", "<!-- end of tables -->"
-STAGES = ("train", "compress", "export")
+BEGIN, END = (
+    "<!-- tables: written by `python -m zoo.results`; do not edit -->",
+    "<!-- end of tables -->",
+)
 
 Row = dict[str, Any]
+
+
+def _percent(text: str) -> str:
+    return f"{100 * float(text):.2f} %"
+
+
+def _count(text: str) -> str:
+    return f"{int(text):,}"
+
+
+def _megabytes(text: str) -> str:
+    return f"{int(text) / 1e6:.2f} MB"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+# The README's columns: heading, column of the CSV file, and how a cell is shown.
+COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
+    "train": {
+        "`zoo train`": ("name", _code),
+        "data": ("data", str),
+        "test images": ("test_images", str),
+        "top-1": ("top1", _percent),
+        "top-5": ("top5", _percent),
+        "epochs": ("epochs", str),
+        "s per epoch": ("epoch_seconds", str),
+        "s in all": ("seconds", str),
+        "images/s": ("images_per_second", str),
+        "precision": ("precision", str),
+    },
+    "compress": {
+        "`zoo compress`": ("name", _code),
+        "passes": ("passes", str),
+        "test top-1 before": ("parent_top1", _percent),
+        "after": ("top1", _percent),
+        "weights before": ("parameters_before", _count),
+        "after ": ("parameters", _count),
+        "not zero": ("nonzero", _count),
+        "file before": ("bytes_before", _megabytes),
+        " after": ("bytes", _megabytes),
+        "gzipped before": ("gzip_before", _megabytes),
+        " after ": ("gzip", _megabytes),
+        "s": ("seconds", str),
+    },
+    "export": {
+        "`zoo export`": ("name", _code),
+        "target": ("target", str),
+        "size": ("size_bytes", _megabytes),
+        "gzipped": ("gzip_bytes", _megabytes),
+        "largest difference": ("relative", str),
+        "same top-1": ("top1_agreement", _percent),
+        "examples": ("samples", str),
+        "runtime": ("runtime", str),
+    },
+}
+CAPTIONS = {
+    "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
+    "test split, by a fresh load of the saved model.",
+    "compress": "Compressed and fine-tuned on the same machine. The files are `model.keras`.",
+    "export": "Each file was run in its own runtime. The largest difference is that of any output "
+    "to Keras', as a share of the largest output.",
+}
 
 
 def read(stage: str) -> list[Row]:
@@ -50,42 +117,15 @@ def record(path: Path) -> str:
 def tables() -> str:
     """Returns the README's tables."""
     parts = []
-    if rows := read("train"):
-        parts += [
-            f"Trained on {rows[0]['processor']}, {rows[0]['cores']} cores, without a GPU; top-1 and top-5 on "
-            "the test split, by a fresh load of the saved model.",
-            _table(
-                ("`zoo train`", "data", "test images", "top-1", "top-5", "epochs", "s per epoch",
-                 "s in all", "images/s", "precision"),
-                [(f"`{r['name']}`", r["data"], r["test_images"], _percent(r["top1"]), _percent(r["top5"]),
-                  r["epochs"], r["epoch_seconds"], r["seconds"], r["images_per_second"], r["precision"])
-                 for r in rows],
-            ),
-        ]  # fmt: skip
-    if rows := read("compress"):
-        parts.append(
-            _table(
-                ("`zoo compress`", "passes", "top-1 before", "after", "parameters", "after", "non-zero",
-                 "model.keras", "after", "gzipped", "after"),
-                [(f"`{r['name']}`", r["passes"], _percent(r["top1_before"]), _percent(r["top1"]),
-                  _count(r["parameters_before"]), _count(r["parameters"]), _count(r["nonzero"]),
-                  *(_megabytes(r[key]) for key in ("bytes_before", "bytes", "gzip_before", "gzip")))
-                 for r in rows],
-            )
-        )  # fmt: skip
-    if rows := read("export"):
-        parts.append(
-            _table(
-                ("`zoo export`", "target", "size", "gzipped", "largest difference", "same top-1", "of"),
-                [(f"`{r['name']}`", r["target"], _megabytes(r["size_bytes"]), _megabytes(r["gzip_bytes"]),
-                  f"{float(r['relative']):.1e}", _percent(r["top1_agreement"]), r["samples"])
-                 for r in rows],
-            )
-        )  # fmt: skip
-        parts.append(
-            "The largest difference is that of any output to Keras', as a share of the largest output; each "
-            "file was run in its own runtime."
-        )
+    for stage, columns in COLUMNS.items():
+        if rows := read(stage):
+            lines = [
+                tuple(columns),
+                ("---",) * len(columns),
+                *([show(row[key]) for key, show in columns.values()] for row in rows),
+            ]
+            table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+            parts.append(f"{CAPTIONS[stage].format(**rows[0])}\n\n{table}")
     return "\n\n".join(parts)
 
 
@@ -103,9 +143,8 @@ def _bundle(bundle: Bundle) -> tuple[str, Row]:
         return "compress", {
             "name": name,
             "passes": ", ".join(_pass(item) for item in bundle.card.passes),
-            "top1_before": _fraction(before["metrics"]["top1"]),
-            "top1": _fraction(after["metrics"]["top1"]),
-            "test_top1": _fraction(report.metrics["top1"]),
+            "parent_top1": _fraction(report.parent_metrics["top1"]),
+            "top1": _fraction(report.metrics["top1"]),
             "parameters_before": before["counts"]["parameters"],
             "parameters": after["counts"]["parameters"],
             "nonzero": after["counts"]["nonzero"],
@@ -159,22 +198,5 @@ def _pass(item: Row) -> str:
     return str(item["kind"])
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
 def _fraction(value: float) -> float:
     return round(value, 4)
-
-
-def _percent(text: str) -> str:
-    return f"{100 * float(text):.2f} %"
-
-
-def _count(text: str) -> str:
-    return f"{int(text):,}"
-
-
-def _megabytes(text: str) -> str:
-    return f"{int(text) / 1e6:.2f} MB"

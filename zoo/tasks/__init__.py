@@ -1,0 +1,1 @@
+"""Kinds of learning: what is minimised, what is measured, what is drawn."""

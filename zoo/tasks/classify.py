@@ -1,7 +1,7 @@
 """Classification: one label for each image.
 
-The model gives logits. Training minimises the cross-entropy; top-1 and top-5 are the fractions of images
-whose label is the largest, or among the five largest, of the logits.
+The model gives logits. Training minimises the cross-entropy; top-1 and top-5 are the fractions of
+images whose label is the largest, or among the five largest, of the logits.
 """
 
 from __future__ import annotations
@@ -85,7 +85,13 @@ def evaluate(model: keras.Model, feed: Feed, labels: tuple[str, ...]) -> Evaluat
     guess, classes = logits.argmax(axis=-1), range(len(labels))
     scores = precision_recall_fscore_support(truth, guess, labels=classes, zero_division=0.0)
     per_class = tuple(
-        {"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
+        {
+            "label": label,
+            "precision": float(p),
+            "recall": float(r),
+            "f1": float(f),
+            "support": int(s),
+        }
         for label, p, r, f, s in zip(labels, *scores, strict=True)
     )
     return Evaluation(metrics, per_class, confusion_matrix(truth, guess, labels=classes))

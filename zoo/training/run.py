@@ -1,6 +1,6 @@
 """A training run: a recipe and its data become a bundle.
 
-    bundle = zoo.fit("vgg16", data="mnist5k", out="runs/vgg16")
+bundle = zoo.fit("vgg16", data="mnist5k", out="runs/vgg16")
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ class Run:
         self.recipe = recipe
         self.architecture = catalog.find(recipe.model)
         self.machine = choose(recipe.hardware)  # before TensorFlow's first operation
-        self.data: DataSet = dataset.load(recipe.data.name, size=recipe.data.size, limit=recipe.data.limit)
+        self.data: DataSet = dataset.load(
+            recipe.data.name, size=recipe.data.size, limit=recipe.data.limit
+        )
         self.preprocessing = preprocessing or Preprocessing.measure(self.data.train)
 
     def create(self) -> keras.Model:
@@ -178,10 +180,9 @@ class Run:
             history: Of the training.
             began: `time.perf_counter()` at the start of the command.
             force: Whether to replace what is at `out`.
-            origin: `passes` and `parent` of the card and `compression` of the report, for a bundle
-                that was made from another.
+            origin: For a bundle that was made from another: `passes` and `parent` of the card,
+                `compression` and `parent_metrics` of the report.
         """
-        origin = dict(origin or {})
         with bundles.staged(out, force=force) as stage:
             model.save(stage / bundles.MODEL)
             (stage / bundles.RECIPE).write_text(self.recipe.to_yaml())
@@ -190,8 +191,8 @@ class Run:
             plots.curves(history.rows, stage / bundles.CURVES)
             plots.confusion(test.confusion, self.data.labels, stage / bundles.CONFUSION)
             _write_history(history, stage / bundles.HISTORY)
-            compression = origin.pop("compression", {})
-            _dump(self._card(fresh, origin), stage / bundles.CARD)
+            card, made = _divide(origin or {})
+            _dump(self._card(fresh, card), stage / bundles.CARD)
             report = Report(
                 status="interrupted" if history.interrupted else "complete",
                 metrics=test.metrics,
@@ -208,7 +209,7 @@ class Run:
                 versions=_versions(),
                 seed=self.recipe.seed,
                 commit=_commit(),
-                compression=compression,
+                **made,
             )
             _dump(report, stage / bundles.REPORT)
         return Bundle(out)
@@ -239,6 +240,12 @@ def _custom_layers(model: keras.Model) -> set[str]:
     layers = model._flatten_layers(include_self=False)
     names = {keras.saving.get_registered_name(type(layer)) for layer in layers}
     return {name for name in names if ">" in name}
+
+
+def _divide(origin: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parts what the card says of a bundle's origin from what the report says."""
+    card = {key: value for key, value in origin.items() if key in Card.model_fields}
+    return card, {key: value for key, value in origin.items() if key not in card}
 
 
 def _seconds(history: History, began: float) -> dict[str, float]:

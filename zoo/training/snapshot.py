@@ -1,14 +1,14 @@
 """The state of an unfinished run, written and renamed, so that `--resume` continues it exactly.
 
-`.keras` files and `tf.train.Checkpoint` leave out the states of dropout's seeds; `model.variables` has them.
-Together with a data order that is a function of (seed, epoch, step), a resumed run takes the same steps as
-one that was never stopped. The inner state of callbacks, e.g. the patience of early stopping, is not kept.
+`.keras` files and `tf.train.Checkpoint` leave out the states of dropout's seeds; `model.variables`
+has them. Together with a data order that is a function of (seed, epoch, step), a resumed run takes
+the same steps as one that was never stopped. The inner state of callbacks, e.g. the patience of
+early stopping, is not kept.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,19 @@ class Snapshot:
     def __init__(self, path: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer):
         self.path = path
         self._variables = [*model.variables, *optimizer.variables]
-        # Variables are found by their index: paths are not unique, and Keras numbers some of them anew
-        # in every process.
-        self._layout = json.dumps([type(optimizer).__name__, [list(v.shape) for v in self._variables]])
+        # Variables are found by their index: paths are not unique, and Keras numbers some of them
+        # anew in every process.
+        self._layout = json.dumps(
+            [type(optimizer).__name__, [list(v.shape) for v in self._variables]]
+        )
 
     def save(self, progress: dict[str, Any]) -> None:
         """Writes the variables and `progress`, which is plain JSON."""
         partial = self.path.with_suffix(".partial")
         with partial.open("wb") as file:
-            arrays = {f"v{i}": _value(v) for i, v in enumerate(self._variables)}
+            arrays: dict[str, Any] = {f"v{i}": _value(v) for i, v in enumerate(self._variables)}
             np.savez(file, progress=json.dumps(progress), layout=self._layout, **arrays)
-        os.replace(partial, self.path)
+        partial.replace(self.path)
 
     def restore(self) -> dict[str, Any]:
         """Assigns the saved values and returns `progress`.
@@ -48,7 +50,9 @@ class Snapshot:
             ValueError: The snapshot is of another model or optimizer.
         """
         if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: not found; there is no unfinished run to resume.")
+            raise FileNotFoundError(
+                f"{self.path}: not found; there is no unfinished run to resume."
+            )
         with np.load(self.path) as file:
             if file["layout"].item() != self._layout:
                 raise ValueError(

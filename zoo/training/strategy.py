@@ -6,6 +6,7 @@ float32, and XLA makes CPU convolutions 2 to 3 times slower.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ def _strategy(settings: Hardware) -> tuple[tf.distribute.Strategy, str]:
         return tf.distribute.MirroredStrategy(names), f"mirrored over {wanted} GPUs"
     if wanted < 2:
         raise ValueError(
-            "hardware.strategy: got mirrored, and this machine has no GPU; expected several devices. "
-            "Write hardware.devices=2 to split the CPU in two."
+            "hardware.strategy: got mirrored, and this machine has no GPU; expected "
+            "several devices. Write hardware.devices=2 to split the CPU in two."
         )
     names = _split_cpu(wanted)
     # The default reduction fails on CPUs inside a loop; this one does not.
@@ -96,12 +97,10 @@ def _strategy(settings: Hardware) -> tuple[tf.distribute.Strategy, str]:
 def _split_cpu(count: int) -> list[str]:
     """Splits the CPU into logical devices; TensorFlow allows it only before its first operation."""
     cpu = tf.config.list_physical_devices("CPU")[0]
-    try:
+    with contextlib.suppress(RuntimeError):  # too late: what was configured before must do
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * count
         )
-    except RuntimeError:
-        pass  # too late; what was configured before must do
     found = len(tf.config.list_logical_devices("CPU"))
     if found < count:
         raise ValueError(

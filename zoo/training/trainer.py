@@ -1,7 +1,7 @@
 """The training loop: `strategy.run`, `optimizer.apply` and Keras callbacks, on one device or many.
 
-Keras' own `fit` clips before the gradients are summed, repeats dropout masks on every replica and fails on
-several hosts, so the zoo has this one loop. One device and many take the same steps.
+Keras' own `fit` clips before the gradients are summed, repeats dropout masks on every replica and
+fails on several hosts, so the zoo has this one loop. One device and many take the same steps.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class History:
     """What a training did.
 
     Attributes:
-        rows: For each epoch its number, seconds, learning rate and means over the epoch; names of the
+        rows: For each epoch its number, seconds, learning rate and means over the epoch; names of
+        the
             validation's means start with `val_`.
         epochs: Number of finished epochs.
         interrupted: Whether it was asked to stop before the last epoch.
@@ -65,7 +66,7 @@ class History:
         self.images += later.images
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """The loss is no longer a finite number."""
 
 
@@ -112,16 +113,21 @@ class Trainer:
         train_step = self._train_step(twin, optimizer, feed.batch_size)
         test_step = self._test_step(twin)
         state = Snapshot(snapshot, twin, optimizer) if snapshot else None
+
         history, step, sums = History(), 0, Sums()
         if resume and state:
             progress = state.restore()
-            history, step, sums = History(**progress["history"]), progress["step"], Sums(progress["sums"])
+            history, step, sums = (
+                History(**progress["history"]),
+                progress["step"],
+                Sums(progress["sums"]),
+            )
         calls = keras.callbacks.CallbackList(
             list(callbacks), model=twin, epochs=epochs, steps=feed.steps, verbose=0
         )
-        def save() -> None:
-            progress = {"step": step, "sums": sums.totals, "history": vars(history)}
-            state.save(progress)
+
+        def save(state: Snapshot) -> None:
+            state.save({"step": step, "sums": sums.totals, "history": vars(history)})
 
         saved_at = time.monotonic()
         twin.stop_training = False
@@ -139,12 +145,16 @@ class Trainer:
                     if stop.requested or twin.stop_training:
                         break
                     if state and time.monotonic() - saved_at > SNAPSHOT_SECONDS:
-                        save()
+                        save(state)
                         saved_at = time.monotonic()
                 seconds = time.perf_counter() - began
                 history.seconds += seconds
                 if step % feed.steps == 0:
-                    row = {"epoch": epoch + 1, "seconds": seconds, "learning_rate": _rate(optimizer)}
+                    row = {
+                        "epoch": epoch + 1,
+                        "seconds": seconds,
+                        "learning_rate": _rate(optimizer),
+                    }
                     row |= self._finite(sums.means(), epoch)
                     if validation and not stop.requested:
                         means = self._measure(test_step, validation)
@@ -156,7 +166,7 @@ class Trainer:
                     break
             history.interrupted = stop.requested and step < epochs * feed.steps
             if state and history.interrupted:
-                save()
+                save(state)
             calls.on_train_end()
         copy_weights(twin, self.model)
         return history
@@ -166,7 +176,9 @@ class Trainer:
         strategy, replicas = self.machine.strategy, self.machine.replicas
         clip = self.settings.optimizer.clip_norm
 
-        def differentiate(images: Any, labels: Any, weights: Any) -> tuple[list[Any], dict[str, Any]]:
+        def differentiate(
+            images: Any, labels: Any, weights: Any
+        ) -> tuple[list[Any], dict[str, Any]]:
             with tf.GradientTape() as tape:
                 outputs = twin(images, training=True)
                 losses = self.task.loss(labels, outputs)  # (batch,)
@@ -219,7 +231,7 @@ class Trainer:
     def _finite(self, means: dict[str, float], epoch: int) -> dict[str, float]:
         if not math.isfinite(means["loss"]):
             rate = self.settings.optimizer.learning_rate
-            raise Diverged(
+            raise DivergedError(
                 f"training diverged: the loss of epoch {epoch + 1} is {means['loss']}; lower "
                 f"train.optimizer.learning_rate (now {rate:g}) or set train.optimizer.clip_norm=1."
             )

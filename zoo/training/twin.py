@@ -1,8 +1,9 @@
 """The twin: a copy of the model that trains faster and has the same weights.
 
-The model itself stays plain Keras in float32, which is what a bundle holds. Its twin computes in the
-precision of the machine, and batch normalisation runs as TensorFlow's fused kernel (1.4 times as fast in
-float32, 2.1 times in bfloat16, measured on ResNet-20). Weights are copied over before and after.
+The model itself stays plain Keras in float32, which is what a bundle holds. Its twin computes in
+the precision of the machine, and batch normalisation runs as TensorFlow's fused kernel (1.4 times
+as fast in float32, 2.1 times in bfloat16, measured on ResNet-20). Weights are copied over before
+and after.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import tensorflow as tf
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation (Ioffe & Szegedy, arXiv:1502.03167) by TensorFlow's fused kernel.
 
-    Equals `keras.layers.BatchNormalization` over the last axis of a (batch, height, width, channels)
-    input, with the same variables. Evaluation is Keras' own.
+    Equals `keras.layers.BatchNormalization` over the last axis of a (batch, height, width,
+    channels) input, with the same variables. Evaluation is Keras' own.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -46,7 +47,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 class ReplicaDropout(keras.layers.Dropout):
     """Dropout whose mask differs between replicas.
 
-    A strategy mirrors the seed of `keras.layers.Dropout`, so every replica would drop the same units.
+    A strategy mirrors the seed of `keras.layers.Dropout`, so every replica would drop the same
+    units.
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -93,7 +95,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 
 def _fusable(layer: keras.layers.BatchNormalization) -> bool:
-    """Whether the fused kernel computes this layer: 4-D, channels last, statistics of one device."""
+    """Whether the kernel computes this layer: 4-D, channels last, statistics of one device."""
     return (
         layer.axis in (-1, 3)
         and layer.input_spec.ndim == 4

@@ -1,7 +1,7 @@
 """Make a bundle smaller by a recipe of passes, and write a new bundle.
 
-The bundle that goes in is not changed. The passes train with the recipe of the bundle, on its data; what they
-choose by is measured on the validation split, and the new report on the test split.
+The bundle that goes in is not changed. The passes train with the recipe of the bundle, on its data;
+what they choose by is measured on the validation split, and the new report on the test split.
 """
 
 from __future__ import annotations
@@ -66,26 +66,35 @@ def run(arguments: argparse.Namespace) -> int:
         "passes": (*parent.card.passes, *pipeline.to_dict()["passes"]),
         "parent": parent.sha256,
         "compression": small.report.to_dict(),
+        "parent_metrics": parent.report.metrics,
     }
-    bundle = work.write(out, small.model, history, began=began, force=arguments.force, origin=origin)
+    bundle = work.write(
+        out, small.model, history, began=began, force=arguments.force, origin=origin
+    )
     if arguments.json:
         values = bundle.report.model_dump(mode="json")
         print(text.document({"bundle": str(bundle.path), **values}))
     else:
-        print(summary(parent, bundle))
+        print(summary(bundle))
     if not small.report.passed:
         print(f"zoo compress: over budget: {'; '.join(small.report.budget.lines)}", file=sys.stderr)
         return 1
     return 0
 
 
-def summary(parent: Bundle, bundle: Bundle) -> str:
+def summary(bundle: Bundle) -> str:
     """Returns the tables that close a compression: each layer, then before and after."""
     report = bundle.report.compression
     tables = []
     for one in report["passes"]:
         rows = [
-            (row["path"], row["kind"], row["before"]["parameters"], row["after"]["nonzero"], row["note"])
+            (
+                row["path"],
+                row["kind"],
+                row["before"]["parameters"],
+                row["after"]["nonzero"],
+                row["note"],
+            )
             for row in one["layers"]
             if row["before"]["parameters"]
         ]
@@ -106,7 +115,7 @@ def summary(parent: Bundle, bundle: Bundle) -> str:
     ]
     metrics = [
         (f"test {name}", value, bundle.report.metrics[name])
-        for name, value in parent.report.metrics.items()
+        for name, value in bundle.report.parent_metrics.items()
     ]
     tables.append(text.table((str(bundle.path), "before", "after"), [*counts, *sizes, *metrics]))
     return "\n\n".join(tables)

@@ -1,7 +1,7 @@
 """Export a bundle for other runtimes; each file is run and compared with the model.
 
-One directory for each target: the model file and its manifest. A file that does not behave like the model
-is kept aside, and the command fails.
+One directory for each target: the model file and its manifest. A file that does not behave like the
+model is kept aside, and the command fails.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def run(arguments: argparse.Namespace) -> None:
         print(text.document(rows))
         return
     header = ("target", "file", "size", "gzipped", "largest difference", "same top-1", "path")
-    rows = []
+    lines = []
     for one in done:
         manifest, parity = one.manifest, one.manifest.parity
         sizes = text.size(manifest.size_bytes), text.size(manifest.gzip_bytes)
         closeness = f"{parity.relative:.1e}", f"{parity.top1_agreement:.4f}"
-        rows.append((manifest.target, manifest.file, *sizes, *closeness, str(one.path)))
-    print(text.table(header, rows))
+        lines.append((manifest.target, manifest.file, *sizes, *closeness, str(one.path)))
+    print(text.table(header, lines))
