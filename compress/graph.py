@@ -71,7 +71,7 @@ def leaf_calls(model: keras.Model) -> list[LeafCall]:
             calls.append(LeafCall(paths[id(operation)], operation, inputs, flat))
         return outputs
 
-    _replay(model, model.input, call)
+    _replay(model, _inputs(model), call)
     return calls
 
 
@@ -125,10 +125,10 @@ def replace_layers(
 
     def rebuild(graph: keras.Model) -> keras.Model:
         names = {"name": graph.name, "trainable": graph.trainable}
+        inputs = keras.tree.map_structure(_new_input, _inputs(graph))
         if isinstance(graph, keras.Sequential):
             chain = [new for layer in graph.layers for new in twin(layer)]
-            return keras.Sequential([_new_input(graph.inputs[0]), *chain], **names)
-        inputs = keras.tree.map_structure(_new_input, graph.input)
+            return keras.Sequential([inputs, *chain], **names)
         return keras.Model(inputs, _replay(graph, inputs, call), **names)
 
     new_model = rebuild(model)
@@ -144,6 +144,11 @@ def _is_graph(operation: Any) -> bool:
         and isinstance(operation, (keras.Sequential, keras.Function))
         and type(operation).__module__.startswith("keras.")
     )
+
+
+def _inputs(graph: keras.Model) -> Any:
+    # A Sequential model knows its `input` only once it is called within another model.
+    return graph.inputs[0] if isinstance(graph, keras.Sequential) else graph.input
 
 
 def _is_symbolic(x: Any) -> bool:

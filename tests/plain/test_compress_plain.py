@@ -192,7 +192,7 @@ def test_recipe_name_decodes(name):
 def test_wrong_recipe_names_file_and_place(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=f"^{re.escape(f'{path}{message}')}"):
+    with pytest.raises(ValueError, match=f"(?m)^{re.escape(f'{path}{message}')}"):
         compress.load_recipe(path)
 
 

@@ -10,6 +10,7 @@ Exit codes: 0 done, 1 a check failed, 2 misuse, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     from zoo.cli import quiet
 
+    log = logging.getLogger("zoo")
+    log.handlers, log.propagate = [quiet.Lines()], False
+    log.setLevel(logging.INFO)
     try:
         with quiet.quiet(verbose=arguments.verbose):
             return int(arguments.run(arguments) or DONE)

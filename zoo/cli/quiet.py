@@ -8,6 +8,7 @@ after a failure.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -17,6 +18,14 @@ from collections.abc import Iterator
 
 PACKAGES = ("zoo", "compress", "export", "serving")
 OURS = (ValueError, TypeError, OSError, ImportError, RuntimeError)
+
+
+class Lines(logging.Handler):
+    """Prints what the zoo says of its own accord, one line each, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one line."""
+        print(record.getMessage(), file=sys.stderr)
 
 
 @contextlib.contextmanager

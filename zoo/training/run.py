@@ -6,6 +6,7 @@ bundle = zoo.fit("vgg16", data="mnist5k", out="runs/vgg16")
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import platform
 import statistics
@@ -34,6 +35,8 @@ from zoo.training.strategy import choose
 from zoo.training.trainer import History, Trainer
 
 EVALUATION_BATCH = 250
+SPLITS = ("train", "validation", "test")
+LOG = logging.getLogger("zoo")
 
 
 def fit(
@@ -110,6 +113,12 @@ class Run:
         self.data: DataSet = dataset.load(
             recipe.data.name, size=recipe.data.size, limit=recipe.data.limit
         )
+        sizes = ", ".join(f"{len(getattr(self.data, split)):,} {split}" for split in SPLITS)
+        LOG.info("%s: %s", self.data.name, self.data.source)
+        LOG.info("images: %s", sizes)
+        for problem in self.data.problems:
+            LOG.warning("left out: %s", problem)
+        LOG.info("%s", self.machine.reason)
         self.preprocessing = preprocessing or Preprocessing.measure(self.data.train)
 
     def create(self) -> keras.Model:
@@ -231,9 +240,6 @@ class Run:
     def _evaluation_batch(self) -> int:
         # A batch is shared evenly by all replicas.
         return -(-EVALUATION_BATCH // self.machine.replicas) * self.machine.replicas
-
-
-SPLITS = ("train", "validation", "test")
 
 
 def _custom_layers(model: keras.Model) -> set[str]:

@@ -66,6 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     for one in done:
         manifest, parity = one.manifest, one.manifest.parity
         sizes = text.size(manifest.size_bytes), text.size(manifest.gzip_bytes)
-        closeness = f"{parity.relative:.1e}", f"{parity.top1_agreement:.4f}"
+        agreement = "" if parity.top1_agreement is None else f"{parity.top1_agreement:.4f}"
+        closeness = f"{parity.relative:.1e}", agreement
         lines.append((manifest.target, manifest.file, *sizes, *closeness, str(one.path)))
     print(text.table(header, lines))

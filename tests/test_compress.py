@@ -1,0 +1,218 @@
+"""Compression: batteries over the passes, oracles, and real fine-tuning on scikit-learn's digits."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from keras import layers, ops
+
+import compress
+from compress import account, factors, masking
+from compress.graph import copy_model, leaf_calls, leaf_layers, replace_layers
+
+RANDOM = np.random.RandomState(7)
+
+# One row for each pass: settings that change every model below, and what they promise.
+EXAMPLES = {
+    "prune": compress.Prune(sparsity=0.8),
+    "low_rank": compress.LowRank(rank=2),
+}
+
+
+def sequential():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 2), name="image"),
+            layers.Conv2D(6, 3, strides=2, name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.ReLU(name="relu"),
+            layers.Dropout(0.5, name="drop"),
+            layers.Flatten(name="flat"),
+            layers.Dense(12, activation="tanh", name="fc"),
+            layers.Dense(5, name="logits"),
+        ],
+        name="sequential",
+    )
+
+
+def residual():
+    """Branches joined by a layer and by plain operations, and every kind of convolution."""
+    image = keras.Input((8, 8, 2), name="image")
+    x = layers.Conv2D(6, 3, padding="same", name="stem")(image)
+    y = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    y = layers.SeparableConv2D(6, 3, padding="same", name="separable")(y)
+    x = ops.relu(x + y) * 0.5
+    x = layers.Concatenate(name="concat")([x, layers.Conv2DTranspose(3, 1, name="transpose")(y)])
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dense(10, activation="relu", name="fc")(x)
+    return keras.Model(image, layers.Dense(5, name="logits")(x), name="residual")
+
+
+def nested():
+    """A Sequential within a Functional within a Functional, called twice."""
+    core = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(8, name="fc1"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dense(6, name="fc2"),
+        ],
+        name="core",
+    )
+    inside = keras.Input((6,), name="inside")
+    block = keras.Model(inside, layers.Add(name="add")([inside, core(inside)]), name="block")
+    vector = keras.Input((6,), name="vector")
+    x = block(ops.tanh(block(vector)))
+    return keras.Model(vector, layers.Dense(5, name="logits")(x), name="nested")
+
+
+def shared():
+    left, right = keras.Input((7,), name="left"), keras.Input((7,), name="right")
+    fc = layers.Dense(9, activation="relu", name="fc")
+    x = layers.Subtract(name="difference")([fc(left), fc(right)])
+    return keras.Model([left, right], layers.Dense(5, name="logits")(x), name="shared")
+
+
+def dictionaries():
+    """Dictionaries of inputs and outputs, and an axis of varying length."""
+    words, image = keras.Input((None,), dtype="int32", name="words"), keras.Input((6,), name="b")
+    x = layers.Embedding(11, 8, name="embedding")(words)
+    x = layers.Dense(8, activation="relu", name="each")(x)
+    x = layers.GlobalMaxPooling1D(name="pool")(x)
+    y = layers.Dense(8, name="fc")(image)
+    outputs = {
+        "sum": layers.Dense(5, name="head")(layers.Add(name="add")([x, y])),
+        "probability": layers.Softmax(name="softmax")(y),
+    }
+    return keras.Model({"words": words, "b": image}, outputs, name="dictionaries")
+
+
+MODELS = {build.__name__: build for build in (sequential, residual, nested, shared, dictionaries)}
+
+
+def example(tensor):
+    """Three examples for an input, of the same values each time."""
+    shape = [3, *(size or 4 for size in tensor.shape[1:])]
+    random = np.random.RandomState(len(shape) + len(tensor.name))
+    if "int" in tensor.dtype:
+        return random.randint(0, 11, shape).astype(tensor.dtype)
+    return random.randn(*shape).astype(tensor.dtype)
+
+
+def outputs(model):
+    """The model's outputs on the examples, by position."""
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    values = model(keras.tree.map_structure(example, inputs), training=False)
+    return [np.asarray(value) for value in keras.tree.flatten(values)]
+
+
+def digest(model):
+    """Hash of everything a model holds: graph, names, weights, random states."""
+    state = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    for variable in model.variables:
+        state.update(variable.path.encode() + np.asarray(variable).tobytes())
+    return state.hexdigest()
+
+
+def zeros(variable):
+    return int(np.sum(np.asarray(variable) == 0))
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    keras.utils.set_random_seed(3)
+    built = MODELS[request.param]()
+    for variable in built.weights:  # no zeros, and statistics that matter
+        values = np.random.RandomState(sum(variable.shape)).uniform(0.1, 1.0, variable.shape)
+        variable.assign(values * np.sign(np.sin(np.arange(values.size) + 1)).reshape(values.shape))
+        if "variance" in variable.path:
+            variable.assign(values)
+    return built
+
+
+@pytest.fixture(params=compress.pass_names())
+def step(request):
+    return EXAMPLES[request.param]
+
+
+def test_every_pass_has_an_example():
+    assert list(EXAMPLES) == compress.pass_names()
+
+
+# --- the battery ---
+
+
+def test_pass_leaves_its_input_alone_and_keeps_names(model, step):
+    before, expected = digest(model), outputs(model)
+    new = step.apply(model).model
+    assert digest(model) == before
+    np.testing.assert_array_equal(outputs(model)[0], expected[0])
+    assert type(new) is type(model)
+    assert new.name == model.name
+    assert getattr(new, "output_names", None) == getattr(model, "output_names", None)
+    assert [x.name for x in new.inputs] == [x.name for x in model.inputs]
+    if not isinstance(model, keras.Sequential):
+        keras.tree.assert_same_structure(new.input, model.input)
+        keras.tree.assert_same_structure(new.output, model.output)
+    assert not {id(v) for v in new.variables} & {id(v) for v in model.variables}
+    assert any(not np.array_equal(a, b) for a, b in zip(outputs(new), expected, strict=True)), (
+        "the example changes nothing"
+    )
+
+
+def test_pass_reports_each_leaf_once(model, step):
+    new, report = step.apply(model)
+    assert [row.path for row in report.layers] == [path for path, _ in leaf_layers(model)]
+    assert all(row.note for row in report.layers)
+    assert any(row.changed for row in report.layers)
+    assert not all(row.changed for row in report.layers)
+    for field in ("parameters", "nonzero", "macs", "num_uncounted"):
+        for side in ("before", "after"):
+            rows = sum(getattr(getattr(row, side), field) for row in report.layers)
+            assert rows == getattr(getattr(report, side), field), (side, field)
+    assert report.before.parameters == model.count_params()
+    assert report.after.parameters == new.count_params()
+    assert report.after.nonzero == sum(np.count_nonzero(np.asarray(w)) for w in new.weights)
+    assert report.settings == step.model_dump(mode="json")
+    json.dumps(report.settings)
+
+
+def test_pass_changes_nothing_the_second_time(model, step):
+    once = step.apply(model).model
+    twice = step.apply(once).model
+    for a, b in zip(once.weights, twice.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_result_saves_and_loads(model, step, tmp_path):
+    new = step.apply(model).model
+    new.save(tmp_path / "new.keras")
+    loaded = keras.saving.load_model(tmp_path / "new.keras")
+    for a, b in zip(outputs(new), outputs(loaded), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert all(type(layer).__module__.startswith("keras.") for _, layer in leaf_layers(loaded))
+
+
+@pytest.mark.parametrize("name", ["sequential", "nested"])
+def test_result_converts_to_tflite(step, name):
+    new = step.apply(MODELS[name]()).model
+    content = tf.lite.TFLiteConverter.from_keras_model(new).convert()
+    interpreter = Interpreter(model_content=content)
+    (entry,), (leave,) = interpreter.get_input_details(), interpreter.get_output_details()
+    examples = example(new.inputs[0])
+    interpreter.resize_tensor_input(entry["index"], examples.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(entry["index"], examples)
+    interpreter.invoke()
+    found = interpreter.get_tensor(leave["index"])
+    np.testing.assert_allclose(found, outputs(new)[0], rtol=1e-4, atol=1e-5)
