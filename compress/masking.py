@@ -61,12 +61,13 @@ def magnitude_masks(weights: Sequence[np.ndarray], sparsity: float) -> list[np.n
 
     Returns:
         A boolean array for each of `weights`. Of all elements, exactly `round(sparsity * size)` are
-        False; among equal magnitudes, the first ones.
+        False, but never the last one; among equal magnitudes, the first ones.
     """
     if not weights:
         return []
     magnitude = np.abs(np.concatenate([array.ravel() for array in weights]))
-    keep = _largest(magnitude, num_masked=round(sparsity * magnitude.size))
+    num_masked = min(round(sparsity * magnitude.size), magnitude.size - 1)
+    keep = _largest(magnitude, num_masked=num_masked)
     parts = np.split(keep, np.cumsum([array.size for array in weights])[:-1])
     return [part.reshape(array.shape) for part, array in zip(parts, weights, strict=True)]
 

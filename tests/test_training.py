@@ -304,11 +304,12 @@ TWO_DEVICES = """
             chosen = Optimizer(kind=kind, learning_rate=rate, clip_norm=clip, weight_decay=0.01)
             feed = Feed(data.train, scale, batch_size=64, training=True,
                         augment=Augment(shift=2, mirror=False))
-            settings = Train(epochs=2, batch_size=64, optimizer=chosen) validation =
-            Feed(data.validation, scale, batch_size=50) history = Trainer(model, Classify(10),
-            settings, machine).fit(feed, validation) weights.append(model.get_weights())
-            losses.append([row[k] for row in history.rows for k in ("loss", "val_loss",
-            "val_top1")])
+            settings = Train(epochs=2, batch_size=64, optimizer=chosen)
+            validation = Feed(data.validation, scale, batch_size=50)
+            history = Trainer(model, Classify(10), settings, machine).fit(feed, validation)
+            weights.append(model.get_weights())
+            names = ("loss", "val_loss", "val_top1")
+            losses.append([row[name] for row in history.rows for name in names])
         found[f"{kind} clip {clip}"] = [
             max(float(np.abs(a - b).max()) for a, b in zip(*weights)),
             float(np.abs(np.subtract(*losses)).max()),

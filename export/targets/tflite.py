@@ -131,7 +131,7 @@ class TFLiteInt8(_LiteRT):
 
     kind: Literal["tflite-int8"] = "tflite-int8"
     io: Literal["float32", "int8"] = "float32"
-    # Values beyond the calibrated range are clipped. On nets of 3 to 14 layers trained on digits,
+    # Values beyond the calibrated range are clipped. On nets of 3 to 13 layers trained on digits,
     # with 32 to 400 examples to calibrate, the largest difference was 0.01 to 0.20 of the largest
     # output and the agreement 0.99 to 1. A tie is two classes within one step of an int8 output
     # that spans both signs: the file cannot tell them apart.

@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 def _percent(text: str) -> str:
-    return f"{100 * float(text):.2f} %"
+    return f"{100 * float(text):.2f} %" if text else "-"
 
 
 def _count(text: str) -> str:
@@ -198,5 +198,5 @@ def _pass(item: Row) -> str:
     return str(item["kind"])
 
 
-def _fraction(value: float) -> float:
-    return round(value, 4)
+def _fraction(value: float | None) -> float | str:
+    return "" if value is None else round(value, 4)

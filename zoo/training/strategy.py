@@ -45,7 +45,7 @@ class Machine:
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
             "gpus": [gpu.name for gpu in _gpus()],
-            "strategy": type(self.strategy).__name__,
+            "strategy": "mirrored" if self.replicas > 1 else "one",
             "replicas": self.replicas,
             "precision": self.precision,
             "jit": self.jit,
@@ -75,8 +75,8 @@ def _strategy(settings: Hardware) -> tuple[tf.distribute.Strategy, str]:
     gpus = tf.config.list_logical_devices("GPU") if _gpus() else []
     wanted = settings.devices or len(gpus)
     if settings.strategy == "one" or (settings.strategy == "auto" and wanted < 2):
-        device = "GPU:0" if gpus else "CPU:0"
-        return tf.distribute.OneDeviceStrategy(device), f"one device, {device}"
+        # TensorFlow's default strategy: one device, the GPU where there is one.
+        return tf.distribute.get_strategy(), f"one device, {'GPU' if gpus else 'CPU'}"
     if gpus:
         if wanted > len(gpus):
             raise ValueError(f"hardware.devices: got {wanted}; expected at most {len(gpus)} GPUs.")

