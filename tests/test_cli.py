@@ -1,7 +1,9 @@
 """The command line, end to end, as the README shows it; and what it says to a user's mistakes."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -150,6 +152,28 @@ def test_mistakes_with_a_bundle(bundle, zoo, tmp_path):
     broken.write_bytes(b"not a picture")
     assert str(broken) in zoo("predict", bundle.path, broken, expect=2)
     assert "missing.png" in zoo("predict", bundle.path, "missing.png", expect=2)
+
+
+def test_ctrl_c_leaves_a_usable_bundle(zoo, tmp_path, monkeypatch):
+    from zoo.training.progress import ProgressBar
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    out = tmp_path / "runs" / "lenet5"
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressBar, "on_epoch_end", interrupt)
+        train = ["train", "lenet5", "--data", "digits", "--set", "train.epochs=5", "--out", out]
+        assert "--resume continues" in zoo(*train, expect=130)
+    report = json.loads((out / "report.json").read_text())
+    assert report["status"] == "interrupted" and report["epochs"] == 3
+    found = zoo("evaluate", out, "--json")
+    assert found["metrics"] == pytest.approx(report["metrics"])
+    assert "drop --data and --set" in zoo(*train, "--resume", expect=2)
+    whole = zoo("train", "lenet5", "--out", out, "--resume", "--json")
+    assert whole["status"] == "complete" and whole["epochs"] == 5
+    assert [path.name for path in out.parent.iterdir()] == ["lenet5"]
 
 
 def test_failed_parity_fails_the_command(bundle, zoo, tmp_path, monkeypatch):

@@ -1,13 +1,7 @@
-"""Compression: batteries over the passes, oracles, and real fine-tuning on scikit-learn's digits."""
+"""Compression: what every pass promises, on graphs of every form; and pipelines of passes."""
 
-from __future__ import annotations
-
-import gzip
 import hashlib
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -17,10 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers, ops
 
 import compress
-from compress import account, factors, masking
-from compress.graph import copy_model, leaf_calls, leaf_layers, replace_layers
-
-RANDOM = np.random.RandomState(7)
+from compress.graph import leaf_layers
 
 # One row for each pass: settings that change every model below, and what they promise.
 EXAMPLES = {
@@ -124,10 +115,6 @@ def digest(model):
     return state.hexdigest()
 
 
-def zeros(variable):
-    return int(np.sum(np.asarray(variable) == 0))
-
-
 @pytest.fixture(scope="module", params=MODELS)
 def model(request):
     keras.utils.set_random_seed(3)
@@ -147,9 +134,6 @@ def step(request):
 
 def test_every_pass_has_an_example():
     assert list(EXAMPLES) == compress.pass_names()
-
-
-# --- the battery ---
 
 
 def test_pass_leaves_its_input_alone_and_keeps_names(model, step):
@@ -211,3 +195,71 @@ def test_result_converts_to_tflite(model, step, tmp_path):
     found = runner(**{tensor.name: example(tensor) for tensor in new.inputs})
     for (_, a), b in zip(sorted(found.items()), outputs(new), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+# --- pipelines ---
+
+
+@pytest.mark.parametrize("name", compress.recipe_names())
+def test_recipe_applies(name):
+    model = residual()
+    before = digest(model)
+    small = compress.apply(name, model)
+    assert digest(model) == before
+    assert small.report.after.counts.nonzero < small.report.before.counts.nonzero
+    assert len(small.report.passes) == len(compress.load_recipe(name).passes)
+
+
+def test_pipeline_report_is_measured_and_plain():
+    model = sequential()
+    steps = [compress.LowRank(rank=2, layers=("fc",)), compress.Prune(sparsity=0.5)]
+    seen = []
+
+    def count(model):
+        seen.append(model)
+        return {"top1": float(model.count_params())}
+
+    small = compress.apply(compress.Pipeline(steps), model, evaluate=count)
+    report = small.report
+    assert len(seen) == 3
+    assert seen[0] is model
+    assert report.before.metrics == {"top1": model.count_params()}
+    assert report.passes[1].metrics == report.after.metrics == {"top1": small.model.count_params()}
+    assert report.passes[0].after == report.passes[1].before
+    assert report.before.counts == report.passes[0].before
+    assert report.after.counts == report.passes[1].after
+    assert [row.path for row in report.passes[1].layers][-3:] == ["fc_u", "fc", "logits"]
+    assert report.passed
+    values = json.loads(json.dumps(report.to_dict()))
+    assert values["passes"][0]["layers"][0]["path"] == "conv"
+    assert values["passed"] is True
+
+
+def test_budget_is_checked_on_the_result():
+    model = sequential()
+
+    def evaluate(model):
+        return {"top1": np.float32(0.9 - 0.1 * ("fc_u" in [layer.name for layer in model.layers]))}
+
+    def apply(**limits):
+        plan = compress.Pipeline([compress.LowRank(rank=2)], compress.Budget(**limits))
+        return compress.apply(plan, model, evaluate=evaluate).report
+
+    report = apply()
+    assert not report.passed
+    assert report.budget.lines == ("top1 0.9000 -> 0.8000, may fall by 0.005",)
+    assert apply(max_drop=0.2).passed
+    size = report.after.size.gzip_bytes
+    assert apply(max_drop=None, max_bytes=size + 100).passed
+    assert not apply(max_drop=None, max_bytes=size - 100).passed
+    with pytest.raises(ValueError, match="there is no `evaluate`"):
+        compress.apply(compress.Pipeline([EXAMPLES["prune"]], compress.Budget()), model)
+
+
+def test_apply_takes_a_pass_and_a_path(tmp_path):
+    path = tmp_path / "half.yaml"
+    path.write_text("passes: [{kind: prune, sparsity: 0.5}]")
+    by_path = compress.apply(path, sequential()).report
+    by_pass = compress.apply(compress.Prune(sparsity=0.5), sequential()).report
+    assert by_path.passes[0].settings == by_pass.passes[0].settings
+    assert by_path.passes[0].after.nonzero < by_path.passes[0].before.nonzero

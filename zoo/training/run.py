@@ -118,7 +118,6 @@ class Run:
         LOG.info("images: %s", sizes)
         for problem in self.data.problems:
             LOG.warning("left out: %s", problem)
-        LOG.info("%s", self.machine.reason)
         self.preprocessing = preprocessing or Preprocessing.measure(self.data.train)
 
     def create(self) -> keras.Model:
@@ -161,6 +160,7 @@ class Run:
             training=True,
             augment=augment,
         )
+        LOG.info("%s", self.machine.reason)
         task = classify.Classify(len(self.data.labels), settings.label_smoothing)
         trainer = Trainer(model, task, settings, self.machine)
         return trainer.fit(

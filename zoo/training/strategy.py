@@ -67,7 +67,7 @@ def choose(settings: Hardware) -> Machine:
             f"hardware.jit: got true with {strategy.num_replicas_in_sync} devices; expected one "
             "device (XLA cannot reach another device's variables). Write hardware.jit=false."
         )
-    xla = "XLA on" if jit else "XLA off"
+    xla = f"{'XLA' if jit else 'no XLA'} for forward and backward"
     return Machine(strategy, precision, jit, f"{where}; {precision} ({why}); {xla}")
 
 
