@@ -1,4 +1,4 @@
-"""Compression during training: the schedule, the masks and the accuracy, on scikit-learn's digits."""
+"""Compression during training: schedule, masks and accuracy, on scikit-learn's digits."""
 
 import subprocess
 import sys

@@ -3,8 +3,8 @@
 Source: Krizhevsky, Sutskever & Hinton 2012, ImageNet classification with deep convolutional neural
 networks, NIPS 25, sections 3 and 4.2, fig. 2. The paper says 224x224; its 55x55 maps need 227.
 Differs: one device runs both towers; the response normalisation runs over the maps of both;
-He-normal kernels and zero biases (the paper's deviation of 0.01 and biases of 1 learnt nothing from
-4,000 digits at 67x67 in three epochs, where He's reach 95 %).
+He-normal kernels and zero biases (with AdamW at 3e-4, the paper's deviation of 0.01 and biases of 1
+learnt nothing from 4,000 digits at 67x67 in three epochs; He's reached 95 %; one seed each).
 60,965,224 parameters at 227x227x3.
 """
 
