@@ -7,6 +7,7 @@ same images.
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import tensorflow as tf
@@ -15,6 +16,8 @@ from zoo.data.augment import draw, move, moves
 from zoo.data.dataset import Split
 from zoo.data.preprocessing import Preprocessing
 from zoo.recipe import Augment
+
+PARALLEL = min(8, os.cpu_count() or 1)  # batches that are made at the same time
 
 
 class Feed:
@@ -125,7 +128,12 @@ class Feed:
             return inputs, tf.gather(self._labels, chosen), weights
 
         elements = tf.data.Dataset.range(start * replicas, self.steps * replicas)
-        return elements.map(fetch, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+        batches = elements.map(fetch, num_parallel_calls=PARALLEL, deterministic=True).prefetch(4)
+        # The autotuner's thread sleeps for up to a minute between two looks, and the end of an
+        # epoch would wait for it: epochs of VGG-16 took 41 s in place of 21 s.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return batches.with_options(options)
 
     def _order(self, epoch: int) -> tf.Tensor:
         """Indices of the images of an epoch (at least steps * batch_size,), int64."""
