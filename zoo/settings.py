@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Returns the end of an error line: the closest name, or else all of them."""
-    names = list(names)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+    known = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    return f"Did you mean {known[close[0]]!r}?" if close else f"Known: {', '.join(known.values())}."
 
 
 class Settings(BaseModel):

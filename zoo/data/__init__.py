@@ -73,7 +73,7 @@ def check_name(name: str) -> None:
     if name.startswith(FOLDER):
         class_folders(folder_path(name))
     elif name not in DATASETS:
-        hint = nearest(name.lower(), [*DATASETS, "folder:PATH"])
+        hint = nearest(name, [*DATASETS, "folder:PATH"])
         raise ValueError(f"data: got {name!r}; expected a data set. {hint}")
 
 

@@ -81,7 +81,7 @@ def evaluate(model: keras.Model, feed: Feed, labels: tuple[str, ...]) -> Evaluat
     logits, truth = predict_all(model, feed)  # (n, classes), (n,)
     task = Classify(len(labels))
     values = {"loss": task.loss(truth, logits), **task.measures(truth, logits)}
-    metrics = {name: float(ops.mean(value)) for name, value in values.items()}
+    metrics = {name: float(np.mean(value, dtype="float64")) for name, value in values.items()}
     guess, classes = logits.argmax(axis=-1), range(len(labels))
     scores = precision_recall_fscore_support(truth, guess, labels=classes, zero_division=0.0)
     per_class = tuple(
