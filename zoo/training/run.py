@@ -82,15 +82,16 @@ def fit(
         recipe = Recipe.read(partial / bundles.RECIPE)
     else:
         bundles.check_free(out, force=force)
-        if partial.exists() and not force:
+        if snapshot.is_file() and not force:
             raise FileExistsError(
                 f"{partial}: holds an unfinished run; --resume continues it, --force drops it."
             )
+    run = Run(recipe)
+    model = run.create()
+    if not resume:
         bundles.remove(partial)
         partial.mkdir(parents=True)
         (partial / bundles.RECIPE).write_text(recipe.to_yaml())
-    run = Run(recipe)
-    model = run.create()
     history = run.train(model, callbacks=callbacks, snapshot=snapshot, resume=resume)
     bundle = run.write(out, model, history, began=began, force=force or resume)
     if not history.interrupted:

@@ -74,6 +74,11 @@ def choose(settings: Hardware) -> Machine:
 def _strategy(settings: Hardware) -> tuple[tf.distribute.Strategy, str]:
     gpus = tf.config.list_logical_devices("GPU") if _gpus() else []
     wanted = settings.devices or len(gpus)
+    if settings.strategy == "one" and wanted > 1 and settings.devices:
+        raise ValueError(
+            f"hardware.devices: got {wanted} with strategy one; expected 1. For several, write "
+            "hardware.strategy=mirrored."
+        )
     if settings.strategy == "one" or (settings.strategy == "auto" and wanted < 2):
         # TensorFlow's default strategy: one device, the GPU where there is one.
         return tf.distribute.get_strategy(), f"one device, {'GPU' if gpus else 'CPU'}"

@@ -47,7 +47,7 @@ class History:
             validation's means start with `val_`.
         epochs: Number of finished epochs.
         interrupted: Whether it was asked to stop before the last epoch.
-        seconds: Wall time of all training steps.
+        seconds: Wall time of the training steps.
         images: Number of images trained on.
     """
 
@@ -135,12 +135,14 @@ class Trainer:
             calls.on_train_begin()
             for epoch in range(step // feed.steps, epochs):
                 calls.on_epoch_begin(epoch)
-                began = time.perf_counter()
+                began = tick = time.perf_counter()
                 for batch in self._distribute(feed, epoch, start=step % feed.steps):
                     calls.on_train_batch_begin(step % feed.steps)
                     sums.add(train_step(batch))
                     calls.on_train_batch_end(step % feed.steps, sums.means())
                     step += 1
+                    history.seconds += time.perf_counter() - tick
+                    tick = time.perf_counter()
                     history.images += feed.batch_size
                     if stop.requested or twin.stop_training:
                         break
@@ -148,7 +150,6 @@ class Trainer:
                         save(state)
                         saved_at = time.monotonic()
                 seconds = time.perf_counter() - began
-                history.seconds += seconds
                 if step % feed.steps == 0:
                     row = {
                         "epoch": epoch + 1,

@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(text.facts(facts | {"year": str(architecture.year), "settings": _settings(facts)}))
     if layers is not None:
         columns = ("path", "kind", "output_shape", "parameters", "macs", "activation_bytes")
-        total = {column: sum(row[column] for row in layers) for column in columns[3:]}
+        # A layer whose arithmetic has no formula counts nothing.
+        total = {column: sum(row[column] or 0 for row in layers) for column in columns[3:]}
         rows = [*layers, {"path": "total", "kind": "", "output_shape": "", **total}]
         print()
         print(text.table(columns, [[row[column] for column in columns] for row in rows]))
