@@ -101,8 +101,8 @@ def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
         )
     if not manifest.parity.passed:
         raise ValueError(
-            f"{directory}: the file failed its parity check (relative difference"
-            f" {manifest.parity.relative:.2g}), so its answers are not the model's; export again."
+            f"{directory}: the file failed its parity check ({manifest.parity.reason}), so its"
+            " answers are not the model's; export again."
         )
     _check_inputs(manifest.signature, directory)
     try:

@@ -1,0 +1,93 @@
+"""The server answers as the runtimes do, to many clients at once."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.serving.kit import IMAGES, WEIGHTS, call, connect, model_path, predict
+
+
+def test_onnx_answers_as_onnx_runtime(linear, folder):
+    session = onnxruntime.InferenceSession(folder / "linear" / "model.onnx")
+    (expected,) = session.run(None, {"image": IMAGES})
+    status, payload = predict(linear, {"instances": IMAGES.tolist()})
+    assert status == 200
+    np.testing.assert_array_equal(np.float32(payload["predictions"]), expected)
+    np.testing.assert_allclose(expected, IMAGES.reshape(5, 16) @ WEIGHTS, rtol=1e-4, atol=1e-5)
+
+
+def runner_of(folder, name):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(folder / name / "model.tflite"))
+    return interpreter.get_signature_runner("serving_default")
+
+
+def test_tflite_answers_as_litert(lite, folder):
+    runner = runner_of(folder, "lite")
+    expected = np.concatenate([runner(image=image[None])["logits"] for image in IMAGES])
+    status, payload = predict(lite, {"instances": IMAGES.tolist()})
+    assert status == 200
+    np.testing.assert_array_equal(np.float32(payload["predictions"]), expected)
+    np.testing.assert_allclose(expected, IMAGES.reshape(5, 16) @ WEIGHTS, rtol=1e-4, atol=1e-5)
+
+
+def test_int8_file_takes_and_gives_real_numbers(lite_int8, folder):
+    runner = runner_of(folder, "lite_int8")
+    scale, zero = runner.get_input_details()["image"]["quantization"]
+    out_scale, out_zero = runner.get_output_details()["logits"]["quantization"]
+    far = np.concatenate([IMAGES, np.full((1, 4, 4, 1), 1e6, "float32")])  # beyond the range
+    expected = []
+    for image in far:
+        steps = [min(127, max(-128, round(float(x) / scale) + zero)) for x in image.flat]
+        stored = np.array(steps, "int8").reshape(1, 4, 4, 1)
+        expected += ((runner(image=stored)["logits"].astype(float) - out_zero) * out_scale).tolist()
+    status, payload = predict(lite_int8, {"instances": far.tolist()})
+    assert status == 200
+    np.testing.assert_allclose(payload["predictions"], expected, rtol=1e-6)
+    np.testing.assert_allclose(expected[:5], IMAGES.reshape(5, 16) @ WEIGHTS, atol=0.3)
+    _, metadata = call(f"{lite_int8.url}/metadata")
+    signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["inputs"]["image"]["dtype"] == "DT_FLOAT"
+    assert signature["inputs"]["image"]["tensor_shape"]["dim"][0]["size"] == "-1"
+
+
+@pytest.mark.parametrize("name", ["linear", "lite"])
+def test_eight_clients_get_their_own_answers(name, request):
+    server = request.getfixturevalue(name)
+    images = np.random.RandomState(1).randn(8, 20, 4, 4, 1).astype("float32")
+    expected = images.reshape(8, 20, 16) @ WEIGHTS
+
+    def client(k):
+        connection = connect(server)
+        answers = []
+        for image in images[k]:
+            body = json.dumps({"instances": [image.tolist()]})
+            connection.request("POST", f"{model_path(server)}:predict", body)
+            answers += json.load(connection.getresponse())["predictions"]
+        connection.close()
+        return answers
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(client, range(8)))
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_failing_runtime_is_a_500_and_the_server_lives(lookup, capfd):
+    status, payload = predict(lookup, {"instances": [[3, 4]]})
+    assert status == 500
+    assert payload["error"].startswith("ONNX Runtime")
+    assert "\n" not in payload["error"]
+    assert "Traceback" in capfd.readouterr().err
+    assert predict(lookup, {"instances": [[3, 0]]}) == (200, {"predictions": [[4, 1]]})
+
+
+def test_an_output_that_json_cannot_carry_is_named(lookup):
+    status, payload = predict(lookup, {"instances": [[0, 0], [0, 1]]})
+    assert status == 400
+    assert "'rows' of example 1" in payload["error"]
