@@ -7,7 +7,7 @@ keys. `nearest` finds the name that was probably meant.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,49 +20,64 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"Did you mean {known[close[0]]!r}?" if close else f"Known: {', '.join(known.values())}."
 
 
+class SettingsError(ValueError):
+    """Values that a group of settings refuses.
+
+    Attributes:
+        problems: One line for each problem. A line starts at the key: `.epochs: got -1; ...`.
+    """
+
+    def __init__(self, where: str, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(f"{where}{problem}" for problem in problems))
+
+
 class Settings(BaseModel):
-    """A frozen group of settings; unknown keys and wrong values raise `ValueError`."""
+    """A frozen group of settings, given by keyword.
+
+    Raises:
+        ValueError: One line for each problem: where, what was got, what was expected.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(type(self).__name__, _problems(error, type(self))) from None
+
     @classmethod
-    def parse(cls, values: Any, where: str) -> Self:
-        """Builds the settings from plain values, e.g. those of a YAML file.
+    def parse(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Builds the settings from plain values; error lines open with what they came from.
 
         Args:
-            values: A mapping of keys to plain values.
-            where: What the values came from; it opens the error line.
+            values: Keys and plain values, e.g. those of a YAML file.
+            where: What the values came from, e.g. the file's name.
 
         Raises:
-            ValueError: One line for each problem: where, what was got, what was expected.
+            ValueError: One line for each problem.
         """
         try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise ValueError("\n".join(explain(error, cls, where))) from None
+            return cls(**values)
+        except SettingsError as error:
+            raise SettingsError(where, error.problems) from None
 
 
-def explain(error: ValidationError, root: type[BaseModel], where: str) -> list[str]:
+def _problems(error: ValidationError, group: type[BaseModel]) -> list[str]:
     """Turns pydantic's report into one line for each problem."""
     lines = []
     for item in error.errors():
-        path = [str(part) for part in item["loc"]]
-        spot = ".".join([where, *path])
-        if item["type"] == "extra_forbidden":
-            hint = nearest(path[-1], _keys(root, path[:-1]))
+        spot = "".join(f".{part}" for part in item["loc"])
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, SettingsError):  # a group within this one has said it already
+            lines += [f"{spot}{problem}" for problem in cause.problems]
+        elif item["type"] == "extra_forbidden":
+            hint = nearest(str(item["loc"][-1]), group.model_fields)
             lines.append(f"{spot}: unknown key. {hint}")
         elif item["type"] == "missing":
             lines.append(f"{spot}: missing; expected a value.")
         else:
-            message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            lines.append(f"{spot}: got {item['input']!r}; expected {message}.")
+            wish = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            lines.append(f"{spot}: got {item['input']!r}; expected {wish.rstrip('.')}.")
     return lines
-
-
-def _keys(root: type[BaseModel], path: list[str]) -> list[str]:
-    """The keys that the group at `path` knows."""
-    group: Any = root
-    for part in path:
-        field = getattr(group, "model_fields", {}).get(part)
-        group = field.annotation if field is not None else None
-    return list(getattr(group, "model_fields", {}))

@@ -38,6 +38,10 @@ def test_changes_are_layered():
 def test_settings_are_frozen_and_say_what_is_wrong():
     with pytest.raises(ValueError, match="frozen"):
         Optimizer().momentum = 0.5
+    with pytest.raises(ValueError, match=r"^Optimizer\.momentum: got 2; expected less than 1\.$"):
+        Optimizer(momentum=2)
+    with pytest.raises(ValueError, match=r"^Recipe\.train\.epochs: got 0; expected greater"):
+        Recipe(model="vgg16", train={"epochs": 0})
     with pytest.raises(ValueError, match=r"here\.momentum: got 2; expected less than 1"):
         Optimizer.parse({"momentum": 2}, where="here")
     with pytest.raises(ValueError, match=r"here\.learning_rat: unknown key. Did you mean"):
