@@ -104,6 +104,16 @@ def test_reports_as_json(bundle, zoo, tmp_path):
     assert len(best) == 3 and best[0]["probability"] >= best[1]["probability"]
 
 
+def test_results_are_those_of_the_bundle(bundle, tmp_path, monkeypatch):
+    from zoo import results
+
+    monkeypatch.setattr(results, "HERE", tmp_path)
+    assert results.record(bundle.path) == results.record(bundle.path) == "train"
+    (row,) = results.read("train")
+    assert float(row["top1"]) == pytest.approx(bundle.report.metrics["top1"], abs=1e-4)
+    assert f"| `lenet5` | digits | 360 | {100 * float(row['top1']):.2f} % |" in results.tables()
+
+
 def test_low_rank_from_the_command_line(bundle, zoo, tmp_path):
     out = tmp_path / "small"
     report = zoo("compress", bundle.path, "low_rank", "--out", out, "--json")
