@@ -16,9 +16,11 @@ import tensorflow as tf
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
 from zoo.bundle import Bundle
+from zoo.catalog import CATALOG
 from zoo.data.dataset import load
 from zoo.data.feed import Feed
 from zoo.data.preprocessing import Preprocessing
+from zoo.models.build import create
 from zoo.models.saved import load as load_model
 from zoo.recipe import Hardware, Optimizer, Train
 from zoo.tasks.classify import Classify, evaluate
@@ -212,6 +214,23 @@ def test_twin_computes_in_bfloat16_and_gives_float32():
     assert twin.get_layer("conv").compute_dtype == "bfloat16"
     assert twin.get_layer("conv").kernel.dtype == "float32"
     assert twin.output.dtype == "float32"
+
+
+@pytest.mark.parametrize("name", {row.builder: row.name for row in CATALOG.values()}.values())
+def test_every_builder_has_a_twin_that_trains(name):
+    row = CATALOG[name]
+    side = max(row.smallest, 8)
+    model = create(name, input_shape=(side, side, 1), num_classes=10)
+    data = load("digits", size=side, limit=64)
+    images = Feed(data.train, Preprocessing.measure(data.train), batch_size=64, training=True)
+    twin = make_twin(model, "mixed_bfloat16", replicas=2)
+    inputs = next(iter(images.dataset()))[0]
+    expected = model(inputs).numpy()
+    assert np.abs(twin(inputs).numpy() - expected).max() < 0.1 * np.abs(expected).max()
+    machine = strategy.choose(Hardware(precision="mixed_bfloat16", strategy="one"))
+    history = Trainer(model, Classify(10), settings(epochs=1), machine).fit(images)
+    assert history.epochs == 1
+    assert np.abs(model(inputs).numpy() - expected).max() > 0
 
 
 @pytest.mark.oracle

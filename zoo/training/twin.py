@@ -73,8 +73,10 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
     """
     outputs = {id(tensor._keras_history.operation) for tensor in keras.tree.flatten(model.outputs)}
 
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def clone(layer: Any) -> Any:
         kind, config = type(layer), layer.get_config()
+        if not isinstance(layer, keras.layers.Layer):
+            return kind.from_config(config)  # an operation of `keras.ops` has no precision
         if id(layer) not in outputs:
             config["dtype"] = precision
         if kind is keras.layers.BatchNormalization and _fusable(layer):
