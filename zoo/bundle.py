@@ -153,13 +153,17 @@ class Bundle:
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Refuses a path that is taken.
+    """Refuses a path that is taken, and, even with `force`, one that holds something else.
 
     Raises:
-        FileExistsError: `path` exists and `force` is not set.
+        FileExistsError: `path` exists and `force` is not set, or it is not a bundle.
     """
-    if path.exists() and not force:
+    if not path.exists():
+        return
+    if not force:
         raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
+    if not (path / CARD).is_file():
+        raise FileExistsError(f"{path}: exists and is not a bundle; choose another --out.")
 
 
 @contextlib.contextmanager
@@ -167,7 +171,7 @@ def staged(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     """Gives a temporary directory that takes the place of `path` when the block ends well.
 
     Raises:
-        FileExistsError: `path` exists and `force` is not set.
+        FileExistsError: See `check_free`.
     """
     path = Path(path)
     check_free(path, force=force)

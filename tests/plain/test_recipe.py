@@ -56,6 +56,7 @@ def test_nearest_ignores_case_and_lists_all_when_nothing_is_near():
 def test_a_failure_leaves_what_was_there(tmp_path):
     out = tmp_path / "bundle"
     with staged(out) as stage:
+        (stage / "card.json").touch()
         (stage / "file").write_text("old")
 
     def fail():
@@ -73,6 +74,15 @@ def test_a_failure_leaves_what_was_there(tmp_path):
         (stage / "file").write_text("new")
     assert (out / "file").read_text() == "new"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_force_replaces_nothing_but_a_bundle(tmp_path):
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter1").write_text("words")
+    with pytest.raises(FileExistsError, match="not a bundle"), staged(precious, force=True):
+        pass
+    assert (precious / "chapter1").read_text() == "words"
 
 
 def test_what_is_not_a_bundle_is_refused(tmp_path):

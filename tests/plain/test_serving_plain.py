@@ -4,11 +4,7 @@ import json
 import subprocess
 import sys
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
-from export.manifest import Manifest, Parity, Signature, TensorSpec, digest
+from tests.serving import kit
 
 ASK = """
 import http.client, json, sys, urllib.parse
@@ -24,56 +20,11 @@ print(json.dumps({"runtime": server.runtime, "answer": answer, "heavy": heavy}))
 """
 
 
-def half_plus_three(directory):
-    """TF Serving's toy, x / 2 + 3, as a directory that `zoo export` could have written."""
-    constants = [
-        numpy_helper.from_array(np.float32(0.5), "half"),
-        numpy_helper.from_array(np.float32(3), "three"),
-    ]
-    graph = helper.make_graph(
-        [
-            helper.make_node("Mul", ["x", "half"], ["halved"]),
-            helper.make_node("Add", ["halved", "three"], ["y"]),
-        ],
-        "half_plus_three",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
-        constants,
-    )
-    opset = helper.make_opsetid("", 18)
-    onnx.save(
-        helper.make_model(graph, opset_imports=[opset], ir_version=10), directory / "model.onnx"
-    )
-    Manifest(
-        name="half_plus_three",
-        target="onnx",
-        file="model.onnx",
-        size_bytes=0,
-        gzip_bytes=0,
-        sha256=digest(directory / "model.onnx"),
-        signature=Signature(
-            inputs=(TensorSpec(name="x", shape=(None,), dtype="float32"),),
-            outputs=(TensorSpec(name="y", shape=(None,), dtype="float32"),),
-        ),
-        precision="float32",
-        parity=Parity(
-            runtime="none",
-            samples=1,
-            inputs="random",
-            max_abs=0,
-            relative=0,
-            top1_agreement=1,
-            max_relative=1e-4,
-            min_top1_agreement=1,
-            passed=True,
-        ),
-    ).write(directory)
-
-
 def test_onnx_is_served_without_tensorflow(tmp_path):
-    half_plus_three(tmp_path)
+    directory = tmp_path / "half_plus_three"
+    kit.write_half_plus_three(directory)
     done = subprocess.run(
-        [sys.executable, "-c", ASK, str(tmp_path)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", ASK, str(directory)], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

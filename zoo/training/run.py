@@ -69,6 +69,8 @@ def fit(
     """
     began = time.perf_counter()
     changes = list(changes)
+    if not isinstance(recipe, str) and (data is not None or changes):
+        raise ValueError("fit: got a recipe with data or changes; expected them with a name only.")
     if isinstance(recipe, str):
         recipe = recipes.resolve(recipe, data=data, changes=changes)
     out = Path(out or Path("runs") / recipe.model)

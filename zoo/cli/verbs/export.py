@@ -39,8 +39,9 @@ def run(arguments: argparse.Namespace) -> None:
     name = bundle.path.resolve().name
     targets = [find_target(target) for target in dict.fromkeys(arguments.targets)]
     places = {target.kind: arguments.out / f"{name}-{target.kind}" for target in targets}
-    for place in places.values():
-        bundles.check_free(place, force=arguments.force)
+    if not arguments.force:  # all places before any work; `export` looks at each once more
+        for place in places.values():
+            bundles.check_free(place, force=False)
 
     from export import export
     from zoo.cli.reopen import reopen
