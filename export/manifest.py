@@ -79,7 +79,8 @@ class Manifest(_Part):
         gzip_bytes: The same after gzip (see `gzip_bytes`).
         sha256: Digest of the model (see `digest`).
         preprocessing: What was done to the raw input before the model saw it; free-form.
-        labels: Class names in the order of the last output axis; empty when there are none.
+        labels: Class names in the order of the last output axis, or of an output below and above 0
+            where that axis has length 1; empty when there are none.
         precision: Arithmetic of the file, e.g. `float32`, `int8`.
         operators: How often each operator of the runtime's graph occurs.
         source_sha256: Digest of the Keras file that was exported; empty when there was none.

@@ -33,7 +33,7 @@ class About(_Settings):
 
     Attributes:
         name: Name to serve the model under; empty for the Keras model's own name.
-        labels: Class names in the order of the last output axis.
+        labels: Class names in the order of the last output axis, or of an output below and above 0.
         preprocessing: What is done to the raw input before the model sees it; free-form.
         source_sha256: Digest of the `.keras` file the model was loaded from.
     """

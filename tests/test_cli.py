@@ -111,7 +111,12 @@ def test_results_are_those_of_the_bundle(bundle, tmp_path, monkeypatch):
     assert results.record(bundle.path) == results.record(bundle.path) == "train"
     (row,) = results.read("train")
     assert float(row["top1"]) == pytest.approx(bundle.report.metrics["top1"], abs=1e-4)
-    assert f"| `lenet5` | digits | 360 | {100 * float(row['top1']):.2f} % |" in results.tables()
+    shown = (
+        f"| `lenet5` | digits | 1,257 | 360 | {100 * float(row['top1']):.2f} % | MNIST 99.05 % |"
+    )
+    assert shown not in results.tables()  # there is no papers.csv here
+    (tmp_path / "papers.csv").write_text("name,published\nlenet5,MNIST 99.05 %\n")
+    assert shown in results.tables() and "| 61,706 |" in results.tables()
 
 
 def test_low_rank_from_the_command_line(bundle, zoo, tmp_path):

@@ -17,7 +17,10 @@ _EXPORTS = {
     "Architecture": "zoo.catalog",
     "Bundle": "zoo.bundle",
     "Recipe": "zoo.recipe",
+    "baseline": "zoo.baselines.run",
+    "convolutionalize": "zoo.models.convolutional",
     "create": "zoo.models.build",
+    "ensemble": "zoo.training.ensemble",
     "fit": "zoo.training.run",
     "load": "zoo.models.saved",
 }

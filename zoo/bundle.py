@@ -7,7 +7,7 @@ A bundle explains itself:
     card.json       what it is (`Card`)
     report.json     what happened (`Report`)
     history.csv     one row for each epoch
-    *.png           curves and confusion matrix
+    *.png           curves, and the confusion matrix of classes
 
 It is written to a temporary directory and renamed, so a kill never leaves half a bundle.
 """
@@ -36,24 +36,27 @@ class Card(Settings):
     """What a bundle is.
 
     Attributes:
-        architecture: Name of the catalogue row.
-        task: Kind of learning, e.g. `classify`.
+        architecture: Name of the catalogue row; `ensemble` of a bundle with `members`.
+        task: Kind of learning: `classify`, `binary` (two classes, one output) or `regress`.
         paper: The architecture's source.
-        input_shape: Height, width and channels of one input.
-        labels: Class names in the order of the outputs.
-        preprocessing: How a raw image becomes an input (`zoo.data.preprocessing.Preprocessing`).
+        input_shape: Height, width and channels of one input, or (features,) of a table's row.
+        labels: Class names in the order of the outputs; no before yes of a single output; none for
+            numbers.
+        preprocessing: How a raw example becomes an input (`zoo.data.preprocessing.Preprocessing`).
         parameters: Number of trainable weights.
         data: Name of the data set.
         passes: The compression passes it went through, in order.
         parent: sha256 of the `model.keras` that it was made from; `None` when trained from scratch.
         custom_layers: Registered names of the layers that are not Keras' own.
+        members: `name`, `architecture` and `sha256` of each model of an ensemble; its recipe is
+            that of the first.
     """
 
     schema_version: Literal[1] = 1
     architecture: str
     task: str
     paper: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     labels: tuple[str, ...]
     preprocessing: dict[str, Any]
     parameters: int
@@ -62,6 +65,7 @@ class Card(Settings):
     passes: tuple[dict[str, Any], ...] = ()
     parent: str | None = None
     custom_layers: tuple[str, ...] = ()
+    members: tuple[dict[str, str], ...] = ()
 
 
 class Report(Settings):
@@ -69,13 +73,16 @@ class Report(Settings):
 
     Attributes:
         status: `interrupted` when the run was stopped before its last epoch.
-        metrics: `top1` and `top5` as fractions and `loss` in nats, on the test split.
+        metrics: What the task measures on the test split. Of classes: `loss`, `top1`, `top5` and
+            the calibration error `ece`; of a yes or no: `auc` in place of `top5`; of numbers:
+            `loss`, `mse`, `mae` and `r2`.
         validation: The same on the validation split.
-        examples: Number of images in each split.
+        examples: Number of images or rows in each split.
         source: Where the data was read from.
         problems: What was left out of the data, one line each.
-        per_class: `label`, `precision`, `recall`, `f1` and `support` of each class.
-        confusion: Counts; rows are true classes, columns are predicted ones.
+        per_class: `label`, `precision`, `recall`, `f1` and `support` of each class; empty for
+            numbers.
+        confusion: Counts; rows are true classes, columns are predicted ones; empty for numbers.
         epochs: Number of finished epochs.
         seconds: `train` and `total`, wall time; `epoch` is the median epoch.
         images_per_second: Training images divided by training seconds.
@@ -85,6 +92,8 @@ class Report(Settings):
         commit: Commit of the zoo's source tree; empty outside one.
         compression: What the passes did (`compress.Report`); empty when there were none.
         parent_metrics: The `metrics` of the bundle that it was made from.
+        member_metrics: The same of each model of an ensemble on its own, in the card's order.
+        baseline: `settings`, and what was `tried` on the validation split, of `zoo.baselines`.
     """
 
     schema_version: Literal[1] = 1
@@ -105,17 +114,21 @@ class Report(Settings):
     commit: str = ""
     compression: Mapping[str, Any] = Field(default_factory=dict)
     parent_metrics: Mapping[str, float] = Field(default_factory=dict)
+    member_metrics: tuple[dict[str, float], ...] = ()
+    baseline: Mapping[str, Any] = Field(default_factory=dict)
 
 
-class Bundle:
-    """A bundle on disk.
+class Record:
+    """A card and a report on disk: of a bundle, or of a baseline, which has no model file.
 
     Args:
         path: The directory.
 
     Raises:
-        FileNotFoundError: There is no such directory, or a file of the bundle is missing.
+        FileNotFoundError: There is no such directory, or a file is missing.
     """
+
+    files: tuple[str, ...] = (CARD, REPORT)
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -123,12 +136,12 @@ class Bundle:
             raise FileNotFoundError(
                 f"{path}: no such directory; expected a bundle, e.g. one that `zoo train` wrote."
             )
-        missing = [f for f in (MODEL, RECIPE, CARD, REPORT) if not (self.path / f).is_file()]
+        missing = [file for file in self.files if not (self.path / file).is_file()]
         if missing:
             raise FileNotFoundError(f"{path}: not a bundle; {', '.join(missing)} is missing.")
 
     def __repr__(self) -> str:
-        return f"Bundle({str(self.path)!r})"
+        return f"{type(self).__name__}({str(self.path)!r})"
 
     @cached_property
     def card(self) -> Card:
@@ -139,6 +152,19 @@ class Bundle:
     def report(self) -> Report:
         """What happened."""
         return Report.model_validate_json((self.path / REPORT).read_text())
+
+
+class Bundle(Record):
+    """A bundle on disk.
+
+    Args:
+        path: The directory.
+
+    Raises:
+        FileNotFoundError: There is no such directory, or a file of the bundle is missing.
+    """
+
+    files = (MODEL, RECIPE, CARD, REPORT)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -152,29 +178,40 @@ class Bundle:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_free(path: Path, *, force: bool) -> None:
+def check_free(path: Path, *, force: bool, mark: str = CARD) -> None:
     """Refuses a path that is taken, and, even with `force`, one that holds something else.
 
+    Args:
+        path: A directory to be.
+        force: Whether what is there may be replaced.
+        mark: A file that every directory of this kind holds; that of a bundle by default.
+
     Raises:
-        FileExistsError: `path` exists and `force` is not set, or it is not a bundle.
+        FileExistsError: `path` exists and `force` is not set, or it lacks the mark.
     """
     if not path.exists():
         return
     if not force:
         raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
-    if not (path / CARD).is_file():
-        raise FileExistsError(f"{path}: exists and is not a bundle; choose another --out.")
+    if not (path / mark).is_file():
+        kind = "a bundle" if mark == CARD else f"ours, as it has no {mark}"
+        raise FileExistsError(f"{path}: exists and is not {kind}; choose another --out.")
 
 
 @contextlib.contextmanager
-def staged(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+def staged(path: str | Path, *, force: bool = False, mark: str = CARD) -> Iterator[Path]:
     """Gives a temporary directory that takes the place of `path` when the block ends well.
+
+    Args:
+        path: The directory to be.
+        force: Whether it may replace what is there.
+        mark: See `check_free`.
 
     Raises:
         FileExistsError: See `check_free`.
     """
     path = Path(path)
-    check_free(path, force=force)
+    check_free(path, force=force, mark=mark)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as holder:
         stage = Path(holder) / "new"

@@ -22,8 +22,8 @@ class Architecture(NamedTuple):
         task: The kind of learning, a module of `zoo.tasks`.
         paper: Short citation, with the arXiv number or the journal.
         year: When the paper appeared.
-        input_shape: The paper's input, (height, width, channels).
-        num_classes: The paper's number of classes.
+        input_shape: The paper's input, (height, width, channels); (features,) for a table's rows.
+        num_classes: The paper's number of classes; 1 for a number, or for a yes or no.
         smallest: The smallest height and width that work, in pixels.
         recipe: The training recipe, a file of `zoo/recipes` without its ending.
     """
@@ -36,7 +36,7 @@ class Architecture(NamedTuple):
     task: str
     paper: str
     year: int
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     num_classes: int
     smallest: int
     recipe: str
@@ -70,6 +70,32 @@ _linear = partial(
     smallest=1,
     recipe="linear",
 )
+_perceptron = partial(
+    _linear,
+    paper="Rosenblatt, Psychological Review 65(6)",
+    year=1958,
+    input_shape=(20, 20, 1),
+    num_classes=1,
+    recipe="perceptron",
+)
+_logistic = partial(
+    _linear,
+    paper="Cox, J. R. Stat. Soc. B 20(2)",
+    year=1958,
+    input_shape=(30,),
+    num_classes=1,
+    recipe="logistic_regression",
+)
+_least_squares = partial(
+    _linear,
+    task="regress",
+    paper="Legendre, Nouvelles methodes, appendix",
+    year=1805,
+    input_shape=(10,),
+    num_classes=1,
+    recipe="linear_regression",
+)
+_svm = partial(_linear, paper="Weston & Watkins, ESANN 7", year=1999, recipe="linear_svm")
 _mlp = partial(
     Architecture,
     builder="zoo.models.mlp:mlp",
@@ -90,6 +116,19 @@ _lenet5 = partial(
     smallest=16,
     recipe="lenet",
 )
+_lenet5_1998 = partial(
+    _lenet5,
+    builder="zoo.models.lenet1998:lenet5_1998",
+    smallest=32,
+)
+_caffe_lenet = partial(
+    _lenet5,
+    builder="zoo.models.lenet:caffe_lenet",
+    paper="Jia et al., arXiv:1408.5093",
+    year=2014,
+    input_shape=(28, 28, 1),
+    smallest=13,
+)
 _alexnet = partial(
     Architecture,
     builder="zoo.models.alexnet:alexnet",
@@ -100,6 +139,25 @@ _alexnet = partial(
     num_classes=1000,
     smallest=67,
     recipe="alexnet",
+)
+_one_tower = partial(
+    _alexnet,
+    builder="zoo.models.alexnet:alexnet_one_tower",
+    paper="Krizhevsky, arXiv:1404.5997",
+    year=2014,
+    input_shape=(224, 224, 3),
+    smallest=63,
+)
+_zfnet = partial(
+    Architecture,
+    builder="zoo.models.zfnet:zfnet",
+    task="classify",
+    paper="Zeiler & Fergus, arXiv:1311.2901",
+    year=2013,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=47,
+    recipe="zfnet",
 )
 _vgg = partial(
     Architecture,
@@ -112,18 +170,213 @@ _vgg = partial(
     smallest=32,
     recipe="vgg",
 )
+_nin = partial(
+    Architecture,
+    builder="zoo.models.nin:nin",
+    task="classify",
+    paper="Lin et al., arXiv:1312.4400",
+    year=2013,
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    smallest=4,
+    recipe="nin",
+)
+_nin_imagenet = partial(
+    _nin,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=39,
+    recipe="nin_imagenet",
+)
+_googlenet = partial(
+    Architecture,
+    builder="zoo.models.googlenet:googlenet",
+    task="classify",
+    paper="Szegedy et al., arXiv:1409.4842",
+    year=2014,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=31,
+    recipe="googlenet",
+)
+_resnet = partial(
+    Architecture,
+    builder="zoo.models.resnet:resnet",
+    task="classify",
+    paper="He et al., arXiv:1512.03385",
+    year=2015,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=1,
+    recipe="resnet",
+)
+_resnet_v2 = partial(
+    _resnet,
+    builder="zoo.models.resnet_v2:resnet_v2",
+    paper="He et al., arXiv:1603.05027",
+    year=2016,
+)
+_resnet_cifar = partial(
+    _resnet,
+    builder="zoo.models.resnet_cifar:resnet_cifar",
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    recipe="resnet_cifar",
+)
+_resnet_cifar_v2 = partial(
+    _resnet_cifar,
+    paper="He et al., arXiv:1603.05027",
+    year=2016,
+)
+_stochastic = partial(
+    _resnet_cifar,
+    paper="Huang et al., arXiv:1603.09382",
+    year=2016,
+    recipe="stochastic_depth",
+)
+_wide = partial(
+    Architecture,
+    builder="zoo.models.wide_resnet:wide_resnet",
+    task="classify",
+    paper="Zagoruyko & Komodakis, arXiv:1605.07146",
+    year=2016,
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    smallest=1,
+    recipe="wide_resnet",
+)
+_wide_imagenet = partial(
+    _resnet,
+    paper="Zagoruyko & Komodakis, arXiv:1605.07146",
+    year=2016,
+)
+_densenet = partial(
+    Architecture,
+    builder="zoo.models.densenet:densenet",
+    task="classify",
+    paper="Huang et al., arXiv:1608.06993",
+    year=2016,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=29,
+    recipe="densenet",
+)
+_densenet_cifar = partial(
+    _densenet,
+    builder="zoo.models.densenet:densenet_cifar",
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    smallest=4,
+    recipe="densenet_cifar",
+)
+_local = partial(
+    Architecture,
+    builder="zoo.models.local:local",
+    task="classify",
+    paper="Ranzato, CVPR tutorial",
+    year=2014,
+    input_shape=(200, 200, 1),
+    num_classes=10,
+    smallest=10,
+    recipe="local",
+)
+_lp = partial(
+    Architecture,
+    builder="zoo.models.lp_pooling:lp_pooling",
+    task="classify",
+    paper="Sermanet et al., arXiv:1204.3968",
+    year=2012,
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    smallest=20,
+    recipe="lp_pooling",
+)
+_maxout = partial(
+    Architecture,
+    builder="zoo.models.maxout:maxout",
+    task="classify",
+    paper="Goodfellow et al., arXiv:1302.4389",
+    year=2013,
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    smallest=10,
+    recipe="maxout",
+)
+_squeezenet = partial(
+    Architecture,
+    builder="zoo.models.squeezenet:squeezenet",
+    task="classify",
+    paper="Iandola et al., arXiv:1602.07360",
+    year=2016,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=21,
+    recipe="squeezenet",
+)
+_mobilenet = partial(
+    Architecture,
+    builder="zoo.models.mobilenet:mobilenet",
+    task="classify",
+    paper="Howard et al., arXiv:1704.04861",
+    year=2017,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=31,
+    recipe="mobilenet",
+)
+_mobilenet_v2 = partial(
+    Architecture,
+    builder="zoo.models.mobilenet_v2:mobilenet_v2",
+    task="classify",
+    paper="Sandler et al., arXiv:1801.04381",
+    year=2018,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=1,
+    recipe="mobilenet_v2",
+)
+_lite = partial(
+    Architecture,
+    builder="zoo.models.efficientnet_lite:efficientnet_lite",
+    task="classify",
+    paper="Tan & Le, arXiv:1905.11946",
+    year=2019,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=1,
+    recipe="efficientnet_lite",
+)
+_lite1 = partial(_lite, input_shape=(240, 240, 3))
+_lite2 = partial(_lite, input_shape=(260, 260, 3))
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
+_R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
+_BASIC, _DEEP = {"bottleneck": False}, {"bottleneck": True}
+_V1_5 = {"bottleneck": True, "stride_in": "3x3"}
+_BC = {"bottleneck": True, "compression": 0.5}
+_SD, _PRE = {"survival": 0.5}, {"preactivation": True}
+_CAFFE2 = {"top": (512, 512, 512), "units": (4096, 1024), "caffe2": True}
+_TORCH = {"batch_norm": True, "dropout": 0.2}
 
+# fmt: off
 ROWS = (
-    _linear("linear", "Linear classifier", 7_850, {}),
+    _linear("linear", "Softmax regression", 7_850, {}),
+    _perceptron("perceptron", "Perceptron", 401, {}),
+    _least_squares("linear_regression", "Linear regression", 11, {}),
+    _logistic("logistic_regression", "Logistic regression", 31, {}),
+    _svm("linear_svm", "Linear SVM", 7_850, {}),
     _mlp("mlp", "MLP 512-512", 669_706, {"units": (512, 512)}),
     _mlp_bn("mlp_bn", "MLP 512-512 + BN", 671_754, {"units": (512, 512), "batch_norm": True}),
     _mlp("mlp256", "MLP 256-256", 269_322, {"units": (256, 256)}),
     _mlp_bn("mlp256_bn", "MLP 256-256 + BN", 270_346, {"units": (256, 256), "batch_norm": True}),
     _lenet300("lenet300", "LeNet-300-100", 266_610, {"units": (300, 100)}),
     _lenet5("lenet5", "LeNet-5", 61_706, {}),
+    _lenet5_1998("lenet5_1998", "LeNet-5 of 1998", 60_000, {}),
+    _caffe_lenet("caffe_lenet", "LeNet of Caffe", 431_080, {}),
     _alexnet("alexnet", "AlexNet, two towers", 60_965_224, {}),
+    _one_tower("alexnet_one_tower", "AlexNet, one tower", 61_100_840, {}),
+    _zfnet("zfnet", "ZFNet", 62_357_608, {}),
+    _zfnet("zfnet512", "ZFNet-512", 87_250_536, _CAFFE2, smallest=59),
     _vgg("vgg11", "VGG-11 (A)", 132_863_336, {"convs": _A}),
     _vgg("vgg11_bn", "VGG-11 (A) + BN", 132_868_840, {"convs": _A, "batch_norm": True}),
     _vgg("vgg13", "VGG-13 (B)", 133_047_848, {"convs": _B}),
@@ -132,6 +385,52 @@ ROWS = (
     _vgg("vgg16_bn", "VGG-16 (D) + BN", 138_365_992, {"convs": _D, "batch_norm": True}),
     _vgg("vgg19", "VGG-19 (E)", 143_667_240, {"convs": _E}),
     _vgg("vgg19_bn", "VGG-19 (E) + BN", 143_678_248, {"convs": _E, "batch_norm": True}),
+    _nin("nin", "NiN, CIFAR", 966_986, {}),
+    _nin_imagenet("nin_imagenet", "NiN, ImageNet", 7_595_176, {"form": "imagenet"}),
+    _googlenet("googlenet", "GoogLeNet", 6_998_552, {}),
+    _googlenet("googlenet_bn", "GoogLeNet + BN", 6_624_904, _TORCH, smallest=15),
+    _resnet("resnet18", "ResNet-18", 11_689_512, {"blocks": _R18, **_BASIC}),
+    _resnet("resnet34", "ResNet-34", 21_797_672, {"blocks": _R34, **_BASIC}),
+    _resnet("resnet50", "ResNet-50", 25_557_032, {"blocks": _R34, **_DEEP}),
+    _resnet("resnet101", "ResNet-101", 44_549_160, {"blocks": _R101, **_DEEP}),
+    _resnet("resnet152", "ResNet-152", 60_192_808, {"blocks": _R152, **_DEEP}),
+    _resnet("resnet50_v1_5", "ResNet-50 v1.5", 25_557_032, {"blocks": _R34, **_V1_5}),
+    _resnet("resnet101_v1_5", "ResNet-101 v1.5", 44_549_160, {"blocks": _R101, **_V1_5}),
+    _resnet("resnet152_v1_5", "ResNet-152 v1.5", 60_192_808, {"blocks": _R152, **_V1_5}),
+    _resnet_v2("resnet50_v2", "ResNet-50 v2", 25_549_352, {"blocks": _R34}),
+    _resnet_v2("resnet101_v2", "ResNet-101 v2", 44_541_480, {"blocks": _R101}),
+    _resnet_v2("resnet152_v2", "ResNet-152 v2", 60_185_128, {"blocks": _R152}),
+    _resnet_cifar("resnet20", "ResNet-20", 269_722, {"depth": 20}),
+    _resnet_cifar("resnet32", "ResNet-32", 464_154, {"depth": 32}),
+    _resnet_cifar("resnet44", "ResNet-44", 658_586, {"depth": 44}),
+    _resnet_cifar("resnet56", "ResNet-56", 853_018, {"depth": 56}),
+    _resnet_cifar("resnet110", "ResNet-110", 1_727_962, {"depth": 110}),
+    _resnet_cifar_v2("resnet110_v2", "ResNet-110 v2", 1_727_962, {"depth": 110, **_PRE}),
+    _stochastic("resnet110_sd", "ResNet-110 + stoch. depth", 1_727_962, {"depth": 110, **_SD}),
+    _stochastic("resnet1202_sd", "ResNet-1202 + stoch. depth", 19_421_274, {"depth": 1202, **_SD}),
+    _wide("wrn16_4", "WRN-16-4", 2_748_890, {"depth": 16, "width": 4}),
+    _wide("wrn16_8", "WRN-16-8", 10_961_370, {"depth": 16, "width": 8}),
+    _wide("wrn28_10", "WRN-28-10", 36_479_194, {"depth": 28, "width": 10}),
+    _wide("wrn40_4", "WRN-40-4", 8_949_210, {"depth": 40, "width": 4}),
+    _wide_imagenet("wrn50_2", "WRN-50-2", 68_883_240, {"blocks": _R34, **_V1_5, "width": 2}),
+    _densenet_cifar("densenet40", "DenseNet-40-12", 1_019_722, {"depth": 40}),
+    _densenet_cifar("densenet100_bc", "DenseNet-BC-100-12", 769_162, {"depth": 100, **_BC}),
+    _densenet("densenet121", "DenseNet-121", 7_978_856, {"blocks": (6, 12, 24, 16)}),
+    _densenet("densenet161", "DenseNet-161", 28_681_000, {"blocks": (6, 12, 36, 24), "growth": 48}),
+    _densenet("densenet169", "DenseNet-169", 14_149_480, {"blocks": (6, 12, 32, 32)}),
+    _densenet("densenet201", "DenseNet-201", 20_013_928, {"blocks": (6, 12, 48, 32)}),
+    _local("local200", "Locally connected, 200x200", 4_041_010, {"connection": "local"}),
+    _local("conv200", "Convolutional, 200x200", 110_110, {"connection": "conv"}),
+    _lp("lp_pooling", "LP-pooling network", 258_726, {}),
+    _maxout("maxout", "Maxout, CIFAR", 16_247_830, {}),
+    _squeezenet("squeezenet1_0", "SqueezeNet 1.0", 1_248_424, {"version": "1.0"}),
+    _squeezenet("squeezenet1_1", "SqueezeNet 1.1", 1_235_496, {"version": "1.1"}, smallest=17),
+    _mobilenet("mobilenet", "MobileNet", 4_231_976, {}),
+    _mobilenet_v2("mobilenet_v2", "MobileNetV2", 3_504_872, {}),
+    _lite("efficientnet_lite0", "EfficientNet-Lite0", 4_652_008, {}),
+    _lite1("efficientnet_lite1", "EfficientNet-Lite1", 5_416_680, {"depth": 1.1}),
+    _lite2("efficientnet_lite2", "EfficientNet-Lite2", 6_092_072, {"width": 1.1, "depth": 1.2}),
 )
+# fmt: on
 
 CATALOG: dict[str, Architecture] = {row.name: row for row in ROWS}

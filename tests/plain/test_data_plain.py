@@ -38,7 +38,10 @@ def test_row_names_a_function_that_exists(row):
 
 def test_only_digits_change_class_in_a_mirror():
     turned = {name for name, row in DATASETS.items() if not row.mirror}
-    assert turned == {"digits", "mnist5k", "mnist"}
+    assert turned == {"digits", "mnist5k", "mnist", "breast_cancer", "diabetes"}
+    assert {name for name, row in DATASETS.items() if len(row.shape) == 1} == {
+        "breast_cancer", "diabetes"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -15,11 +15,12 @@ ROOMS = ("zoo", "compress", "export", "serving")
 
 # Inside zoo, a file may import what stands on a lower floor, or on its own floor.
 FLOORS = (
-    ("zoo.settings", "zoo.catalog"),
+    ("zoo.settings", "zoo.catalog", "zoo.losses"),
     ("zoo.recipe", "zoo.bundle"),
-    ("zoo.layers", "zoo.results"),
-    ("zoo.data", "zoo.models"),
-    ("zoo.tasks", "zoo.training"),
+    ("zoo.layers", "zoo.metrics", "zoo.results"),
+    ("zoo.data", "zoo.models", "zoo.weights"),
+    ("zoo.tasks", "zoo.training", "zoo.baselines"),
+    ("zoo.craft",),
     ("zoo.cli",),
 )
 
@@ -120,8 +121,22 @@ INSTANT = [
     ["export", "--help"],
     ["compress", "--help"],
     ["serve", "--help"],
+    ["ensemble", "--help"],
+    ["baseline", "--help"],
+    ["check", "--help"],
+    ["find-lr", "--help"],
+    ["tune", "--help"],
+    ["weights", "--help"],
+    ["weights", "list"],
 ]
-REFUSED = [["vgg16"], ["show", "vgg61"], ["train", "vgg16", "--dry-run", "--set", "train.epoch=1"]]
+REFUSED = [
+    ["vgg16"],
+    ["show", "vgg61"],
+    ["train", "vgg16", "--dry-run", "--set", "train.epoch=1"],
+    ["check", "vgg61"],
+    ["find-lr", "vgg16", "--low", "0"],
+    ["tune", "vgg16", "--range", "train.epoch=1:5"],
+]
 
 
 @pytest.mark.parametrize(

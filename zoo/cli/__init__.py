@@ -20,11 +20,17 @@ VERBS = {
     "list": "the architectures: task, paper, year, parameters",
     "show": "one architecture: its facts, or its layers",
     "train": "train a model and write a bundle",
+    "check": "is a fresh model sound: gradients, first loss, layers, does it learn at all",
+    "find-lr": "sweep the learning rate and suggest one",
+    "tune": "search the settings of a recipe, and cross-validate",
+    "baseline": "measure a classifier that is not a network",
     "evaluate": "measure a bundle on a split of its data",
     "predict": "name what is on an image",
+    "ensemble": "write a bundle that averages the probabilities of several",
     "compress": "make a bundle smaller and write a new one",
     "export": "write deployable directories, each checked against the model",
     "serve": "answer requests with an exported directory",
+    "weights": "list trained weights, or fetch those of one model",
 }
 DONE, CHECK_FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
 
@@ -66,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=_Version())
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in VERBS.items():
-        verb = import_module(f"zoo.cli.verbs.{name}")
+        verb = import_module(f"zoo.cli.verbs.{name.replace('-', '_')}")
         child = verbs.add_parser(name, help=summary, description=verb.__doc__)
         verb.add_arguments(child)
         if name != "serve":

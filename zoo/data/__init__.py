@@ -26,15 +26,16 @@ class DataFacts(NamedTuple):
     Attributes:
         name: What the user writes.
         loader: `module:function` that returns the `DataSet`.
-        shape: Height, width and channels of an image as stored, in pixels.
-        num_classes: Number of classes.
+        shape: Height, width and channels of an image as stored, in pixels; (features,) of a table's
+            row.
+        num_classes: Number of classes; 1 where the target is a number.
         mirror: Whether an image flipped left to right keeps its class.
-        source: Where the images come from, and their licence.
+        source: Where the images or rows come from, and their licence.
     """
 
     name: str
     loader: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     num_classes: int
     mirror: bool
     source: str
@@ -54,6 +55,10 @@ _ROWS = (
               "Krizhevsky 2009, 60,000 photographs, Keras' download; no licence stated"),
     DataFacts("cifar100", "zoo.data.cifar100:load", (32, 32, 3), 100, True,
               "Krizhevsky 2009, 60,000 photographs, Keras' download; no licence stated"),
+    DataFacts("breast_cancer", "zoo.data.breast_cancer:load", (30,), 2, False,
+              "Street et al. 1993, 569 tumours as a table, UCI, in scikit-learn; CC BY 4.0"),
+    DataFacts("diabetes", "zoo.data.diabetes:load", (10,), 1, False,
+              "Efron et al. 2004, 442 patients as a table, in scikit-learn; no licence stated"),
 )
 # fmt: on
 

@@ -1,7 +1,8 @@
 """What a data set is, how it is split, and how it is loaded by name.
 
-Every split is ordered so that each of its prefixes holds the classes in their proportions; official
-test splits keep their own order. All images are held in memory.
+Every split is ordered so that each of its prefixes holds the classes in their proportions, or is a
+random part where the target is a number; official test splits keep their own order. Everything is
+held in memory.
 """
 
 from __future__ import annotations
@@ -9,20 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import Literal
 
 import numpy as np
 
 from zoo.data import DATASETS, FOLDER, check_name
-from zoo.data.images import fit
+from zoo.data.images import fit, recolour
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with their classes.
+    """Examples with their labels.
 
     Attributes:
-        images: Pixels (n, height, width, channels), uint8, 0 to 255.
-        labels: Index of each image's class (n,), int32.
+        images: Pixels (n, height, width, channels), uint8, 0 to 255; or a table's rows, each with
+            its features in their own units, (n, features), float32.
+        labels: Index of each example's class (n,), int32; or its number in its own unit (n,),
+            float32.
 
     Raises:
         ValueError: A shape or an element type differs.
@@ -32,20 +36,30 @@ class Split:
     labels: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+        if (self.images.ndim, self.images.dtype) not in ((4, np.uint8), (2, np.float32)):
             got = f"{self.images.dtype} {self.images.shape}"
             raise ValueError(
-                f"Split.images: got {got}; expected uint8 (n, height, width, channels)."
+                f"Split.images: got {got}; expected uint8 (n, height, width, channels), or float32 "
+                "(n, features)."
             )
-        if self.labels.shape != self.images.shape[:1] or self.labels.dtype != np.int32:
+        known = (np.int32, np.float32)
+        if self.labels.shape != self.images.shape[:1] or self.labels.dtype not in known:
             got = f"{self.labels.dtype} {self.labels.shape}"
-            raise ValueError(f"Split.labels: got {got}; expected int32 ({len(self.images)},).")
+            raise ValueError(
+                f"Split.labels: got {got}; expected int32 ({len(self.images)},), or float32 for "
+                "numbers."
+            )
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, which: slice | np.ndarray) -> Split:
         return Split(self.images[which], self.labels[which])
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the examples are rows of features, not images."""
+        return self.images.ndim == 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +69,10 @@ class DataSet:
     Attributes:
         name: A name of `zoo.data.DATASETS`, or `folder:PATH`.
         source: Where it was read from, one sentence.
-        labels: Class names; `Split.labels` indexes them.
-        train: Images to learn from.
-        validation: Images to choose by.
-        test: Images to report on; disjoint from the others.
+        labels: Class names; `Split.labels` indexes them. None where the target is a number.
+        train: Examples to learn from.
+        validation: Examples to choose by.
+        test: Examples to report on; disjoint from the others.
         mirror: Whether an image flipped left to right keeps its class.
         problems: What was left out, one line each: the file and the reason.
     """
@@ -72,20 +86,33 @@ class DataSet:
     mirror: bool
     problems: tuple[str, ...] = ()
 
+    @property
+    def target(self) -> Literal["class", "number"]:
+        """What a label is."""
+        return "class" if self.labels else "number"
 
-def load(name: str, *, size: int | None = None, limit: int | None = None) -> DataSet:
+
+def load(
+    name: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    limit: int | None = None,
+) -> DataSet:
     """Loads a data set. The same name gives the same split on every machine.
 
     Args:
         name: A name of `zoo.data.DATASETS`, or `folder:PATH`.
         size: Side of the square images in pixels, see `zoo.data.images.fit`; `None` keeps the
             stored size, and makes the images of a folder 64.
-        limit: Number of training images to keep, in the classes' proportions; `None`, or more than
-            there are, keeps all.
+        channels: 1 for grey, 3 for colour, see `zoo.data.images.recolour`; `None` keeps what is
+            stored.
+        limit: Number of training examples to keep, in the classes' proportions; `None`, or more
+            than there are, keeps all.
 
     Raises:
-        ValueError: The name is unknown, `size` or `limit` is too small, or a folder holds too few
-            images.
+        ValueError: The name is unknown, `size` or `limit` is too small, `channels` is neither 1 nor
+            3, the size or the channels of a table are asked for, or a folder holds too few images.
         FileNotFoundError: A file or folder is not there.
         ModuleNotFoundError: The package that carries the images is not installed.
         ConnectionError: A download failed.
@@ -93,6 +120,8 @@ def load(name: str, *, size: int | None = None, limit: int | None = None) -> Dat
     check_name(name)
     if size is not None and size < 1:
         raise ValueError(f"size: got {size}; expected a side of at least 1 pixel.")
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels: got {channels}; expected 1 for grey or 3 for colour.")
     if name.startswith(FOLDER):
         data: DataSet = import_module("zoo.data.folder").load(name, size=size)
     else:
@@ -104,37 +133,48 @@ def load(name: str, *, size: int | None = None, limit: int | None = None) -> Dat
                 f"limit: got {limit} training images; expected at least {len(data.labels)}, "
                 f"one for each class of {name}."
             )
+        if limit < 1:
+            raise ValueError(f"limit: got {limit} training examples; expected at least 1.")
         data = replace(data, train=data.train[:limit])
-    if size is not None:
-        data = replace(
-            data,
-            train=_resized(data.train, size),
-            validation=_resized(data.validation, size),
-            test=_resized(data.test, size),
+    if size is None and channels is None:
+        return data
+    if data.train.is_table:
+        raise ValueError(
+            f"data: got size {size} and channels {channels} for {name}, whose examples are rows of "
+            "a table; expected null for both."
         )
-    return data
+    return replace(
+        data,
+        train=_shaped(data.train, size, channels),
+        validation=_shaped(data.validation, size, channels),
+        test=_shaped(data.test, size, channels),
+    )
 
 
 def stratify(
     everything: Split, counts: Callable[[int], tuple[int, int, int]]
 ) -> tuple[Split, Split, Split]:
-    """Splits images at random, but always in the same way, class by class.
+    """Splits examples at random, but always in the same way, class by class.
 
-    The images of each class are permuted by one `RandomState(0)`, whose stream NumPy has frozen;
-    the first go to training, the next to validation, the last to test.
+    The examples of each class are permuted by one `RandomState(0)`, whose stream NumPy has frozen;
+    the first go to training, the next to validation, the last to test. Examples whose labels are
+    numbers are all of one class here.
 
     Args:
-        everything: Images with their classes.
-        counts: Returns how many images of a class go to training, validation and test; they sum to
-            its argument, the number of images in the class.
+        everything: Examples with their labels.
+        counts: Returns how many examples of a class go to training, validation and test; they sum
+            to its argument, the number of examples in the class.
 
     Returns:
         Training, validation and test; every prefix of them is stratified.
     """
     random = np.random.RandomState(0)
+    groups = everything.labels
+    if groups.dtype != np.int32:
+        groups = np.zeros(len(groups), np.int32)
     parts: tuple[list[np.ndarray], ...] = ([], [], [])
-    for label in np.unique(everything.labels):
-        members = random.permutation(np.flatnonzero(everything.labels == label))
+    for label in np.unique(groups):
+        members = random.permutation(np.flatnonzero(groups == label))
         num_train, num_validation, _ = counts(len(members))
         bounds = [num_train, num_train + num_validation]
         for part, chosen in zip(parts, np.split(members, bounds), strict=True):
@@ -150,5 +190,6 @@ def _interleaved(classes: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(classes)[np.argsort(way, kind="stable")]
 
 
-def _resized(split: Split, size: int) -> Split:
-    return Split(fit(split.images, size), split.labels)
+def _shaped(split: Split, size: int | None, channels: int | None) -> Split:
+    images = split.images if channels is None else recolour(split.images, channels)
+    return Split(images if size is None else fit(images, size), split.labels)

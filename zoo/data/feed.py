@@ -1,8 +1,8 @@
 """Batches from memory, their order a function of (seed, epoch, step).
 
-Images stay in one uint8 tensor; a batch is one gather by index. Any step can be asked for directly,
-so a resumed run sees what an uninterrupted one would have seen, and one device or several see the
-same images.
+Examples stay in one tensor, images as uint8; a batch is one gather by index. Any step can be asked
+for directly, so a resumed run sees what an uninterrupted one would have seen, and one device or
+several see the same images.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Feed:
     Evaluation keeps the order and fills the last batch with repeated images of weight 0.
 
     Args:
-        split: Images and their classes.
-        preprocessing: How pixels become inputs.
+        split: Examples and their labels.
+        preprocessing: How pixels or rows become inputs.
         batch_size: Images in a step, over all replicas; when training on fewer images than that,
             the batch is reduced to all of them, with a warning.
         seed: Seed of the order and of the augmentation, in [0, 2**31).
@@ -41,7 +41,8 @@ class Feed:
 
     Raises:
         ValueError: The split is empty, the batch size is below 1, the images do not fit the
-            preprocessing, augmentation is asked for outside training, or its `mirror` is `auto`.
+            preprocessing, augmentation is asked for outside training or of a table's rows, or its
+            `mirror` is `auto`.
     """
 
     def __init__(
@@ -61,6 +62,11 @@ class Feed:
             )
         if augment is not None and not training:
             raise ValueError("Feed: got augment with training=False; evaluation changes no image.")
+        if augment is not None and split.is_table and moves(augment):
+            raise ValueError(
+                "data.augment: got a shift, rotation or mirror for rows of a table; expected none. "
+                "Only images can move."
+            )
         preprocessing.check(split.images)
         if training and num < batch_size:
             warnings.warn(
@@ -95,9 +101,9 @@ class Feed:
             replicas: Number of devices that share a step.
 
         Returns:
-            Elements (images (b, size, size, channels) float32, classes (b,) int32, weights (b,)
-            float32), with b = batch_size / replicas; a weight is 0 for an image that fills up the
-            last batch, else 1.
+            Elements (inputs (b, ...) float32, labels (b,) int32 for classes and float32 for
+            numbers, weights (b,) float32), with b = batch_size / replicas; a weight is 0 for an
+            example that fills up the last batch, else 1.
 
         Raises:
             ValueError: The batch cannot be shared evenly, or `start` is out of range.

@@ -74,6 +74,29 @@ def pixels(image: Image.Image, *, size: int, channels: int) -> np.ndarray:
     return images.reshape(size, size, channels)
 
 
+def recolour(images: np.ndarray, channels: int) -> np.ndarray:
+    """Brings images to a number of channels.
+
+    Grey is repeated for red, green and blue; colour becomes grey by ITU-R 601 luma, bit for bit as
+    Pillow does it.
+
+    Args:
+        images: Pixels (n, height, width, 1 or 3), uint8.
+        channels: 1 or 3.
+
+    Returns:
+        Pixels (n, height, width, channels), uint8.
+    """
+    if images.shape[-1] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    grey = np.empty((*images.shape[:-1], 1), np.uint8)
+    for source, target in zip(images, grey, strict=True):
+        target[..., 0] = np.asarray(Image.fromarray(source).convert("L"))
+    return grey
+
+
 def fit(images: np.ndarray, size: int) -> np.ndarray:
     """Brings images to a square of `size` pixels.
 

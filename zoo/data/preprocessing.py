@@ -1,13 +1,14 @@
-"""How a raw image becomes an input of the model: scaled, then standardised by channel.
+"""How a raw example becomes an input of the model: scaled, then standardised.
 
-The settings are measured on the training split, travel in `card.json` and `manifest.json`, and are
-applied alike by training, `zoo predict` and a server: y = (x * scale - mean) / std.
+An image is standardised by channel, a table's row by feature. The settings are measured on the
+training split, travel in `card.json` and `manifest.json`, and are applied alike by training,
+`zoo predict` and a server: y = (x * scale - mean) / std.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -16,26 +17,32 @@ from zoo.data.dataset import Split
 from zoo.data.images import pixels, read
 from zoo.settings import Settings
 
+Count = Annotated[int, Field(ge=1)]
+
 
 class Preprocessing(Settings):
-    """From pixels to inputs; `model_dump` and `parse` are its plain form and back.
+    """From pixels or features to inputs; `model_dump` and `parse` are its plain form and back.
 
     Attributes:
-        size: Side of the square images, in pixels.
-        channels: 1 for grey, 3 for RGB.
-        scale: What a pixel (0 to 255) is multiplied by first.
-        mean: Mean of each channel of the scaled pixels.
-        std: Standard deviation of each channel of the scaled pixels.
+        size: Side of the square images, in pixels; `None` for a table's rows.
+        channels: 1 for grey, 3 for RGB; the number of features of a table's row.
+        scale: What a pixel (0 to 255) or a feature is multiplied by first.
+        mean: Mean of each channel of the scaled values.
+        std: Standard deviation of each channel of the scaled values.
     """
 
-    size: Annotated[int, Field(ge=1)]
-    channels: Literal[1, 3]
+    size: Count | None
+    channels: Count
     scale: Annotated[float, Field(gt=0)] = 1 / 255
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
 
     @model_validator(mode="after")
     def _one_per_channel(self) -> Self:
+        if self.size is not None and self.channels not in (1, 3):
+            raise ValueError(
+                f"Preprocessing: channels got {self.channels}; expected 1 for grey or 3 for RGB."
+            )
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(
                 f"Preprocessing: got {len(self.mean)} means and {len(self.std)} deviations; "
@@ -45,22 +52,28 @@ class Preprocessing(Settings):
 
     @classmethod
     def measure(cls, split: Split) -> Preprocessing:
-        """Measures mean and deviation, exactly, from the histogram of the pixels.
+        """Measures mean and deviation: exactly, from the histogram of the pixels; or in float64.
 
-        A deviation below one grey level becomes one grey level, so that a constant channel gives
-        zeros.
+        A deviation below one grey level becomes one grey level, and that of a constant feature
+        becomes 1, so that a constant channel gives zeros.
 
         Args:
-            split: Square training images.
+            split: Training examples; images must be square.
 
         Raises:
-            ValueError: The images are not square, or there are none.
+            ValueError: The images are not square, or there is no example.
         """
-        num, height, width, channels = split.images.shape
-        if not num or height != width:
+        if split.is_table and len(split):
+            rows = split.images.astype(np.float64)  # (n, features)
+            std = rows.std(axis=0)
+            std[std <= 1e-6 * np.abs(rows).max(axis=0)] = 1  # nothing but rounding
+            mean, deviation = tuple(rows.mean(axis=0).tolist()), tuple(std.tolist())
+            return cls(size=None, channels=len(mean), scale=1.0, mean=mean, std=deviation)
+        if not len(split) or split.images.shape[1] != split.images.shape[2]:
             raise ValueError(
                 f"Preprocessing: got images {split.images.shape}; expected at least one, square."
             )
+        num, height, width, channels = split.images.shape
         scale = cls.model_fields["scale"].default
         levels = np.arange(256) * scale
         means, deviations = [], []
@@ -72,13 +85,13 @@ class Preprocessing(Settings):
         return cls(size=height, channels=channels, mean=tuple(means), std=tuple(deviations))
 
     def apply(self, images: np.ndarray) -> np.ndarray:
-        """Turns pixels into inputs.
+        """Turns pixels or rows into inputs.
 
         Args:
-            images: Pixels (n, size, size, channels), uint8.
+            images: Pixels (n, size, size, channels), uint8; or rows (n, channels), float32.
 
         Returns:
-            Inputs (n, size, size, channels), float32.
+            Inputs of the same shape, float32.
 
         Raises:
             ValueError: The images have another shape.
@@ -89,17 +102,22 @@ class Preprocessing(Settings):
         return inputs
 
     def check(self, images: np.ndarray) -> None:
-        """Refuses pixels of another shape or type than (n, size, size, channels), uint8.
+        """Refuses pixels or rows of another shape or type than `apply` takes.
 
         Raises:
             ValueError: They differ.
         """
-        expected = (self.size, self.size, self.channels)
-        if images.shape[1:] != expected or images.dtype != np.uint8:
+        if images.shape[1:] != self.shape or images.dtype != (np.uint8 if self.size else "float32"):
+            kind = "uint8" if self.size else "float32"
             raise ValueError(
                 f"images: got {images.dtype} {images.shape}; "
-                f"expected uint8 (n, {', '.join(map(str, expected))})."
+                f"expected {kind} (n, {', '.join(map(str, self.shape))})."
             )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example: (size, size, channels), or (channels,) of a table's row."""
+        return (self.channels,) if self.size is None else (self.size, self.size, self.channels)
 
     @property
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
@@ -113,9 +131,34 @@ class Preprocessing(Settings):
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: The file is not a whole picture.
+            ValueError: The file is not a whole picture, or the model reads rows of a table.
         """
+        if self.size is None:
+            raise ValueError(f"{path}: got a picture; expected rows of {self.channels} features.")
         return pixels(read(path), size=self.size, channels=self.channels)
+
+    def rows(self, path: str | Path) -> np.ndarray:
+        """Reads a table's rows (n, channels), float32, in the data set's order and units.
+
+        Args:
+            path: A CSV file of numbers without a header, one row for each example.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The file is not a table with that many features.
+        """
+        path = Path(path)
+        wish = f"expected a CSV file of numbers, {self.channels} in a row, without a header"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; {wish}.")
+        try:
+            lines = [line.split(",") for line in path.read_text().splitlines() if line.strip()]
+            table = np.array(lines, dtype=np.float32)  # refuses a short row, and a word
+        except ValueError:
+            raise ValueError(f"{path}: not a table of numbers; {wish}.") from None
+        if table.shape[1:] != (self.channels,) or not np.isfinite(table).all():
+            raise ValueError(f"{path}: got a table {table.shape}; {wish}.")
+        return table
 
 
 def _histogram(channel: np.ndarray) -> np.ndarray:

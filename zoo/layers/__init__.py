@@ -5,7 +5,27 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_EXPORTS = {"LocalResponseNormalization": "zoo.layers.lrn"}
+_EXPORTS = {
+    "BedOfNails2D": "zoo.layers.bed_of_nails",
+    "CeilMaxPooling2D": "zoo.layers.ceil_pooling",
+    "ChannelLPPooling": "zoo.layers.lp_pooling",
+    "DropConnect": "zoo.layers.drop_connect",
+    "FractionalMaxPooling2D": "zoo.layers.fractional_pooling",
+    "LPPooling2D": "zoo.layers.lp_pooling",
+    "LocalResponseNormalization": "zoo.layers.lrn",
+    "LogMeanProbability": "zoo.layers.log_mean_probability",
+    "LocallyConnected1D": "zoo.layers.locally_connected",
+    "LocallyConnected2D": "zoo.layers.locally_connected",
+    "MaxPoolingWithIndices2D": "zoo.layers.unpooling",
+    "MaxUnpooling2D": "zoo.layers.unpooling",
+    "Maxout": "zoo.layers.maxout",
+    "RBFOutput": "zoo.layers.rbf",
+    "ScaledTanh": "zoo.layers.lenet_parts",
+    "StochasticDepth": "zoo.layers.stochastic_depth",
+    "Subsampling2D": "zoo.layers.lenet_parts",
+    "SubtractiveNormalization2D": "zoo.layers.subtractive",
+    "TableConv2D": "zoo.layers.connection_table",
+}
 
 __all__ = sorted([*_EXPORTS, "register"])
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog import Architecture, find
 from zoo.settings import nearest
+from zoo.weights import Weights
+from zoo.weights import find as find_weights
 
 if TYPE_CHECKING:
     import keras
@@ -20,14 +22,19 @@ def create(
     *,
     input_shape: Sequence[int] | None = None,
     num_classes: int | None = None,
+    weights: str | None = None,
     **settings: Any,
 ) -> keras.Model:
-    """Builds an architecture of the zoo, with fresh weights.
+    """Builds an architecture of the zoo, with fresh weights or with trained ones.
 
     Args:
         name: A row of the catalogue, e.g. `vgg16`.
-        input_shape: (height, width, channels). Default: the paper's.
-        num_classes: Length of the output, at least 2. Default: the paper's.
+        input_shape: (height, width, channels); where a net flattens its input anyway, also
+            (features,). Default: the paper's.
+        num_classes: Length of the output; 1 for a number, or for a yes or no. Default: the paper's.
+        weights: Trained weights, e.g. `imagenet`, that `zoo weights get NAME` has fetched; `None`
+            for fresh ones. For another number of classes than theirs the logits are fresh, drawn
+            with Keras' seed. Their input is prepared as `zoo.weights.find(name)` says.
         **settings: The builder's own settings, e.g. `dropout=0.3`; they go before the row's.
 
     Returns:
@@ -35,27 +42,64 @@ def create(
         (batch, num_classes) out. The logits are float32 under mixed precision too.
 
     Raises:
-        ValueError: The name or a setting is unknown, the image is too small, or there are fewer
-            than two classes.
+        ValueError: The name or a setting is unknown, the image is too small, there is no output,
+            or the trained weights do not fit.
+        FileNotFoundError: The trained weights have not been fetched.
+        ConnectionError: Keras could not fetch its own.
+        RuntimeError: The file of the trained weights has another sha256.
     """
     row = find(name)
-    shape = _image_shape(row, row.input_shape if input_shape is None else input_shape)
+    family, function = row.builder.split(":")
+    module = import_module(family)
+    builder = getattr(module, function)
+    shape = row.input_shape if input_shape is None else input_shape
+    if len(shape) == 1 and getattr(module, "TAKES_ROWS", False):
+        shape = _row_shape(row, shape)
+    else:
+        shape = _image_shape(row, shape)
     classes = row.num_classes if num_classes is None else num_classes
-    if not isinstance(classes, Integral) or classes < 2:
+    if not isinstance(classes, Integral) or classes < 1:
         raise ValueError(
-            f"create({name!r}): num_classes got {classes!r}; expected an integer of at least 2. "
-            "For a yes or no, write 2."
+            f"create({name!r}): num_classes got {classes!r}; expected an integer of at least 1. "
+            "A yes or no takes 1 or 2, a number takes 1."
         )
-    module, function = row.builder.split(":")
-    builder = getattr(import_module(module), function)
     known = set(inspect.signature(builder).parameters) - {"name", "input_shape", "num_classes"}
     for key in settings:
         if key not in known:
             hint = nearest(key, sorted(known)) if known else "It has none."
             raise ValueError(f"create({name!r}): unknown setting {key!r}. {hint}")
-    return builder(
-        name=name, input_shape=shape, num_classes=int(classes), **{**row.settings, **settings}
-    )
+    trained = None if weights is None else _trained(row, weights, shape)
+    settings = {**row.settings, **(trained.settings if trained else {}), **settings}
+    model: keras.Model = builder(name=name, input_shape=shape, num_classes=int(classes), **settings)
+    if trained is not None:
+        from zoo.weights.pretrained import fill
+
+        fill(model, trained)
+    return model
+
+
+def _trained(row: Architecture, name: str, shape: tuple[int, ...]) -> Weights:
+    """Finds trained weights, and refuses grey pictures, before anything is built."""
+    trained = find_weights(row.name, name)
+    if shape[-1] != 3:
+        raise ValueError(
+            f"create({row.name!r}): weights={name!r} takes pictures in red, green and blue; got "
+            f"input_shape {shape}; expected 3 channels. In a recipe: data.channels=3."
+        )
+    from zoo.weights.pretrained import check
+
+    check(trained)
+    return trained
+
+
+def _row_shape(row: Architecture, shape: Sequence[int]) -> tuple[int, ...]:
+    """Checks (features,) of a table's row."""
+    if not isinstance(shape[0], Integral) or shape[0] < 1:
+        raise ValueError(
+            f"create({row.name!r}): input_shape got {shape!r}; expected (features,), an integer "
+            "above 0."
+        )
+    return (int(shape[0]),)
 
 
 def _image_shape(row: Architecture, shape: Sequence[int]) -> tuple[int, ...]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+TAKES_ROWS = True  # of a table too: the input is flattened
+
 
 def mlp(
     *,
@@ -22,11 +24,11 @@ def mlp(
     units: Sequence[int],
     batch_norm: bool = False,
 ) -> keras.Model:
-    """Returns a perceptron: (batch, height, width, channels) to logits (batch, num_classes).
+    """Returns a multilayer perceptron: images or a table's rows to logits (batch, num_classes).
 
     Args:
         name: Name of the model.
-        input_shape: (height, width, channels).
+        input_shape: (height, width, channels), or (features,).
         num_classes: Length of the output.
         units: Units of each hidden layer, from the input on.
         batch_norm: Whether a batch normalisation stands between each sum and its ReLU. The dense

@@ -2,8 +2,9 @@
 
     python -m zoo.results runs/vgg16 runs/vgg16-prune90 exported/vgg16-onnx
 
-copies the numbers of bundles and deployables into the CSV files and writes the tables anew. A row
-is found by its name, so a second run of the same thing replaces its numbers. Weak rows stay.
+copies the numbers of bundles, baselines and deployables into the CSV files and writes the tables
+anew. A row is found by its name, so a second run of the same thing replaces its numbers. Weak rows
+stay. `papers.csv` holds what the papers report, written by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zoo.bundle import Bundle
+from zoo.bundle import Record
 
 HERE = Path(__file__).parent
 README = HERE.parents[1] / "README.md"
@@ -30,8 +31,12 @@ def _percent(text: str) -> str:
     return f"{100 * float(text):.2f} %" if text else "-"
 
 
+def _r2(text: str) -> str:
+    return f"R² {float(text):.3f}" if text else ""
+
+
 def _count(text: str) -> str:
-    return f"{int(text):,}"
+    return f"{int(text):,}" if text else "-"
 
 
 def _megabytes(text: str) -> str:
@@ -42,19 +47,26 @@ def _code(text: str) -> str:
     return f"`{text}`"
 
 
+def _plain(text: str) -> str:
+    return text or "-"
+
+
 # The README's columns: heading, column of the CSV file, and how a cell is shown.
 COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
     "train": {
         "`zoo train`": ("name", _code),
         "data": ("data", str),
+        "trained on": ("train_images", _count),
         "test images": ("test_images", str),
-        "top-1": ("top1", _percent),
+        "top-1": ("score", _plain),
+        "the paper's": ("paper", _plain),
         "top-5": ("top5", _percent),
-        "epochs": ("epochs", str),
-        "s per epoch": ("epoch_seconds", str),
+        "parameters": ("parameters", _count),
+        "epochs": ("epochs", _plain),
+        "s per epoch": ("epoch_seconds", _plain),
         "s in all": ("seconds", str),
         "images/s": ("images_per_second", str),
-        "precision": ("precision", str),
+        "precision": ("precision", _plain),
     },
     "compress": {
         "`zoo compress`": ("name", _code),
@@ -83,7 +95,8 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
 }
 CAPTIONS = {
     "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
-    "test split, by a fresh load of the saved model.",
+    "test split, by a fresh load of the saved model; where labels are numbers, R² is. The paper's "
+    "top-1 is on its own data. Rows without epochs are baselines and ensembles.",
     "compress": "Compressed and fine-tuned on the same machine. The files are `model.keras`.",
     "export": "Each file was run in its own runtime. The largest difference is that of any output "
     "to Keras', as a share of the largest output.",
@@ -100,12 +113,15 @@ def read(stage: str) -> list[Row]:
 
 
 def record(path: Path) -> str:
-    """Copies the numbers of a bundle or deployable into its stage's file; returns the stage.
+    """Copies the numbers of a bundle, baseline or deployable into its stage's file.
+
+    Returns:
+        The stage.
 
     Raises:
-        FileNotFoundError: `path` is neither.
+        FileNotFoundError: `path` is none of them.
     """
-    stage, row = _deployable(path) if (path / "manifest.json").is_file() else _bundle(Bundle(path))
+    stage, row = _deployable(path) if (path / "manifest.json").is_file() else _record(Record(path))
     rows = [old for old in read(stage) if old["name"] != row["name"]]
     with (HERE / f"{stage}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(row), lineterminator="\n", extrasaction="ignore")
@@ -118,7 +134,7 @@ def tables() -> str:
     """Returns the README's tables."""
     parts = []
     for stage, columns in COLUMNS.items():
-        if rows := read(stage):
+        if rows := _shown(stage):
             lines = [
                 tuple(columns),
                 ("---",) * len(columns),
@@ -136,15 +152,26 @@ def render(text: str) -> str:
     return f"{head}{BEGIN}\n\n{tables()}\n\n{END}{tail}"
 
 
-def _bundle(bundle: Bundle) -> tuple[str, Row]:
+def _shown(stage: str) -> list[Row]:
+    """Returns the rows of a stage; those of a training with what the README adds."""
+    rows = read(stage)
+    if stage == "train":
+        papers = {row["name"]: row["published"] for row in read("papers")}
+        for row in rows:
+            row["score"] = _percent(row["top1"]) if row["top1"] else _r2(row["r2"])
+            row["paper"] = papers.get(row["model"], "")
+    return rows
+
+
+def _record(bundle: Record) -> tuple[str, Row]:
     report, name = bundle.report, bundle.path.resolve().name
     if report.compression:
         before, after = report.compression["before"], report.compression["after"]
         return "compress", {
             "name": name,
             "passes": ", ".join(_pass(item) for item in bundle.card.passes),
-            "parent_top1": _fraction(report.parent_metrics["top1"]),
-            "top1": _fraction(report.metrics["top1"]),
+            "parent_top1": _fraction(report.parent_metrics.get("top1")),
+            "top1": _fraction(report.metrics.get("top1")),
             "parameters_before": before["counts"]["parameters"],
             "parameters": after["counts"]["parameters"],
             "nonzero": after["counts"]["nonzero"],
@@ -157,20 +184,22 @@ def _bundle(bundle: Bundle) -> tuple[str, Row]:
         }
     return "train", {
         "name": name,
+        "model": bundle.card.architecture,
         "data": bundle.card.data,
+        "train_images": report.examples["train"],
         "test_images": report.examples["test"],
-        **{key: _fraction(report.metrics[key]) for key in ("top1", "top5", "loss")},
-        "epochs": report.epochs,
-        "epoch_seconds": round(report.seconds["epoch"], 1),
+        **{key: _fraction(report.metrics.get(key)) for key in ("top1", "top5", "loss", "r2")},
+        "epochs": report.epochs or "",
+        "epoch_seconds": round(report.seconds["epoch"], 1) if report.epochs else "",
         "seconds": round(report.seconds["total"]),
         "images_per_second": round(report.images_per_second),
         "parameters": bundle.card.parameters,
-        "precision": report.hardware["precision"],
+        "precision": report.hardware.get("precision", ""),
         "processor": report.hardware["processor"],
         "cores": report.hardware["cores"],
         "seed": report.seed,
-        "tensorflow": report.versions["tensorflow"],
-        "keras": report.versions["keras"],
+        "tensorflow": report.versions.get("tensorflow", ""),
+        "keras": report.versions.get("keras", ""),
         "commit": report.commit,
     }
 

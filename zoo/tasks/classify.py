@@ -1,108 +1,82 @@
-"""Classification: one label for each image.
+"""Classification: one label for each example, one output for each class.
 
-The model gives logits. Training minimises the cross-entropy; top-1 and top-5 are the fractions of
-images whose label is the largest, or among the five largest, of the logits.
+The model gives logits or scores. top-1 and top-5 are the fractions of examples whose label is the
+largest, or among the five largest, of the outputs. The calibration error is that of their softmax,
+which only the cross-entropy makes a probability.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
-from zoo.data.feed import Feed
+from zoo import losses
+from zoo.metrics.calibration import expected_error, reliability
+from zoo.metrics.classification import confusion_matrix, per_class, top_k_accuracy
+from zoo.tasks.task import Evaluation, mean
 
 
 @dataclass(frozen=True)
 class Classify:
-    """The task of a softmax classifier.
+    """The task of a classifier.
 
     Attributes:
         num_classes: Number of classes.
         label_smoothing: Share of the target spread evenly over all classes (Szegedy et al.,
-            arXiv:1512.00567, section 7), in [0, 1).
+            arXiv:1512.00567, section 7), in [0, 1); only for a loss that smooths.
+        loss_name: A `class` loss of `zoo.losses`.
+        labels: Class names; numbers when empty.
     """
 
     num_classes: int
     label_smoothing: float = 0.0
+    loss_name: str = "cross_entropy"
+    labels: tuple[str, ...] = ()
 
-    def loss(self, labels: Any, logits: Any) -> Any:
-        """Returns the cross-entropy in nats.
+    kind: ClassVar[str] = "classify"
+
+    @property
+    def num_outputs(self) -> int:
+        """One for each class."""
+        return self.num_classes
+
+    def loss(self, labels: Any, outputs: Any) -> Any:
+        """Returns the loss of each example, (batch,).
 
         Args:
             labels: Class indices, (batch,).
-            logits: (batch, classes).
-
-        Returns:
-            (batch,).
+            outputs: (batch, classes).
         """
-        targets = ops.one_hot(labels, self.num_classes, dtype="float32")  # (batch, classes)
-        targets = targets * (1 - self.label_smoothing) + self.label_smoothing / self.num_classes
-        return ops.categorical_crossentropy(targets, logits, from_logits=True)  # (batch,)
+        smooth = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
+        return losses.load(self.loss_name)(labels, outputs, **smooth)
 
-    def measures(self, labels: Any, logits: Any) -> dict[str, Any]:
-        """Returns whether each label is among the largest logits, as 0 or 1, each (batch,)."""
-        top = min(5, self.num_classes)
-        return {
-            "top1": ops.cast(ops.in_top_k(labels, logits, 1), "float32"),
-            "top5": ops.cast(ops.in_top_k(labels, logits, top), "float32"),
+    def measures(self, labels: Any, outputs: Any) -> dict[str, Any]:
+        """Returns whether each label is among the largest outputs, as 0 or 1, each (batch,)."""
+        _, best = ops.top_k(outputs, min(5, self.num_classes))  # of equal outputs the first leads
+        hits = ops.cast(best == ops.cast(labels, best.dtype)[:, None], "float32")  # (batch, 5)
+        return {"top1": hits[:, 0], "top5": ops.sum(hits, axis=1)}
+
+    def score(self, labels: np.ndarray, outputs: np.ndarray) -> Evaluation:
+        """Measures `loss`, `top1`, `top5` and `ece`, the expected calibration error.
+
+        Args:
+            labels: Class indices, (n,).
+            outputs: (n, classes).
+        """
+        from scipy.special import softmax
+
+        shares = softmax(outputs.astype("float64"), axis=1)
+        guesses = outputs.argmax(axis=1)
+        bins = reliability(shares.max(axis=1), guesses == labels)
+        metrics = {
+            "loss": mean(losses.load(self.loss_name)(labels, outputs)),
+            "top1": top_k_accuracy(labels, outputs, 1),
+            "top5": top_k_accuracy(labels, outputs, 5),
+            "ece": expected_error(bins),
         }
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A model's answers on one split.
-
-    Attributes:
-        metrics: `top1` and `top5` as fractions, `loss` in nats.
-        per_class: `label`, `precision`, `recall`, `f1` and `support` of each class.
-        confusion: Counts, (classes, classes); rows are true classes, columns are predicted ones.
-    """
-
-    metrics: dict[str, float]
-    per_class: tuple[dict[str, Any], ...]
-    confusion: np.ndarray
-
-
-def evaluate(model: keras.Model, feed: Feed, labels: tuple[str, ...]) -> Evaluation:
-    """Measures a model, without label smoothing.
-
-    Args:
-        model: Gives logits, (batch, classes).
-        feed: Batches in order.
-        labels: Class names in the order of the logits.
-    """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
-    logits, truth = predict_all(model, feed)  # (n, classes), (n,)
-    task = Classify(len(labels))
-    values = {"loss": task.loss(truth, logits), **task.measures(truth, logits)}
-    metrics = {name: float(np.mean(value, dtype="float64")) for name, value in values.items()}
-    guess, classes = logits.argmax(axis=-1), range(len(labels))
-    scores = precision_recall_fscore_support(truth, guess, labels=classes, zero_division=0.0)
-    per_class = tuple(
-        {
-            "label": label,
-            "precision": float(p),
-            "recall": float(r),
-            "f1": float(f),
-            "support": int(s),
-        }
-        for label, p, r, f, s in zip(labels, *scores, strict=True)
-    )
-    return Evaluation(metrics, per_class, confusion_matrix(truth, guess, labels=classes))
-
-
-def predict_all(model: keras.Model, feed: Feed) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the logits (n, classes) and labels (n,) of all examples of a feed."""
-    forward = tf.function(lambda images: model(images, training=False), autograph=False)
-    logits, truth = [], []
-    for images, labels, weights in feed.dataset():
-        real = weights.numpy() > 0  # the last batch is padded
-        logits.append(forward(images).numpy()[real])
-        truth.append(labels.numpy()[real])
-    return np.concatenate(logits), np.concatenate(truth)
+        names = self.labels or tuple(map(str, range(self.num_classes)))
+        counts = confusion_matrix(labels, guesses, self.num_classes)
+        return Evaluation(metrics, per_class(labels, guesses, names), counts, bins)

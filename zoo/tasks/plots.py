@@ -10,23 +10,26 @@ from matplotlib.figure import Figure
 
 
 def curves(rows: Sequence[dict[str, float]], path: Path) -> None:
-    """Draws loss and top-1 over the epochs, of training and validation.
+    """Draws the loss and one measure over the epochs, of training and validation.
+
+    The measure is top-1 or, for numbers, the mean absolute error.
 
     Args:
-        rows: One for each epoch (`zoo.training.trainer.History`).
+        rows: One for each epoch (`zoo.training.history.History`).
         path: The PNG to write.
     """
     figure = Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, name, unit in zip(
-        figure.subplots(1, 2), ("loss", "top1"), ("nats", "fraction"), strict=True
-    ):
+    found = {key for row in rows for key in row}
+    names = ("loss", *[name for name in ("top1", "mae") if name in found])
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             points = [(row["epoch"], row[key]) for row in rows if key in row]
             if points:
                 axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
-        axes.set(xlabel="epoch", ylabel=f"{name} ({unit})")
+        axes.set(xlabel="epoch", ylabel=name)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     figure.savefig(path, dpi=120)
 
 

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
-import platform
+import shutil
 import statistics
-import subprocess
 import time
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from zoo import bundle as bundles
-from zoo import catalog
+from zoo import catalog, tasks, weights
 from zoo import recipe as recipes
 from zoo.bundle import Bundle, Card, Report
 from zoo.data import dataset
@@ -30,9 +27,13 @@ from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
 from zoo.models.saved import load
 from zoo.recipe import Recipe, Train
-from zoo.tasks import classify, plots
+from zoo.tasks import plots
+from zoo.tasks.task import Evaluation, evaluate
+from zoo.training import cycles, lbfgs, provenance
+from zoo.training.heads import without_auxiliary
+from zoo.training.history import History
 from zoo.training.strategy import choose
-from zoo.training.trainer import History, Trainer
+from zoo.training.trainer import Trainer
 
 EVALUATION_BATCH = 250
 SPLITS = ("train", "validation", "test")
@@ -47,6 +48,7 @@ def fit(
     changes: Iterable[str] = (),
     resume: bool = False,
     force: bool = False,
+    smoke: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Bundle:
     """Trains a model of the catalogue and writes its bundle.
@@ -60,6 +62,7 @@ def fit(
         changes: `key=value` changes of the recipe; only with a name.
         resume: Whether to continue the unfinished run of `out`, with the recipe it began with.
         force: Whether to replace a bundle, or to drop an unfinished run.
+        smoke: Whether to apply the recipe's `smoke` block, a run of seconds; only with a name.
         callbacks: Keras callbacks.
 
     Raises:
@@ -69,16 +72,19 @@ def fit(
     """
     began = time.perf_counter()
     changes = list(changes)
-    if not isinstance(recipe, str) and (data is not None or changes):
-        raise ValueError("fit: got a recipe with data or changes; expected them with a name only.")
+    changed = bool(data is not None or changes or smoke)
+    if not isinstance(recipe, str) and changed:
+        raise ValueError("fit: got a recipe with changes of it; expected them with a name only.")
     if isinstance(recipe, str):
-        recipe = recipes.resolve(recipe, data=data, changes=changes)
+        recipe = recipes.resolve(recipe, data=data, changes=changes, smoke=smoke)
     out = Path(out or Path("runs") / recipe.model)
     partial = out.with_name(out.name + ".partial")
     snapshot = partial / "snapshot.npz"
     if resume:
-        if data is not None or changes:
-            raise ValueError("--resume continues the recipe it began with; drop --data and --set.")
+        if changed:
+            raise ValueError(
+                "--resume continues the recipe it began with; drop --data, --set and --smoke."
+            )
         if not snapshot.is_file():
             raise FileNotFoundError(f"{snapshot}: not found; there is no unfinished run to resume.")
         recipe = Recipe.read(partial / bundles.RECIPE)
@@ -95,7 +101,9 @@ def fit(
         partial.mkdir(parents=True)
         (partial / bundles.RECIPE).write_text(recipe.to_yaml())
     history = run.train(model, callbacks=callbacks, snapshot=snapshot, resume=resume)
-    bundle = run.write(out, model, history, began=began, force=force or resume)
+    bundle = run.write(
+        out, model, history, began=began, force=force or resume, members=partial / cycles.DIRECTORY
+    )
     if not history.interrupted:
         bundles.remove(partial)
     return bundle
@@ -114,14 +122,18 @@ class Run:
         self.architecture = catalog.find(recipe.model)
         self.machine = choose(recipe.hardware)  # before TensorFlow's first operation
         self.data: DataSet = dataset.load(
-            recipe.data.name, size=recipe.data.size, limit=recipe.data.limit
+            recipe.data.name,
+            size=recipe.data.size,
+            channels=recipe.data.channels,
+            limit=recipe.data.limit,
         )
+        self.task = tasks.choose(recipe.train, self.data)
         sizes = ", ".join(f"{len(getattr(self.data, split)):,} {split}" for split in SPLITS)
         LOG.info("%s: %s", self.data.name, self.data.source)
-        LOG.info("images: %s", sizes)
+        LOG.info("%s: %s", "rows" if self.data.train.is_table else "images", sizes)
         for problem in self.data.problems:
             LOG.warning("left out: %s", problem)
-        self.preprocessing = preprocessing or Preprocessing.measure(self.data.train)
+        self.preprocessing = preprocessing or self._preprocessing()
 
     def create(self) -> keras.Model:
         """Returns the recipe's model, with the initial weights of the seed."""
@@ -129,7 +141,9 @@ class Run:
         return create(
             self.recipe.model,
             input_shape=self.data.train.images.shape[1:],
-            num_classes=len(self.data.labels),
+            num_classes=self.task.num_outputs,
+            **self._weights(),
+            **self.recipe.settings,
         )
 
     def feed(self, split: str) -> Feed:
@@ -150,8 +164,20 @@ class Run:
         snapshot: Path | None = None,
         resume: bool = False,
     ) -> History:
-        """Trains a model in place; `settings` stand in for the recipe's."""
+        """Trains a model in place; `settings` stand in for the recipe's.
+
+        A model with auxiliary heads keeps them; `write` drops them.
+        """
         settings = settings or self.recipe.train
+        options: dict[str, Any] = {
+            "callbacks": callbacks, "snapshot": snapshot, "resume": resume,
+        }  # fmt: skip
+        LOG.info("%s", self.machine.reason)
+        task = tasks.choose(settings, self.data)
+        validation = self.feed("validation")
+        if settings.optimizer.kind == "lbfgs":
+            everything = self.feed("train")
+            return lbfgs.fit(model, task, settings, self.machine, everything, validation, **options)
         augment = self.recipe.data.augment
         if augment.mirror == "auto":
             augment = augment.model_copy(update={"mirror": self.data.mirror})
@@ -163,16 +189,11 @@ class Run:
             training=True,
             augment=augment,
         )
-        LOG.info("%s", self.machine.reason)
-        task = classify.Classify(len(self.data.labels), settings.label_smoothing)
-        trainer = Trainer(model, task, settings, self.machine)
-        return trainer.fit(
-            feed, self.feed("validation"), callbacks=callbacks, snapshot=snapshot, resume=resume
-        )
+        return Trainer(model, task, settings, self.machine).fit(feed, validation, **options)
 
-    def evaluate(self, model: keras.Model, split: str) -> classify.Evaluation:
+    def evaluate(self, model: keras.Model, split: str) -> Evaluation:
         """Measures a model on a split."""
-        return classify.evaluate(model, self.feed(split), self.data.labels)
+        return evaluate(without_auxiliary(model), self.feed(split), self.task)
 
     def write(
         self,
@@ -183,25 +204,30 @@ class Run:
         began: float,
         force: bool = False,
         origin: dict[str, Any] | None = None,
+        members: Path | None = None,
     ) -> Bundle:
         """Writes a bundle; what its report says was measured on a fresh load of the saved model.
 
         Args:
             out: Directory of the bundle.
-            model: Plain Keras, float32.
+            model: Plain Keras, float32; its auxiliary heads are left out.
             history: Of the training.
             began: `time.perf_counter()` at the start of the command.
             force: Whether to replace what is at `out`.
-            origin: For a bundle that was made from another: `passes` and `parent` of the card,
-                `compression` and `parent_metrics` of the report.
+            origin: For a bundle that was made from others: fields of the card and of the report
+                that say so, in place of what the recipe says.
+            members: Directory with the models of the cycles, where there were some.
         """
         with bundles.staged(out, force=force) as stage:
-            model.save(stage / bundles.MODEL)
+            without_auxiliary(model).save(stage / bundles.MODEL)
+            if members and members.is_dir():
+                shutil.copytree(members, stage / cycles.DIRECTORY)
             (stage / bundles.RECIPE).write_text(self.recipe.to_yaml())
             fresh = load(stage)
             test = self.evaluate(fresh, "test")
             plots.curves(history.rows, stage / bundles.CURVES)
-            plots.confusion(test.confusion, self.data.labels, stage / bundles.CONFUSION)
+            if self.data.labels:
+                plots.confusion(test.confusion, self.data.labels, stage / bundles.CONFUSION)
             _write_history(history, stage / bundles.HISTORY)
             card, made = _divide(origin or {})
             _dump(self._card(fresh, card), stage / bundles.CARD)
@@ -218,27 +244,41 @@ class Run:
                 seconds=_seconds(history, began),
                 images_per_second=history.images / history.seconds if history.seconds else 0.0,
                 hardware=self.machine.facts(),
-                versions=_versions(),
+                versions=provenance.versions("keras", "tensorflow", "numpy"),
                 seed=self.recipe.seed,
-                commit=_commit(),
+                commit=provenance.commit(),
                 **made,
             )
             _dump(report, stage / bundles.REPORT)
         return Bundle(out)
 
+    def _weights(self) -> dict[str, Any]:
+        """What `create` is told about trained weights."""
+        name = self.recipe.train.transfer.weights
+        return {"weights": name} if name else {}
+
+    def _preprocessing(self) -> Preprocessing:
+        """That of the trained weights where there are some, else measured on the training split."""
+        name = self.recipe.train.transfer.weights
+        if name is None:
+            return Preprocessing.measure(self.data.train)
+        size = self.data.train.images.shape[1]
+        values = weights.find(self.recipe.model, name).preprocessing(size)
+        return Preprocessing.model_validate(values)
+
     def _card(self, model: keras.Model, origin: dict[str, Any]) -> Card:
-        return Card(
-            architecture=self.architecture.name,
-            task=self.architecture.task,
-            paper=self.architecture.paper,
-            input_shape=model.input_shape[1:],
-            labels=self.data.labels,
-            preprocessing=self.preprocessing.model_dump(mode="json"),
-            parameters=sum(v.value.shape.num_elements() for v in model.trainable_variables),
-            data=self.data.name,
-            custom_layers=tuple(sorted(_custom_layers(model))),
-            **origin,
-        )
+        facts = {
+            "architecture": self.architecture.name,
+            "task": self.task.kind,
+            "paper": self.architecture.paper,
+            "input_shape": model.input_shape[1:],
+            "labels": self.data.labels,
+            "preprocessing": self.preprocessing.model_dump(mode="json"),
+            "parameters": sum(v.value.shape.num_elements() for v in model.trainable_variables),
+            "data": self.data.name,
+            "custom_layers": tuple(sorted(_custom_layers(model))),
+        }
+        return Card(**facts | origin)
 
     def _evaluation_batch(self) -> int:
         # A batch is shared evenly by all replicas.
@@ -276,18 +316,3 @@ def _write_history(history: History, path: Path) -> None:
 
 def _dump(settings: Card | Report, path: Path) -> None:
     path.write_text(settings.model_dump_json(indent=2) + "\n")
-
-
-def _versions() -> dict[str, str]:
-    packages = ("keras-model-zoo", "keras", "tensorflow", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-def _commit() -> str:
-    root = Path(__file__).parents[2]
-    command = ["git", "-C", os.fspath(root), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()

@@ -9,6 +9,7 @@ early stopping, is not kept.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +21,65 @@ class Snapshot:
     """One file with all variables of a training.
 
     Args:
-        path: Where the file is, or will be.
-        model: Its variables include the seeds' states.
-        optimizer: Built on the model's trainable variables.
+        path: Where the file is, or will be; `None` for no file.
+        variables: Those of the model, which include the seeds' states, then of the optimizer.
+        optimizer: Name of the kind of optimizer.
     """
 
-    def __init__(self, path: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer):
+    def __init__(self, path: Path | None, variables: Sequence[keras.Variable], optimizer: str):
         self.path = path
-        self._variables = [*model.variables, *optimizer.variables]
+        self._variables = list(variables)
         # Variables are found by their index: paths are not unique, and Keras numbers some of them
         # anew in every process.
-        self._layout = json.dumps(
-            [type(optimizer).__name__, [list(v.shape) for v in self._variables]]
-        )
+        self._layout = json.dumps([optimizer, [list(v.shape) for v in self._variables]])
 
-    def save(self, progress: dict[str, Any]) -> None:
-        """Writes the variables and `progress`, which is plain JSON."""
+    def values(self) -> list[np.ndarray]:
+        """Returns a copy of all variables."""
+        return [np.array(keras.ops.convert_to_numpy(v)) for v in self._variables]
+
+    def assign(self, values: Iterable[np.ndarray]) -> None:
+        """Gives the variables the values that they once had."""
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+
+    def save(self, progress: dict[str, Any], values: Sequence[np.ndarray] | None = None) -> None:
+        """Writes the variables, or other values of theirs, and `progress`, which is plain JSON."""
+        if self.path is None:
+            return
         partial = self.path.with_suffix(".partial")
         with partial.open("wb") as file:
-            arrays: dict[str, Any] = {f"v{i}": _value(v) for i, v in enumerate(self._variables)}
+            values = self.values() if values is None else values
+            arrays: dict[str, Any] = {f"v{i}": value for i, value in enumerate(values)}
             np.savez(file, progress=json.dumps(progress), layout=self._layout, **arrays)
         partial.replace(self.path)
 
-    def restore(self) -> dict[str, Any]:
-        """Assigns the saved values and returns `progress`.
+    def restore(self) -> None:
+        """Assigns the saved values.
 
         Raises:
             FileNotFoundError: There is no snapshot.
             ValueError: The snapshot is of another model or optimizer.
         """
-        if not self.path.is_file():
-            raise FileNotFoundError(
-                f"{self.path}: not found; there is no unfinished run to resume."
-            )
-        with np.load(self.path) as file:
+        with _open(self.path) as file:
             if file["layout"].item() != self._layout:
                 raise ValueError(
                     f"{self.path}: written for another model or optimizer; resume with the same "
                     "recipe, or start anew with --force."
                 )
-            for i, variable in enumerate(self._variables):
-                variable.assign(file[f"v{i}"])
-            return dict(json.loads(file["progress"].item()))
+            self.assign(file[f"v{i}"] for i in range(len(self._variables)))
 
 
-def _value(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable))
+def progress(path: Path | None) -> dict[str, Any]:
+    """Returns the `progress` of a snapshot.
+
+    Raises:
+        FileNotFoundError: There is no snapshot.
+    """
+    with _open(path) as file:
+        return dict(json.loads(file["progress"].item()))
+
+
+def _open(path: Path | None) -> Any:
+    if path is None or not path.is_file():
+        raise FileNotFoundError(f"{path}: not found; there is no unfinished run to resume.")
+    return np.load(path)

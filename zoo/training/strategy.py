@@ -7,15 +7,13 @@ float32, and XLA makes CPU convolutions 2 to 3 times slower.
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from zoo.recipe import Hardware
+from zoo.training import provenance
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class Machine:
     def facts(self) -> dict[str, Any]:
         """Returns what the report says about the hardware."""
         return {
-            "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)),
+            "processor": provenance.processor(),
+            "cores": provenance.cores(),
             "gpus": [gpu.name for gpu in _gpus()],
             "strategy": "mirrored" if self.replicas > 1 else "one",
             "replicas": self.replicas,
@@ -134,16 +132,5 @@ def _gpus() -> list[Any]:
     return list(tf.config.list_physical_devices("GPU"))
 
 
-def _cpu_info(field: str) -> str:
-    path = Path("/proc/cpuinfo")
-    text = path.read_text() if path.is_file() else ""
-    found = re.search(rf"^{field}\s*:\s*(.*)$", text, re.MULTILINE)
-    return found[1] if found else ""
-
-
 def _cpu_flags() -> set[str]:
-    return set(_cpu_info("flags").split())
-
-
-def _processor() -> str:
-    return _cpu_info("model name") or os.uname().machine
+    return set(provenance.cpu_info("flags").split())

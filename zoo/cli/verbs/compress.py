@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     from zoo.cli.reopen import reopen
     from zoo.models.saved import load
+    from zoo.training.history import History
     from zoo.training.progress import ProgressBar
-    from zoo.training.trainer import History
 
     work, history = reopen(parent), History()
 
     def fit(model: Any, *, epochs: int, callbacks: Any) -> None:
-        settings = parent.recipe.train.model_copy(update={"epochs": epochs})
+        settings = parent.recipe.train.further(epochs)
         history.extend(work.train(model, settings=settings, callbacks=[*callbacks, ProgressBar()]))
         if history.interrupted:
             raise KeyboardInterrupt
@@ -63,6 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
         evaluate=lambda model: work.evaluate(model, "validation").metrics,
     )
     origin = {
+        "architecture": parent.card.architecture,
+        "paper": parent.card.paper,
+        "members": parent.card.members,
         "passes": (*parent.card.passes, *pipeline.to_dict()["passes"]),
         "parent": parent.sha256,
         "compression": small.report.to_dict(),

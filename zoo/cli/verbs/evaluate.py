@@ -1,4 +1,4 @@
-"""Measure a bundle: top-1, top-5, loss, each class, and the confusion matrix."""
+"""Measure a bundle: its metrics, calibration, each class, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -32,12 +32,19 @@ def run(arguments: argparse.Namespace) -> None:
             "bundle": str(bundle.path),
             "split": arguments.split,
             "metrics": found.metrics,
+            "reliability": [row._asdict() for row in found.reliability],
             "per_class": found.per_class,
             "confusion": found.confusion.tolist(),
         }
         print(text.document(values))
         return
     print(text.facts(found.metrics))
+    if not labels:
+        return
+    print("\ncalibration: how sure the model is, and how often it is right (`ece` is the gap)")
+    bins = [row for row in found.reliability if row.num]
+    sure = [(f"{row.low:.2f} to {row.high:.2f}", *row[2:]) for row in bins]
+    print(text.table(("sure", "examples", "confidence", "right"), sure))
     header = ("label", "precision", "recall", "f1", "support")
     print("\n" + text.table(header, [[row[key] for key in header] for row in found.per_class]))
     print("\nrows are true classes, columns are predicted ones")

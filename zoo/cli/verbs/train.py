@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
         help="change a setting of the recipe, e.g. train.epochs=5; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--smoke", action="store_true", help="a run of seconds: the recipe's smoke block"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the recipe and stop")
     parser.add_argument("--resume", action="store_true", help="continue the unfinished run")
     parser.add_argument("--force", action="store_true", help="replace what is at --out")
@@ -35,7 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     from zoo.data import check_name
     from zoo.recipe import resolve
 
-    recipe = resolve(arguments.model, data=arguments.data, changes=arguments.changes)
+    recipe = resolve(
+        arguments.model, data=arguments.data, changes=arguments.changes, smoke=arguments.smoke
+    )
     check_name(recipe.data.name)
     if arguments.dry_run:
         values = recipe.model_dump(mode="json")
@@ -51,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         changes=arguments.changes,
         resume=arguments.resume,
         force=arguments.force,
+        smoke=arguments.smoke,
         callbacks=[ProgressBar()],
     )
     report = bundle.report

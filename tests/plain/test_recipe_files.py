@@ -1,0 +1,38 @@
+"""What every file of `zoo/recipes` says, without training it."""
+
+import re
+
+import pytest
+import yaml
+
+from zoo.catalog import CATALOG
+from zoo.recipe import RECIPES, Recipe, resolve
+
+HEADER = ("Source", "Command", "Expected", "Hardware", "Minutes")
+FILES = sorted(RECIPES.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_header_says_five_things(path):
+    lines = path.read_text().splitlines()[: len(HEADER)]
+    for line, key in zip(lines, HEADER, strict=True):
+        assert re.fullmatch(rf"# {key}: \S.*", line), f"{path.name}: {line!r} is no # {key}:"
+    facts = dict(line.removeprefix("# ").split(": ", 1) for line in lines)
+    command = re.fullmatch(r"zoo train (\S+)", facts["Command"])
+    assert command, f"{path.name}: {facts['Command']}"
+    assert CATALOG[command[1]].recipe == path.stem
+    measured = [facts[key] != "not yet measured" for key in ("Expected", "Hardware", "Minutes")]
+    assert len(set(measured)) == 1, f"{path.name}: measured in part"
+    assert not measured[0] or float(facts["Minutes"]) > 0
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_smoke_block_is_short(path):
+    values = yaml.safe_load(path.read_text())
+    assert set(values) <= set(Recipe.model_fields) | {"smoke"}
+    assert values["smoke"]["train"]["epochs"] <= 2, path.name
+    for row in CATALOG.values():
+        if row.recipe == path.stem:
+            smoke = resolve(row.name, smoke=True)
+            assert smoke.data.limit is not None and smoke.data.limit <= 1000
+            assert Recipe(**smoke.model_dump()) == smoke

@@ -1,0 +1,31 @@
+"""The smoke block of every recipe, from its data to its bundle."""
+
+import pytest
+
+from zoo.catalog import CATALOG
+from zoo.models.saved import load
+from zoo.recipe import RECIPES, resolve
+from zoo.training.run import fit
+
+# One for each kind of learning and of loss: these take seconds.
+FAST = {"lenet", "linear", "linear_regression", "linear_svm", "logistic_regression", "perceptron"}
+
+
+FILES = [
+    pytest.param(path.stem, marks=[] if path.stem in FAST else [pytest.mark.slow])
+    for path in sorted(RECIPES.glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("recipe", FILES)
+def test_smoke_block_runs_from_data_to_bundle(recipe, tmp_path):
+    row = next(row for row in CATALOG.values() if row.recipe == recipe)
+    bundle = fit(row.name, smoke=True, out=tmp_path / row.name)
+    expected = resolve(row.name, smoke=True)
+    assert bundle.report.status == "complete"
+    assert bundle.recipe == expected and bundle.report.epochs <= expected.train.epochs <= 2
+    model = load(bundle.path)
+    assert model.name == row.name and model.output_names == ["logits"]
+    weights = [weight.value.shape.num_elements() for weight in model.trainable_weights]
+    assert bundle.card.parameters == sum(weights)
+    assert all(abs(value) < 1e6 for value in bundle.report.metrics.values())

@@ -1,0 +1,63 @@
+"""A net that trains in a moment on real digits, for the tests of training."""
+
+import keras
+import numpy as np
+
+from zoo.data.dataset import load
+from zoo.data.feed import Feed
+from zoo.data.preprocessing import Preprocessing
+from zoo.recipe import Hardware, Optimizer, Train
+from zoo.tasks.classify import Classify
+from zoo.training import strategy
+from zoo.training.trainer import Trainer
+
+DATA = load("digits", limit=640)
+SCALE = Preprocessing.measure(DATA.train)
+
+
+def small(*, dropout=0.0, batch_norm=False, auxiliary=False, seed=0):
+    keras.utils.set_random_seed(seed)
+    x = image = keras.Input((8, 8, 1), name="image")
+    # Without a bias before the normalisation: its gradient is rounding noise, which Adam scales up.
+    x = keras.layers.Conv2D(8, 3, padding="same", use_bias=not batch_norm, name="conv")(x)
+    if batch_norm:
+        x = keras.layers.BatchNormalization(name="conv_bn")(x)
+    x = side = keras.layers.ReLU(name="relu")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dropout(dropout, name="drop")(x)
+    logits = keras.layers.Dense(10, name="logits")(x)
+    if not auxiliary:
+        return keras.Model(image, logits, name="small")
+    side = keras.layers.GlobalAveragePooling2D(name="side_pool")(side)
+    side = keras.layers.Dense(10, name="side_logits")(side)
+    return keras.Model(image, [logits, side], name="small")
+
+
+def feed(batch_size=64, **settings):
+    return Feed(DATA.train, SCALE, batch_size=batch_size, training=True, **settings)
+
+
+def validation():
+    return Feed(DATA.validation, SCALE, batch_size=50)
+
+
+def settings(epochs=2, transfer=None, regularize=None, **optimizer):
+    values = {"kind": "sgd", "learning_rate": 0.05, "schedule": "constant"} | optimizer
+    return Train(
+        epochs=epochs,
+        batch_size=64,
+        optimizer=Optimizer(**values),
+        transfer=transfer or {},
+        regularize=regularize or {},
+    )
+
+
+def train(model, train_settings, *, hardware=None, batches=None, **options):
+    machine = strategy.choose(hardware or Hardware(precision="float32", strategy="one"))
+    trainer = Trainer(model, Classify(10), train_settings, machine)
+    return trainer.fit(batches or feed(), **options)
+
+
+def difference(one, other):
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return max(float(np.abs(a - b).max()) for a, b in pairs)

@@ -1,0 +1,76 @@
+"""Classifiers that are not networks: what a network has to beat. The table, in plain text.
+
+    zoo.baseline("hog_svm", data="mnist5k")
+
+Each chooses its one free setting on the validation split and reports on the test split.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+__all__ = ["BASELINES", "Baseline", "find"]
+
+
+class Baseline(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        name: What users type.
+        title: What people call it.
+        method: The function that fits it, `module:function`.
+        settings: That function's keyword arguments.
+        paper: Short citation.
+        year: When the paper appeared.
+    """
+
+    name: str
+    title: str
+    method: str
+    settings: dict[str, Any]
+    paper: str
+    year: int
+
+
+_knn = partial(
+    Baseline,
+    method="zoo.baselines.neighbours:neighbours",
+    paper="Cover & Hart, IEEE Trans. Inf. Theory 13(1)",
+    year=1967,
+)
+_ROWS = (
+    _knn("knn_l1", "k nearest neighbours, L1", settings={"metric": "l1"}),
+    _knn("knn_l2", "k nearest neighbours, L2", settings={"metric": "l2"}),
+    Baseline(
+        "hog_svm",
+        "Histograms of oriented gradients, linear SVM",
+        method="zoo.baselines.gradients:gradients",
+        settings={},
+        paper="Dalal & Triggs, CVPR",
+        year=2005,
+    ),
+    Baseline(
+        "bag_of_words",
+        "Bag of visual words, linear SVM",
+        method="zoo.baselines.words:words",
+        settings={},
+        paper="Csurka et al., ECCV workshop",
+        year=2004,
+    ),
+)
+
+BASELINES = {row.name: row for row in _ROWS}
+
+
+def find(name: str) -> Baseline:
+    """Returns the row called `name`.
+
+    Raises:
+        ValueError: There is no such row; the line suggests one.
+    """
+    from zoo.settings import nearest
+
+    if name not in BASELINES:
+        raise ValueError(f"unknown baseline {name!r}. {nearest(name, BASELINES)}")
+    return BASELINES[name]

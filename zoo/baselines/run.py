@@ -1,0 +1,102 @@
+"""Fits a baseline and measures it: a directory with a card and a report, as a bundle has them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from zoo import baselines
+from zoo import bundle as bundles
+from zoo.baselines.fitted import Fitted
+from zoo.bundle import Card, Record, Report
+from zoo.data import dataset
+from zoo.data.dataset import DataSet
+from zoo.metrics.classification import confusion_matrix, per_class, top_k_accuracy
+from zoo.training import provenance
+
+SPLITS = ("train", "validation", "test")
+LOG = logging.getLogger("zoo")
+
+
+def baseline(
+    name: str,
+    *,
+    data: str = "mnist5k",
+    size: int | None = None,
+    limit: int | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+) -> Record:
+    """Fits a baseline, measures it on the test split and writes `card.json` and `report.json`.
+
+    Args:
+        name: A row of `zoo.baselines.BASELINES`.
+        data: A data set of images with classes.
+        size: Side of the square images, in pixels; `None` keeps the data set's own.
+        limit: Number of training images to keep; `None` keeps all.
+        out: The directory; `runs/NAME-DATA` when `None`.
+        force: Whether to replace what an earlier run wrote there.
+
+    Raises:
+        ValueError: A name is unknown, or the data are not images with classes.
+        FileExistsError: There is something at `out`.
+    """
+    began = time.perf_counter()
+    row = baselines.find(name)
+    out = Path(out or Path("runs") / f"{name}-{Path(data).name.replace(':', '-')}")
+    bundles.check_free(out, force=force)
+    found = dataset.load(data, size=size, limit=limit)
+    if found.target != "class" or found.train.is_table:
+        raise ValueError(f"{name}: {data} has no images with classes; expected a data set of them.")
+    sizes = ", ".join(f"{len(getattr(found, split)):,} {split}" for split in SPLITS)
+    LOG.info("%s: %s", found.name, found.source)
+    LOG.info("images: %s", sizes)
+    module, function = row.method.split(":")
+    method: Callable[..., Fitted] = getattr(import_module(module), function)
+    fitted = method(found.train, found.validation, len(found.labels), **row.settings)
+    seconds = time.perf_counter() - began
+    scores = fitted.score(found.test.images)  # (n, classes)
+    truth, guesses = found.test.labels, scores.argmax(axis=1)
+    with bundles.staged(out, force=force) as stage:
+        _dump(_card(row, found, fitted), stage / bundles.CARD)
+        report = Report(
+            status="complete",
+            metrics={f"top{k}": top_k_accuracy(truth, scores, k) for k in (1, 5)},
+            validation={"top1": max(one["top1"] for one in fitted.tried)},
+            examples={split: len(getattr(found, split)) for split in SPLITS},
+            source=found.source,
+            problems=found.problems,
+            per_class=per_class(truth, guesses, found.labels),
+            confusion=confusion_matrix(truth, guesses, len(found.labels)).tolist(),
+            epochs=0,
+            seconds={"total": time.perf_counter() - began, "train": seconds, "epoch": 0.0},
+            images_per_second=len(found.train) / seconds,
+            hardware={"processor": provenance.processor(), "cores": provenance.cores()},
+            versions=provenance.versions("numpy", "scikit-learn", "scikit-image"),
+            seed=0,
+            commit=provenance.commit(),
+            baseline={"settings": fitted.settings, "tried": fitted.tried},
+        )
+        _dump(report, stage / bundles.REPORT)
+    return Record(out)
+
+
+def _card(row: baselines.Baseline, data: DataSet, fitted: Fitted) -> Card:
+    return Card(
+        architecture=row.name,
+        task="classify",
+        paper=row.paper,
+        input_shape=data.train.images.shape[1:],
+        labels=data.labels,
+        preprocessing={},
+        parameters=fitted.parameters,
+        data=data.name,
+    )
+
+
+def _dump(settings: Any, path: Path) -> None:
+    path.write_text(settings.model_dump_json(indent=2) + "\n")

@@ -1,0 +1,65 @@
+"""Measure a classifier that is not a network, as one to beat; writes a card and a report.
+
+Its one free setting is chosen on the validation split; the report is on the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from zoo.cli import text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `zoo baseline`."""
+    from zoo.baselines import BASELINES
+
+    parser.add_argument("name", help=", ".join(BASELINES))
+    parser.add_argument(
+        "--data", metavar="NAME", default="mnist5k",
+        help="a data set of images, or folder:PATH (default: mnist5k)",
+    )  # fmt: skip
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the images")
+    parser.add_argument("--limit", type=int, metavar="N", help="training images to keep")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="the directory (default: runs/NAME-DATA)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is at --out")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fits, measures, and prints what came of it."""
+    from zoo.baselines import find
+    from zoo.data import check_name
+
+    title = find(arguments.name).title
+    check_name(arguments.data)
+    from zoo.baselines.run import baseline
+
+    record = baseline(
+        arguments.name,
+        data=arguments.data,
+        size=arguments.size,
+        limit=arguments.limit,
+        out=arguments.out,
+        force=arguments.force,
+    )
+    report = record.report
+    if arguments.json:
+        values = report.model_dump(mode="json")
+        print(text.document({"directory": str(record.path), **values}))
+        return
+    settings = report.baseline["settings"].items()
+    facts = {
+        "directory": record.path,
+        "baseline": title,
+        "data": report.source,
+        "settings": ", ".join(f"{key}={value}" for key, value in settings),
+        "validation top1": report.validation["top1"],
+        **{f"test {name}": value for name, value in report.metrics.items()},
+        "test images": report.examples["test"],
+        "seconds": f"{report.seconds['total']:.1f}",
+        "numbers stored": record.card.parameters,
+    }
+    print(text.facts(facts))

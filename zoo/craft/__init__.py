@@ -1,0 +1,1 @@
+"""The craft of training: is the net sound, which rate suits it, which settings are best?"""

@@ -1,0 +1,86 @@
+"""Copies of a model to examine: in another precision, without chance, or with open eyes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+
+def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Gives each layer that is not a model itself, with its path, in the order of the graph."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaves(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+
+
+def copy(model: keras.Model, *, dtype: str = "float32", still: bool = False) -> keras.Model:
+    """Returns a copy with equal weights.
+
+    Args:
+        model: Functional.
+        dtype: Of all weights and all arithmetic of the copy, the outputs' too.
+        still: Whether layers that draw random numbers, e.g. dropout, act as at inference even when
+            the rest trains.
+    """
+
+    def clone(layer: Any) -> Any:
+        kind, config = type(layer), layer.get_config()
+        if isinstance(layer, keras.layers.Layer):
+            config = _retyped(config, dtype)
+        twin = kind.from_config(config)
+        if still and _draws(twin):
+            twin.call = _at_inference(twin.call)
+        return twin
+
+    twin = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    for old, new in zip(model.weights, twin.weights, strict=True):
+        new.assign(keras.ops.convert_to_numpy(old))
+    return twin
+
+
+def watch(model: keras.Model, look: Callable[[str, keras.layers.Layer, Any], None]) -> None:
+    """Calls `look` with the path, the layer and its outputs whenever a layer is called eagerly.
+
+    Args:
+        model: A copy of one's own: its layers are changed for good.
+        look: Is called from within the layer's call.
+    """
+    for path, layer in leaves(model):
+        layer.call = _watched(layer.call, path, layer, look)
+
+
+def _watched(call: Any, path: str, layer: Any, look: Any) -> Any:
+    @functools.wraps(call)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        outputs = call(*args, **kwargs)
+        look(path, layer, outputs)
+        return outputs
+
+    return watched
+
+
+def _at_inference(call: Any) -> Any:
+    @functools.wraps(call)
+    def still(*args: Any, **kwargs: Any) -> Any:
+        return call(*args, **{**kwargs, "training": False})
+
+    return still
+
+
+def _draws(layer: keras.layers.Layer) -> bool:
+    return any(isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values())
+
+
+def _retyped(config: Any, dtype: str) -> Any:
+    """The config with every `dtype` in it replaced, also those of wrapped layers."""
+    if isinstance(config, dict):
+        return {
+            key: dtype if key == "dtype" else _retyped(value, dtype)
+            for key, value in config.items()
+        }
+    return [_retyped(value, dtype) for value in config] if isinstance(config, list) else config

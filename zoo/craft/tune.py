@@ -1,0 +1,326 @@
+"""Searches settings of a recipe: at random in log space, on a grid, or by Parzen estimators.
+
+Sources: Bergstra & Bengio 2012, Random search for hyper-parameter optimization, JMLR 13; Bergstra
+et al. 2011, NIPS 24 (`tpe`). Optuna draws, and keeps the trials in a file of SQLite, so that a
+search goes on after a kill. What a trial draws is a function of the seed and of the trials finished
+before it: a search that was killed draws what one that was not would have drawn.
+
+The objective is measured on the validation split, or on that of each fold; the test split is never
+looked at. It is top-1, or the mean squared error where the labels are numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import logging
+import math
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import optuna
+
+from zoo import recipe as recipes
+from zoo.bundle import RECIPE
+from zoo.craft import folds, plots, space
+from zoo.craft.plan import CSV, PLOT, STUDY, Plan
+from zoo.craft.space import Axis, Value
+from zoo.recipe import Recipe
+from zoo.training.history import DivergedError
+from zoo.training.run import Run
+
+LOG = logging.getLogger("zoo")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished trial.
+
+    Attributes:
+        number: In the order of finishing, from 1.
+        values: The settings that were varied.
+        objective: Mean over the folds; `None` when the trial failed.
+        std: Standard deviation over the folds (of a sample: n - 1); 0 without folds.
+        folds: The objective of each fold.
+        seconds: Wall time.
+        failure: Why it failed, one line; empty when it did not.
+    """
+
+    number: int
+    values: dict[str, Value]
+    objective: float | None
+    std: float
+    folds: tuple[float, ...]
+    seconds: float
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found.
+
+    Attributes:
+        objective: `top1`, or `mse` of numbers.
+        trials: All finished trials, the failed ones too.
+        best: The best of them; `None` when all failed.
+    """
+
+    objective: str
+    trials: tuple[Trial, ...]
+    best: Trial | None
+
+
+def tune(plan: Plan, out: Path, *, resume: bool = False) -> Outcome:
+    """Runs the trials that are still missing, and writes what was found to `out`.
+
+    Args:
+        plan: What is searched, and how.
+        out: The directory; see `zoo.craft.plan.prepare`, which has refused a wrong one.
+        resume: Whether to go on with the search of `out`.
+
+    Raises:
+        ValueError: The search of `out` is another one.
+        BlockingIOError: Another process works in `out`.
+        KeyboardInterrupt: It was asked to stop; `resume` goes on.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _only_one(out):
+        first = Run(plan.recipe)  # refuses what no trial could do
+        objective = "mse" if first.data.target == "number" else "top1"
+        if plan.folds > 1:
+            next(folds.split(first.data, plan.folds, seed=plan.recipe.seed))
+        study = _study(plan, out, maximise=objective == "top1")
+        total = plan.num_trials
+        while len(trials := _finished(study)) < total:
+            study.sampler = _sampler(plan, done=len(trials))
+            _trial(study, plan, objective, f"{len(trials) + 1}/{total}")
+            _write_table(plan.axes, objective, _finished(study), out / CSV)
+        found = _outcome(objective, trials)
+        _write_table(plan.axes, objective, trials, out / CSV)
+        plots.search(
+            plan.axes,
+            [trial.values for trial in trials],
+            [trial.objective for trial in trials],
+            f"validation {objective}",
+            out / PLOT,
+        )
+        if found.best:
+            best = recipes.changed(plan.recipe, space.settings(found.best.values))
+            _replace(out / RECIPE, best.to_yaml())
+    return found
+
+
+def measure(recipe: Recipe, *, objective: str, num_folds: int) -> tuple[float, ...]:
+    """Trains the recipe once for each fold; returns what each validation split says.
+
+    Args:
+        recipe: Resolved settings.
+        objective: Name of a metric.
+        num_folds: 1 takes the validation split of the data set.
+
+    Raises:
+        DivergedError: A training, or what it led to, is not finite.
+        KeyboardInterrupt: It was asked to stop.
+    """
+    values = []
+    with _hushed():
+        whole = Run(recipe)
+    for number, run in enumerate(folds.runs(whole, num_folds), start=1):
+        with _hushed():
+            value = _measure(run, objective)
+        values.append(value)
+        if num_folds > 1:
+            LOG.info("  fold %d/%d: validation %s %.4f", number, num_folds, objective, value)
+    return tuple(values)
+
+
+def _measure(run: Run, objective: str) -> float:
+    keras.utils.clear_session()  # or all models that ever were stay in memory
+    model = run.create()
+    if run.train(model).interrupted:
+        raise KeyboardInterrupt
+    value = run.evaluate(model, "validation").metrics[objective]
+    if not math.isfinite(value):
+        raise DivergedError(f"training diverged: the validation {objective} is {value}.")
+    return value
+
+
+def _trial(study: optuna.Study, plan: Plan, objective: str, name: str) -> None:
+    """Draws, trains and records one trial."""
+    trial = study.ask()
+    values = {axis.key: _draw(trial, axis) for axis in plan.axes}
+    results: tuple[float, ...] = ()
+    began, failure = time.perf_counter(), ""
+    try:
+        recipe = recipes.changed(plan.recipe, space.settings(values))
+        results = measure(recipe, objective=objective, num_folds=plan.folds)
+    except (DivergedError, ValueError) as error:  # a ValueError: settings that do not go together
+        failure = " ".join(str(error).split())
+    seconds = time.perf_counter() - began
+    trial.set_user_attr("result", {"folds": results, "seconds": seconds, "failure": failure})
+    text = f"failed: {failure}" if failure else f"{objective} {_told(results)}"
+    drawn = "  ".join(
+        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()
+    )
+    LOG.info("trial %s: %s  %s  %.1f s", name, text, drawn, seconds)
+    # GridSampler ends a running `study.optimize` after its last point, and raises as none runs;
+    # by then the trial is recorded.
+    with contextlib.suppress(RuntimeError):
+        if failure:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, statistics.fmean(results))
+
+
+def _draw(trial: optuna.Trial, axis: Axis) -> Any:
+    if axis.choices:
+        return trial.suggest_categorical(axis.key, axis.choices)
+    if axis.whole:
+        return trial.suggest_int(axis.key, int(axis.low), int(axis.high), log=axis.log)
+    return trial.suggest_float(axis.key, axis.low, axis.high, log=axis.log)
+
+
+def _sampler(plan: Plan, *, done: int) -> optuna.samplers.BaseSampler:
+    """The sampler of the next trial. It is made anew, so that a resumed search draws the same."""
+    if plan.search == "grid":
+        grid: Any = plan.grid
+        return optuna.samplers.GridSampler(grid, seed=plan.recipe.seed)
+    seed = int(np.random.SeedSequence([plan.recipe.seed, done]).generate_state(1)[0])
+    if plan.search == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    # A trial that was killed stays in the file as running; it is no reason to look elsewhere.
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=False)
+
+
+def _study(plan: Plan, out: Path, *, maximise: bool) -> optuna.Study:
+    """Opens the study of `out`, or begins one.
+
+    Raises:
+        ValueError: It was begun by another plan.
+    """
+    study = optuna.create_study(
+        storage=f"sqlite:///{out / STUDY}",
+        study_name="zoo tune",
+        direction="maximize" if maximise else "minimize",
+        load_if_exists=True,
+    )
+    asked, begun = plan.identity(), study.user_attrs.get("plan")
+    if begun is None:
+        study.set_user_attr("plan", asked)
+    elif begun != asked:
+        raise ValueError(f"{out}: holds another search. {_difference(begun, asked)}")
+    return study
+
+
+def _difference(begun: dict[str, Any], asked: dict[str, Any]) -> str:
+    key = next(key for key in asked if begun.get(key) != asked[key])
+    old, new = begun.get(key), asked[key]
+    while isinstance(old, dict) and isinstance(new, dict):
+        inner = next(k for k in [*old, *new] if old.get(k) != new.get(k))
+        key, old, new = f"{key}.{inner}", old.get(inner), new.get(inner)
+    return (
+        f"{key}: got {new!r}; it began with {old!r}. Repeat its arguments, or choose another --out."
+    )
+
+
+def _finished(study: optuna.Study) -> tuple[Trial, ...]:
+    """The trials that came to an end, in this order; one that was killed has none."""
+    done = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    found = []
+    for number, trial in enumerate(done, start=1):
+        result = trial.user_attrs["result"]
+        results = tuple(result["folds"])
+        found.append(
+            Trial(
+                number,
+                dict(trial.params),
+                trial.value,
+                statistics.stdev(results) if len(results) > 1 else 0.0,
+                results,
+                result["seconds"],
+                result["failure"],
+            )
+        )
+    return tuple(found)
+
+
+def _outcome(objective: str, trials: tuple[Trial, ...]) -> Outcome:
+    good = [trial for trial in trials if trial.objective is not None]
+    sign = 1 if objective == "top1" else -1
+    best = max(good, key=lambda t: sign * (t.objective or 0.0), default=None)
+    return Outcome(objective, trials, best)
+
+
+def _told(results: tuple[float, ...]) -> str:
+    spread = f" +- {statistics.stdev(results):.4f}" if len(results) > 1 else ""
+    return f"{statistics.fmean(results):.4f}{spread}"
+
+
+def _write_table(
+    axes: tuple[Axis, ...], objective: str, trials: tuple[Trial, ...], path: Path
+) -> None:
+    num_folds = max((len(trial.folds) for trial in trials), default=0)
+    parts = [f"fold{n}" for n in range(1, num_folds + 1)] if num_folds > 1 else []
+    keys = [axis.key for axis in axes]
+    with _partial(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("trial", "state", *keys, objective, "std", *parts, "seconds", "failure"))
+        for t in trials:
+            state = "failed" if t.objective is None else "complete"
+            values = [t.values[key] for key in keys]
+            each = (*t.folds, *[""] * len(parts))[: len(parts)]
+            numbers = ("", "") if t.objective is None else (t.objective, t.std)
+            writer.writerow(
+                (t.number, state, *values, *numbers, *each, round(t.seconds, 3), t.failure)
+            )
+
+
+def _replace(path: Path, text: str) -> None:
+    with _partial(path) as partial:
+        partial.write_text(text)
+
+
+@contextlib.contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Gives a path beside it, which takes its place: a kill leaves the old file whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    yield partial
+    partial.replace(path)
+
+
+@contextlib.contextmanager
+def _only_one(out: Path) -> Iterator[None]:
+    """Keeps a second process out; the lock ends with the process."""
+    directory = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BlockingIOError(f"{out}: another `zoo tune` works here; wait for it.") from None
+    finally:
+        os.close(directory)
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keeps what every run says of its data and its machine to the first one.
+
+    TensorFlow warns of functions that are traced again, which is what a new model in a loop does.
+    """
+    loggers = (LOG, logging.getLogger("tensorflow"))
+    levels = [logger.level for logger in loggers]
+    for logger, level in zip(loggers, (logging.WARNING, logging.ERROR), strict=True):
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
