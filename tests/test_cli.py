@@ -42,6 +42,10 @@ def test_readme_commands_end_to_end(tmp_path, monkeypatch, zoo):
         if arguments[0] == "serve":
             outputs["serve"] = serve(arguments[1])
             continue
+        if arguments[0] in ("check", "find-lr", "tune", "baseline"):
+            arguments += ["--data", "digits"]
+        if arguments[0] == "tune":
+            arguments += ["--trials", "2", "--set", "train.epochs=1"]
         if arguments[0] == "train" and "--dry-run" not in arguments:
             if "--resume" in arguments:
                 assert "no unfinished run" in zoo(*arguments, expect=2)
@@ -61,6 +65,9 @@ def test_readme_commands_end_to_end(tmp_path, monkeypatch, zoo):
     assert card["parent"] and card["passes"][0]["kind"] == "prune"
     assert report["compression"] and report["metrics"]["top1"] > 0.8
     assert outputs["serve"] == "lenet5-prune90"
+    assert "overfits" in outputs["check"] and "learning_rate" in outputs["find-lr"]
+    assert "best:" in outputs["tune"] and "mobilenet_v2" in outputs["weights"]
+    assert "knn_l2" in outputs["baseline"] and "runs/both" in outputs["ensemble"]
 
 
 def serve(directory):

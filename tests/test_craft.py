@@ -16,6 +16,7 @@ import tensorflow as tf
 from scipy.stats import kstest
 
 from zoo.craft import check, copies, find_lr, folds, gradients, health, space, tune
+from zoo.craft import study as studies
 from zoo.craft.check import Bench
 from zoo.craft.plan import Plan, prepare
 from zoo.data.preprocessing import Preprocessing
@@ -176,52 +177,52 @@ def test_overfits():
 
 def test_dead_layers():
     healthy = net(keras.layers.Flatten(), dense(32, "relu"), dense(32), keras.layers.ReLU())
-    assert check.dead(layers_of(healthy)).verdict == "ok"
+    assert health.dead(layers_of(healthy)).verdict == "ok"
     model = net(
         keras.layers.Conv2D(4, 3, activation="relu", name="alive"),
         keras.layers.Conv2D(4, 3, bias_initializer=keras.initializers.Constant(-100.0)),
         keras.layers.ReLU(name="asleep"),
     )
-    found = check.dead(layers_of(model))
+    found = health.dead(layers_of(model))
     assert found.verdict == "FAIL" and found.values["asleep"] == 1.0
     assert found.measured.startswith("asleep: 100%") and found.values["alive"] < 0.5
     # Behind it nothing learns, and that is said too.
-    assert check.vanishing(layers_of(model)).verdict == "FAIL"
+    assert health.vanishing(layers_of(model)).verdict == "FAIL"
 
 
 def test_saturated_layers():
     shape = {"shape": (36,)}
     for kind in ("tanh", "sigmoid"):
         healthy = net(dense(32, kind, name="first"), dense(32, kind, name="second"), **shape)
-        assert check.saturated(layers_of(healthy)).verdict == "ok"
+        assert health.saturated(layers_of(healthy)).verdict == "ok"
         model = net(dense(32, kind, name="first"), dense(32, kind, 100, name="second"), **shape)
-        found = check.saturated(layers_of(model))
+        found = health.saturated(layers_of(model))
         assert found.verdict == "FAIL" and found.measured.startswith("second")
         assert found.values["first"] < 0.25 < 0.9 < found.values["second"]
     # The paper's tanh reaches 1.7159, and stands at an end beyond 0.95 of that.
     from zoo.layers import ScaledTanh
 
     model = net(dense(32, None, 100), ScaledTanh(name="squash"), **shape)
-    assert check.saturated(layers_of(model)).values["squash"] > 0.9
+    assert health.saturated(layers_of(model)).values["squash"] > 0.9
 
 
 def test_vanishing_and_exploding_gradients():
     deep = net(*(dense(32, "sigmoid", name=f"layer{i}") for i in range(12)), shape=(36,))
-    found = check.vanishing(layers_of(deep))
+    found = health.vanishing(layers_of(deep))
     assert found.verdict == "FAIL" and found.measured.startswith("layer0")
     assert found.values["layer0"] > 1e3 * found.values["layer6"] > 1e3
-    assert check.exploding(layers_of(deep)).verdict == "ok"
+    assert health.exploding(layers_of(deep)).verdict == "ok"
 
     loud = net(*(dense(32, "relu", 10, name=f"layer{i}") for i in range(6)), shape=(36,))
-    found = check.exploding(layers_of(loud))
+    found = health.exploding(layers_of(loud))
     assert found.verdict == "FAIL" and "clip_global_norm" in found.remedy
-    assert check.vanishing(layers_of(loud)).verdict == "ok"
+    assert health.vanishing(layers_of(loud)).verdict == "ok"
 
     beyond = net(*(dense(32, "relu", 1e9, name=f"layer{i}") for i in range(6)), shape=(36,))
-    assert check.exploding(layers_of(beyond)).verdict == "FAIL"
+    assert health.exploding(layers_of(beyond)).verdict == "FAIL"
 
     sound = layers_of(net(*(dense(32, "relu") for _ in range(12)), shape=(36,)))
-    assert {check.vanishing(sound).verdict, check.exploding(sound).verdict} == {"ok"}
+    assert {health.vanishing(sound).verdict, health.exploding(sound).verdict} == {"ok"}
 
 
 def test_ratios_by_hand():
@@ -361,9 +362,9 @@ def test_random_search_is_uniform_in_the_logarithm():
     study = optuna.create_study()
     drawn = []
     for done in range(300):
-        study.sampler = tune._sampler(asked, done=done)
+        study.sampler = studies.sampler(asked, done=done)
         trial = study.ask()
-        drawn.append([tune._draw(trial, axis) for axis in asked.axes])
+        drawn.append([studies.draw(trial, axis) for axis in asked.axes])
     rates, sizes, kinds = zip(*drawn, strict=True)
     assert kstest((np.log10(rates) + 4) / 3, "uniform").pvalue > 0.01
     assert kstest(rates, "uniform", (1e-4, 0.1)).pvalue < 1e-6
@@ -388,7 +389,7 @@ def test_a_search_and_its_files(measured, tmp_path):
     names = ["recipe.yaml", "study.db", "trials.csv", "tune.png"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
     # The file of Optuna is an ordinary one.
-    study = optuna.load_study(study_name="zoo tune", storage=f"sqlite:///{tmp_path}/a/study.db")
+    study = optuna.load_study(study_name=studies.NAME, storage=f"sqlite:///{tmp_path}/a/study.db")
     assert study.best_value == found.best.objective and len(study.trials) == 12
     # More trials go on where it ended, and the same plan from the start draws the same.
     more = search(plan(f"{RATE}=1e-4:1:log", "train.optimizer.weight_decay=0:1", trials=14),
@@ -447,10 +448,17 @@ def test_a_search_continues_its_own_plan_only(measured, tmp_path):
     assert len(rows(tmp_path / "a")) == 1
 
 
+def test_what_no_trial_could_do_is_refused_at_once(zoo, tmp_path):
+    command = ("tune", "lenet5", "--data", "digits", "--out", tmp_path / "a")
+    assert "expected a height and width" in zoo(*command, "--set", "data.size=8", expect=2)
+    assert "--folds: got 200" in zoo(*command, "--folds", "200", expect=2)
+    assert list((tmp_path / "a").iterdir()) == []
+
+
 def test_two_processes_keep_apart(measured, tmp_path):
     out = tmp_path / "a"
     prepare(out)
-    with tune._only_one(out), pytest.raises(BlockingIOError, match="another `zoo tune`"):
+    with studies.only_one(out), pytest.raises(BlockingIOError, match="another `zoo tune`"):
         tune.tune(plan(trials=1), out)
     tune.tune(plan(trials=1), out, resume=True)
 
@@ -542,12 +550,15 @@ def test_a_killed_search_resumes(zoo, tmp_path):
         [sys.executable, "-c", code, *command, "--out", str(out)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
     )  # fmt: skip
-    table, end = out / "trials.csv", time.monotonic() + 240
-    while not (table.is_file() and len(rows(out)) >= 1) and time.monotonic() < end:
-        assert process.poll() is None, "the search ended before it could be killed"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    table, end = out / "trials.csv", time.monotonic() + 600
+    try:
+        while not (table.is_file() and rows(out)):
+            assert process.poll() is None, "the search ended before it could be killed"
+            assert time.monotonic() < end, "no trial has ended"
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     kept = rows(out)
     assert 1 <= len(kept) < 3
     assert "--resume continues it" in zoo(*command, "--out", out, expect=2)

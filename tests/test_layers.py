@@ -88,7 +88,7 @@ CASES = {
     "subsampling": (Subsampling2D, {"pool_size": (2, 3)}, MAP),
     "subtractive": (SubtractiveNormalization2D, {"size": (3, 5)}, MAP),
     "table": (TableConv2D, {"table": ((0, 2), (1,), (3, 2, 0)), "kernel_size": (3, 2)}, MAP),
-    "rbf": (RBFOutput, {"units": 6}, (9,)),
+    "rbf": (RBFOutput, {"units": 6, "rubbish": 3.0}, (9,)),
     "rbf_digits": (RBFOutput, {"units": 10, "codes": "digits"}, (84,)),
     "ceil": (CeilMaxPooling2D, {"pool_size": 3, "strides": 2}, (8, 5, 2)),
 }
@@ -349,6 +349,7 @@ def test_exports(all_layers, target, tmp_path):
         (lambda: TableConv2D([], 3), "table got no rows; expected"),
         (lambda: TableConv2D([[4]], 3)(np.ones((1, 4, 4, 2))), "got 2 maps; expected at least 5"),
         (lambda: RBFOutput(0), "RBFOutput: units got 0; expected"),
+        (lambda: RBFOutput(9, rubbish=0), "RBFOutput: rubbish got 0; expected a number above 0"),
         (lambda: RBFOutput(9, codes="digits"), "units got 9 with codes 'digits'; expected 10"),
         (lambda: RBFOutput(10, codes="letters"), "codes got 'letters'; expected 'digits' or"),
         (lambda: RBFOutput(10, codes="digits")(np.ones((1, 80))), "got 80 features; codes"),

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.test_optimizers import interrupt
-from tests.toy import DATA, SCALE, difference, feed, settings, small, train, validation
+from tests.toy import DATA, SCALE, difference, feed, interrupt, settings, small, train, validation
 from zoo import weights as trained
 from zoo.bundle import Bundle
 from zoo.data.preprocessing import Preprocessing
@@ -255,3 +254,23 @@ def test_smoke_is_a_recipe_of_its_own(tmp_path, zoo):
     assert Bundle(bundle.path).recipe == smoke
     with pytest.raises(ValueError, match="--smoke"):
         run.fit("linear", smoke=True, resume=True, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("train.optimizer.schedule=cyclic", "train.optimizer.cycles=2", "train.optimizer.ema=0.9"),
+        ("train.optimizer.kind=lbfgs",),
+    ],
+    ids=lambda changes: changes[0].split("=")[1],
+)
+def test_any_bundle_trains_on_for_compression(changes, tmp_path):
+    """What `zoo compress` does: another number of epochs, callbacks in every step."""
+    plain = ("data.limit=100", "train.batch_size=50", "train.epochs=2")
+    bundle = run.fit("linear", data="digits", out=tmp_path / "out", changes=(*plain, *changes))
+    seen = []
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: seen.append(b))
+    history = run.Run(bundle.recipe).train(
+        load(bundle.path), settings=bundle.recipe.train.further(3), callbacks=[callback]
+    )
+    assert history.epochs == 3 and seen == [0, 1] * 3

@@ -1,7 +1,11 @@
 """A net that trains in a moment on real digits, for the tests of training."""
 
+import os
+import signal
+
 import keras
 import numpy as np
+import tensorflow as tf
 
 from zoo.data.dataset import load
 from zoo.data.feed import Feed
@@ -61,3 +65,28 @@ def train(model, train_settings, *, hardware=None, batches=None, **options):
 def difference(one, other):
     pairs = zip(one.get_weights(), other.get_weights(), strict=True)
     return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+def interrupt(step):
+    """Presses Ctrl-C after a number of steps."""
+    seen = []
+
+    def press(batch, logs):
+        seen.append(batch)
+        if len(seen) == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
+
+
+def descend(model, optimizer, *, steps=20, change=lambda gradients: gradients, penalty=None):
+    """A plain loop over the batches that the trainer sees, in order."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    batches = (batch for epoch in range(2) for batch in feed().dataset(epoch))
+    for _, (images, labels, _) in zip(range(steps), batches, strict=False):
+        with tf.GradientTape() as tape:
+            total = loss(labels, model(images, training=True))
+            total += penalty(model) if penalty else 0.0
+        weights = [variable.value for variable in model.trainable_variables]
+        optimizer.apply(change(tape.gradient(total, weights)), model.trainable_variables)
+    return model

@@ -57,7 +57,7 @@ def last(tensor):
 
 def near(ours, theirs, tolerance=1e-5):
     ours, theirs = np.asarray(ours), np.asarray(theirs)
-    assert ours.shape == theirs.shape
+    assert ours.shape == theirs.shape and np.abs(theirs).max() > 0
     assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
 
 
@@ -278,14 +278,21 @@ def test_subtractive_normalisation_equals_scipy(size):
 
 def test_rbf_by_hand():
     layer, x = RBFOutput(6), normal(4, 9)
-    y = layer(x)
-    near(y, [[-np.square(row - code).sum() for code in layer._codes] for row in x])
-    # Equation 9 with j to infinity is the cross-entropy of minus the distances.
+    outputs = layer(x)
+    near(outputs, [[-np.square(row - code).sum() for code in layer._codes] for row in x])
+
+
+@pytest.mark.parametrize("j", [0.5, 10.0, 40.0])
+def test_rbf_and_cross_entropy_make_equation_9(j):
+    layer, x = RBFOutput(6, rubbish=j), normal(4, 9)
+    outputs = layer(x, training=True)
     labels = np.array([0, 3, 5, 2])
-    loss = keras.losses.sparse_categorical_crossentropy(labels, y, from_logits=True)
-    penalties = -np.asarray(y, "float64")
-    expected = penalties[range(4), labels] + np.log(np.exp(-penalties).sum(1))
-    near(loss, expected)
+    loss = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+    penalties = -np.asarray(outputs, "float64")
+    competitors = np.log(np.exp(-j) + np.exp(-penalties).sum(1))
+    near(np.mean(loss) + sum(layer.losses), np.mean(penalties[range(4), labels] + competitors))
+    layer(x)
+    assert not layer.losses
 
 
 def test_drop_connect_at_inference_equals_torch(torch):

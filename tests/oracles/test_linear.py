@@ -110,8 +110,8 @@ def test_linear_svm_equals_scikit_learn(c):
     theirs = LinearSVC(
         loss="squared_hinge", dual=False, C=c, tol=1e-10, max_iter=100_000, intercept_scaling=1000
     ).fit(inputs, labels)
-    check(weights.T, theirs.coef_, 1e-3)
-    check(bias, theirs.intercept_, 1e-3)
+    check(weights.T, theirs.coef_, 3e-3)
+    check(bias, theirs.intercept_, 3e-3)
 
 
 def test_multiclass_svm_of_two_classes_is_the_svm():

@@ -123,9 +123,10 @@ def test_where_a_search_is_kept(tmp_path):
     with pytest.raises(FileNotFoundError, match="no search to resume"):
         prepare(out, resume=True)
     prepare(out)
+    prepare(out)  # still empty
+    (out / "thesis").touch()
     with pytest.raises(FileExistsError, match="--force"):
         prepare(out)
-    (out / "thesis").touch()
     with pytest.raises(FileExistsError, match="not ours"):
         prepare(out, force=True)
     assert (out / "thesis").exists()

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,39 +23,19 @@ import tensorflow as tf
 from zoo import losses
 from zoo.craft import gradients, health
 from zoo.craft.copies import copy
+from zoo.craft.finding import Finding, Verdict
 from zoo.recipe import Recipe
 from zoo.tasks import choose
 from zoo.training.heads import minimised
 from zoo.training.run import Run
 
-Verdict = Literal["ok", "warn", "FAIL"]
-
 FEW, SOME, MANY = 4, 20, 32  # examples for finite differences, to overfit, to look at layers
 LARGE = 10_000_000  # weights, from which on fewer slopes are compared
 HIGH, TOO_HIGH = 3.0, 10.0  # fresh loss over the loss at outputs of 0: warns, fails
 LEARNT = 0.02  # share of the first loss that is left when the examples are learnt by heart
-RATES = (1e-3, 1e-2, 1e-4)  # of Adam, one after another
+RATES = (1e-3, 1e-4, 1e-2)  # of Adam, one after another
 SMALL, RATES_OF_SMALL = 1000, (1e-2, 1e-1, 1.0)  # weights; each must do more, and none is deep
 STEPS, QUICK_STEPS = 200, 100  # at each rate
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check came to.
-
-    Attributes:
-        name: What was checked.
-        measured: What was found, in words and numbers.
-        verdict: `ok`, `warn`, or `FAIL`.
-        remedy: What to do; empty when nothing is wrong.
-        values: The numbers, as plain JSON.
-    """
-
-    name: str
-    measured: str
-    verdict: Verdict = "ok"
-    remedy: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,8 +100,8 @@ def check(bench: Bench, *, quick: bool = False, seed: int = 0) -> Iterator[Findi
     first = first_loss(bench)
     yield first
     layers = health.measure(bench.model, bench.loss, *_examples(bench, _affordable(bench.model)))
-    yield from (dead(layers), saturated(layers), vanishing(layers))
-    yield exploding(layers, first.values["zero_outputs"])
+    yield from (health.dead(layers), health.saturated(layers), health.vanishing(layers))
+    yield health.exploding(layers, first.values["zero_outputs"])
     coordinates = 2 if quick else 3 if bench.model.count_params() > LARGE else 6
     yield gradient(bench, coordinates=coordinates, seed=seed)
     yield overfits(bench, steps=QUICK_STEPS if quick else STEPS)
@@ -230,69 +210,6 @@ def _learn(
         if (value <= goal and not wrong) or not math.isfinite(value):
             break
     return goal, value, wrong, taken
-
-
-def dead(layers: list[health.Layer]) -> Finding:
-    """Names the layers whose ReLUs never speak."""
-    shares = {layer.path: layer.dead for layer in layers if layer.dead is not None}
-    remedy = "units of 0 get no gradient: raise their bias, lower the rate, or start by He's scale"
-    return _layers("dead", shares, health.DEAD, "{:.0%} of the ReLUs are 0 for all", remedy, "ReLU")
-
-
-def saturated(layers: list[health.Layer]) -> Finding:
-    """Names the layers whose tanh or sigmoid stands at its ends."""
-    shares = {layer.path: layer.saturated for layer in layers if layer.saturated is not None}
-    remedy = "flat there, so no gradient: start smaller (Glorot's scale), normalise the inputs"
-    wording = "{:.0%} of the values are at an end"
-    return _layers("saturated", shares, health.SATURATED, wording, remedy, "tanh or sigmoid")
-
-
-def vanishing(layers: list[health.Layer]) -> Finding:
-    """Names the layers that the gradient hardly reaches."""
-    remedy = "the gradient fades on its way: ReLU, batch normalisation, He's scale, short cuts"
-    wording = "norm(gradient) / norm(weight) is {:.2g} times below the largest"
-    return _layers("vanishing", health.behind(layers), health.VANISHING, wording, remedy, "kernel")
-
-
-def exploding(layers: list[health.Layer], level: float = 1.0) -> Finding:
-    """Names the layers whose gradient dwarfs their weights, or whose outputs are not numbers.
-
-    Args:
-        layers: As measured.
-        level: The loss of outputs that are 0, which says in what unit the gradient is.
-    """
-    unit = max(1.0, level)
-    ratios = {layer.path: layer.ratio / unit for layer in layers if layer.ratio is not None}
-    for layer in layers:
-        if not math.isfinite(layer.std):
-            ratios[layer.path] = math.inf
-    remedy = "the signal grows on its way: start smaller, normalise, set clip_global_norm"
-    wording = "norm(gradient) / norm(weight) is {:.2g}"
-    return _layers("exploding", ratios, health.EXPLODING, wording, remedy, "kernel")
-
-
-def _layers(
-    name: str,
-    values: dict[str, float],
-    limits: tuple[float, float],
-    wording: str,
-    remedy: str,
-    what: str,
-) -> Finding:
-    """Judges layers by their largest value."""
-    if not values:
-        return Finding(name, f"no layer has a {what}")
-    clean = {path: math.inf if math.isnan(value) else value for path, value in values.items()}
-    over = sorted((path for path in clean if clean[path] > limits[0]), key=lambda p: -clean[p])
-    worst = max(clean, key=lambda path: clean[path])
-    measured = f"{worst}: {wording.format(clean[worst])}"
-    if not over:
-        return Finding(name, measured, values=clean)
-    if len(over) > 1:
-        others = ", ".join(over[1:4]) + (", ..." if len(over) > 4 else "")
-        measured += f"; also {others}"
-    verdict: Verdict = "FAIL" if clean[worst] > limits[1] else "warn"
-    return Finding(name, measured, verdict, remedy, clean)
 
 
 def _affordable(model: keras.Model) -> int:

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from zoo.data.dataset import DataSet, Split
+from zoo.data.preprocessing import Preprocessing
 from zoo.training.run import Run
 
 
@@ -52,5 +53,6 @@ def runs(run: Run, count: int) -> Iterator[Run]:
     for data in split(run.data, count, seed=run.recipe.seed):
         fold = copy.copy(run)
         fold.data = data
-        fold.preprocessing = type(run.preprocessing).measure(data.train)
+        if run.recipe.train.transfer.weights is None:  # trained weights know theirs
+            fold.preprocessing = Preprocessing.measure(data.train)
         yield fold

@@ -2,7 +2,8 @@
 
 Sources: Glorot & Bengio 2010, AISTATS 9 (saturation; the scale of gradients across depth); He et
 al. 2015, arXiv:1502.01852 (scale of the weights before a ReLU). Measured on real examples, in
-training mode, without dropout. The thresholds, each for a warning and for a failure:
+training mode, without dropout, on layers alone: a `keras.ops.relu` in the graph is not seen. The
+thresholds, each for a warning and for a failure:
 
     dead        share of a ReLU layer's units that are 0 for every example     0.5    0.9
     saturated   share of a tanh or sigmoid layer's values within a fortieth
@@ -25,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.craft.copies import copy, leaves, watch
+from zoo.craft.finding import Finding, Verdict
 
 DEAD, SATURATED = (0.5, 0.9), (0.25, 0.5)
 VANISHING, EXPLODING = (1e4, 1e6), (100.0, 1e4)
@@ -143,7 +145,70 @@ def _activation(layer: keras.layers.Layer) -> str:
     return getattr(getattr(layer, "activation", None), "__name__", "")
 
 
-def behind(layers: list[Layer]) -> dict[str, float]:
+def dead(layers: list[Layer]) -> Finding:
+    """Names the layers whose ReLUs never speak."""
+    shares = {layer.path: layer.dead for layer in layers if layer.dead is not None}
+    remedy = "units of 0 get no gradient: raise their bias, lower the rate, or start by He's scale"
+    return _judge("dead", shares, DEAD, "{:.0%} of the ReLUs are 0 for all", remedy, "ReLU")
+
+
+def saturated(layers: list[Layer]) -> Finding:
+    """Names the layers whose tanh or sigmoid stands at its ends."""
+    shares = {layer.path: layer.saturated for layer in layers if layer.saturated is not None}
+    remedy = "flat there, so no gradient: start smaller (Glorot's scale), normalise the inputs"
+    wording = "{:.0%} of the values are at an end"
+    return _judge("saturated", shares, SATURATED, wording, remedy, "tanh or sigmoid")
+
+
+def vanishing(layers: list[Layer]) -> Finding:
+    """Names the layers that the gradient hardly reaches."""
+    remedy = "the gradient fades on its way: ReLU, batch normalisation, He's scale, short cuts"
+    wording = "norm(gradient) / norm(weight) is {:.2g} times below the largest"
+    return _judge("vanishing", _behind(layers), VANISHING, wording, remedy, "kernel")
+
+
+def exploding(layers: list[Layer], level: float = 1.0) -> Finding:
+    """Names the layers whose gradient dwarfs their weights, or whose outputs are not numbers.
+
+    Args:
+        layers: As measured.
+        level: The loss of outputs that are 0, which says in what unit the gradient is.
+    """
+    unit = max(1.0, level)
+    ratios = {layer.path: layer.ratio / unit for layer in layers if layer.ratio is not None}
+    for layer in layers:
+        if not math.isfinite(layer.std):
+            ratios[layer.path] = math.inf
+    remedy = "the signal grows on its way: start smaller, normalise, set clip_global_norm"
+    wording = "norm(gradient) / norm(weight) is {:.2g}"
+    return _judge("exploding", ratios, EXPLODING, wording, remedy, "kernel")
+
+
+def _judge(
+    name: str,
+    values: dict[str, float],
+    limits: tuple[float, float],
+    wording: str,
+    remedy: str,
+    what: str,
+) -> Finding:
+    """Judges layers by their largest value."""
+    if not values:
+        return Finding(name, f"no layer has a {what}")
+    clean = {path: math.inf if math.isnan(value) else value for path, value in values.items()}
+    over = sorted((path for path in clean if clean[path] > limits[0]), key=lambda p: -clean[p])
+    worst = max(clean, key=lambda path: clean[path])
+    measured = f"{worst}: {wording.format(clean[worst])}"
+    if not over:
+        return Finding(name, measured, values=clean)
+    if len(over) > 1:
+        others = ", ".join(over[1:4]) + (", ..." if len(over) > 4 else "")
+        measured += f"; also {others}"
+    verdict: Verdict = "FAIL" if clean[worst] > limits[1] else "warn"
+    return Finding(name, measured, verdict, remedy, clean)
+
+
+def _behind(layers: list[Layer]) -> dict[str, float]:
     """Returns how many times smaller each layer's ratio is than the largest; infinite for 0."""
     ratios = {layer.path: layer.ratio for layer in layers if layer.ratio is not None}
     largest = max((r for r in ratios.values() if math.isfinite(r)), default=0.0)

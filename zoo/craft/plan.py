@@ -84,6 +84,8 @@ def prepare(out: Path, *, resume: bool = False, force: bool = False) -> None:
         if not (out / STUDY).is_file():
             raise FileNotFoundError(f"{out / STUDY}: not found; there is no search to resume.")
         return
+    if out.is_dir() and not any(out.iterdir()):
+        return  # a search that was refused, or killed, before its first trial
     if out.exists() and not force:
         hint = "--resume continues it, " if (out / STUDY).is_file() else ""
         raise FileExistsError(f"{out}: exists; {hint}--force replaces it, or choose another --out.")

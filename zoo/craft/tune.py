@@ -13,54 +13,29 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import logging
 import math
-import os
 import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 import optuna
 
 from zoo import recipe as recipes
 from zoo.bundle import RECIPE
 from zoo.craft import folds, plots, space
-from zoo.craft.plan import CSV, PLOT, STUDY, Plan
-from zoo.craft.space import Axis, Value
+from zoo.craft import study as studies
+from zoo.craft.plan import CSV, PLOT, Plan
+from zoo.craft.space import Axis
+from zoo.craft.study import Trial
 from zoo.recipe import Recipe
 from zoo.training.history import DivergedError
 from zoo.training.run import Run
 
 LOG = logging.getLogger("zoo")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One finished trial.
-
-    Attributes:
-        number: In the order of finishing, from 1.
-        values: The settings that were varied.
-        objective: Mean over the folds; `None` when the trial failed.
-        std: Standard deviation over the folds (of a sample: n - 1); 0 without folds.
-        folds: The objective of each fold.
-        seconds: Wall time.
-        failure: Why it failed, one line; empty when it did not.
-    """
-
-    number: int
-    values: dict[str, Value]
-    objective: float | None
-    std: float
-    folds: tuple[float, ...]
-    seconds: float
-    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,17 +67,18 @@ def tune(plan: Plan, out: Path, *, resume: bool = False) -> Outcome:
         KeyboardInterrupt: It was asked to stop; `resume` goes on.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _only_one(out):
-        first = Run(plan.recipe)  # refuses what no trial could do
+    with studies.only_one(out):
+        first = Run(plan.recipe)
+        first.create()  # refuses what no trial could do
         objective = "mse" if first.data.target == "number" else "top1"
         if plan.folds > 1:
             next(folds.split(first.data, plan.folds, seed=plan.recipe.seed))
-        study = _study(plan, out, maximise=objective == "top1")
+        study = studies.begin(plan, out, maximise=objective == "top1")
         total = plan.num_trials
-        while len(trials := _finished(study)) < total:
-            study.sampler = _sampler(plan, done=len(trials))
+        while len(trials := studies.finished(study)) < total:
+            study.sampler = studies.sampler(plan, done=len(trials))
             _trial(study, plan, objective, f"{len(trials) + 1}/{total}")
-            _write_table(plan.axes, objective, _finished(study), out / CSV)
+            _write_table(plan.axes, objective, studies.finished(study), out / CSV)
         found = _outcome(objective, trials)
         _write_table(plan.axes, objective, trials, out / CSV)
         plots.search(
@@ -156,14 +132,14 @@ def _measure(run: Run, objective: str) -> float:
 def _trial(study: optuna.Study, plan: Plan, objective: str, name: str) -> None:
     """Draws, trains and records one trial."""
     trial = study.ask()
-    values = {axis.key: _draw(trial, axis) for axis in plan.axes}
+    values = {axis.key: studies.draw(trial, axis) for axis in plan.axes}
     results: tuple[float, ...] = ()
     began, failure = time.perf_counter(), ""
     try:
         recipe = recipes.changed(plan.recipe, space.settings(values))
         results = measure(recipe, objective=objective, num_folds=plan.folds)
     except (DivergedError, ValueError) as error:  # a ValueError: settings that do not go together
-        failure = " ".join(str(error).split())
+        failure = " ".join(str(error).split()) or type(error).__name__
     seconds = time.perf_counter() - began
     trial.set_user_attr("result", {"folds": results, "seconds": seconds, "failure": failure})
     text = f"failed: {failure}" if failure else f"{objective} {_told(results)}"
@@ -171,85 +147,13 @@ def _trial(study: optuna.Study, plan: Plan, objective: str, name: str) -> None:
         f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()
     )
     LOG.info("trial %s: %s  %s  %.1f s", name, text, drawn, seconds)
-    # GridSampler ends a running `study.optimize` after its last point, and raises as none runs;
-    # by then the trial is recorded.
-    with contextlib.suppress(RuntimeError):
+    # After its last point GridSampler stops `study.optimize`, and raises as that does not run; the
+    # trial is recorded all the same.
+    with contextlib.suppress(RuntimeError) if plan.search == "grid" else contextlib.nullcontext():
         if failure:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             study.tell(trial, statistics.fmean(results))
-
-
-def _draw(trial: optuna.Trial, axis: Axis) -> Any:
-    if axis.choices:
-        return trial.suggest_categorical(axis.key, axis.choices)
-    if axis.whole:
-        return trial.suggest_int(axis.key, int(axis.low), int(axis.high), log=axis.log)
-    return trial.suggest_float(axis.key, axis.low, axis.high, log=axis.log)
-
-
-def _sampler(plan: Plan, *, done: int) -> optuna.samplers.BaseSampler:
-    """The sampler of the next trial. It is made anew, so that a resumed search draws the same."""
-    if plan.search == "grid":
-        grid: Any = plan.grid
-        return optuna.samplers.GridSampler(grid, seed=plan.recipe.seed)
-    seed = int(np.random.SeedSequence([plan.recipe.seed, done]).generate_state(1)[0])
-    if plan.search == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    # A trial that was killed stays in the file as running; it is no reason to look elsewhere.
-    return optuna.samplers.TPESampler(seed=seed, constant_liar=False)
-
-
-def _study(plan: Plan, out: Path, *, maximise: bool) -> optuna.Study:
-    """Opens the study of `out`, or begins one.
-
-    Raises:
-        ValueError: It was begun by another plan.
-    """
-    study = optuna.create_study(
-        storage=f"sqlite:///{out / STUDY}",
-        study_name="zoo tune",
-        direction="maximize" if maximise else "minimize",
-        load_if_exists=True,
-    )
-    asked, begun = plan.identity(), study.user_attrs.get("plan")
-    if begun is None:
-        study.set_user_attr("plan", asked)
-    elif begun != asked:
-        raise ValueError(f"{out}: holds another search. {_difference(begun, asked)}")
-    return study
-
-
-def _difference(begun: dict[str, Any], asked: dict[str, Any]) -> str:
-    key = next(key for key in asked if begun.get(key) != asked[key])
-    old, new = begun.get(key), asked[key]
-    while isinstance(old, dict) and isinstance(new, dict):
-        inner = next(k for k in [*old, *new] if old.get(k) != new.get(k))
-        key, old, new = f"{key}.{inner}", old.get(inner), new.get(inner)
-    return (
-        f"{key}: got {new!r}; it began with {old!r}. Repeat its arguments, or choose another --out."
-    )
-
-
-def _finished(study: optuna.Study) -> tuple[Trial, ...]:
-    """The trials that came to an end, in this order; one that was killed has none."""
-    done = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-    found = []
-    for number, trial in enumerate(done, start=1):
-        result = trial.user_attrs["result"]
-        results = tuple(result["folds"])
-        found.append(
-            Trial(
-                number,
-                dict(trial.params),
-                trial.value,
-                statistics.stdev(results) if len(results) > 1 else 0.0,
-                results,
-                result["seconds"],
-                result["failure"],
-            )
-        )
-    return tuple(found)
 
 
 def _outcome(objective: str, trials: tuple[Trial, ...]) -> Outcome:
@@ -294,19 +198,6 @@ def _partial(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     yield partial
     partial.replace(path)
-
-
-@contextlib.contextmanager
-def _only_one(out: Path) -> Iterator[None]:
-    """Keeps a second process out; the lock ends with the process."""
-    directory = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise BlockingIOError(f"{out}: another `zoo tune` works here; wait for it.") from None
-    finally:
-        os.close(directory)
 
 
 @contextlib.contextmanager

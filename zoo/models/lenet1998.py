@@ -4,11 +4,13 @@ Source: LeCun, Bottou, Bengio & Haffner 1998, Gradient-based learning applied to
 recognition, Proc. IEEE 86(11), section II-B, fig. 2, table I; the layers carry the paper's names.
 S2 and S4 have a trained coefficient and bias for each map, C3 sees the maps of table I, tanh is
 scaled, and the output is the distance to a code of each class. Differs: the output is minus the
-distance, so the nearest class has the largest one, and the training loss is the softmax
-cross-entropy of it (see `zoo.layers.rbf`); the codes of the digits are drawn by us on the paper's
-7x12 places, those of other numbers of classes are random signs; fresh weights have He's variance
-over LeCun's limit of 2.4 / inputs, which lets the signal fade. A larger image makes C5 a map, as
-in the paper, and F6 then sees all of it. Published pixels: -0.1 is background, 1.175 ink.
+distance, so the nearest class has the largest one; trained by cross-entropy, the output layer adds
+what makes it the paper's equation 9, with a j of 10 where the paper names none. The codes of the
+digits are drawn by us on the paper's 7x12 places, those of other numbers of classes are random
+signs. Fresh weights have a variance of 1 / inputs (LeCun, Bottou, Orr & Mueller 1998, Efficient
+backprop, section 4.6), not the paper's limit of 2.4 / inputs, with which F6 starts at a deviation
+of 0.01. A larger image makes C5 a map, as in the paper, and F6 then sees all of it. The paper's
+background is -0.1 and its ink 1.175.
 60,000 trainable parameters at 32x32x1: 156 + 12 + 1,516 + 32 + 48,120 + 10,164.
 """
 
@@ -29,6 +31,8 @@ TABLE = (
     tuple(range(6)),
 )
 
+RUBBISH = 10.0  # equation 9's j: how far from every code an example may be before that costs
+
 
 def lenet5_1998(*, name: str, input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
     """Returns LeNet-5: (batch, height, width, channels) to logits (batch, num_classes).
@@ -39,7 +43,9 @@ def lenet5_1998(*, name: str, input_shape: tuple[int, ...], num_classes: int) ->
         num_classes: Length of the output; 10 classes are taken for the digits in their order.
     """
     image = keras.Input(input_shape, name="image")  # shapes below: at the paper's 32x32x1
-    x = layers.Conv2D(6, 5, name="c1")(image)  # (batch, 28, 28, 6)
+    x = layers.Conv2D(6, 5, kernel_initializer="lecun_normal", name="c1")(
+        image
+    )  # (batch, 28, 28, 6)
     x = ScaledTanh(name="c1_tanh")(x)
     x = Subsampling2D(2, name="s2")(x)  # (batch, 14, 14, 6)
     x = ScaledTanh(name="s2_tanh")(x)
@@ -47,11 +53,12 @@ def lenet5_1998(*, name: str, input_shape: tuple[int, ...], num_classes: int) ->
     x = ScaledTanh(name="c3_tanh")(x)
     x = Subsampling2D(2, name="s4")(x)  # (batch, 5, 5, 16)
     x = ScaledTanh(name="s4_tanh")(x)
-    x = layers.Conv2D(120, 5, name="c5")(x)  # (batch, 1, 1, 120)
+    x = layers.Conv2D(120, 5, kernel_initializer="lecun_normal", name="c5")(x)  # (batch, 1, 1, 120)
     x = ScaledTanh(name="c5_tanh")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(84, name="f6")(x)
+    x = layers.Dense(84, kernel_initializer="lecun_normal", name="f6")(x)
     x = ScaledTanh(name="f6_tanh")(x)
     codes = "digits" if num_classes == 10 else "random"
-    logits = RBFOutput(num_classes, codes=codes, dtype="float32", name="logits")(x)
+    head = RBFOutput(num_classes, codes=codes, rubbish=RUBBISH, dtype="float32", name="logits")
+    logits = head(x)
     return keras.Model(image, logits, name=name)

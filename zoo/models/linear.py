@@ -10,8 +10,8 @@ The same net is five models; what makes one of them is its loss, which the recip
 
 Source: LeCun et al. 1998, Gradient-based learning applied to document recognition, Proc. IEEE
 86(11), section III-C: 7,850 parameters on MNIST. Differs: the paper takes the largest sum and
-squared errors; between the perceptron's eyes and its output stood association units, wired at random
-and not trained, which are left out.
+squared errors; the association units of Rosenblatt's perceptron, wired at random and not trained,
+are left out.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli import text
 
 if TYPE_CHECKING:
-    from zoo.craft.check import Finding
+    from zoo.craft.finding import Finding
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _cost(model: Any) -> Finding:
     from compress import account
-    from zoo.craft.check import Finding
+    from zoo.craft.finding import Finding
 
     total = account.total(account.layer_table(model))
     measured = f"{total.parameters:,} parameters, {total.macs:,} multiply-accumulates an example"
