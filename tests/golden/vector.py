@@ -38,7 +38,8 @@ def fill(model: keras.Model) -> None:
         if weight.path.endswith(("/gamma", "/moving_variance")):
             low, high = 0.5, 1.5
         elif len(weight.shape) > 1:  # He et al. 2015: the variance is 2 / inputs of a unit
-            high = np.sqrt(6 / np.prod(weight.shape[:-1]))
+            depthwise = len(weight.shape) == 4 and weight.shape[-1] == 1  # one input for each map
+            high = np.sqrt(6 / np.prod(weight.shape[: 2 if depthwise else -1]))
             low = -high
         else:
             low, high = -0.1, 0.1

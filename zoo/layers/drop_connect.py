@@ -24,7 +24,8 @@ class DropConnect(layers.Layer):
     Shapes: (batch, features) to (batch, units). At inference every weight is kept: the mean
     network, a plain dense layer. With `samples` it is the paper's: the sum of a unit over random
     masks is close to a normal variable of mean `W x + b` and variance `rate / (1 - rate) *
-    (W**2 x**2 + b**2)`, and the output is the mean of the activation over it.
+    (W**2 x**2 + b**2)`, and the output is the mean of the activation over it. Under
+    `tf.distribute`'s mirrored strategy all replicas draw the same masks.
 
     Args:
         units: Length of the output.

@@ -23,7 +23,8 @@ class FractionalMaxPooling2D(layers.Layer):
     channels). With K = floor(height / rows), every window is K or K + 1 rows high, and together
     they cover the map. Training draws new windows for each batch. Inference always takes the
     pseudo-random ones of the middle offset, so its output is a function of the input; the paper
-    averages several draws instead. Height and width must be known.
+    averages several draws instead. Under `tf.distribute`'s mirrored strategy all replicas draw the
+    same windows. Height and width must be known.
 
     Args:
         ratio: By what each side shrinks, at least 1; the paper uses numbers between 1 and 2.

@@ -127,7 +127,9 @@ class MaxUnpooling2D(_Pooling):
     window is dropped. Rows and columns must be known.
 
     Args:
-        pool_size: That of the pooling. strides: Likewise. padding: Likewise.
+        pool_size: That of the pooling.
+        strides: Likewise.
+        padding: Likewise.
         output_size: Height and width of the map; `None` is the smallest map that gives so many
             windows with `valid` padding, and the largest with `same`.
         **kwargs: Those of `keras.layers.Layer`.
@@ -203,12 +205,12 @@ class MaxUnpooling2D(_Pooling):
         shifts = -(-window // stride)
         woven = []
         for r in range(stride):
-            layers_of_r = [
+            here = [
                 ops.pad(parts[q * stride + r], _ends(axis, q, shifts - 1 - q))
                 for q in range(shifts)
                 if q * stride + r < window
             ]
-            woven.append(sum(layers_of_r[1:], start=layers_of_r[0]) if layers_of_r else None)
+            woven.append(sum(here[1:], start=here[0]) if here else None)
         empty = ops.zeros_like(woven[0])
         x = windows.interleave([empty if part is None else part for part in woven], axis + 1)
         before, _ = windows.margins(size, window, stride, self.padding)
