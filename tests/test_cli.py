@@ -192,7 +192,7 @@ def test_ctrl_c_leaves_a_usable_bundle(zoo, tmp_path, monkeypatch):
     assert report["status"] == "interrupted" and report["epochs"] == 3
     found = zoo("evaluate", out, "--json")
     assert found["metrics"] == pytest.approx(report["metrics"])
-    assert "drop --data and --set" in zoo(*train, "--resume", expect=2)
+    assert "drop --data, --set and --smoke" in zoo(*train, "--resume", expect=2)
     whole = zoo("train", "lenet5", "--out", out, "--resume", "--json")
     assert whole["status"] == "complete" and whole["epochs"] == 5
     assert [path.name for path in out.parent.iterdir()] == ["lenet5"]
