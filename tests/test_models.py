@@ -174,7 +174,7 @@ def test_round_trip(net, tmp_path):
 
 
 def test_bfloat16(net):
-    """Half precision gives float32 logits near those of single precision."""
+    """Half precision moves float32 logits no further than rounding every weight to half does."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         half = create(net.name, input_shape=net.input_shape[1:])
@@ -183,8 +183,13 @@ def test_bfloat16(net):
     half.set_weights(net.get_weights())
     image = vector.sample(net)
     exact, rough = net(image, training=False), half(image, training=False)
+    rounded = [
+        [tf.cast(tf.cast(weight.value, tf.bfloat16), weight.dtype) for weight in weights]
+        for weights in (net.trainable_variables, net.non_trainable_variables)
+    ]
+    moved, _ = net.stateless_call(*rounded, image, training=False)
     assert rough.dtype == tf.float32
-    assert np.abs(rough - exact).max() < 0.05 * np.abs(exact).max()
+    assert np.abs(rough - exact).max() < 3 * np.abs(moved - exact).max()  # measured: up to 1.7
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg19"])
