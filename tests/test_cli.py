@@ -102,6 +102,9 @@ def test_reports_as_json(bundle, zoo, tmp_path):
     # products.
     macs = 28 * 28 * 25 * 6 + 10 * 10 * 25 * 6 * 16 + 400 * 120 + 120 * 84 + 84 * 10
     assert sum(layer["macs"] for layer in layers) == macs
+    table = zoo("show", "mlp", "--layers", "--input", "30", "--classes", "2", "--json")["layers"]
+    assert sum(layer["macs"] for layer in table) == 30 * 512 + 512 * 512 + 512 * 2
+    assert "32x32x1, or 30" in zoo("show", "mlp", "--layers", "--input", "30x2", expect=2)
     found = zoo("evaluate", bundle.path, "--json")
     assert found["metrics"] == pytest.approx(bundle.report.metrics)
     assert zoo("train", "vgg16", "--dry-run", "--json")["model"] == "vgg16"

@@ -14,8 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a name that `zoo list` prints")
     parser.add_argument("--layers", action="store_true", help="build it and list its layers")
     parser.add_argument(
-        "--input", metavar="HxWxC", type=_shape, help="input for --layers (default: the paper's)"
-    )
+        "--input", metavar="HxWxC", type=_shape,
+        help="input for --layers, or the number of features of a table (default: the paper's)",
+    )  # fmt: skip
     parser.add_argument("--classes", metavar="N", type=int, help="classes for --layers")
 
 
@@ -52,6 +53,6 @@ def _settings(facts: dict[str, Any]) -> str:
 
 def _shape(value: str) -> tuple[int, ...]:
     parts = value.split("x")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"got {value!r}; expected e.g. 32x32x1")
+    if len(parts) not in (1, 3) or not all(part.isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"got {value!r}; expected e.g. 32x32x1, or 30 of a table")
     return tuple(map(int, parts))
