@@ -4,6 +4,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -176,7 +178,7 @@ def test_round_trip(net, tmp_path):
 
 
 def test_bfloat16(net):
-    """Half precision moves float32 logits no further than rounding every weight to half does."""
+    """Half precision moves float32 logits little further than rounding every weight to half."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         half = create(net.name, input_shape=net.input_shape[1:])
@@ -191,7 +193,9 @@ def test_bfloat16(net):
     ]
     moved, _ = net.stateless_call(*rounded, image, training=False)
     assert rough.dtype == tf.float32
-    assert np.abs(rough - exact).max() < 3 * np.abs(moved - exact).max()  # measured: up to 1.7
+    limit = 3 * np.abs(moved - exact).max()  # measured: up to 1.7 times
+    # Or less than two units of half precision, where weights are signs, as in the RBFs of LeNet-5.
+    assert np.abs(rough - exact).max() < max(limit, 2**-7 * np.abs(exact).max())
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg19"])
@@ -202,6 +206,28 @@ def test_fresh_kernels_carry_the_signal(name, monkeypatch):
     side = CATALOG[name].smallest
     fresh = create(name, input_shape=(side, side, 3), num_classes=10)
     assert 0.1 < np.std(fresh(vector.sample(fresh), training=False)) < 10
+
+
+EVERYTHING = """
+import resource, time, keras
+from zoo.catalog import CATALOG
+from zoo.models import create
+began = time.perf_counter()
+for name in CATALOG:
+    create(name)
+    keras.utils.clear_session()
+seconds = time.perf_counter() - began
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+print(f"{len(CATALOG)} models, {seconds:.0f} s, peak {peak:.2f} GiB")
+"""
+
+
+@pytest.mark.slow
+def test_all_rows_are_built_one_after_another_in_6_gb():
+    command = [sys.executable, "-c", EVERYTHING]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    print(done.stdout)  # with the seconds, which no test should judge
+    assert float(done.stdout.split()[-2]) * 1.024**3 < 6
 
 
 # Errors
