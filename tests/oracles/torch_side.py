@@ -60,5 +60,4 @@ def run(net, images):
     import torch
 
     with torch.no_grad():
-        out = net(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
-    return out
+        return net(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
