@@ -5,11 +5,13 @@ import re
 import pytest
 import yaml
 
+from zoo import results
 from zoo.catalog import CATALOG
 from zoo.recipe import RECIPES, Recipe, resolve
 
 HEADER = ("Source", "Command", "Expected", "Hardware", "Minutes")
 FILES = sorted(RECIPES.glob("*.yaml"))
+MEASURED = {row["name"]: row for row in results.read("train")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -21,9 +23,13 @@ def test_header_says_five_things(path):
     command = re.fullmatch(r"zoo train (\S+)", facts["Command"])
     assert command, f"{path.name}: {facts['Command']}"
     assert CATALOG[command[1]].recipe == path.stem
-    measured = [facts[key] != "not yet measured" for key in ("Expected", "Hardware", "Minutes")]
-    assert len(set(measured)) == 1, f"{path.name}: measured in part"
-    assert not measured[0] or float(facts["Minutes"]) > 0
+    row = MEASURED[command[1]]
+    score = (
+        f"{100 * float(row['top1']):.2f} % top-1" if row["top1"] else f"R2 {float(row['r2']):.3f}"
+    )
+    assert facts["Expected"].startswith(f"{score} on the {int(row['test_images']):,} test ")
+    minutes = max(0.1, float(row["seconds"]) / 60)
+    assert float(facts["Minutes"]) == pytest.approx(minutes, abs=0.06)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -57,7 +57,7 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
         "`zoo train`": ("name", _code),
         "data": ("data", str),
         "trained on": ("train_images", _count),
-        "test images": ("test_images", str),
+        "test images": ("test_images", _count),
         "top-1": ("score", _plain),
         "the paper's": ("paper", _plain),
         "top-5": ("top5", _percent),
@@ -96,7 +96,8 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
 CAPTIONS = {
     "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
     "test split, by a fresh load of the saved model; where labels are numbers, R² is. The paper's "
-    "top-1 is on its own data. Rows without epochs are baselines and ensembles.",
+    "top-1 is on its own data. Rows without epochs are baselines and ensembles. The machine was "
+    "not always idle: seconds are upper bounds.",
     "compress": "Compressed and fine-tuned on the same machine. The files are `model.keras`.",
     "export": "Each file was run in its own runtime. The largest difference is that of any output "
     "to Keras', as a share of the largest output.",
