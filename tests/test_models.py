@@ -226,7 +226,8 @@ print(f"{len(CATALOG)} models, {seconds:.0f} s, peak {peak:.2f} GiB")
 def test_all_rows_are_built_one_after_another_in_6_gb():
     command = [sys.executable, "-c", EVERYTHING]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(done.stdout.split()[-2]) * 1.024**3 < 6, done.stdout
+    sys.stdout.write(done.stdout)  # pytest -rP shows it, with the seconds, which no test judges
+    assert float(done.stdout.split()[-2]) * 1.024**3 < 6
 
 
 # Errors

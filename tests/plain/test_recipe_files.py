@@ -23,11 +23,13 @@ def test_header_says_five_things(path):
     command = re.fullmatch(r"zoo train (\S+)", facts["Command"])
     assert command, f"{path.name}: {facts['Command']}"
     assert CATALOG[command[1]].recipe == path.stem
+    assert command[1] in MEASURED, f"{path.name}: train it, then `python -m zoo.results runs/...`"
     row = MEASURED[command[1]]
     score = (
         f"{100 * float(row['top1']):.2f} % top-1" if row["top1"] else f"R2 {float(row['r2']):.3f}"
     )
     assert facts["Expected"].startswith(f"{score} on the {int(row['test_images']):,} test ")
+    assert f"{row['cores']} cores" in facts["Hardware"]
     minutes = max(0.1, float(row["seconds"]) / 60)
     assert float(facts["Minutes"]) == pytest.approx(minutes, abs=0.06)
 
