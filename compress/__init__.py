@@ -13,17 +13,25 @@ from typing import Any
 
 _EXPORTS = {
     "PASSES": "compress.catalog",
+    "Binarize": "compress.passes.binarize",
     "Budget": "compress.pipeline",
     "Compressed": "compress.pipeline",
     "Context": "compress.base",
+    "FoldBatchNorm": "compress.passes.fold_batch_norm",
+    "Huffman": "compress.passes.huffman",
     "LowRank": "compress.passes.low_rank",
     "Pipeline": "compress.pipeline",
     "Prune": "compress.passes.prune",
+    "PruneChannels": "compress.passes.prune_channels",
     "Report": "compress.report",
+    "ShareWeights": "compress.passes.share_weights",
+    "Ternarize": "compress.passes.ternarize",
     "apply": "compress.pipeline",
     "load_recipe": "compress.pipeline",
+    "pack": "compress.packed",
     "pass_names": "compress.catalog",
     "recipe_names": "compress.catalog",
+    "unpack": "compress.packed",
 }
 
 __all__ = sorted(_EXPORTS)

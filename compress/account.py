@@ -17,7 +17,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from compress.graph import LeafCall, copy_model, leaf_calls, leaf_layers
+from compress.graph import Call, copy_model, leaf_layers, trace
+from compress.kernels import inner
+from compress.packed import pack, unpack
 from compress.report import Counts, FileSize
 
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
@@ -73,8 +75,8 @@ def layer_table(model: keras.Model) -> list[LayerRow]:
         TypeError: `model` is subclassed.
         ValueError: `model` is not built.
     """
-    calls: dict[str, list[LeafCall]] = {}
-    for call in leaf_calls(model):
+    calls: dict[str, list[Call]] = {}
+    for call in trace(model).calls:
         calls.setdefault(call.path, []).append(call)
     return [_row(path, layer, calls[path]) for path, layer in leaf_layers(model)]
 
@@ -91,11 +93,15 @@ def total(rows: Iterable[LayerRow]) -> Counts:
     )
 
 
-def saved_size(model: keras.Model) -> FileSize:
+def saved_size(model: keras.Model, *, packed: bool = False) -> FileSize:
     """Saves the model without an optimizer, checks that the file holds its weights, and weighs it.
 
+    Args:
+        model: Built.
+        packed: Whether to do the same with the packed file.
+
     Returns:
-        Bytes of the `.keras` file, and the same after gzip at level 6.
+        Bytes of the `.keras` file, the same after gzip at level 6, and of the packed file.
 
     Raises:
         ValueError: A weight is not finite.
@@ -107,11 +113,16 @@ def saved_size(model: keras.Model) -> FileSize:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         (copy_model(model) if model.compiled else model).save(path)
-        _check_saved(path, model.weights)
-        return FileSize(path.stat().st_size, _gzip_bytes(path))
+        _check_saved(keras.saving.load_model(path, compile=False), model)
+        raw, gzip = path.stat().st_size, _gzip_bytes(path)
+        if not packed:
+            return FileSize(raw, gzip)
+        packed_bytes = pack(model, path)
+        _check_saved(unpack(path), model)
+        return FileSize(raw, gzip, packed_bytes)
 
 
-def _row(path: str, layer: keras.layers.Layer, calls: Sequence[LeafCall]) -> LayerRow:
+def _row(path: str, layer: keras.layers.Layer, calls: Sequence[Call]) -> LayerRow:
     outputs = [tensor for call in calls for tensor in call.outputs]
     return LayerRow(
         path=path,
@@ -124,8 +135,9 @@ def _row(path: str, layer: keras.layers.Layer, calls: Sequence[LeafCall]) -> Lay
     )
 
 
-def _macs(layer: keras.layers.Layer, calls: Sequence[LeafCall]) -> int | None:
+def _macs(layer: keras.layers.Layer, calls: Sequence[Call]) -> int | None:
     """Positions times weights, summed over the calls."""
+    layer = inner(layer)
     if isinstance(layer, _PER_OUTPUT):
         tensors = [call.outputs[0] for call in calls]
     elif isinstance(layer, _PER_INPUT):
@@ -146,10 +158,9 @@ def _item_bytes(dtype: str) -> int:
     return 0 if dtype == "string" else np.dtype(dtype).itemsize
 
 
-def _check_saved(path: Path, weights: Sequence[keras.Variable]) -> None:
+def _check_saved(loaded: keras.Model, model: keras.Model) -> None:
     # A layer decides itself what it saves, and may save less than it holds.
-    loaded = keras.saving.load_model(path, compile=False).weights
-    for new, old in zip(loaded, weights, strict=True):
+    for new, old in zip(loaded.weights, model.weights, strict=True):
         if not np.array_equal(new.numpy(), old.numpy()):
             raise RuntimeError(f"saved model: weight {old.path!r} differs after loading.")
 

@@ -7,7 +7,7 @@ because. Keras is imported only when a pass is applied, so settings are refused 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -19,6 +19,7 @@ from compress.settings import Settings, nearest
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 
 class Fit(Protocol):
@@ -42,10 +43,15 @@ class Context:
     Attributes:
         fit: Trains a model in place. Without it nothing is fine-tuned.
         evaluate: Returns the metrics of a model by name, e.g. `{"top1": 0.98}`.
+        gradients: Returns the gradients of the loss for some batches: for each batch an array for
+            each trainable variable of the model.
+        seconds: Measures a model's latency, where it will run.
     """
 
     fit: Fit | None = None
     evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None
+    gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None
+    seconds: Callable[[keras.Model], float] | None = None
 
     def metrics(self, model: keras.Model) -> dict[str, float]:
         """Returns the metrics of `model` as plain floats; none without `evaluate`."""
@@ -60,7 +66,28 @@ class Context:
         epochs: int,
         callbacks: Iterable[keras.callbacks.Callback] = (),
     ) -> str:
-        """Trains `model` in place where there is a `fit`; returns a line that says so."""
+        """Trains `model` in place where there is a `fit`; returns a line that says so.
+
+        Zeros stay zeros and shared weights stay shared, see `compress.holding`.
+        """
+        if self.fit is None or epochs == 0:
+            return self.train(model, epochs=epochs)
+        from compress.holding import bake, hold
+
+        held = hold(model)
+        text = self.train(held, epochs=epochs, callbacks=callbacks)
+        for weight, value in zip(model.variables, bake(held).variables, strict=True):
+            weight.assign(value)
+        return text
+
+    def train(
+        self,
+        model: keras.Model,
+        *,
+        epochs: int,
+        callbacks: Iterable[keras.callbacks.Callback] = (),
+    ) -> str:
+        """As `fine_tune`, but all weights may change."""
         if self.fit is None or epochs == 0:
             return "not fine-tuned: " + ("no `fit`" if self.fit is None else "`epochs` is 0")
         self.fit(model, epochs=epochs, callbacks=list(callbacks))

@@ -10,7 +10,13 @@ from compress.settings import nearest
 
 PASSES = {
     "prune": "compress.passes.prune:Prune",
+    "prune_channels": "compress.passes.prune_channels:PruneChannels",
     "low_rank": "compress.passes.low_rank:LowRank",
+    "share_weights": "compress.passes.share_weights:ShareWeights",
+    "binarize": "compress.passes.binarize:Binarize",
+    "ternarize": "compress.passes.ternarize:Ternarize",
+    "fold_batch_norm": "compress.passes.fold_batch_norm:FoldBatchNorm",
+    "huffman": "compress.passes.huffman:Huffman",
 }
 
 _RECIPES = Path(__file__).parent / "recipes"

@@ -1,14 +1,19 @@
-"""Two dense layers in place of one, by a truncated singular value decomposition."""
+"""Smaller layers in place of one: of a dense layer two, of a convolution two or three."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from typing import NamedTuple, TypeAlias
 
 import keras
 import numpy as np
 
+from compress import convolutions
+
 SUFFIX = "_u"
+
+ToRank: TypeAlias = Callable[[np.ndarray, np.ndarray, Callable[[float], int]], int]
+"""A matrix, its singular values, and the rank for a fraction of the weights, to a rank."""
 
 
 class Svd(NamedTuple):
@@ -18,45 +23,74 @@ class Svd(NamedTuple):
     s: np.ndarray
     vt: np.ndarray
 
-    @property
-    def num_weights(self) -> int:
-        """Number of weights of W: n m."""
-        return int(self.u.shape[0] * self.vt.shape[1])
-
-    def num_factor_weights(self, rank: int) -> int:
-        """Number of weights of two factors of this rank: r (n + m)."""
-        return int(rank * (self.u.shape[0] + self.vt.shape[1]))
-
-    def rank_of_energy(self, energy: float) -> int:
-        """Returns the smallest rank with this fraction of the sum of squared singular values."""
-        kept = np.cumsum(np.square(self.s, dtype=np.float64))
-        return min(int(np.searchsorted(kept, energy * kept[-1])) + 1, self.s.size)
-
-    def rank_of_ratio(self, ratio: float) -> int:
-        """Returns the largest rank, at least 1, whose factors hold this fraction of W's weights."""
-        return max(int(ratio * self.num_weights / self.num_factor_weights(1)), 1)
-
     def relative_error(self, rank: int) -> float:
         """Returns ||W - W_r|| / ||W||, Frobenius norms, for the closest W_r of this rank."""
         squares = np.square(self.s, dtype=np.float64)
         return float(np.sqrt(squares[rank:].sum() / max(squares.sum(), np.finfo(np.float64).tiny)))
 
 
-def why_not(path: str, layer: keras.layers.Layer, paths: Collection[str]) -> str:
-    """Returns why a layer stays, or an empty line.
+def factorise(
+    path: str, layer: keras.layers.Layer, paths: Collection[str], form: str, to_rank: ToRank
+) -> tuple[str, list[keras.layers.Layer] | None]:
+    """Returns what a layer becomes, and a line on it; `None` and the reason where it stays.
 
     Args:
         path: The layer's path.
         layer: A leaf layer.
         paths: The paths of all leaf layers of its model.
+        form: `keep`, or one of `convolutions.FORMS`.
+        to_rank: Chooses a rank.
     """
+    suffixes = (SUFFIX, *convolutions.SUFFIXES)
+    stem = next((path.removesuffix(s) for s in suffixes if path.endswith(s)), path)
+    if any(path + s in paths for s in suffixes) or (stem != path and stem in paths):
+        return "is a factor already", None
+    if isinstance(layer, keras.layers.Conv2D) and form != "keep":
+        return _convolution(layer, form, to_rank)
     if type(layer) is not keras.layers.Dense:
-        return f"{type(layer).__name__} is not a dense layer"
-    if path + SUFFIX in paths or (path.endswith(SUFFIX) and path.removesuffix(SUFFIX) in paths):
-        return "is a factor already"
+        return f"{type(layer).__name__} is not a dense layer", None
     if not (isinstance(layer.kernel, keras.Variable) and "float" in layer.kernel.dtype):
-        return "its kernel is quantised or adapted"
-    return ""
+        return "its kernel is quantised or adapted", None
+    n, m = layer.kernel.shape
+    svd = decompose(layer)
+    rank = to_rank(
+        np.asarray(layer.kernel.value), svd.s, lambda share: int(share * n * m / (n + m))
+    )
+    text, saves = _told(f"rank {rank}", f"of rank {rank}", rank * (n + m), n * m)
+    if not saves:
+        return text, None
+    return f"{text}, relative error {svd.relative_error(rank):.3f}", split(layer, svd, rank)
+
+
+def _convolution(
+    layer: keras.layers.Conv2D, form: str, to_rank: ToRank
+) -> tuple[str, list[keras.layers.Layer] | None]:
+    if reason := convolutions.why_not(layer):
+        return reason, None
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    matrices = convolutions.unfoldings(form, kernel)
+    ranks = []
+    for axis, matrix in enumerate(matrices):
+        singular = np.linalg.svd(matrix, compute_uv=False)
+
+        def of_ratio(share: float, axis: int = axis) -> int:
+            return convolutions.ranks_of_ratio(form, kernel.shape, share)[axis]
+
+        ranks.append(min(to_rank(matrix, singular, of_ratio), matrix.shape[0]))
+    name = " x ".join(map(str, ranks))
+    size = convolutions.num_weights(form, kernel.shape, ranks)
+    text, saves = _told(f"{form}, rank {name}", f"of rank {name}", size, kernel.size)
+    if not saves:
+        return text, None
+    found = convolutions.parts(form, kernel, ranks)
+    error = np.linalg.norm(convolutions.product(form, found) - kernel) / np.linalg.norm(kernel)
+    return f"{text}, relative error {error:.3f}", list(convolutions.split(layer, found))
+
+
+def _told(kept: str, lost: str, size: int, old: int) -> tuple[str, bool]:
+    if size >= old:
+        return f"its factors {lost} would hold {size:,} weights, it holds {old:,}", False
+    return f"{kept}: {size:,} weights for {old:,}", True
 
 
 def decompose(layer: keras.layers.Dense) -> Svd:

@@ -19,12 +19,32 @@ from compress.settings import nearest
 Replacement: TypeAlias = keras.layers.Layer | Sequence[keras.layers.Layer]
 
 
-class LeafCall(NamedTuple):
-    """One call of a leaf layer: `inputs` and `outputs` are flat lists of symbolic tensors."""
+class Call(NamedTuple):
+    """One step of a graph.
+
+    Attributes:
+        path: Of a leaf layer; empty for a nested model, or an operation of `keras.ops`.
+        operation: The layer, the nested model, or the operation.
+        arguments: What it is called with, flat, constants among the symbolic tensors.
+        outputs: Flat; of a nested model none, because its own steps follow.
+    """
 
     path: str
-    layer: keras.layers.Layer
+    operation: Any
+    arguments: list[Any]
+    outputs: list[keras.KerasTensor]
+
+    @property
+    def inputs(self) -> list[keras.KerasTensor]:
+        """The symbolic tensors among the arguments."""
+        return [x for x in self.arguments if isinstance(x, keras.KerasTensor)]
+
+
+class Trace(NamedTuple):
+    """A graph as it runs: a tensor that a step returns is the very one that another is given."""
+
     inputs: list[keras.KerasTensor]
+    calls: list[Call]
     outputs: list[keras.KerasTensor]
 
 
@@ -48,8 +68,8 @@ def leaf_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
     yield from _walk(model, "", set())
 
 
-def leaf_calls(model: keras.Model) -> list[LeafCall]:
-    """Lists every call of every leaf layer, with the shapes it sees.
+def trace(model: keras.Model) -> Trace:
+    """Lists every step of a model in the order of the graph, with the shapes that it sees.
 
     A shared layer appears once for each call. The layers of a nested model see the shapes that the
     outer graph gives it.
@@ -62,17 +82,18 @@ def leaf_calls(model: keras.Model) -> list[LeafCall]:
     calls = []
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if _is_graph(operation):
-            return _replay(operation, args[0], call)
-        outputs = operation.compute_output_spec(*args, **kwargs)
-        if id(operation) in paths:
-            inputs = [x for x in keras.tree.flatten((args, kwargs)) if _is_symbolic(x)]
-            flat = keras.tree.flatten(outputs)
-            calls.append(LeafCall(paths[id(operation)], operation, inputs, flat))
-        return outputs
+        nested = _is_graph(operation)
+        outputs = None if nested else operation.compute_output_spec(*args, **kwargs)
+        arguments = keras.tree.flatten((args, kwargs))
+        path = paths.get(id(operation), "")
+        calls.append(
+            Call(path, operation, arguments, [] if nested else keras.tree.flatten(outputs))
+        )
+        return _replay(operation, args[0], call) if nested else outputs
 
-    _replay(model, _inputs(model), call)
-    return calls
+    inputs = _inputs(model)
+    outputs = _replay(model, inputs, call)
+    return Trace(keras.tree.flatten(inputs), calls, keras.tree.flatten(outputs))
 
 
 def copy_model(model: keras.Model) -> keras.Model:
@@ -118,6 +139,8 @@ def replace_layers(
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         first, *rest = twin(operation)
+        if type(first) is not type(operation):  # it need not know what is left out, e.g. a mask
+            kwargs = {name: value for name, value in kwargs.items() if value is not None}
         x = first(*args, **kwargs)
         for layer in rest:
             x = layer(x)
@@ -149,10 +172,6 @@ def _is_graph(operation: Any) -> bool:
 def _inputs(graph: keras.Model) -> Any:
     # A Sequential model knows its `input` only once it is called within another model.
     return graph.inputs[0] if isinstance(graph, keras.Sequential) else graph.input
-
-
-def _is_symbolic(x: Any) -> bool:
-    return isinstance(x, keras.KerasTensor)
 
 
 def _check(model: keras.Model) -> None:

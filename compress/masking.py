@@ -12,44 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from compress.graph import leaf_layers
+from compress.kernels import find_kernels
 
 if TYPE_CHECKING:
     from compress.passes.prune import Prune
-
-_KERNELS = {
-    layers.Dense: "kernel",
-    layers.Conv1D: "kernel",
-    layers.Conv2D: "kernel",
-    layers.Conv3D: "kernel",
-    layers.Conv1DTranspose: "kernel",
-    layers.Conv2DTranspose: "kernel",
-    layers.Conv3DTranspose: "kernel",
-    layers.SeparableConv1D: "pointwise_kernel",
-    layers.SeparableConv2D: "pointwise_kernel",
-}
-
-
-def find_kernels(
-    found: Mapping[str, layers.Layer],
-) -> tuple[dict[str, keras.Variable], dict[str, str]]:
-    """Sorts layers, given by path, into kernels to prune and reasons why there is none."""
-    kernels, reasons = {}, {}
-    for path, layer in found.items():
-        names = [name for kind, name in _KERNELS.items() if isinstance(layer, kind)]
-        if not layer.weights:
-            reasons[path] = "has no weights"
-        elif isinstance(layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D)):
-            reasons[path] = "depthwise: its few weights are all that each channel has"
-        elif not names:
-            reasons[path] = f"{type(layer).__name__} is neither a dense layer nor a convolution"
-        elif not _is_plain(getattr(layer, names[0])):
-            reasons[path] = "its kernel is quantised or adapted"
-        else:
-            kernels[path] = getattr(layer, names[0])
-    return kernels, reasons
 
 
 def magnitude_masks(weights: Sequence[np.ndarray], sparsity: float) -> list[np.ndarray]:
@@ -164,10 +133,6 @@ class MaskCallback(keras.callbacks.Callback):
             self.sparsity = schedule.sparsity(turn, num_steps, final=self._prune.sparsity)
             self._masks = kernel_masks(self._kernels, self.sparsity, scope=self._prune.scope)
         apply_masks(self._kernels, self._masks)
-
-
-def _is_plain(kernel: Any) -> bool:
-    return isinstance(kernel, keras.Variable) and "float" in kernel.dtype
 
 
 def _largest(magnitude: np.ndarray, *, num_masked: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -19,6 +19,7 @@ from compress.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 _S = TypeVar("_S", bound=Settings)
 
@@ -158,7 +159,8 @@ class Pipeline:
             reports.append(dataclasses.replace(report, metrics=metrics, seconds=seconds))
         if model.compiled:  # by the caller's `fit`; a saved optimizer would triple the file
             model = copy_model(model)
-        after = _snapshot(model, metrics)
+        packed = any(item.kind == "huffman" for item in self.passes)
+        after = _snapshot(model, metrics, packed=packed)
         budget = None if self.budget is None else self.budget.check(before, after)
         return Compressed(model, Report(before, after, tuple(reports), budget))
 
@@ -179,6 +181,8 @@ def apply(
     *,
     fit: Fit | None = None,
     evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None,
+    gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None,
+    seconds: Callable[[keras.Model], float] | None = None,
 ) -> Compressed:
     """Compresses a model; the model itself stays as it is.
 
@@ -187,6 +191,8 @@ def apply(
         model: A built Functional or Sequential model.
         fit: Trains a model in place (see `Fit`). Without it nothing is fine-tuned.
         evaluate: Returns the metrics of a model by name.
+        gradients: Gives the gradients of the loss for some batches (see `Context`).
+        seconds: Measures a model's latency, where it will run.
 
     Raises:
         TypeError, ValueError, RuntimeError: See `Pipeline.apply`.
@@ -194,7 +200,7 @@ def apply(
     if isinstance(plan, (str, Path)):
         plan = load_recipe(plan)
     pipeline = plan if isinstance(plan, Pipeline) else Pipeline([plan])
-    return pipeline.apply(model, Context(fit, evaluate))
+    return pipeline.apply(model, Context(fit, evaluate, gradients, seconds))
 
 
 def _parse(group: type[_S], values: Any, where: str) -> _S:
@@ -207,7 +213,7 @@ def _parse(group: type[_S], values: Any, where: str) -> _S:
         raise SettingsError(where, error.problems) from None
 
 
-def _snapshot(model: keras.Model, metrics: dict[str, float]) -> Snapshot:
+def _snapshot(model: keras.Model, metrics: dict[str, float], *, packed: bool = False) -> Snapshot:
     from compress.account import layer_table, saved_size, total
 
-    return Snapshot(total(layer_table(model)), saved_size(model), metrics)
+    return Snapshot(total(layer_table(model)), saved_size(model, packed=packed), metrics)

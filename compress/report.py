@@ -28,10 +28,17 @@ class Counts:
 
 @dataclass(frozen=True)
 class FileSize:
-    """Bytes of the saved `.keras` file, as it is and after gzip."""
+    """Bytes of the saved model.
+
+    Attributes:
+        raw_bytes: Of the `.keras` file.
+        gzip_bytes: Of the same after gzip.
+        packed_bytes: Of the packed file; None where the pipeline has no `huffman`.
+    """
 
     raw_bytes: int
     gzip_bytes: int
+    packed_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,20 @@ from compress.graph import leaf_layers
 # One row for each pass: settings that change every model below, and what they promise.
 EXAMPLES = {
     "prune": compress.Prune(sparsity=0.8),
+    # As far as it goes: the second time there is nothing left.
+    "prune_channels": compress.PruneChannels(ratio=0.9, least=4),
     "low_rank": compress.LowRank(rank=2),
+    "share_weights": compress.ShareWeights(bits=1),
+    "binarize": compress.Binarize(ends=True),
+    "ternarize": compress.Ternarize(ends=True),
+    "fold_batch_norm": compress.FoldBatchNorm(),
+    "huffman": compress.Huffman(),
+}
+SAME_ANSWERS = {"huffman", "fold_batch_norm"}  # to six digits
+OUR_LAYERS = {"binarize"}  # what stays in the model is not all Keras'
+# Where a pass finds nothing to do.
+IDLE = {
+    *(("fold_batch_norm", name) for name in ("residual", "shared", "dictionaries")),
 }
 
 
@@ -80,7 +93,7 @@ def dictionaries():
     x = layers.Embedding(11, 8, name="embedding")(words)
     x = layers.Dense(8, activation="relu", name="each")(x)
     x = layers.GlobalMaxPooling1D(name="pool")(x)
-    y = layers.Dense(8, name="fc")(image)
+    y = layers.Dense(8, name="fc")(layers.Dense(7, name="hidden")(image))
     outputs = {
         "sum": layers.Dense(5, name="head")(layers.Add(name="add")([x, y])),
         "probability": layers.Softmax(name="softmax")(y),
@@ -149,16 +162,16 @@ def test_pass_leaves_its_input_alone_and_keeps_names(model, step):
         keras.tree.assert_same_structure(new.input, model.input)
         keras.tree.assert_same_structure(new.output, model.output)
     assert not {id(v) for v in new.variables} & {id(v) for v in model.variables}
-    assert any(not np.array_equal(a, b) for a, b in zip(outputs(new), expected, strict=True)), (
-        "the example changes nothing"
-    )
+    pairs = zip(outputs(new), expected, strict=True)
+    same = all(np.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in pairs)
+    assert same == (step.kind in SAME_ANSWERS or (step.kind, model.name) in IDLE)
 
 
 def test_pass_reports_each_leaf_once(model, step):
     new, report = step.apply(model)
     assert [row.path for row in report.layers] == [path for path, _ in leaf_layers(model)]
     assert all(row.note for row in report.layers)
-    assert any(row.changed for row in report.layers)
+    assert any(row.changed for row in report.layers) != ((step.kind, model.name) in IDLE)
     assert not all(row.changed for row in report.layers)
     for field in ("parameters", "nonzero", "macs", "num_uncounted"):
         for side in ("before", "after"):
@@ -175,7 +188,7 @@ def test_pass_changes_nothing_the_second_time(model, step):
     once = step.apply(model).model
     twice = step.apply(once).model
     for a, b in zip(once.weights, twice.weights, strict=True):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-6)  # a mean, once more
 
 
 def test_result_saves_and_loads(model, step, tmp_path):
@@ -184,7 +197,8 @@ def test_result_saves_and_loads(model, step, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "new.keras")
     for a, b in zip(outputs(new), outputs(loaded), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert all(type(layer).__module__.startswith("keras.") for _, layer in leaf_layers(loaded))
+    kinds = {type(layer).__module__.split(".")[0] for _, layer in leaf_layers(loaded)}
+    assert kinds <= ({"keras", "compress"} if step.kind in OUR_LAYERS else {"keras"})
 
 
 def test_result_converts_to_tflite(model, step, tmp_path):

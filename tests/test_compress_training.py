@@ -10,8 +10,8 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 import compress
-from compress import masking
 from compress.graph import copy_model, leaf_layers
+from compress.kernels import find_kernels
 from compress.passes.prune import Schedule
 
 
@@ -20,7 +20,7 @@ def zeros(array):
 
 
 def kernels(model):
-    return masking.find_kernels(dict(leaf_layers(model)))[0]
+    return find_kernels(dict(leaf_layers(model)))[0]
 
 
 DIGITS = load_digits()

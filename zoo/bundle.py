@@ -30,6 +30,7 @@ from zoo.settings import Settings
 
 MODEL, RECIPE, CARD, REPORT = "model.keras", "recipe.yaml", "card.json", "report.json"
 HISTORY, CURVES, CONFUSION = "history.csv", "curves.png", "confusion.png"
+PACKED = "model.packed"  # of a compression with `huffman`
 
 
 class Card(Settings):

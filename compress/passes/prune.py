@@ -104,7 +104,8 @@ class Prune(Pass):
     ) -> Rewrite:
         """Prunes a copy of `model`; see `Pass.rewrite`."""
         from compress.graph import copy_model, leaf_layers
-        from compress.masking import MaskCallback, find_kernels, prune_kernels
+        from compress.kernels import find_kernels
+        from compress.masking import MaskCallback, prune_kernels
 
         pruned = copy_model(model)
         callback = MaskCallback(self)

@@ -159,7 +159,12 @@ def test_pipelines_differ_by_their_settings():
     assert compress.Pipeline(PASSES[:1]) != compress.Pipeline(PASSES[1:2])
 
 
-@pytest.mark.parametrize("name", compress.recipe_names())
+NAMED_BY_THEIR_AIM = {"deep-compression", "slim"}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in compress.recipe_names() if n not in NAMED_BY_THEIR_AIM]
+)
 def test_recipe_name_decodes(name):
     pipeline = compress.load_recipe(name)
     words = []
@@ -177,7 +182,10 @@ def test_recipe_name_decodes(name):
             ".passes.0.sparsity: got 90; expected a fraction",
         ),
         ("passes: [{kind: prun}]", ".passes.0.kind: unknown pass 'prun'. Did you mean 'prune'?"),
-        ("passes: [{sparsity: 0.9}]", ".passes.0.kind: unknown pass None. Known: prune, low_rank."),
+        (
+            "passes: [{sparsity: 0.9}]",
+            f".passes.0.kind: unknown pass None. Known: {', '.join(compress.pass_names())}.",
+        ),
         ("passes: [prune]", ".passes.0: got 'prune'; expected a valid dictionary."),
         ("passe: []", ".passe: unknown key. Did you mean 'passes'?"),
         (

@@ -11,6 +11,7 @@ they lie beside its snapshot. A cycle ends with an epoch; a training without a s
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import keras
@@ -41,6 +42,12 @@ def keep(model: keras.Model, directory: Path, number: int) -> None:
     path = directory / DIRECTORY / f"{number:02d}.keras"
     path.parent.mkdir(parents=True, exist_ok=True)
     without_auxiliary(model).save(path)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies the models of all cycles from one directory to another, where there are some."""
+    if (source / DIRECTORY).is_dir():
+        shutil.copytree(source / DIRECTORY, target / DIRECTORY)
 
 
 def files(bundle: str | Path) -> list[Path]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import logging
-import shutil
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from zoo import bundle as bundles
 from zoo import catalog, tasks, weights
@@ -29,7 +29,7 @@ from zoo.models.saved import load
 from zoo.recipe import Recipe, Train
 from zoo.tasks import plots
 from zoo.tasks.task import Evaluation, evaluate
-from zoo.training import cycles, lbfgs, provenance
+from zoo.training import cycles, lbfgs, provenance, steps
 from zoo.training.heads import without_auxiliary
 from zoo.training.history import History
 from zoo.training.strategy import choose
@@ -102,7 +102,12 @@ def fit(
         (partial / bundles.RECIPE).write_text(recipe.to_yaml())
     history = run.train(model, callbacks=callbacks, snapshot=snapshot, resume=resume)
     bundle = run.write(
-        out, model, history, began=began, force=force or resume, members=partial / cycles.DIRECTORY
+        out,
+        model,
+        history,
+        began=began,
+        force=force or resume,
+        add=lambda stage: cycles.copy(partial, stage),
     )
     if not history.interrupted:
         bundles.remove(partial)
@@ -195,6 +200,20 @@ class Run:
         """Measures a model on a split."""
         return evaluate(without_auxiliary(model), self.feed(split), self.task)
 
+    def gradients(self, model: keras.Model, *, batches: int = 8) -> Iterator[list[np.ndarray]]:
+        """Gives the gradients of the loss for some batches of the training split, in order.
+
+        Args:
+            model: Functional; stays as it is.
+            batches: Number of batches.
+
+        Yields:
+            An array for each trainable variable; zeros for one without a gradient.
+        """
+        step = steps.slopes(model, self.task, self.recipe.train)
+        for images, labels, _ in self.feed("train").dataset().take(batches):
+            yield [slope.numpy() for slope in step(images, labels)]
+
     def write(
         self,
         out: Path,
@@ -204,7 +223,7 @@ class Run:
         began: float,
         force: bool = False,
         origin: dict[str, Any] | None = None,
-        members: Path | None = None,
+        add: Callable[[Path], None] | None = None,
     ) -> Bundle:
         """Writes a bundle; what its report says was measured on a fresh load of the saved model.
 
@@ -216,12 +235,12 @@ class Run:
             force: Whether to replace what is at `out`.
             origin: For a bundle that was made from others: fields of the card and of the report
                 that say so, in place of what the recipe says.
-            members: Directory with the models of the cycles, where there were some.
+            add: Writes more files to the directory, before it takes its name.
         """
         with bundles.staged(out, force=force) as stage:
             without_auxiliary(model).save(stage / bundles.MODEL)
-            if members and members.is_dir():
-                shutil.copytree(members, stage / cycles.DIRECTORY)
+            if add:
+                add(stage)
             (stage / bundles.RECIPE).write_text(self.recipe.to_yaml())
             fresh = load(stage)
             test = self.evaluate(fresh, "test")

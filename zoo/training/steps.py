@@ -91,6 +91,24 @@ def test_step(twin: keras.Model, task: Task, machine: Machine) -> Any:
     return step
 
 
+def slopes(model: keras.Model, task: Task, settings: Train) -> Any:
+    """Returns a function to the gradient of the mean loss: (images, labels) to a list of tensors.
+
+    The model computes as at inference, so that it stays as it is.
+    """
+
+    @tf.function(autograph=False)
+    def step(images: Any, labels: Any) -> list[Any]:
+        with tf.GradientTape() as tape:
+            outputs = model(images, training=False)
+            losses = minimised(task, labels, outputs, settings.auxiliary_weight)
+            total = tf.reduce_mean(losses)
+        weights = [v.value for v in model.trainable_variables]
+        return list(tape.gradient(total, weights, unconnected_gradients="zero"))
+
+    return step
+
+
 def sums(task: Task, labels: Any, outputs: Any, weights: Any) -> dict[str, Any]:
     """Returns the sum of the loss and of each measure over a batch, and `count`, its examples.
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.bundle import PACKED
 from zoo.cli import text
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or parent.path.with_name(f"{parent.path.name}-{name}")
     bundles.check_free(out, force=arguments.force)
 
+    from zoo.cli.latency import seconds
     from zoo.cli.reopen import reopen
     from zoo.models.saved import load
     from zoo.training.history import History
@@ -61,7 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
         load(parent.path),
         fit=fit,
         evaluate=lambda model: work.evaluate(model, "validation").metrics,
+        gradients=work.gradients,
+        seconds=seconds,
     )
+    packed = small.report.after.size.packed_bytes is not None
+
+    def add(stage: Path) -> None:
+        if packed:
+            compress.pack(small.model, stage / bundles.PACKED)
+
     origin = {
         "architecture": parent.card.architecture,
         "paper": parent.card.paper,
@@ -72,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         "parent_metrics": parent.report.metrics,
     }
     bundle = work.write(
-        out, small.model, history, began=began, force=arguments.force, origin=origin
+        out, small.model, history, began=began, force=arguments.force, origin=origin, add=add
     )
     if arguments.json:
         values = bundle.report.model_dump(mode="json")
@@ -116,6 +126,8 @@ def summary(bundle: Bundle) -> str:
         (name, text.size(before["size"][key]), text.size(after["size"][key]))
         for name, key in (("model.keras", "raw_bytes"), ("gzipped", "gzip_bytes"))
     ]
+    if packed := after["size"]["packed_bytes"]:
+        sizes.append((PACKED, "-", text.size(packed)))
     metrics = [
         (f"test {name}", value, bundle.report.metrics[name])
         for name, value in bundle.report.parent_metrics.items()

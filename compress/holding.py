@@ -1,0 +1,98 @@
+"""Holding what compression has made of the weights while they are trained further.
+
+What there is to hold is read off the weights, so it holds across passes, pipelines and bundles:
+
+    zeros      a kernel with zeros among its weights keeps them (a trained weight is never just 0)
+    sharing    a kernel of few distinct values keeps them shared; the values themselves learn
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+
+from compress.graph import leaf_layers, replace_layers
+from compress.kernels import clone_layer, find_kernels, kernel_of
+from compress.layers.masked import Masked
+from compress.layers.parametrized import Parametrization, Parametrized
+from compress.layers.shared import Shared
+
+FEW = 2  # weights for each distinct value, on average, from which on a kernel counts as shared
+LOOK = 4096  # weights looked at before all are sorted
+
+
+def hold(model: keras.Model) -> keras.Model:
+    """Returns a model of equal graph and weights that keeps zeros and sharing in training.
+
+    Its kernels that have either are `Parametrized`; `bake` gives plain layers again.
+
+    Args:
+        model: Functional or Sequential; stays as it is.
+    """
+    found = dict(leaf_layers(model))
+    kernels, _ = find_kernels(found, depthwise=True)
+    chains = {
+        path: structure(keras.ops.convert_to_numpy(kernel))
+        for path, kernel in kernels.items()
+        if not isinstance(found[path], Parametrized)
+    }
+    return parametrize(model, {path: chain for path, chain in chains.items() if chain})
+
+
+def parametrize(model: keras.Model, chains: Mapping[str, Sequence[Parametrization]]) -> keras.Model:
+    """Returns a model that computes some of its kernels.
+
+    Args:
+        model: Stays as it is.
+        chains: What is applied to the kernel of a layer, by path; `read` is called with it first.
+    """
+    found, parametrized = dict(leaf_layers(model)), {}
+    for path, chain in chains.items():
+        layer = Parametrized(clone_layer(found[path]), chain)
+        layer.build()
+        for part in chain:
+            part.read(keras.ops.convert_to_numpy(kernel_of(layer.layer)))
+        parametrized[path] = layer
+    return replace_layers(model, parametrized)
+
+
+def bake(model: keras.Model) -> keras.Model:
+    """Returns a model whose parametrized kernels are stored as they are computed.
+
+    Args:
+        model: Stays as it is.
+    """
+    wrapped = {p: layer for p, layer in leaf_layers(model) if isinstance(layer, Parametrized)}
+    return replace_layers(model, {path: layer.plain() for path, layer in wrapped.items()})
+
+
+def structure(kernel: np.ndarray) -> list[Parametrization]:
+    """Returns the chain that keeps what a kernel has; empty where it has nothing.
+
+    Args:
+        kernel: Weights, of any shape.
+    """
+    chain: list[Parametrization] = []
+    kept = kernel != 0
+    if not kept.any():
+        return chain
+    values = kernel[kept]
+    if _are_few(values):
+        chain.append(Shared(np.unique(kernel).size))
+    if not kept.all():
+        chain.append(Masked())
+    return chain
+
+
+def _are_few(values: np.ndarray) -> bool:
+    """Whether weights share their values."""
+    if values.size < FEW:
+        return False
+    step = max(1, values.size // LOOK)
+    sample = values[::step]
+    # Of weights that are all different a sample has none twice.
+    if sample.size >= LOOK and np.unique(sample).size == sample.size:
+        return False
+    return bool(np.unique(values).size * FEW <= values.size)

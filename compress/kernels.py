@@ -1,0 +1,81 @@
+"""Kernels: the weights that compression works on, found by the class of their layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import layers
+
+_KERNELS = {
+    layers.Dense: "kernel",
+    layers.Conv1D: "kernel",
+    layers.Conv2D: "kernel",
+    layers.Conv3D: "kernel",
+    layers.Conv1DTranspose: "kernel",
+    layers.Conv2DTranspose: "kernel",
+    layers.Conv3DTranspose: "kernel",
+    layers.SeparableConv1D: "pointwise_kernel",
+    layers.SeparableConv2D: "pointwise_kernel",
+    layers.DepthwiseConv1D: "kernel",
+    layers.DepthwiseConv2D: "kernel",
+}
+_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+
+
+def inner(layer: layers.Layer) -> layers.Layer:
+    """Returns the layer within a `compress.layers.Parametrized`; any other as it is."""
+    found: layers.Layer = getattr(layer, "within", layer)
+    return found
+
+
+def kernel_of(layer: layers.Layer) -> keras.Variable:
+    """Returns the stored kernel of a dense layer or convolution; of a separable one, the pointwise.
+
+    Raises:
+        KeyError: The layer has none.
+    """
+    kernel: keras.Variable = getattr(layer, _name(layer))
+    return kernel
+
+
+def find_kernels(
+    found: Mapping[str, layers.Layer], *, depthwise: bool = False
+) -> tuple[dict[str, keras.Variable], dict[str, str]]:
+    """Sorts layers, given by path, into kernels to work on and reasons why there is none.
+
+    Args:
+        found: Layers by path; a `Parametrized` counts as the layer within it.
+        depthwise: Whether the kernels of depthwise convolutions are among those to work on.
+    """
+    kernels, reasons = {}, {}
+    for path, layer in ((path, inner(layer)) for path, layer in found.items()):
+        if not layer.weights:
+            reasons[path] = "has no weights"
+        elif isinstance(layer, _DEPTHWISE) and not depthwise:
+            reasons[path] = "depthwise: its few weights are all that each channel has"
+        elif not _name(layer):
+            reasons[path] = f"{type(layer).__name__} is neither a dense layer nor a convolution"
+        elif not _is_plain(getattr(layer, _name(layer))):
+            reasons[path] = "its kernel is quantised or adapted"
+        else:
+            kernels[path] = kernel_of(layer)
+    return kernels, reasons
+
+
+def clone_layer(layer: layers.Layer) -> layers.Layer:
+    """Returns a layer of equal class, settings and weights, built, that shares no variable."""
+    twin = type(layer).from_config(layer.get_config())
+    twin.build_from_config(layer.get_build_config())
+    for old, new in zip(layer.variables, twin.variables, strict=True):
+        new.assign(old)
+    return twin
+
+
+def _name(layer: layers.Layer) -> str:
+    return next((name for kind, name in _KERNELS.items() if isinstance(layer, kind)), "")
+
+
+def _is_plain(kernel: Any) -> bool:
+    return isinstance(kernel, keras.Variable) and "float" in kernel.dtype

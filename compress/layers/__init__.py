@@ -1,0 +1,34 @@
+"""Layers that compression needs, while it trains or for good; registered as `compress>NAME`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS = {
+    "Binary": "compress.layers.binary",
+    "BinaryActivation": "compress.layers.binary",
+    "Masked": "compress.layers.masked",
+    "Parametrization": "compress.layers.parametrized",
+    "Parametrized": "compress.layers.parametrized",
+    "Shared": "compress.layers.shared",
+    "Ternary": "compress.layers.ternary",
+}
+
+__all__ = sorted([*_EXPORTS, "register"])
+
+
+def register() -> None:
+    """Imports every layer; Keras then loads a saved model that holds one."""
+    for module in _EXPORTS.values():
+        import_module(module)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'compress.layers' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,119 @@
+"""A layer whose kernel is computed: masked, shared, quantised, or made of signs.
+
+One mechanism for every technique that trains through a function of the weights. PyTorch calls it a
+parametrization (`torch.nn.utils.parametrize`). The gradient reaches what the function reads: the
+stored kernel, or variables of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from compress.kernels import clone_layer, kernel_of
+
+
+class Parametrization(layers.Layer):
+    """A function from a kernel to a kernel of equal shape, in float32, with variables of its own.
+
+    Attributes:
+        replaces: Whether it makes the kernel up, and does not read the one it is given.
+        constraint: Put on the stored kernel after each step of training; `None` for nothing.
+    """
+
+    replaces = False
+    constraint: Callable[[Any], Any] | None = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def read(self, kernel: np.ndarray) -> None:
+        """Starts the variables, built, from a kernel."""
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """That of the kernel."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="compress")
+class Parametrized(layers.Wrapper):
+    """A layer that computes its kernel anew in every call.
+
+    Shapes: those of the layer. It is in the graph under the layer's own name.
+
+    Args:
+        layer: Has a kernel, see `compress.kernels`.
+        chain: Applied to the kernel in turn, each to what the one before returns.
+        **kwargs: Those of `keras.layers.Layer`. A `dtype` is passed on to the layer; the chain is
+            computed in float32 whatever it is.
+    """
+
+    def __init__(
+        self, layer: layers.Layer, chain: Sequence[Parametrization], **kwargs: Any
+    ) -> None:
+        if "dtype" in kwargs:
+            layer.dtype_policy = keras.dtype_policies.get(kwargs["dtype"])
+        super().__init__(layer, **{**kwargs, "dtype": "float32", "name": layer.name})
+        self.autocast = False  # or the chain reads the kernel in half precision
+        self.chain = list(chain)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Builds the layer, then the chain on its kernel."""
+        super().build(input_shape)
+        kernel = kernel_of(self.layer)
+        for part in self.chain:
+            if not part.built:
+                part.build(tuple(kernel.shape))
+                part.built = True
+            kernel.constraint = part.constraint or kernel.constraint
+        if any(part.replaces for part in self.chain):
+            kernel.trainable = False  # nothing reads it
+        self.built = True
+
+    @property
+    def within(self) -> layers.Layer:
+        """The layer whose kernel is computed."""
+        return self.layer
+
+    def kernel(self) -> Any:
+        """Returns what the chain makes of the stored kernel, a tensor in float32."""
+        kernel = keras.ops.convert_to_tensor(kernel_of(self.layer))
+        for part in self.chain:
+            kernel = part(kernel)
+        return kernel
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Calls the layer with the computed kernel."""
+        computed = [(kernel_of(self.layer), self.kernel())]
+        with keras.StatelessScope(state_mapping=computed):
+            return self.layer(inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """That of the layer."""
+        return self.layer.compute_output_shape(input_shape)
+
+    def plain(self) -> layers.Layer:
+        """Returns a layer of the inner class whose kernel is what the chain computes."""
+        twin = clone_layer(self.layer)
+        kernel_of(twin).assign(self.kernel())
+        return twin
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that build this layer again."""
+        chain = [keras.saving.serialize_keras_object(part) for part in self.chain]
+        policy = keras.saving.serialize_keras_object(self.layer.dtype_policy)
+        return {**super().get_config(), "dtype": policy, "chain": chain}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Parametrized:
+        """Builds the layer, and the parts of its chain."""
+        load = keras.saving.deserialize_keras_object
+        parts = {
+            "layer": load(config["layer"], custom_objects=custom_objects),
+            "chain": [load(part, custom_objects=custom_objects) for part in config["chain"]],
+        }
+        return cls(**{**config, **parts})

@@ -1,0 +1,283 @@
+"""One file with a whole compressed model: its graph, and its weights sparse, shared, entropy-coded.
+
+Source: Han, Mao & Dally 2016, Deep compression, arXiv:1510.00149, sections 2 to 4: the distance to
+the next weight that is not zero, a code book, and short codes for what is frequent. Differs: the
+codes are those of a range coder (the package `constriction`), which come within a thousandth of the
+entropy where Huffman's take whole bits. The weights that are read back are equal bit for bit.
+
+The file, numbers little-endian:
+
+    6 bytes     `KPACK1`
+    4 bytes     length of the header
+    header      JSON, deflated: `model`, as Keras serialises it; `weights`, one entry for each of
+                `model.weights`, in that order
+    streams     one behind the other, as long as the entries say
+
+An entry has `shape`, `dtype`, and then either
+
+    raw         bytes of a deflated array, its bytes ordered by significance
+    or
+    order       `C` or `F`: how the array is laid out on a line
+    gaps        numbers of zeros before each weight that is not zero, coded; `null` without zeros.
+                The number `longest` means so many zeros, and no weight behind them
+    values      `book`: bytes of the deflated array of distinct values, then the numbers of the
+                weights' values, coded. With `sizes` the filters, along the last axis, have books
+                of their own of so many values each, one behind the other.
+                Or `raw`: as above, of the weights that are not zero
+
+and what is coded has `counts`, how often each symbol occurs, and `words`, the length of its stream
+in units of 4 bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import keras
+import numpy as np
+
+from compress import layers
+
+Order: TypeAlias = Literal["C", "F"]
+MAGIC = b"KPACK1"
+ORDERS: tuple[Order, Order] = ("C", "F")
+LONGEST = (7, 15, 31, 63, 127, 255)  # gaps to choose from
+MOST_VALUES = 1 << 16  # of a code book
+SIDE_BYTES = 1.2  # what a count costs in the header, about: chooses between alphabets
+
+
+def pack(model: keras.Model, path: str | Path) -> int:
+    """Writes a model to one file; returns its bytes.
+
+    Args:
+        model: Functional or Sequential.
+        path: The file; what was there is replaced once the new one is whole.
+
+    Raises:
+        ValueError: A weight is not finite.
+    """
+    path = Path(path)
+    entries, streams = [], []
+    for weight in model.weights:
+        entry, parts = _encode(keras.ops.convert_to_numpy(weight), weight.path)
+        entries.append({"shape": list(weight.shape), "dtype": weight.dtype, **entry})
+        streams += parts
+    config = keras.saving.serialize_keras_object(model)
+    text = json.dumps({"model": config, "weights": entries}, separators=(",", ":"))
+    header = zlib.compress(text.encode(), 9)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(MAGIC + len(header).to_bytes(4, "little") + header)
+        file.writelines(streams)
+    partial.replace(path)
+    return path.stat().st_size
+
+
+def unpack(path: str | Path) -> keras.Model:
+    """Reads a model that `pack` wrote, not compiled.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not such a file, or is cut short.
+    """
+    data = Path(path).read_bytes()
+    if data[:6] != MAGIC:
+        raise ValueError(f"{path}: not a packed model; expected a file that `compress.pack` wrote.")
+    layers.register()
+    end = 10 + int.from_bytes(data[6:10], "little")
+    try:
+        header = json.loads(zlib.decompress(data[10:end]))
+        model = keras.saving.deserialize_keras_object(header["model"])
+        stream = _Stream(data, end)
+        for weight, entry in zip(model.weights, header["weights"], strict=True):
+            weight.assign(_decode(entry, stream))
+    except (zlib.error, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: is damaged ({error}); pack the model again.") from None
+    if stream.place != len(data):
+        raise ValueError(f"{path}: is longer than its header says; pack the model again.")
+    return model
+
+
+def weight_bytes(weight: keras.Variable) -> int:
+    """Returns the bytes of a weight's streams in a packed file; its entry in the header is more."""
+    _, streams = _encode(keras.ops.convert_to_numpy(weight), weight.path)
+    return sum(map(len, streams))
+
+
+class _Stream:
+    """Bytes that are taken one part after another."""
+
+    def __init__(self, data: bytes, place: int) -> None:
+        self.data, self.place = data, place
+
+    def take(self, count: int) -> bytes:
+        part = self.data[self.place : self.place + count]
+        if len(part) < count:
+            raise EOFError("it ends early")
+        self.place += count
+        return part
+
+
+def _encode(array: np.ndarray, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    """The entry of a weight, without its shape and type, and its streams."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name}: holds values that are not finite.")
+    kept = array != 0
+    books = _books(array, kept)
+    sparse = books or kept.sum() < array.size // 2
+    # A zero with a sign is not what a gap gives back.
+    if array.dtype != np.float32 or not sparse or not kept.any() or np.signbit(array[~kept]).any():
+        data = _deflate(array)
+        return {"raw": len(data)}, [data]
+    order, longest, gaps = _lay_out(kept)
+    line = array.ravel(order)
+    entry: dict[str, Any] = {"order": order, "gaps": None}
+    streams = []
+    if gaps is not None:
+        numbers, stream = _code(gaps)
+        entry["gaps"] = {"longest": longest, **numbers}
+        streams.append(stream)
+    if books:
+        book = _deflate(np.concatenate(books))
+        codes = [
+            np.searchsorted(values, part)
+            for values, part in zip(books, _parts(array, len(books)), strict=True)
+        ]
+        numbers, stream = _code(_whole(codes, array.shape).ravel(order)[line != 0])
+        sizes = {"sizes": [values.size for values in books]} if len(books) > 1 else {}
+        entry["values"] = {"book": len(book), **sizes, **numbers}
+        streams += [book, stream]
+    else:
+        data = _deflate(line[line != 0])
+        entry["values"] = {"raw": len(data)}
+        streams.append(data)
+    return entry, streams
+
+
+def _decode(entry: dict[str, Any], stream: _Stream) -> np.ndarray:
+    shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+    size = int(np.prod(shape, dtype=int))
+    if "raw" in entry:
+        return _inflate(stream.take(entry["raw"]), dtype).reshape(shape)
+    line = np.zeros(size, dtype)
+    places = np.arange(size)
+    if entry["gaps"] is not None:
+        places = _places(_decoded(entry["gaps"], stream), entry["gaps"]["longest"])
+    values = entry["values"]
+    if "raw" in values:
+        line[places] = _inflate(stream.take(values["raw"]), dtype)
+    else:
+        book = _inflate(stream.take(values["book"]), dtype)
+        codes = _decoded(values, stream)
+        if "sizes" in values:
+            sizes = np.asarray(values["sizes"])
+            filters = (
+                places % sizes.size if entry["order"] == "C" else places // (size // sizes.size)
+            )
+            codes = codes + (np.cumsum(sizes) - sizes)[filters]
+        line[places] = book[codes]
+    return line.reshape(shape, order=entry["order"])
+
+
+def _books(array: np.ndarray, kept: np.ndarray) -> list[np.ndarray]:
+    """The distinct values of all weights, or of each filter's; nothing where neither are few."""
+    most = min(MOST_VALUES, array.size // 4)
+    choices = []
+    for count in (1, *array.shape[-1:])[: array.ndim]:
+        parts = _parts(array, count)
+        books = [np.unique(part[part != 0]) for part in parts]
+        size = sum(values.size for values in books)
+        if size <= most:
+            codes = [
+                np.searchsorted(values, part) for values, part in zip(books, parts, strict=True)
+            ]
+            numbers = _whole(codes, array.shape)[kept]
+            choices.append((_expected_bytes(numbers) + size * array.itemsize, books))
+    return min(choices, key=lambda choice: choice[0])[1] if choices else []
+
+
+def _parts(array: np.ndarray, count: int) -> list[np.ndarray]:
+    """The filters of a kernel, or the whole of it."""
+    return list(np.moveaxis(array, -1, 0)) if count > 1 else [array]
+
+
+def _whole(parts: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """The inverse of `_parts`."""
+    joined = np.moveaxis(np.stack(parts), 0, -1) if len(parts) > 1 else parts[0]
+    return joined.reshape(shape)
+
+
+def _lay_out(kept: np.ndarray) -> tuple[Order, int, np.ndarray | None]:
+    """The order of the axes, the longest gap, and the gaps, that take the fewest bytes."""
+    if kept.all():
+        return "C", 0, None
+    choices = [
+        (order, longest, _gaps(np.flatnonzero(kept.ravel(order)), longest))
+        for order in ORDERS[: min(kept.ndim, 2)]
+        for longest in LONGEST
+    ]
+    return min(choices, key=lambda choice: _expected_bytes(choice[2]))
+
+
+def _gaps(places: np.ndarray, longest: int) -> np.ndarray:
+    """Numbers of zeros before each place; `longest` stands for so many zeros and no weight."""
+    gaps = np.diff(places, prepend=-1) - 1
+    fillers, rest = np.divmod(gaps, longest)
+    found = np.full(int(fillers.sum()) + gaps.size, longest)
+    found[np.cumsum(fillers + 1) - 1] = rest
+    return found
+
+
+def _places(gaps: np.ndarray, longest: int) -> np.ndarray:
+    """The inverse of `_gaps`."""
+    weights = gaps < longest
+    found: np.ndarray = (np.cumsum(gaps + weights) - 1)[weights]
+    return found
+
+
+def _expected_bytes(numbers: np.ndarray) -> float:
+    counts = np.bincount(numbers)
+    share = counts[counts > 0] / max(1, numbers.size)
+    return float(-(share * np.log2(share)).sum() * numbers.size / 8 + SIDE_BYTES * counts.size)
+
+
+def _code(numbers: np.ndarray) -> tuple[dict[str, Any], bytes]:
+    """Codes numbers from 0 on by how often each occurs."""
+    import constriction
+
+    counts = np.bincount(numbers, minlength=2)
+    encoder = constriction.stream.queue.RangeEncoder()
+    encoder.encode(numbers.astype(np.int32), _model(counts))
+    words = encoder.get_compressed()
+    return {"counts": counts.tolist(), "words": len(words)}, words.astype("<u4").tobytes()
+
+
+def _decoded(entry: dict[str, Any], stream: _Stream) -> np.ndarray:
+    import constriction
+
+    counts = np.asarray(entry["counts"])
+    words = np.frombuffer(stream.take(4 * entry["words"]), "<u4").astype(np.uint32)
+    decoder = constriction.stream.queue.RangeDecoder(words)
+    found: np.ndarray = decoder.decode(_model(counts), int(counts.sum()))
+    return found
+
+
+def _model(counts: np.ndarray) -> Any:
+    import constriction
+
+    return constriction.stream.model.Categorical(counts / max(1, counts.sum()), perfect=False)
+
+
+def _deflate(array: np.ndarray) -> bytes:
+    """Deflates an array, its most significant bytes together: they resemble one another."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
+    planes = little.view(np.uint8).reshape(little.size, -1).T
+    return zlib.compress(planes.tobytes(), 6)
+
+
+def _inflate(data: bytes, dtype: np.dtype) -> np.ndarray:
+    planes = np.frombuffer(zlib.decompress(data), np.uint8).reshape(dtype.itemsize, -1)
+    return np.ascontiguousarray(planes.T).view(dtype.newbyteorder("<")).reshape(-1).astype(dtype)
