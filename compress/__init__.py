@@ -23,6 +23,7 @@ _EXPORTS = {
     "Pipeline": "compress.pipeline",
     "Prune": "compress.passes.prune",
     "PruneChannels": "compress.passes.prune_channels",
+    "Quantize": "compress.passes.quantize",
     "Report": "compress.report",
     "ShareWeights": "compress.passes.share_weights",
     "Ternarize": "compress.passes.ternarize",

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -26,9 +26,16 @@ class Fit(Protocol):
     """How the caller trains a model: with which data, loss and optimizer."""
 
     def __call__(
-        self, model: keras.Model, *, epochs: int, callbacks: list[keras.callbacks.Callback]
+        self,
+        model: keras.Model,
+        *,
+        epochs: int,
+        callbacks: list[keras.callbacks.Callback],
+        rate: float = 1.0,
     ) -> None:
         """Trains `model` in place.
+
+        `rate` is the share of the usual learning rate to train with; few passes give one.
 
         The callbacks are called as Keras calls them: `params` holds `epochs` and `steps`; epochs
         and batches count from 0. The model that they see may be a copy, whose weights end up in
@@ -46,12 +53,15 @@ class Context:
         gradients: Returns the gradients of the loss for some batches: for each batch an array for
             each trainable variable of the model.
         seconds: Measures a model's latency, where it will run.
+        samples: Examples as the model takes them, to calibrate on: an array (n, ...), or a mapping
+            from input name to array. Some hundred are enough.
     """
 
     fit: Fit | None = None
     evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None
     gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None
     seconds: Callable[[keras.Model], float] | None = None
+    samples: Any = None
 
     def metrics(self, model: keras.Model) -> dict[str, float]:
         """Returns the metrics of `model` as plain floats; none without `evaluate`."""
@@ -86,11 +96,13 @@ class Context:
         *,
         epochs: int,
         callbacks: Iterable[keras.callbacks.Callback] = (),
+        rate: float = 1.0,
     ) -> str:
         """As `fine_tune`, but all weights may change."""
         if self.fit is None or epochs == 0:
             return "not fine-tuned: " + ("no `fit`" if self.fit is None else "`epochs` is 0")
-        self.fit(model, epochs=epochs, callbacks=list(callbacks))
+        rated = {} if rate == 1 else {"rate": rate}
+        self.fit(model, epochs=epochs, callbacks=list(callbacks), **rated)
         return f"fine-tuned for {epochs} epochs"
 
 

@@ -13,6 +13,7 @@ PASSES = {
     "prune_channels": "compress.passes.prune_channels:PruneChannels",
     "low_rank": "compress.passes.low_rank:LowRank",
     "share_weights": "compress.passes.share_weights:ShareWeights",
+    "quantize": "compress.passes.quantize:Quantize",
     "binarize": "compress.passes.binarize:Binarize",
     "ternarize": "compress.passes.ternarize:Ternarize",
     "fold_batch_norm": "compress.passes.fold_batch_norm:FoldBatchNorm",

@@ -109,7 +109,10 @@ def copy_model(model: keras.Model) -> keras.Model:
 
 
 def replace_layers(
-    model: keras.Model, replacements: Mapping[str | keras.layers.Layer, Replacement]
+    model: keras.Model,
+    replacements: Mapping[str | keras.layers.Layer, Replacement],
+    *,
+    behind: Mapping[Any, keras.layers.Layer] | None = None,
 ) -> keras.Model:
     """Rebuilds a model with some of its leaf layers replaced; the input model stays as it is.
 
@@ -122,6 +125,8 @@ def replace_layers(
             The first gets the arguments of the old layer's call, the others one tensor. The last
             has the old layer's name, so that paths and output names stay. Layers built beforehand
             keep their weights.
+        behind: Maps an operation of the graph, inputs among them, to a new layer through which its
+            output goes, in every call.
 
     Raises:
         TypeError: `model` is subclassed.
@@ -130,6 +135,7 @@ def replace_layers(
     layers = dict(leaf_layers(model))
     twins = _resolve(layers, replacements)
     kept = [layer for layer in layers.values() if id(layer) not in twins]
+    added = {id(operation): (layer,) for operation, layer in (behind or {}).items()}
 
     def twin(operation: Any) -> Sequence[Any]:
         if id(operation) not in twins:
@@ -142,17 +148,24 @@ def replace_layers(
         if type(first) is not type(operation):  # it need not know what is left out, e.g. a mask
             kwargs = {name: value for name, value in kwargs.items() if value is not None}
         x = first(*args, **kwargs)
-        for layer in rest:
+        for layer in (*rest, *added.get(id(operation), ())):
             x = layer(x)
         return x
+
+    def enter(old: keras.KerasTensor, new: keras.KerasTensor) -> Any:
+        (layer,) = added.get(id(old._keras_history.operation), (None,))
+        return new if layer is None else layer(new)
 
     def rebuild(graph: keras.Model) -> keras.Model:
         names = {"name": graph.name, "trainable": graph.trainable}
         inputs = keras.tree.map_structure(_new_input, _inputs(graph))
         if isinstance(graph, keras.Sequential):
-            chain = [new for layer in graph.layers for new in twin(layer)]
+            first = added.get(id(_inputs(graph)._keras_history.operation), ())
+            parts = [(*twin(layer), *added.get(id(layer), ())) for layer in graph.layers]
+            chain = [layer for part in (first, *parts) for layer in part]
             return keras.Sequential([inputs, *chain], **names)
-        return keras.Model(inputs, _replay(graph, inputs, call), **names)
+        entered = keras.tree.map_structure(enter, _inputs(graph), inputs)
+        return keras.Model(inputs, _replay(graph, entered, call), **names)
 
     new_model = rebuild(model)
     for layer in kept:

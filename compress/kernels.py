@@ -64,9 +64,14 @@ def find_kernels(
     return kernels, reasons
 
 
-def clone_layer(layer: layers.Layer) -> layers.Layer:
-    """Returns a layer of equal class, settings and weights, built, that shares no variable."""
-    twin = type(layer).from_config(layer.get_config())
+def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
+    """Returns a layer of equal class, settings and weights, built, that shares no variable.
+
+    Args:
+        layer: Built.
+        **changes: Of its settings, those that no weight depends on.
+    """
+    twin = type(layer).from_config({**layer.get_config(), **changes})
     twin.build_from_config(layer.get_build_config())
     for old, new in zip(layer.variables, twin.variables, strict=True):
         new.assign(old)

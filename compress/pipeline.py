@@ -183,6 +183,7 @@ def apply(
     evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None,
     gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None,
     seconds: Callable[[keras.Model], float] | None = None,
+    samples: Any = None,
 ) -> Compressed:
     """Compresses a model; the model itself stays as it is.
 
@@ -193,6 +194,7 @@ def apply(
         evaluate: Returns the metrics of a model by name.
         gradients: Gives the gradients of the loss for some batches (see `Context`).
         seconds: Measures a model's latency, where it will run.
+        samples: Examples to calibrate on (see `Context`).
 
     Raises:
         TypeError, ValueError, RuntimeError: See `Pipeline.apply`.
@@ -200,7 +202,7 @@ def apply(
     if isinstance(plan, (str, Path)):
         plan = load_recipe(plan)
     pipeline = plan if isinstance(plan, Pipeline) else Pipeline([plan])
-    return pipeline.apply(model, Context(fit, evaluate, gradients, seconds))
+    return pipeline.apply(model, Context(fit, evaluate, gradients, seconds, samples))
 
 
 def _parse(group: type[_S], values: Any, where: str) -> _S:

@@ -228,8 +228,10 @@ class Train(Settings):
         _refuse(problems)
         return self
 
-    def further(self, epochs: int) -> Train:
+    def further(self, epochs: int, *, rate: float = 1.0) -> Train:
         """Returns the settings for training a trained model on, for some epochs.
+
+        `rate` is the share of the learning rate to train with.
 
         Nothing is frozen, no rate is searched, there is one cycle and no moving average, and AdamW
         stands in for `lbfgs`, which takes no single steps.
@@ -237,7 +239,8 @@ class Train(Settings):
         optimizer = self.optimizer
         plain: dict[str, Any] = {"cyclic": "cosine", "divide": "constant", "lbfgs": "adamw"}
         old = {"kind": optimizer.kind, "schedule": optimizer.schedule}
-        changes = {key: plain.get(value, value) for key, value in old.items()} | {"ema": None}
+        changes: dict[str, Any] = {key: plain.get(value, value) for key, value in old.items()}
+        changes |= {"ema": None, "learning_rate": rate * optimizer.learning_rate}
         return self.model_copy(
             update={
                 "epochs": epochs,

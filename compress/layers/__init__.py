@@ -8,9 +8,11 @@ from typing import Any
 _EXPORTS = {
     "Binary": "compress.layers.binary",
     "BinaryActivation": "compress.layers.binary",
+    "KernelRange": "compress.layers.quantized",
     "Masked": "compress.layers.masked",
     "Parametrization": "compress.layers.parametrized",
     "Parametrized": "compress.layers.parametrized",
+    "Range": "compress.layers.quantized",
     "Shared": "compress.layers.shared",
     "Ternary": "compress.layers.ternary",
 }

@@ -60,6 +60,7 @@ class Parametrized(layers.Wrapper):
         super().__init__(layer, **{**kwargs, "dtype": "float32", "name": layer.name})
         self.autocast = False  # or the chain reads the kernel in half precision
         self.chain = list(chain)
+        self.see: Any = None  # takes the inputs, while errors are measured
 
     def build(self, input_shape: Any = None) -> None:
         """Builds the layer, then the chain on its kernel."""
@@ -88,6 +89,8 @@ class Parametrized(layers.Wrapper):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Calls the layer with the computed kernel."""
+        if self.see is not None:
+            self.see(inputs)
         computed = [(kernel_of(self.layer), self.kernel())]
         with keras.StatelessScope(state_mapping=computed):
             return self.layer(inputs)

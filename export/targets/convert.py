@@ -17,8 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from export.target import SIGNATURE
+from export.targets.widen import widened
 
-_TYPES = {"float32": tf.float32, "int8": tf.int8}
+_TYPES = {"float32": tf.float32, "int8": tf.int8, "int16": tf.int16}
 
 
 def main() -> None:
@@ -29,11 +30,14 @@ def main() -> None:
     parser.add_argument("--int8", choices=_TYPES, help="full integer; the type of the two ends")
     arguments = parser.parse_args()
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(arguments.scratch / "saved_model"), signature_keys=[SIGNATURE]
-    )
+    saved = str(arguments.scratch / "saved_model")
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if arguments.int8:
+    bits = activation_bits(saved)
+    if bits:
+        # The graph has ranges of its own: they become those of the integers.
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    elif arguments.int8:
         examples = {path.stem: np.load(path) for path in arguments.scratch.glob("*.npy")}
 
         def representative_dataset() -> Iterator[dict[str, np.ndarray]]:
@@ -43,9 +47,27 @@ def main() -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = representative_dataset
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if arguments.int8:
         converter.inference_input_type = _TYPES[arguments.int8]
         converter.inference_output_type = _TYPES[arguments.int8]
-    arguments.out.write_bytes(converter.convert())
+    data = converter.convert()
+    arguments.out.write_bytes(widened(data) if bits == 16 else data)
+
+
+def activation_bits(saved_model: str) -> int:
+    """Returns the most bits that a range of a SavedModel's graph has; 0 where there is none."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    proto = SavedModel()
+    proto.ParseFromString(Path(saved_model, "saved_model.pb").read_bytes())
+    nodes = [
+        node
+        for graph in proto.meta_graphs
+        for function in graph.graph_def.library.function
+        for node in function.node_def
+    ]
+    found = [node.attr["num_bits"].i for node in nodes if node.op == "FakeQuantWithMinMaxVars"]
+    return max(found, default=0)
 
 
 if __name__ == "__main__":

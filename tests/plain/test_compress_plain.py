@@ -103,11 +103,11 @@ def test_catalogue_row_leads_to_a_pass_of_its_kind(kind):
         ),
         (
             lambda: compress.LowRank(rank=2, ratio=0.5),
-            "LowRank: got {'rank': 2, 'ratio': 0.5}; expected exactly one of energy, rank, ratio.",
+            "LowRank: got {'rank': 2, 'ratio': 0.5}; expected exactly one of energy, rank, ratio, vbmf.",
         ),
         (
             lambda: compress.LowRank(),
-            "LowRank: got {}; expected exactly one of energy, rank, ratio.",
+            "LowRank: got {}; expected exactly one of energy, rank, ratio, vbmf.",
         ),
         (
             lambda: compress.Budget(max_drop=None),

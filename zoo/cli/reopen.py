@@ -1,10 +1,22 @@
-"""Opens the run of a bundle again: its data, preprocessing and machine."""
+"""Opens a bundle again: its model, and its run with data, preprocessing and machine."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import keras
+
+from compress import layers
 from zoo.bundle import Bundle
 from zoo.data.preprocessing import Preprocessing
+from zoo.models import saved
 from zoo.training.run import Run
+
+
+def load(path: str | Path) -> keras.Model:
+    """Loads a model as `zoo.load` does, with the layers of `compress` beside."""
+    layers.register()
+    return saved.load(path)
 
 
 def reopen(bundle: Bundle) -> Run:

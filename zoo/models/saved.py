@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import keras
@@ -18,10 +19,19 @@ def load(path: str | Path) -> keras.Model:
 
     Raises:
         FileNotFoundError: There is no such file.
+        ValueError: It has layers of a package that is not imported.
     """
     path = Path(path)
     path = path / MODEL if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; expected a bundle or a .keras file.")
     layers.register()
-    return keras.saving.load_model(path, compile=False)
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except TypeError as error:
+        if missing := re.search(r"Could not locate class '(\w+)'", str(error)):
+            raise ValueError(
+                f"{path}: has the layer {missing[1]!r}, which is not Keras' and not known yet. "
+                "Those of a compressed model are, after `compress.layers.register()`."
+            ) from None
+        raise

@@ -18,6 +18,8 @@ from zoo.cli import text
 if TYPE_CHECKING:
     from zoo.bundle import Bundle
 
+SAMPLES = 512  # training images to calibrate on
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo compress`."""
@@ -45,15 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
     bundles.check_free(out, force=arguments.force)
 
     from zoo.cli.latency import seconds
-    from zoo.cli.reopen import reopen
-    from zoo.models.saved import load
+    from zoo.cli.reopen import load, reopen
     from zoo.training.history import History
     from zoo.training.progress import ProgressBar
 
     work, history = reopen(parent), History()
 
-    def fit(model: Any, *, epochs: int, callbacks: Any) -> None:
-        settings = parent.recipe.train.further(epochs)
+    def fit(model: Any, *, epochs: int, callbacks: Any, rate: float = 1.0) -> None:
+        settings = parent.recipe.train.further(epochs, rate=rate)
         history.extend(work.train(model, settings=settings, callbacks=[*callbacks, ProgressBar()]))
         if history.interrupted:
             raise KeyboardInterrupt
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         evaluate=lambda model: work.evaluate(model, "validation").metrics,
         gradients=work.gradients,
         seconds=seconds,
+        samples=work.samples(SAMPLES),
     )
     packed = small.report.after.size.packed_bytes is not None
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.cli import text
+
+if TYPE_CHECKING:
+    from zoo.tasks.task import Evaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=("train", "validation", "test"), default="test", help="default: test"
     )
+    parser.add_argument(
+        "--file", type=Path, metavar="DIR",
+        help="measure this file, which `zoo export` wrote of the bundle, in the model's place",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -22,15 +29,20 @@ def run(arguments: argparse.Namespace) -> None:
     from zoo.bundle import Bundle
 
     bundle = Bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
-    from zoo.cli.reopen import reopen
-    from zoo.models.saved import load
+    from zoo.cli.reopen import load, reopen
 
-    found = reopen(bundle).evaluate(load(bundle.path), arguments.split)
+    work, model, agreement = reopen(bundle), load(bundle.path), None
+    if arguments.file:
+        found, agreement = measure(arguments.file, work, model, arguments.split)
+    else:
+        found = work.evaluate(model, arguments.split)
     labels = bundle.card.labels
     if arguments.json:
         values: dict[str, Any] = {
             "bundle": str(bundle.path),
             "split": arguments.split,
+            "file": str(arguments.file) if arguments.file else None,
+            "same_top1": agreement,
             "metrics": found.metrics,
             "reliability": [row._asdict() for row in found.reliability],
             "per_class": found.per_class,
@@ -39,6 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(text.document(values))
         return
     print(text.facts(found.metrics))
+    if agreement is not None:
+        print(f"the model has the same top-1 on {agreement:.2%}")
     if not labels:
         return
     print("\ncalibration: how sure the model is, and how often it is right (`ece` is the gap)")
@@ -50,3 +64,31 @@ def run(arguments: argparse.Namespace) -> None:
     print("\nrows are true classes, columns are predicted ones")
     rows = zip(labels, found.confusion.tolist(), strict=True)
     print(text.table(("", *labels), [[label, *counts] for label, counts in rows]))
+
+
+def measure(directory: Path, work: Any, model: Any, split: str) -> tuple[Evaluation, float]:
+    """Runs an exported file on a split.
+
+    Args:
+        directory: A deployable.
+        work: The run of the bundle.
+        model: That of the bundle.
+        split: Name of the split.
+
+    Returns:
+        What was measured, and the share of examples on which model and file have the same top-1.
+    """
+    import numpy as np
+
+    from export.manifest import Manifest
+    from export.targets import find_target
+    from zoo.tasks.task import predict_all
+
+    manifest = Manifest.read(directory)
+    expected, labels = predict_all(model, work.feed(split))
+    images = work.preprocessing.apply(getattr(work.data, split).images)
+    name = manifest.signature.inputs[0].name
+    outputs = find_target(manifest.target).run(directory / manifest.file, {name: images})
+    (got,) = outputs.values()
+    same = float(np.mean(np.argmax(got, -1) == np.argmax(expected, -1)))
+    return work.task.score(labels, got), same

@@ -44,8 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
             bundles.check_free(place, force=False)
 
     from export import export
-    from zoo.cli.reopen import reopen
-    from zoo.models.saved import load
+    from zoo.cli.reopen import load, reopen
 
     model, samples = load(bundle.path), reopen(bundle).samples(NUM_SAMPLES)
     about = About(

@@ -44,7 +44,6 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         names = [str(path) for path in arguments.images]
         raw = np.stack([preprocessing.image(path) for path in arguments.images])  # (n, h, w, c)
-    from zoo.models.saved import load
 
     outputs = load(bundle.path).predict_on_batch(preprocessing.apply(raw))  # (n, outputs)
     header, rows = _answers(bundle.card, names, outputs, top=arguments.top)

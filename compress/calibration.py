@@ -1,0 +1,155 @@
+"""Where to cut a range off: from what passes through a tensor to the ends of its grid.
+
+Sources: Migacz 2017, 8-bit inference with TensorRT, GTC (entropy); Banner et al. 2019,
+arXiv:1810.05723 (clipping at the least squared error); percentiles are usual practice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+METHODS = ("minmax", "percentile", "mse", "entropy")
+BINS = 2048
+LEVELS = 128  # of `entropy`, on one side of 0
+CANDIDATES = 80
+
+
+def check_samples(samples: Any, inputs: Sequence[Any]) -> list[np.ndarray]:
+    """Returns examples as arrays, in the order of a model's inputs.
+
+    Args:
+        samples: An array (n, ...), or a mapping from input name to array.
+        inputs: The model's symbolic inputs.
+
+    Raises:
+        ValueError: There are none, or they do not fit, or one is not finite.
+    """
+    names = [tensor.name for tensor in inputs]
+    if samples is None:
+        raise ValueError("quantize: samples: got none; expected examples to calibrate on.")
+    if not isinstance(samples, Mapping):
+        samples = {names[0]: samples}
+    if sorted(samples) != sorted(names):
+        raise ValueError(f"quantize: samples: got inputs {sorted(samples)}; expected {names}.")
+    arrays = []
+    for tensor in inputs:
+        array, shape = np.asarray(samples[tensor.name], tensor.dtype), tuple(tensor.shape)
+        where = f"quantize: samples of {tensor.name!r}: got"
+        if array.ndim != len(shape) or any(
+            want not in (None, got) for want, got in zip(shape[1:], array.shape[1:], strict=True)
+        ):
+            raise ValueError(f"{where} shape {array.shape}; expected {('n', *shape[1:])}.")
+        if not len(array):
+            raise ValueError(f"{where} 0 examples; expected some hundred.")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{where} NaN or infinite values; expected finite ones.")
+        arrays.append(array)
+    if len({len(array) for array in arrays}) > 1:
+        counts = {name: len(array) for name, array in zip(names, arrays, strict=True)}
+        raise ValueError(f"quantize: samples: got {counts} examples; expected equal numbers.")
+    return arrays
+
+
+class Histogram:
+    """What passes through one tensor: its ends first, then how often each value occurs.
+
+    Attributes:
+        lo: Smallest value, at most 0.
+        hi: Largest value, at least 0.
+        counts: (`BINS`,), of the values between them.
+    """
+
+    def __init__(self) -> None:
+        self.lo = self.hi = 0.0
+        self.counts = np.zeros(BINS)
+
+    def widen(self, values: np.ndarray) -> None:
+        """Takes the ends of some values into account.
+
+        Raises:
+            ValueError: A value is not finite.
+        """
+        lo, hi = float(values.min()), float(values.max())
+        if not np.isfinite(lo + hi):
+            raise ValueError("calibration: a value within the model is not finite.")
+        self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
+
+    def count(self, values: np.ndarray) -> None:
+        """Counts values between the ends."""
+        counts, _ = np.histogram(values, BINS, (self.lo, max(self.hi, self.lo + 1e-12)))
+        self.counts += counts
+
+    def limits(
+        self, method: str, *, bits: int = 8, percentile: float = 99.99
+    ) -> tuple[float, float]:
+        """Returns the ends of the grid.
+
+        Args:
+            method: One of `METHODS`.
+            bits: Of the grid.
+            percentile: Share of the values that lie within, in percent, for `percentile`.
+        """
+        if method == "minmax" or not self.counts.sum() or self.hi <= self.lo:
+            return self.lo, self.hi
+        if method == "percentile":
+            return self._percentile(percentile)
+        return self._least_squares(bits) if method == "mse" else self._entropy()
+
+    @property
+    def _centres(self) -> np.ndarray:
+        edges = np.linspace(self.lo, self.hi, BINS + 1)
+        return (edges[1:] + edges[:-1]) / 2
+
+    def _percentile(self, percentile: float) -> tuple[float, float]:
+        shares = np.cumsum(self.counts) / self.counts.sum()
+        outside = (1 - percentile / 100) / (2 if self.lo < 0 < self.hi else 1)
+        centres = self._centres
+        lo = centres[np.searchsorted(shares, outside)] if self.lo < 0 else 0.0
+        hi = centres[min(np.searchsorted(shares, 1 - outside), BINS - 1)] if self.hi > 0 else 0.0
+        return min(float(lo), 0.0), max(float(hi), 0.0)
+
+    def _least_squares(self, bits: int) -> tuple[float, float]:
+        centres, steps = self._centres, 2**bits - 1
+
+        def error(share: float) -> float:
+            lo, hi = share * self.lo, share * self.hi
+            scale = (hi - lo) / steps
+            rounded = np.round((np.clip(centres, lo, hi) - lo) / scale) * scale + lo
+            return float(np.sum(self.counts * (rounded - centres) ** 2))
+
+        best = min(np.linspace(1, 1 / CANDIDATES, CANDIDATES), key=error)
+        return float(best * self.lo), float(best * self.hi)
+
+    def _entropy(self) -> tuple[float, float]:
+        """Cuts where the magnitudes' distribution and its coarse copy differ least."""
+        top = max(-self.lo, self.hi)
+        sizes, _ = np.histogram(np.abs(self._centres), BINS, (0, top), weights=self.counts)
+        sizes[0] = 0  # zeros, of which a ReLU makes many, are exact wherever the range ends
+        divergences = {}
+        for cut in range(LEVELS, BINS + 1, 16):
+            kept = sizes[:cut].copy()
+            kept[-1] += sizes[cut:].sum()  # what lies outside is at the end
+            divergences[cut] = _divergence(kept, _coarse(sizes[:cut]))
+        cut = min(divergences, key=lambda key: divergences[key])
+        limit = top * cut / BINS
+        return max(self.lo, -limit), min(self.hi, limit)
+
+
+def _coarse(counts: np.ndarray) -> np.ndarray:
+    """The counts on `LEVELS` levels, each spread over those of its bins that hold any."""
+    level = np.arange(counts.size) * LEVELS // counts.size
+    full = counts > 0
+    sums = np.bincount(level, counts, LEVELS)
+    numbers = np.bincount(level, full, LEVELS)
+    spread: np.ndarray = np.where(full, (sums / np.maximum(numbers, 1))[level], 0.0)
+    return spread
+
+
+def _divergence(p: np.ndarray, q: np.ndarray) -> float:
+    """Kullback and Leibler's, smoothed: q may be 0 where p is not."""
+    p, q = p / max(p.sum(), 1), q / max(q.sum(), 1)
+    there = p > 0
+    return float(np.sum(p[there] * np.log(p[there] / np.maximum(q[there], 1e-6))))

@@ -1,0 +1,210 @@
+"""A model of integers, still in Keras: put together, calibrated, corrected, settled.
+
+Sources: Jacob et al. 2018, arXiv:1712.05877; Nagel et al. 2019, Data-free quantization,
+arXiv:1906.04721, section 4.2 (`correct_biases`, from data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from compress import quantization
+from compress.calibration import Histogram
+from compress.graph import leaf_layers, replace_layers
+from compress.holding import structure
+from compress.kernels import clone_layer, kernel_of
+from compress.layers.parametrized import Parametrized
+from compress.layers.quantized import WIDE, KernelRange, Range, RangedSilu
+
+BATCH = 32
+SHARES = np.linspace(1.0, 0.3, 36)  # of a kernel's limit, to choose from
+
+
+def assemble(model: keras.Model, bits: Mapping[str, int], *, activation_bits: int) -> keras.Model:
+    """Returns a model with grids for kernels, and ranges for what flows between them.
+
+    What a kernel has, zeros and shared values, it keeps in training.
+
+    Args:
+        model: As `quantization.prepared` returns it; stays as it is.
+        bits: Of the kernels, by path; a layer that is not named gets no range behind it.
+        activation_bits: Of what flows.
+    """
+    found = dict(leaf_layers(model))
+    skipped = {id(layer) for path, layer in found.items() if path not in bits}
+    replacements: dict[Any, keras.layers.Layer] = {}
+    for path, count in bits.items():
+        layer = found[path]
+        if quantization.is_kernel(layer):
+            replacements[path] = _on_grid(layer, count)
+        elif getattr(layer, "activation", None) is keras.activations.silu:
+            replacements[path] = RangedSilu(activation_bits, name=layer.name)
+    grids = {op: grid for op, grid in quantization.ranged(model).items() if id(op) not in skipped}
+    made = {}
+    for owner, ends in grids.values():
+        if owner not in made:
+            ends = ends if ends is None or activation_bits == 8 else WIDE
+            made[owner] = Range(activation_bits, ends=ends, name=f"{owner.name}_range")
+    behind = {operation: made[grid.owner] for operation, grid in grids.items()}
+    return replace_layers(model, replacements, behind=behind)
+
+
+def calibrate(
+    model: keras.Model, samples: list[np.ndarray], *, method: str, percentile: float = 99.99
+) -> None:
+    """Sets the ends of all ranges from data, in place.
+
+    Args:
+        model: As `assemble` returns it.
+        samples: (n, ...) for each input.
+        method: One of `calibration.METHODS`.
+        percentile: See `Histogram.limits`.
+
+    Raises:
+        ValueError: A value within the model is not finite.
+    """
+    ranges = [layer for _, layer in leaf_layers(model) if isinstance(layer, Range)]
+    ranges = [layer for layer in ranges if layer.ends is None]
+    histograms = [Histogram() for _ in ranges]
+    for task in ("widen", "count") if method != "minmax" else ("widen",):
+        for layer, histogram in zip(ranges, histograms, strict=True):
+            layer.see = getattr(histogram, task)
+        for batch in batches(samples):
+            model(batch, training=False)
+    for layer, histogram in zip(ranges, histograms, strict=True):
+        layer.see = None
+        lo, hi = histogram.limits(method, bits=layer.bits, percentile=percentile)
+        layer.lo.assign(lo)
+        layer.hi.assign(hi)
+
+
+def correct_biases(model: keras.Model, samples: list[np.ndarray]) -> list[str]:
+    """Takes the mean error that rounding the kernels makes out of the biases, in place.
+
+    Returns:
+        The paths of the layers that have a bias.
+    """
+    wrapped = {p: x for p, x in leaf_layers(model) if isinstance(x, Parametrized)}
+    wrapped = {path: layer for path, layer in wrapped.items() if layer.layer.use_bias}
+    means = {path: _MeanError(layer) for path, layer in wrapped.items()}
+    for path, layer in wrapped.items():
+        layer.see = means[path]
+    for batch in batches(samples):
+        model(batch, training=False)
+    for path, layer in wrapped.items():
+        layer.see = None
+        layer.layer.bias.assign(layer.layer.bias - means[path].value)
+    return list(wrapped)
+
+
+def settle(model: keras.Model) -> keras.Model:
+    """Returns a model whose stored kernels lie on their grids; its answers stay.
+
+    Args:
+        model: As `assemble` returns it; stays as it is.
+    """
+    settled = {}
+    for path, layer in leaf_layers(model):
+        if isinstance(layer, Parametrized) and isinstance(layer.chain[-1], KernelRange):
+            *before, grid = layer.chain
+            kernel = ops.convert_to_tensor(kernel_of(layer.layer))
+            for part in before:
+                kernel = part(kernel)
+            inner = clone_layer(layer.layer)
+            kernel_of(inner).assign(grid.on_grid(ops.convert_to_numpy(kernel)))
+            kernel_of(inner).trainable = True
+            settled[path] = Parametrized(inner, [KernelRange(grid.bits, per=grid.per)])
+            settled[path].build()
+    return replace_layers(model, settled)
+
+
+def batches(samples: list[np.ndarray]) -> Iterator[Any]:
+    """Gives what a model takes, some examples at a time."""
+    for start in range(0, len(samples[0]), BATCH):
+        parts = [array[start : start + BATCH] for array in samples]
+        yield parts[0] if len(parts) == 1 else parts
+
+
+def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str, float]:
+    """Returns how far the outputs move when one kernel alone is rounded.
+
+    Args:
+        model: As `quantization.prepared` returns it; stays as it is.
+        samples: (n, ...) for each input.
+        bits: Of the kernel.
+
+    Returns:
+        By path, the squared error of the outputs, as a share of their squares.
+    """
+    expected = _answers(model, samples)
+    found = {}
+    for path, layer in leaf_layers(model):
+        if not quantization.is_kernel(layer):
+            continue
+        kernel = kernel_of(layer)
+        old = ops.convert_to_numpy(kernel)
+        kernel.assign(_on_grid(layer, bits).kernel())
+        moved = _answers(model, samples)
+        kernel.assign(old)
+        found[path] = sum(
+            float(np.sum((new - want) ** 2) / max(np.sum(want**2), 1e-12))
+            for new, want in zip(moved, expected, strict=True)
+        )
+    return found
+
+
+class _MeanError:
+    """The mean over data of what a rounded kernel makes and the stored one does not."""
+
+    def __init__(self, layer: Parametrized) -> None:
+        self._probe = clone_layer(layer.layer, activation="linear")
+        kernel = kernel_of(layer.layer)
+        kernel_of(self._probe).assign(layer.kernel() - ops.convert_to_tensor(kernel))
+        self._probe.bias.assign(np.zeros(self._probe.bias.shape))
+        self._sum, self._count = np.zeros(self._probe.bias.shape), 0
+
+    def __call__(self, inputs: Any) -> None:
+        error = ops.convert_to_numpy(self._probe(inputs)).reshape(-1, self._sum.size)
+        self._sum += error.sum(0)
+        self._count += len(error)
+
+    @property
+    def value(self) -> np.ndarray:
+        return self._sum / max(self._count, 1)
+
+
+def _on_grid(layer: keras.layers.Layer, bits: int) -> Parametrized:
+    kernel, bits = ops.convert_to_numpy(kernel_of(layer)), quantization.fitting(layer, bits)
+    grid = KernelRange(bits, per=quantization.per(layer))
+    chain = structure(kernel)
+    wrapped = Parametrized(clone_layer(layer), [*chain, grid])
+    wrapped.build()
+    for part in chain:
+        part.read(kernel)
+    if bits < 8:
+        grid.share.assign(_best_share(grid, kernel))
+    return wrapped
+
+
+def _best_share(grid: KernelRange, kernel: np.ndarray) -> np.ndarray:
+    """The share of each limit that moves the weights least, by their squares."""
+    flat = kernel.reshape(-1, *grid.share.shape)
+    moved = []
+    for share in SHARES:
+        grid.share.assign(np.full(grid.share.shape, share))
+        moved.append(((grid.on_grid(kernel).reshape(flat.shape) - flat) ** 2).sum(0))
+    best: np.ndarray = SHARES[np.argmin(moved, axis=0)]
+    return best
+
+
+def _answers(model: keras.Model, samples: list[np.ndarray]) -> list[np.ndarray]:
+    parts = [keras.tree.flatten(model(batch, training=False)) for batch in batches(samples)]
+    return [
+        np.concatenate([ops.convert_to_numpy(x) for x in column])
+        for column in zip(*parts, strict=True)
+    ]
