@@ -15,7 +15,7 @@ from keras import ops
 
 from compress import quantization
 from compress.calibration import Histogram
-from compress.graph import leaf_layers, replace_layers
+from compress.graph import leaf_layers, replace_layers, trace
 from compress.holding import structure
 from compress.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
@@ -103,12 +103,14 @@ def correct_biases(model: keras.Model, samples: list[np.ndarray]) -> list[str]:
 
 
 def settle(model: keras.Model) -> keras.Model:
-    """Returns a model whose stored kernels lie on their grids; its answers stay.
+    """Returns a model whose stored kernels lie on their grids, and its biases on theirs.
+
+    An integer kernel adds a bias in steps of the input's scale times the kernel's.
 
     Args:
         model: As `assemble` returns it; stays as it is.
     """
-    settled = {}
+    scales, settled = _input_scales(model), {}
     for path, layer in leaf_layers(model):
         if isinstance(layer, Parametrized) and isinstance(layer.chain[-1], KernelRange):
             *before, grid = layer.chain
@@ -116,11 +118,33 @@ def settle(model: keras.Model) -> keras.Model:
             for part in before:
                 kernel = part(kernel)
             inner = clone_layer(layer.layer)
-            kernel_of(inner).assign(grid.on_grid(ops.convert_to_numpy(kernel)))
+            on_grid, scale = grid.on_grid(ops.convert_to_numpy(kernel))
+            kernel_of(inner).assign(on_grid)
             kernel_of(inner).trainable = True
+            if inner.use_bias and path in scales:
+                step = scale.astype("float64") * scales[path]
+                bias = ops.convert_to_numpy(inner.bias).astype("float64")
+                inner.bias.assign(np.round(bias / step) * step)
             settled[path] = Parametrized(inner, [KernelRange(grid.bits, per=grid.per)])
             settled[path].build()
     return replace_layers(model, settled)
+
+
+def _input_scales(model: keras.Model) -> dict[str, float]:
+    """The step of the grid that each layer reads, by path, where it reads one."""
+    ranges: dict[int, Range] = {}
+    scales = {}
+    for call in trace(model).calls:
+        if not call.inputs:
+            continue
+        source = ranges.get(id(call.inputs[0]))
+        if isinstance(call.operation, Range):
+            source = call.operation
+        elif source is not None and call.path:
+            scales[call.path] = source.step()
+        if isinstance(call.operation, Range) or quantization.on_the_same_grid(call):
+            ranges.update({id(tensor): source for tensor in call.outputs if source is not None})
+    return scales
 
 
 def batches(samples: list[np.ndarray]) -> Iterator[Any]:
@@ -197,7 +221,7 @@ def _best_share(grid: KernelRange, kernel: np.ndarray) -> np.ndarray:
     moved = []
     for share in SHARES:
         grid.share.assign(np.full(grid.share.shape, share))
-        moved.append(((grid.on_grid(kernel).reshape(flat.shape) - flat) ** 2).sum(0))
+        moved.append(((grid.on_grid(kernel)[0].reshape(flat.shape) - flat) ** 2).sum(0))
     best: np.ndarray = SHARES[np.argmin(moved, axis=0)]
     return best
 

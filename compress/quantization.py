@@ -48,7 +48,14 @@ _SEPARABLE = {
 }
 _FUSED = ("linear", "relu", "relu6")
 _NOTHING = (
-    *("Dropout", "SpatialDropout", "Gaussian", "AlphaDropout", "Identity", "ActivityRegularization"),
+    *(
+        "Dropout",
+        "SpatialDropout",
+        "Gaussian",
+        "AlphaDropout",
+        "Identity",
+        "ActivityRegularization",
+    ),
     "ReplicaDropout",
 )
 _SAME_GRID = (
@@ -121,7 +128,7 @@ def ranged(model: keras.Model) -> dict[Any, Grid]:
         if len(call.outputs) != 1 or "float" not in call.outputs[0].dtype:
             continue
         tensor = call.outputs[0]
-        if not _on_the_same_grid(call):
+        if not on_the_same_grid(call):
             if not _waits(call, follower(call)):
                 chosen[call.operation] = Grid(call.operation, FIXED.get(_activation(call)))
                 owners[id(tensor)] = call.operation
@@ -140,7 +147,8 @@ def _readers(graph: Trace) -> dict[int, list[Call]]:
     return readers
 
 
-def _on_the_same_grid(call: Call) -> bool:
+def on_the_same_grid(call: Call) -> bool:
+    """Whether a step gives integers of the grid that it reads."""
     return type(call.operation).__name__.startswith(_SAME_GRID) or _activation(call) == "linear"
 
 

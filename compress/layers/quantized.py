@@ -70,15 +70,14 @@ class KernelRange(Parametrization):
         most = ops.max(ops.reshape(size, (-1, *self.share.shape)), axis=0)
         return ops.maximum(most * self.share, SMALLEST)
 
-    def on_grid(self, kernel: np.ndarray) -> np.ndarray:
-        """Returns the kernel as integers times one float32 scale for each grid, exactly."""
+    def on_grid(self, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the kernel as integers times one float32 scale for each grid, and the scales."""
         limit = ops.convert_to_numpy(self.limit(ops.convert_to_tensor(kernel)))
         top = 2 ** (self.bits - 1) - 1
         scale = (limit / top).astype("float32")
         flat = kernel.reshape(-1, *self.share.shape)
         steps = np.clip(np.round(flat / scale), -top, top).astype("float32")
-        rounded: np.ndarray = (steps * scale).reshape(kernel.shape)
-        return rounded
+        return (steps * scale).reshape(kernel.shape), scale
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that build this layer again."""
@@ -139,14 +138,22 @@ class Range(layers.Layer):
             least, most = ops.stop_gradient(ops.min(x)), ops.stop_gradient(ops.max(x))
             self.lo.assign(self.lo + rate * (ops.minimum(least, 0.0) - self.lo))
             self.hi.assign(self.hi + rate * (ops.maximum(most, 0.0) - self.hi))
+        lo, hi = self._limits()
+        return keras.quantizers.fake_quant_with_min_max_vars(
+            x, lo, hi, num_bits=self.bits, narrow_range=self.bits > 8
+        )
+
+    def step(self) -> float:
+        """Returns the width of one step of the grid."""
+        lo, hi = (float(ops.convert_to_numpy(end)) for end in self._limits())
+        return (hi - lo) / (2**self.bits - 1 - (self.bits > 8))
+
+    def _limits(self) -> tuple[Any, Any]:
         lo, hi = (ops.convert_to_tensor(end) for end in (self.lo, self.hi))
-        wide = self.bits > 8
-        if wide:
+        if self.bits > 8:
             hi = ops.maximum(hi, -lo)
             lo = -hi
-        return keras.quantizers.fake_quant_with_min_max_vars(
-            x, lo, ops.maximum(hi, lo + 2 * SMALLEST), num_bits=self.bits, narrow_range=wide
-        )
+        return lo, ops.maximum(hi, lo + 2 * SMALLEST)
 
     def compute_output_spec(self, inputs: Any, training: bool = False) -> keras.KerasTensor:
         """The input's shape."""
