@@ -36,6 +36,10 @@ class Keep:
         self.before: Callable[[Any], Any] | None = kernel.constraint
         self.applied = False
 
+    def release(self) -> None:
+        """Lets every weight move."""
+        self.mask.assign(ops.ones_like(self.mask))
+
     def __call__(self, kernel: Any) -> Any:
         """Returns the constrained kernel."""
         self.applied = True
@@ -48,8 +52,9 @@ class MaskCallback(keras.callbacks.Callback):
     """Prunes the model that it sees while that model is trained.
 
     The layers are found by path when training begins, so the model may be a copy of the one to
-    prune, on one device or under a `tf.distribute` strategy. With `steps_per_execution` above 1,
-    masks are renewed between executions only.
+    prune, on one device or under a `tf.distribute` strategy. A renewal ranks a masked weight by its
+    last update. With `steps_per_execution` above 1, masks are renewed between executions only, and
+    a masked weight seldom has such an update.
 
     Attributes:
         sparsity: Sparsity of the masks so far.
@@ -94,7 +99,7 @@ class MaskCallback(keras.callbacks.Callback):
         """Gives the kernels back their own constraints, and lets go of the model's variables."""
         for path, keep in self._keeps.items():
             kernel_of(self._layers[path]).constraint = keep.before
-            keep.mask.assign(ops.ones_like(keep.mask))  # a compiled step may still read it
+            keep.release()  # a compiled step may still read its mask
         self._layers, self._keeps = {}, {}
 
     def _advance(self, step: int) -> None:
@@ -112,3 +117,6 @@ class MaskCallback(keras.callbacks.Callback):
         for path, keep in self._keeps.items():
             if renewed or not keep.applied:
                 set_zeros(kernel_of(self._layers[path]), keep.mask)
+            if schedule.turn(step + 1, num_steps) != turn:
+                # What the next update makes of a masked weight is ranked with the others.
+                keep.release()
