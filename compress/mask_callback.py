@@ -26,13 +26,13 @@ class Keep:
     """A constraint that keeps masked weights at zero, after the constraint that was there.
 
     Attributes:
-        mask: Of the kernel's shape, bool: whether a weight is kept; at first all are.
+        mask: Of the kernel's shape and type, 1 where a weight is kept, else 0; at first all are.
         before: The kernel's own constraint, or None.
         applied: Whether something has called it; in a compiled step, while that was compiled.
     """
 
     def __init__(self, kernel: keras.Variable) -> None:
-        self.mask = keras.Variable(np.ones(kernel.shape, bool), dtype="bool", trainable=False)
+        self.mask = keras.Variable(np.ones(kernel.shape), dtype=kernel.dtype, trainable=False)
         self.before: Callable[[Any], Any] | None = kernel.constraint
         self.applied = False
 
@@ -45,7 +45,7 @@ class Keep:
         self.applied = True
         if self.before is not None:
             kernel = self.before(kernel)
-        return ops.where(self.mask, kernel, ops.zeros((), kernel.dtype))
+        return kernel * self.mask  # `where` takes more than twice the time
 
 
 class MaskCallback(keras.callbacks.Callback):
@@ -98,7 +98,10 @@ class MaskCallback(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         """Gives the kernels back their own constraints, and lets go of the model's variables."""
         for path, keep in self._keeps.items():
-            kernel_of(self._layers[path]).constraint = keep.before
+            kernel = kernel_of(self._layers[path])
+            # Again, for averages that an optimizer has put in, and for 0.0 in place of -0.0.
+            set_zeros(kernel, keep.mask)
+            kernel.constraint = keep.before
             keep.release()  # a compiled step may still read its mask
         self._layers, self._keeps = {}, {}
 

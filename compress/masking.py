@@ -9,7 +9,7 @@ over its input channels, which runtimes also lay out side by side.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -72,15 +72,15 @@ def prune_kernels(layers: Layers, prune: Prune, sparsity: float) -> dict[str, tu
     counts = {}
     for path, mask in kernel_masks(layers, prune, sparsity).items():
         kernel = kernel_of(layers[path])
-        set_zeros(kernel, ops.convert_to_tensor(mask))
+        set_zeros(kernel, mask)
         array = ops.convert_to_numpy(kernel)
         counts[path] = int((array == 0).sum()), array.size
     return counts
 
 
-def set_zeros(kernel: keras.Variable, mask: keras.KerasTensor) -> None:
-    """Sets the masked weights to zero, in place."""
-    kernel.assign(ops.where(mask, kernel, ops.zeros((), kernel.dtype)))
+def set_zeros(kernel: keras.Variable, mask: Any) -> None:
+    """Sets the weights to zero, in place, where the mask is."""
+    kernel.assign(ops.where(ops.cast(mask, "bool"), kernel, ops.zeros((), kernel.dtype)))
 
 
 def magnitude_masks(weights: Sequence[np.ndarray], sparsity: float) -> list[np.ndarray]:
