@@ -12,6 +12,7 @@ from compress.graph import leaf_layers
 from compress.holding import bake, hold, structure
 from compress.layers import Masked, Parametrized, Shared
 from compress.packed import MAGIC
+from compress.tfmot import load
 
 RANDOM = np.random.RandomState(5)
 
@@ -196,13 +197,8 @@ def test_few_weights_stay_as_they_are():
 @pytest.mark.oracle
 def test_the_linear_start_is_tfmots():
     """Its density start reads the distribution off 30 bins; ours takes the quantiles themselves."""
-    import os
-
-    assert tf.keras.__name__  # pins tf.keras to Keras 3 before the import below turns it to Keras 2
-    legacy = os.environ.get("TF_USE_LEGACY_KERAS")
-    pytest.importorskip("tensorflow_model_optimization")
-    if legacy is None:
-        os.environ.pop("TF_USE_LEGACY_KERAS", None)
+    pytest.importorskip("tf_keras")
+    load()
     from tensorflow_model_optimization.python.core.clustering.keras import clustering_centroids
 
     weights = RANDOM.randn(4000).astype("float32")

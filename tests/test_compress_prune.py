@@ -71,6 +71,14 @@ def test_loading_tfmot_leaves_keras_and_the_environment_alone(switch, tfmot):
     assert done.stdout.split()[-1:] == [keras.__version__], done.stderr[-2000:]
 
 
+def test_a_missing_tfmot_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_model_optimization", None)
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "0")
+    with pytest.raises(ImportError, match=r"expected tensorflow-model-optimization 0\.8\.1 and"):
+        load()
+    assert os.environ["TF_USE_LEGACY_KERAS"] == "0"
+
+
 @pytest.mark.oracle
 @pytest.mark.parametrize("initial", [0.0, 0.3])
 @pytest.mark.parametrize("power", [1, 3, 4.5])
