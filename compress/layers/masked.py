@@ -31,4 +31,4 @@ class Masked(Parametrization):
 
     def call(self, kernel: Any) -> Any:
         """Masks a kernel."""
-        return ops.where(self.mask, kernel, ops.zeros_like(kernel))
+        return kernel * ops.cast(self.mask, kernel.dtype)  # faster than `where`, both ways
