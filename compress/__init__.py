@@ -26,6 +26,7 @@ _EXPORTS = {
     "Report": "compress.report",
     "ShareWeights": "compress.passes.share_weights",
     "Ternarize": "compress.passes.ternarize",
+    "Winograd": "compress.passes.winograd",
     "apply": "compress.pipeline",
     "load_recipe": "compress.pipeline",
     "pack": "compress.packed",

@@ -15,6 +15,7 @@ PASSES = {
     "share_weights": "compress.passes.share_weights:ShareWeights",
     "binarize": "compress.passes.binarize:Binarize",
     "ternarize": "compress.passes.ternarize:Ternarize",
+    "winograd": "compress.passes.winograd:Winograd",
     "fold_batch_norm": "compress.passes.fold_batch_norm:FoldBatchNorm",
     "huffman": "compress.passes.huffman:Huffman",
 }

@@ -22,13 +22,15 @@ EXAMPLES = {
     "share_weights": compress.ShareWeights(bits=1),
     "binarize": compress.Binarize(ends=True),
     "ternarize": compress.Ternarize(ends=True),
+    "winograd": compress.Winograd(sparsity=0.5),
     "fold_batch_norm": compress.FoldBatchNorm(),
     "huffman": compress.Huffman(),
 }
 SAME_ANSWERS = {"huffman", "fold_batch_norm"}  # to six digits
-OUR_LAYERS = {"binarize"}  # what stays in the model is not all Keras'
+OUR_LAYERS = {"binarize", "winograd"}  # what stays in the model is not all Keras'
 # Where a pass finds nothing to do.
 IDLE = {
+    *(("winograd", name) for name in ("sequential", "nested", "shared", "dictionaries")),
     *(("fold_batch_norm", name) for name in ("residual", "shared", "dictionaries")),
 }
 

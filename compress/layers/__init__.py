@@ -13,6 +13,7 @@ _EXPORTS = {
     "Parametrized": "compress.layers.parametrized",
     "Shared": "compress.layers.shared",
     "Ternary": "compress.layers.ternary",
+    "WinogradConv2D": "compress.layers.winograd",
 }
 
 __all__ = sorted([*_EXPORTS, "register"])
