@@ -17,6 +17,7 @@ _EXPORTS = {
     "Budget": "compress.pipeline",
     "Compressed": "compress.pipeline",
     "Context": "compress.base",
+    "Distill": "compress.passes.distill",
     "FoldBatchNorm": "compress.passes.fold_batch_norm",
     "Huffman": "compress.passes.huffman",
     "LowRank": "compress.passes.low_rank",

@@ -46,12 +46,14 @@ class Context:
         gradients: Returns the gradients of the loss for some batches: for each batch an array for
             each trainable variable of the model.
         seconds: Measures a model's latency, where it will run.
+        teacher: What a model may learn from; a pipeline gives the one that it is applied to.
     """
 
     fit: Fit | None = None
     evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None
     gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None
     seconds: Callable[[keras.Model], float] | None = None
+    teacher: keras.Model | None = None
 
     def metrics(self, model: keras.Model) -> dict[str, float]:
         """Returns the metrics of `model` as plain floats; none without `evaluate`."""

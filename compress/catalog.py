@@ -17,6 +17,7 @@ PASSES = {
     "ternarize": "compress.passes.ternarize:Ternarize",
     "winograd": "compress.passes.winograd:Winograd",
     "fold_batch_norm": "compress.passes.fold_batch_norm:FoldBatchNorm",
+    "distill": "compress.passes.distill:Distill",
     "huffman": "compress.passes.huffman:Huffman",
 }
 

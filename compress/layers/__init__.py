@@ -8,6 +8,7 @@ from typing import Any
 _EXPORTS = {
     "Binary": "compress.layers.binary",
     "BinaryActivation": "compress.layers.binary",
+    "Distillation": "compress.layers.distillation",
     "Masked": "compress.layers.masked",
     "Parametrization": "compress.layers.parametrized",
     "Parametrized": "compress.layers.parametrized",
