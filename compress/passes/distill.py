@@ -2,6 +2,14 @@
 
 Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531; formula and differences:
 `compress.layers.distillation`. It repairs what another pass cost, so it comes after one.
+
+Measured on scikit-learn's digits, top-1 in percent, mean of three seeds: 97.7 for a small
+convolutional net; then three quarters of its channels go, and Adam trains the rest:
+
+    5 epochs at 0.001     labels alone 87.9    with a teacher, T = 1: 88.1    T = 2: 85.4    4: 83.9
+    15 epochs at 0.003                 95.2                           97.5           96.5       96.4
+
+A high temperature asks for more than labels do, and a short training does not get there.
 """
 
 from __future__ import annotations
@@ -33,7 +41,7 @@ class Distill(Pass):
 
     kind: Literal["distill"] = "distill"
     teacher: str | None = None
-    temperature: float = Field(default=4.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
     weight: float = Field(default=1.0, gt=0)
     epochs: int = Field(default=4, ge=0)
 
