@@ -138,6 +138,8 @@ def _row(path: str, layer: keras.layers.Layer, calls: Sequence[Call]) -> LayerRo
 def _macs(layer: keras.layers.Layer, calls: Sequence[Call]) -> int | None:
     """Positions times weights, summed over the calls."""
     layer = inner(layer)
+    if hasattr(layer, "count_macs"):  # a layer of ours
+        return sum(layer.count_macs(call.outputs[0].shape) for call in calls)
     if isinstance(layer, _PER_OUTPUT):
         tensors = [call.outputs[0] for call in calls]
     elif isinstance(layer, _PER_INPUT):

@@ -55,6 +55,7 @@ class Context:
         seconds: Measures a model's latency, where it will run.
         samples: Examples as the model takes them, to calibrate on: an array (n, ...), or a mapping
             from input name to array. Some hundred are enough.
+        teacher: What a model may learn from; a pipeline gives the one that it is applied to.
     """
 
     fit: Fit | None = None
@@ -62,6 +63,7 @@ class Context:
     gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None
     seconds: Callable[[keras.Model], float] | None = None
     samples: Any = None
+    teacher: keras.Model | None = None
 
     def metrics(self, model: keras.Model) -> dict[str, float]:
         """Returns the metrics of `model` as plain floats; none without `evaluate`."""

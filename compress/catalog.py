@@ -16,7 +16,9 @@ PASSES = {
     "quantize": "compress.passes.quantize:Quantize",
     "binarize": "compress.passes.binarize:Binarize",
     "ternarize": "compress.passes.ternarize:Ternarize",
+    "winograd": "compress.passes.winograd:Winograd",
     "fold_batch_norm": "compress.passes.fold_batch_norm:FoldBatchNorm",
+    "distill": "compress.passes.distill:Distill",
     "huffman": "compress.passes.huffman:Huffman",
 }
 

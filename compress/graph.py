@@ -91,7 +91,7 @@ def trace(model: keras.Model) -> Trace:
         )
         return _replay(operation, args[0], call) if nested else outputs
 
-    inputs = _inputs(model)
+    inputs = inputs_of(model)
     outputs = _replay(model, inputs, call)
     return Trace(keras.tree.flatten(inputs), calls, keras.tree.flatten(outputs))
 
@@ -158,7 +158,7 @@ def replace_layers(
 
     def rebuild(graph: keras.Model) -> keras.Model:
         names = {"name": graph.name, "trainable": graph.trainable}
-        inputs = keras.tree.map_structure(_new_input, _inputs(graph))
+        inputs = keras.tree.map_structure(_new_input, inputs_of(graph))
         if isinstance(graph, keras.Sequential):
             first = added.get(id(_inputs(graph)._keras_history.operation), ())
             parts = [(*twin(layer), *added.get(id(layer), ())) for layer in graph.layers]
@@ -173,6 +173,12 @@ def replace_layers(
     return new_model
 
 
+def inputs_of(graph: keras.Model) -> Any:
+    """Returns the symbolic inputs of a Functional or Sequential model, in their structure."""
+    # A Sequential model knows its `input` only once it is called within another model.
+    return graph.inputs[0] if isinstance(graph, keras.Sequential) else graph.input
+
+
 def _is_graph(operation: Any) -> bool:
     # A class outside Keras has methods of its own, which a rebuilt graph would lose.
     return (
@@ -180,11 +186,6 @@ def _is_graph(operation: Any) -> bool:
         and isinstance(operation, (keras.Sequential, keras.Function))
         and type(operation).__module__.startswith("keras.")
     )
-
-
-def _inputs(graph: keras.Model) -> Any:
-    # A Sequential model knows its `input` only once it is called within another model.
-    return graph.inputs[0] if isinstance(graph, keras.Sequential) else graph.input
 
 
 def _check(model: keras.Model) -> None:

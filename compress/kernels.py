@@ -79,7 +79,8 @@ def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
 
 
 def _name(layer: layers.Layer) -> str:
-    return next((name for kind, name in _KERNELS.items() if isinstance(layer, kind)), "")
+    own: str = getattr(layer, "kernel_name", "")  # of a layer of ours
+    return next((name for kind, name in _KERNELS.items() if isinstance(layer, kind)), own)
 
 
 def _is_plain(kernel: Any) -> bool:

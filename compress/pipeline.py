@@ -146,6 +146,8 @@ class Pipeline:
         from compress.graph import copy_model
 
         context = context or Context()
+        if context.teacher is None:
+            context = dataclasses.replace(context, teacher=model)
         metrics = context.metrics(model)
         if self.budget is not None:
             self.budget.require(metrics)

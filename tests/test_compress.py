@@ -22,13 +22,16 @@ EXAMPLES = {
     "share_weights": compress.ShareWeights(bits=1),
     "binarize": compress.Binarize(ends=True),
     "ternarize": compress.Ternarize(ends=True),
+    "winograd": compress.Winograd(sparsity=0.5),
     "fold_batch_norm": compress.FoldBatchNorm(),
+    "distill": compress.Distill(),
     "huffman": compress.Huffman(),
 }
-SAME_ANSWERS = {"huffman", "fold_batch_norm"}  # to six digits
-OUR_LAYERS = {"binarize"}  # what stays in the model is not all Keras'
+SAME_ANSWERS = {"distill", "huffman", "fold_batch_norm"}  # to six digits
+OUR_LAYERS = {"binarize", "winograd"}  # what stays in the model is not all Keras'
 # Where a pass finds nothing to do.
 IDLE = {
+    *(("winograd", name) for name in ("sequential", "nested", "shared", "dictionaries")),
     *(("fold_batch_norm", name) for name in ("residual", "shared", "dictionaries")),
 }
 
@@ -102,6 +105,7 @@ def dictionaries():
 
 
 MODELS = {build.__name__: build for build in (sequential, residual, nested, shared, dictionaries)}
+IDLE |= {("distill", name) for name in MODELS}  # training alone is no change
 
 
 def example(tensor):

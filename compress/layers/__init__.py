@@ -8,13 +8,16 @@ from typing import Any
 _EXPORTS = {
     "Binary": "compress.layers.binary",
     "BinaryActivation": "compress.layers.binary",
+    "Distillation": "compress.layers.distillation",
     "KernelRange": "compress.layers.quantized",
     "Masked": "compress.layers.masked",
     "Parametrization": "compress.layers.parametrized",
     "Parametrized": "compress.layers.parametrized",
     "Range": "compress.layers.quantized",
+    "RangedSilu": "compress.layers.quantized",
     "Shared": "compress.layers.shared",
     "Ternary": "compress.layers.ternary",
+    "WinogradConv2D": "compress.layers.winograd",
 }
 
 __all__ = sorted([*_EXPORTS, "register"])

@@ -1,0 +1,129 @@
+"""Knowledge distillation: the compressed model learns from the answers of the original.
+
+Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531; formula and differences:
+`compress.layers.distillation`. It repairs what another pass cost, so it comes after one.
+
+Measured on scikit-learn's digits, top-1 in percent, mean of three seeds: 97.7 for a small
+convolutional net; then three quarters of its channels go, and Adam trains the rest:
+
+    5 epochs at 0.001     labels alone 87.9    with a teacher, T = 1: 88.1    T = 2: 85.4    4: 83.9
+    15 epochs at 0.003                 95.2                           97.5           96.5       96.4
+
+A high temperature asks for more than labels do, and a short training does not get there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from compress.base import Context, Note, Pass, Rewrite
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Distill(Pass):
+    """Trains the model on its teacher's answers, beside the labels of the trainer.
+
+    The teacher is the model that went into the pipeline; where there is none, the model as it is.
+    The graph stays; zeros stay zeros and shared weights stay shared. `layers` do not matter. Both
+    models classify: one output, (batch, classes), of logits or of a softmax.
+
+    Attributes:
+        teacher: Path of a `.keras` file with another teacher.
+        temperature: What both models' logits are divided by, above 0.
+        weight: Of the teacher's loss; that of the trainer counts 1.
+    """
+
+    kind: Literal["distill"] = "distill"
+    teacher: str | None = None
+    temperature: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
+    epochs: int = Field(default=4, ge=0)
+
+    def rewrite(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> Rewrite:
+        """Trains a copy of `model`; see `Pass.rewrite`.
+
+        Raises:
+            ValueError: A model does not classify, or the two do not fit each other.
+            FileNotFoundError: There is no such teacher.
+        """
+        from compress.graph import copy_model
+
+        notes = {
+            path: Note(False, "learns from the teacher" if layer.weights else "has no weights")
+            for path, layer in chosen.items()
+        }
+        small = copy_model(model)
+        if context.fit is None or self.epochs == 0:
+            return Rewrite(small, notes, context.fine_tune(small, epochs=self.epochs))
+        text = context.fine_tune(self._taught(small, context.teacher or model), epochs=self.epochs)
+        # The copy drops the training graph, and the teacher with it.
+        return Rewrite(copy_model(small), notes, f"{text} with a teacher")
+
+    def _taught(self, student: keras.Model, teacher: keras.Model) -> keras.Model:
+        """A model over the layers of the student, whose losses hold the teacher's."""
+        import keras
+
+        from compress.graph import inputs_of
+        from compress.layers.distillation import Distillation
+
+        if self.teacher is not None:
+            teacher = _load(self.teacher)
+        probabilities = (_ends_in_softmax(student), _ends_in_softmax(teacher))
+        for name in ("inputs", "outputs"):
+            one, other = ([tuple(x.shape) for x in getattr(m, name)] for m in (student, teacher))
+            if one != other:
+                raise ValueError(
+                    f"Distill.teacher: its {name} are {other}; expected {one}, the student's."
+                )
+        inputs = inputs_of(student)
+        layer = Distillation(
+            teacher,
+            temperature=self.temperature,
+            weight=self.weight,
+            probabilities=probabilities,
+            name="distillation",
+        )
+        return keras.Model(inputs, layer(student.outputs[0], inputs), name=student.name)
+
+
+def _ends_in_softmax(model: keras.Model) -> bool:
+    """Whether a model returns probabilities rather than logits.
+
+    Raises:
+        ValueError: It is no model of classes.
+    """
+    from compress.graph import trace
+
+    shapes = [tuple(tensor.shape) for tensor in model.outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] or 0) < 2:
+        raise ValueError(
+            f"Distill: {model.name!r} has outputs {shapes}; expected one, (batch, classes)."
+        )
+    graph = trace(model)
+    (output,) = graph.outputs
+    last = next(c.operation for c in graph.calls if any(x is output for x in c.outputs))
+    names = {type(last).__name__, getattr(getattr(last, "activation", None), "__name__", "")}
+    if names & {"sigmoid", "Sigmoid"}:
+        raise ValueError(
+            f"Distill: {model.name!r} ends in a sigmoid; expected logits, or a softmax, of classes."
+        )
+    return bool(names & {"softmax", "Softmax"})
+
+
+def _load(path: str) -> keras.Model:
+    import keras
+
+    from compress.layers import register
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"Distill.teacher: {path}: not found; expected a .keras file.")
+    register()
+    return keras.saving.load_model(path, compile=False)
