@@ -10,11 +10,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
-from compress.report import LayerReport, PassReport
+from compress.report import LayerReport, PassReport, Runtime
 from compress.settings import Settings, nearest
 
 if TYPE_CHECKING:
@@ -36,6 +36,17 @@ class Fit(Protocol):
         """
 
 
+class Measure(Protocol):
+    """How the caller makes and times the files that its runtimes read."""
+
+    def __call__(self, *models: keras.Model) -> Sequence[Mapping[str, Runtime]]:
+        """Returns what each model takes, by name of the runtime; the first is the main one.
+
+        The models are timed in turns, so that what slows the machine slows all of them. A runtime
+        that cannot run a model is left out.
+        """
+
+
 @dataclass(frozen=True)
 class Context:
     """What a pass may use beside the model.
@@ -45,13 +56,18 @@ class Context:
         evaluate: Returns the metrics of a model by name, e.g. `{"top1": 0.98}`.
         gradients: Returns the gradients of the loss for some batches: for each batch an array for
             each trainable variable of the model.
-        seconds: Measures a model's latency, where it will run.
+        measure: Makes and times the files that runtimes read (see `Measure`).
     """
 
     fit: Fit | None = None
     evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None
     gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None
-    seconds: Callable[[keras.Model], float] | None = None
+    measure: Measure | None = None
+
+    def seconds(self, model: keras.Model) -> float | None:
+        """Returns the latency of `model` in the main runtime; None where none measures it."""
+        found = self.measure(model)[0] if self.measure else {}
+        return next(iter(found.values())).seconds if found else None
 
     def metrics(self, model: keras.Model) -> dict[str, float]:
         """Returns the metrics of `model` as plain floats; none without `evaluate`."""
@@ -117,6 +133,13 @@ class Result(NamedTuple):
     report: PassReport
 
 
+class Ladder(NamedTuple):
+    """The setting that says how strongly a pass compresses, and values for it, weak to strong."""
+
+    field: str
+    rungs: tuple[float, ...]
+
+
 class Pass(Settings):
     """One technique of compression; a new one defines `kind` and `rewrite`.
 
@@ -143,6 +166,18 @@ class Pass(Settings):
             chosen: The leaf layers of `model` to work on, by path.
             context: What the pass may use beside the model.
         """
+
+    def ladder(self) -> Ladder | None:
+        """Returns what a budget's search may vary; None where the pass has no strength."""
+        return None
+
+    def alone(self, path: str) -> Self:
+        """Returns the pass on one layer, without fine-tuning: a search asks what that costs."""
+        return self.changed(layers=(path,), skip=(), epochs=0)
+
+    def changed(self, **settings: Any) -> Self:
+        """Returns the pass with other settings, checked as at construction."""
+        return type(self)(**{**self.model_dump(), **settings})
 
     def apply(self, model: keras.Model, context: Context | None = None) -> Result:
         """Returns a compressed copy of the model, and a report with one row for each leaf layer.

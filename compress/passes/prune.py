@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.base import Context, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite
 from compress.settings import FractionAboveZero, FractionBelowOne, Settings
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ class Prune(Pass):
         if self.schedule.initial > self.sparsity:
             raise ValueError("schedule.initial <= sparsity")
         return self
+
+    def ladder(self) -> Ladder:
+        """See `Pass.ladder`."""
+        rungs = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
+        return Ladder("sparsity", tuple(x for x in rungs if x >= self.schedule.initial))
 
     def callback(self) -> keras.callbacks.Callback:
         """Returns a callback that prunes the model in any `fit`, in place."""
