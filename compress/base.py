@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
@@ -148,8 +148,11 @@ class Pass(Settings):
         layers: Patterns of the layers to work on; `fnmatch` on a layer's path or name.
         skip: Patterns of layers to leave as they are.
         epochs: Epochs of fine-tuning, where the context has a `fit`.
+        on_weights: Whether the pass works on weights alone, so that naming a layer without any is a
+            mistake.
     """
 
+    on_weights: ClassVar[bool] = True
     kind: str
     layers: tuple[str, ...] = ("*",)
     skip: tuple[str, ...] = ()
@@ -184,12 +187,15 @@ class Pass(Settings):
 
         Raises:
             TypeError: `model` is subclassed.
-            ValueError: `model` is not built, or a pattern matches none of its layers.
+            ValueError: `model` is not built, or a pattern matches none of its layers, or none with
+                weights.
         """
         from compress.graph import leaf_layers
 
         layers = dict(leaf_layers(model))
         reasons = self.left_out(layers)
+        if self.on_weights:
+            self._check_weights(layers)
         chosen = {path: layer for path, layer in layers.items() if path not in reasons}
         rewrite = self.rewrite(model, chosen, context or Context())
         notes = {path: Note(False, reason) for path, reason in reasons.items()} | rewrite.notes
@@ -210,6 +216,16 @@ class Pass(Settings):
             for path in self._matches(pattern, paths, field="skip"):
                 reasons[path] = f"named by `skip`: {pattern}"
         return reasons
+
+    def _check_weights(self, layers: Mapping[str, keras.layers.Layer]) -> None:
+        for pattern in self.layers:
+            found = self._matches(pattern, list(layers), field="layers") if pattern != "*" else ()
+            if found and not any(layers[path].weights for path in found):
+                with_weights = ", ".join(path for path, layer in layers.items() if layer.weights)
+                raise ValueError(
+                    f"{type(self).__name__}.layers: {pattern!r} matches only layers without "
+                    f"weights. With weights: {with_weights or 'none'}."
+                )
 
     def _matches(self, pattern: str, paths: list[str], *, field: str) -> list[str]:
         found = [p for p in paths if any(fnmatchcase(x, pattern) for x in (p, p.split("/")[-1]))]

@@ -1,11 +1,11 @@
 """The search for a budget: the strongest settings of the passes that keep the metric.
 
 One pass after the other, its strength (`Pass.ladder`) is bisected while the others stay at the best
-that is known: up where the metric holds, down where it falls too far. The rung that falls too far
-is tried once more with the layers spared that are most sensitive to it: those of which one alone,
-compressed without fine-tuning, makes the metric fall by more than the budget allows; at most half
-of them. Rounds over the passes go on until nothing new is to be tried, or the trials are used up.
-The best result of all, by `Budget.excess`, is kept, within the budget or not.
+that is known: up where the metric holds, down where it falls too far. From the rung that
+falls too far it goes on with the layers spared that are most sensitive to it: those of which one
+alone, compressed without fine-tuning, makes the metric fall by more than the budget allows; at most
+half of them. Rounds over the passes go on until nothing new is to be tried, or the trials are used
+up. The best result of all, by `Budget.excess`, is kept, within the budget or not.
 
 Source: the sensitivity of single layers is Han et al. 2015, arXiv:1506.02626, section 3.4 and
 figure 6. Bisection takes the metric to fall as the strength grows, which noise breaks at times; a
@@ -83,7 +83,7 @@ class _Search:
 
     def found(self) -> tuple[Result, Search]:
         count = 0
-        while count < len(self.trials) < self.budget.search:
+        while count < len(self.trials) and not self._spent():
             count = len(self.trials)
             for number in range(len(self.best.plan)):
                 self._climb(number)
@@ -98,25 +98,43 @@ class _Search:
         now = getattr(base[number], ladder.field)
         rising = ladder.rungs[0] < ladder.rungs[-1]
         rungs = sorted({*ladder.rungs, now}, reverse=not rising)
+        plans = [_with(base, number, **{ladder.field: rung}) for rung in rungs]
         here = rungs.index(now)
-        low, high = (here, len(rungs)) if self.held[_key(base)] else (-1, here)
+        held = self.held[_key(base)]
+        high = self._bisect(plans, here if held else -1, len(rungs) if held else here)
+        if high is None or high == len(rungs) or self._spent():
+            return
+        if spared := self._sensitive(plans[high], number):
+            skip = (*base[number].skip, *spared)
+            plans = [_with(plan, number, skip=skip) for plan in plans]
+            if self._try(plans[high]):
+                self._bisect(plans, high, len(rungs))
+
+    def _bisect(self, plans: Sequence[Plan], low: int, high: int) -> int | None:
+        """Returns the first plan of which the metric does not hold; None without a trial left.
+
+        Args:
+            plans: From weak to strong.
+            low: Of which it holds; -1 where none is known.
+            high: Of which it does not; their number where none is known.
+        """
         while high - low > 1:
             middle = (low + high) // 2
-            held = self._try(_with(base, number, **{ladder.field: rungs[middle]}))
+            held = self._try(plans[middle])
             if held is None:
-                return
+                return None
             low, high = (middle, high) if held else (low, middle)
-        if high < len(rungs) and len(self.trials) < self.budget.search:
-            strong = _with(base, number, **{ladder.field: rungs[high]})
-            if spared := self._sensitive(strong, number):
-                self._try(_with(strong, number, skip=(*strong[number].skip, *spared)))
+        return high
+
+    def _spent(self) -> bool:
+        return len(self.trials) >= self.budget.search
 
     def _try(self, plan: Plan) -> bool | None:
         """Whether the metric holds; None once the trials are used up."""
         key = _key(plan)
         if key in self.held:
             return self.held[key]
-        if len(self.trials) >= self.budget.search:
+        if self._spent():
             return None
         start = time.perf_counter()
         try:

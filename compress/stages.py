@@ -61,11 +61,13 @@ def snapshot(model: keras.Model, context: Context, *, packed: bool = False) -> S
         packed: Whether the packed file is what counts.
 
     Raises:
-        ValueError: A weight is not finite.
+        TypeError: `model` is subclassed.
+        ValueError: `model` is not built, or a weight is not finite.
         RuntimeError: A file does not hold the weights of the model.
     """
+    counts = total(layer_table(model))
     loaded, size = reload(model, packed=packed)
-    return Snapshot(total(layer_table(model)), size, context.metrics(loaded))
+    return Snapshot(counts, size, context.metrics(loaded))
 
 
 def runtimes(models: Sequence[keras.Model], context: Context) -> list[dict[str, Runtime]]:

@@ -117,7 +117,7 @@ def test_seconds_are_met_and_need_a_measure():
     item = compress.PruneChannels(seconds=0.5, least=1)
     with pytest.raises(ValueError, match="a context that does not measure latency"):
         item.apply(model)
-    
+
     def measure(*models):
         return [{"file": compress.Runtime(1, 1, model.count_params() / 1e6)} for model in models]
 

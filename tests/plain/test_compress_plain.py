@@ -103,7 +103,8 @@ def test_catalogue_row_leads_to_a_pass_of_its_kind(kind):
         ),
         (
             lambda: compress.LowRank(rank=2, ratio=0.5),
-            "LowRank: got {'rank': 2, 'ratio': 0.5}; expected exactly one of energy, rank, ratio, vbmf.",
+            "LowRank: got {'rank': 2, 'ratio': 0.5}; "
+            "expected exactly one of energy, rank, ratio, vbmf.",
         ),
         (
             lambda: compress.LowRank(),
