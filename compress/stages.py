@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from compress.account import layer_table, reload, total
 from compress.base import Context, Pass
@@ -71,10 +72,21 @@ def snapshot(model: keras.Model, context: Context, *, packed: bool = False) -> S
 
 
 def runtimes(models: Sequence[keras.Model], context: Context) -> list[dict[str, Runtime]]:
-    """Returns what runtimes do with each model, timed side by side; nothing without `measure`."""
+    """Returns what runtimes do with each model, timed side by side; nothing without `measure`.
+
+    A model equal to the one before it, as after `huffman`, is not measured again.
+    """
     if context.measure is None:
         return [{} for _ in models]
-    return [dict(found) for found in context.measure(*models)]
+    new = [
+        number == 0 or not _equal(models[number - 1], models[number])
+        for number in range(len(models))
+    ]
+    found = iter(context.measure(*(model for model, own in zip(models, new, strict=True) if own)))
+    each: list[dict[str, Runtime]] = []
+    for own in new:
+        each.append(dict(next(found)) if own else each[-1])
+    return each
 
 
 def with_costs(found: Snapshot, model: keras.Model, runtimes: dict[str, Runtime]) -> Snapshot:
@@ -100,6 +112,16 @@ def idle(before: dict[str, Runtime], reports: Sequence[PassReport]) -> tuple[str
                 lines.append(f"{report.settings['kind']}{_zeros(report)}: {name} {line}")
         before = report.runtimes
     return tuple(lines)
+
+
+def _equal(one: keras.Model, other: keras.Model) -> bool:
+    """Whether two models have the same graph and weights."""
+    pairs = zip(one.weights, other.weights, strict=False)
+    return (
+        len(one.weights) == len(other.weights)
+        and all(a.shape == b.shape and np.array_equal(a.numpy(), b.numpy()) for a, b in pairs)
+        and one.get_config() == other.get_config()
+    )
 
 
 def _stage(step: Pass, model: keras.Model, context: Context) -> Stage:
