@@ -14,7 +14,7 @@ from typing import Any
 _EXPORTS = {
     "PASSES": "compress.catalog",
     "Binarize": "compress.passes.binarize",
-    "Budget": "compress.pipeline",
+    "Budget": "compress.budget",
     "Compressed": "compress.pipeline",
     "Context": "compress.base",
     "Distill": "compress.passes.distill",
@@ -26,6 +26,7 @@ _EXPORTS = {
     "PruneChannels": "compress.passes.prune_channels",
     "Quantize": "compress.passes.quantize",
     "Report": "compress.report",
+    "Runtime": "compress.report",
     "ShareWeights": "compress.passes.share_weights",
     "Ternarize": "compress.passes.ternarize",
     "Winograd": "compress.passes.winograd",

@@ -131,7 +131,7 @@ def test_results_are_those_of_the_bundle(bundle, tmp_path, monkeypatch):
 
 def test_low_rank_from_the_command_line(bundle, zoo, tmp_path):
     out = tmp_path / "small"
-    report = zoo("compress", bundle.path, "low_rank", "--out", out, "--json")
+    report = zoo("compress", bundle.path, "low-rank", "--out", out, "--json")
     assert report["metrics"]["top1"] > 0.85
     assert json.loads((out / "card.json").read_text())["parameters"] < 61_706
     assert len(zoo("export", out, "tflite-int8", "--out", tmp_path / "exported", "--json")) == 1

@@ -7,7 +7,7 @@ A bundle explains itself:
     card.json       what it is (`Card`)
     report.json     what happened (`Report`)
     history.csv     one row for each epoch
-    *.png           curves, and the confusion matrix of classes
+    *.png           curves, the confusion matrix of classes, and the trials of a budget's search
 
 It is written to a temporary directory and renamed, so a kill never leaves half a bundle.
 """
@@ -31,6 +31,7 @@ from zoo.settings import Settings
 MODEL, RECIPE, CARD, REPORT = "model.keras", "recipe.yaml", "card.json", "report.json"
 HISTORY, CURVES, CONFUSION = "history.csv", "curves.png", "confusion.png"
 PACKED = "model.packed"  # of a compression with `huffman`
+PARETO = "pareto.png"  # of a compression whose budget was searched for
 
 
 class Card(Settings):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.base import Context, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite
 from compress.settings import FractionAboveZero, FractionBelowOne, Settings
 
 if TYPE_CHECKING:
@@ -170,6 +170,11 @@ class Prune(Pass):
         return [1 - kept ** (turn / self.rounds) for turn in range(1, self.rounds)] + [
             self.sparsity
         ]
+
+    def ladder(self) -> Ladder:
+        """See `Pass.ladder`."""
+        rungs = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
+        return Ladder("sparsity", tuple(x for x in rungs if x >= self.schedule.initial))
 
     def callback(self) -> keras.callbacks.Callback:
         """Returns a callback that prunes the model in any `fit`, in place.
