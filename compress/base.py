@@ -104,7 +104,7 @@ class Context:
 
         held = hold(model)
         text = self.train(held, epochs=epochs, callbacks=callbacks)
-        for weight, value in zip(model.variables, bake(held).variables, strict=True):
+        for weight, value in zip(model.variables, bake(held, like=model).variables, strict=True):
             weight.assign(value)
         return text
 

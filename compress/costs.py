@@ -25,7 +25,9 @@ import numpy as np
 
 from compress.account import KERNELS, LayerRow, layer_table
 from compress.graph import leaf_layers
-from compress.kernels import inner
+from compress.kernels import inner, kernel_of
+from compress.layers.parametrized import Parametrized
+from compress.layers.quantized import KernelRange
 from compress.packed import weight_bytes
 from compress.report import Cost
 
@@ -79,21 +81,32 @@ def book_bits(array: np.ndarray) -> int:
 
 def operand(layer: keras.layers.Layer) -> str:
     """Returns what a layer multiplies: `float32`, `float16` (and bfloat16), or `int8`."""
+    if kernel_bits(layer):
+        return "int8"
+    layer = inner(layer)
     if getattr(layer, "quantization_mode", None) == "int8":
         return "int8"
     return "float16" if layer.compute_dtype in {"float16", "bfloat16"} else "float32"
 
 
+def kernel_bits(layer: keras.layers.Layer) -> int:
+    """Returns the bits of a kernel on a grid of integers; 0 where it is on none."""
+    last = layer.chain[-1] if isinstance(layer, Parametrized) else None
+    return last.bits if isinstance(last, KernelRange) else 0
+
+
 def _held(row: LayerRow, layer: keras.layers.Layer, *, packed: bool) -> _Held:
     arrays = [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
     stored = sum(8 * array.nbytes for array in arrays)
+    if bits := kernel_bits(layer):
+        stored -= (WORD - bits) * kernel_of(inner(layer)).value.shape.num_elements()
     packed_bytes = sum(map(weight_bytes, layer.weights)) if packed else 0
     kernels = [
         array for weight, array in zip(layer.weights, arrays, strict=True) if weight.name in KERNELS
     ]
     size = sum(kernel.size for kernel in kernels)
     kept = sum(int(np.count_nonzero(kernel)) for kernel in kernels) / size if size else 1.0
-    kind = operand(inner(layer))
+    kind = operand(layer)
     product = (row.macs or 0) * (MULTIPLY[kind] + ADD[kind])
     moved = 2 * 8 * row.activation_bytes / WORD * SRAM
     read = DRAM / WORD

@@ -160,11 +160,11 @@ def replace_layers(
         names = {"name": graph.name, "trainable": graph.trainable}
         inputs = keras.tree.map_structure(_new_input, inputs_of(graph))
         if isinstance(graph, keras.Sequential):
-            first = added.get(id(_inputs(graph)._keras_history.operation), ())
+            first = added.get(id(inputs_of(graph)._keras_history.operation), ())
             parts = [(*twin(layer), *added.get(id(layer), ())) for layer in graph.layers]
             chain = [layer for part in (first, *parts) for layer in part]
             return keras.Sequential([inputs, *chain], **names)
-        entered = keras.tree.map_structure(enter, _inputs(graph), inputs)
+        entered = keras.tree.map_structure(enter, inputs_of(graph), inputs)
         return keras.Model(inputs, _replay(graph, entered, call), **names)
 
     new_model = rebuild(model)

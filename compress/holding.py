@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from compress.graph import leaf_layers, replace_layers
-from compress.kernels import clone_layer, find_kernels, kernel_of
+from compress.kernels import clone_layer, find_kernels, inner, kernel_of
 from compress.layers.masked import Masked
 from compress.layers.parametrized import Parametrization, Parametrized
 from compress.layers.shared import Shared
@@ -26,18 +26,19 @@ LOOK = 4096  # weights looked at before all are sorted
 def hold(model: keras.Model) -> keras.Model:
     """Returns a model of equal graph and weights that keeps zeros and sharing in training.
 
-    Its kernels that have either are `Parametrized`; `bake` gives plain layers again.
+    Its kernels that have either are `Parametrized`; `bake` gives the layers as they were again.
+    Of a kernel that is computed already, e.g. rounded, the zeros are kept.
 
     Args:
         model: Functional or Sequential; stays as it is.
     """
     found = dict(leaf_layers(model))
     kernels, _ = find_kernels(found, depthwise=True)
-    chains = {
-        path: structure(keras.ops.convert_to_numpy(kernel))
-        for path, kernel in kernels.items()
-        if not isinstance(found[path], Parametrized)
-    }
+    chains: dict[str, list[Parametrization]] = {}
+    for path, kernel in kernels.items():
+        computed = isinstance(found[path], Parametrized)
+        chain = structure(keras.ops.convert_to_numpy(kernel))
+        chains[path] = [part for part in chain if isinstance(part, Masked) or not computed]
     return parametrize(model, {path: chain for path, chain in chains.items() if chain})
 
 
@@ -46,11 +47,14 @@ def parametrize(model: keras.Model, chains: Mapping[str, Sequence[Parametrizatio
 
     Args:
         model: Stays as it is.
-        chains: What is applied to the kernel of a layer, by path; `read` is called with it first.
+        chains: What is applied to the kernel of a layer, by path, before what is applied already;
+            `read` is called with it first.
     """
     found, parametrized = dict(leaf_layers(model)), {}
     for path, chain in chains.items():
-        layer = Parametrized(clone_layer(found[path]), chain)
+        old = found[path]
+        rest = [clone_layer(part) for part in old.chain] if isinstance(old, Parametrized) else []
+        layer = Parametrized(clone_layer(inner(old)), [*chain, *rest])
         layer.build()
         for part in chain:
             part.read(keras.ops.convert_to_numpy(kernel_of(layer.layer)))
@@ -58,14 +62,22 @@ def parametrize(model: keras.Model, chains: Mapping[str, Sequence[Parametrizatio
     return replace_layers(model, parametrized)
 
 
-def bake(model: keras.Model) -> keras.Model:
+def bake(model: keras.Model, *, like: keras.Model | None = None) -> keras.Model:
     """Returns a model whose parametrized kernels are stored as they are computed.
 
     Args:
         model: Stays as it is.
+        like: A model of equal graph whose chains stay, e.g. the one that was held.
     """
-    wrapped = {p: layer for p, layer in leaf_layers(model) if isinstance(layer, Parametrized)}
-    return replace_layers(model, {path: layer.plain() for path, layer in wrapped.items()})
+    found = dict(leaf_layers(like)) if like else {}
+    baked = {}
+    for path, layer in leaf_layers(model):
+        if isinstance(layer, Parametrized):
+            old = found.get(path)
+            kept = len(old.chain) if isinstance(old, Parametrized) else 0
+            if len(layer.chain) > kept:
+                baked[path] = layer.plain(keep=kept)
+    return replace_layers(model, baked)
 
 
 def structure(kernel: np.ndarray) -> list[Parametrization]:

@@ -15,7 +15,7 @@ from keras import ops
 
 from compress import quantization
 from compress.calibration import Histogram
-from compress.graph import leaf_layers, replace_layers, trace
+from compress.graph import inputs_of, leaf_layers, replace_layers, trace
 from compress.holding import structure
 from compress.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
@@ -37,20 +37,28 @@ def assemble(model: keras.Model, bits: Mapping[str, int], *, activation_bits: in
     """
     found = dict(leaf_layers(model))
     skipped = {id(layer) for path, layer in found.items() if path not in bits}
-    replacements: dict[Any, keras.layers.Layer] = {}
-    for path, count in bits.items():
-        layer = found[path]
-        if quantization.is_kernel(layer):
-            replacements[path] = _on_grid(layer, count)
-        elif getattr(layer, "activation", None) is keras.activations.silu:
-            replacements[path] = RangedSilu(activation_bits, name=layer.name)
     grids = {op: grid for op, grid in quantization.ranged(model).items() if id(op) not in skipped}
-    made = {}
+    last = {id(tensor._keras_history.operation) for tensor in model.outputs}
+    made: dict[Any, Range] = {}
     for owner, ends in grids.values():
         if owner not in made:
             ends = ends if ends is None or activation_bits == 8 else WIDE
-            made[owner] = Range(activation_bits, ends=ends, name=f"{owner.name}_range")
+            name = owner.name if id(owner) in last else f"{owner.name}_range"
+            made[owner] = Range(activation_bits, ends=ends, name=name)
     behind = {operation: made[grid.owner] for operation, grid in grids.items()}
+    replacements: dict[Any, Any] = {}
+    for path, count in bits.items():
+        layer = found[path]
+        is_output = id(layer) in last and layer in behind
+        name = f"{layer.name}_inner" if is_output else layer.name
+        if quantization.is_kernel(layer):
+            replacements[path] = _on_grid(layer, count, name=name)
+        elif getattr(layer, "activation", None) is keras.activations.silu:
+            replacements[path] = RangedSilu(activation_bits, name=name)
+        elif is_output:
+            replacements[path] = clone_layer(layer, name=name)
+        if is_output:  # which keeps its name
+            replacements[path] = [replacements[path], behind.pop(layer)]
     return replace_layers(model, replacements, behind=behind)
 
 
@@ -68,13 +76,12 @@ def calibrate(
     Raises:
         ValueError: A value within the model is not finite.
     """
-    ranges = [layer for _, layer in leaf_layers(model) if isinstance(layer, Range)]
-    ranges = [layer for layer in ranges if layer.ends is None]
+    ranges = learning(model)
     histograms = [Histogram() for _ in ranges]
     for task in ("widen", "count") if method != "minmax" else ("widen",):
         for layer, histogram in zip(ranges, histograms, strict=True):
             layer.see = getattr(histogram, task)
-        for batch in batches(samples):
+        for batch in batches(model, samples):
             model(batch, training=False)
     for layer, histogram in zip(ranges, histograms, strict=True):
         layer.see = None
@@ -94,7 +101,7 @@ def correct_biases(model: keras.Model, samples: list[np.ndarray]) -> list[str]:
     means = {path: _MeanError(layer) for path, layer in wrapped.items()}
     for path, layer in wrapped.items():
         layer.see = means[path]
-    for batch in batches(samples):
+    for batch in batches(model, samples):
         model(batch, training=False)
     for path, layer in wrapped.items():
         layer.see = None
@@ -103,7 +110,7 @@ def correct_biases(model: keras.Model, samples: list[np.ndarray]) -> list[str]:
 
 
 def settle(model: keras.Model) -> keras.Model:
-    """Returns a model whose stored kernels lie on their grids, and its biases on theirs.
+    """Returns a model whose kernels and biases lie on their grids, and whose ranges stay.
 
     An integer kernel adds a bias in steps of the input's scale times the kernel's.
 
@@ -127,7 +134,10 @@ def settle(model: keras.Model) -> keras.Model:
                 inner.bias.assign(np.round(bias / step) * step)
             settled[path] = Parametrized(inner, [KernelRange(grid.bits, per=grid.per)])
             settled[path].build()
-    return replace_layers(model, settled)
+    new = replace_layers(model, settled)
+    for layer in learning(new):
+        layer.observing.assign(0.0)
+    return new
 
 
 def _input_scales(model: keras.Model) -> dict[str, float]:
@@ -147,11 +157,17 @@ def _input_scales(model: keras.Model) -> dict[str, float]:
     return scales
 
 
-def batches(samples: list[np.ndarray]) -> Iterator[Any]:
+def learning(model: keras.Model) -> list[Range]:
+    """Returns the ranges of a model whose ends are not settled yet."""
+    found = [layer for _, layer in leaf_layers(model) if isinstance(layer, Range)]
+    return [layer for layer in found if float(ops.convert_to_numpy(layer.observing)) > 0]
+
+
+def batches(model: keras.Model, samples: list[np.ndarray]) -> Iterator[Any]:
     """Gives what a model takes, some examples at a time."""
     for start in range(0, len(samples[0]), BATCH):
         parts = [array[start : start + BATCH] for array in samples]
-        yield parts[0] if len(parts) == 1 else parts
+        yield keras.tree.pack_sequence_as(inputs_of(model), parts)
 
 
 def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str, float]:
@@ -172,7 +188,7 @@ def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str
             continue
         kernel = kernel_of(layer)
         old = ops.convert_to_numpy(kernel)
-        kernel.assign(_on_grid(layer, bits).kernel())
+        kernel.assign(_on_grid(layer, bits, name=layer.name).kernel())
         moved = _answers(model, samples)
         kernel.assign(old)
         found[path] = sum(
@@ -202,11 +218,11 @@ class _MeanError:
         return self._sum / max(self._count, 1)
 
 
-def _on_grid(layer: keras.layers.Layer, bits: int) -> Parametrized:
+def _on_grid(layer: keras.layers.Layer, bits: int, *, name: str) -> Parametrized:
     kernel, bits = ops.convert_to_numpy(kernel_of(layer)), quantization.fitting(layer, bits)
     grid = KernelRange(bits, per=quantization.per(layer))
     chain = structure(kernel)
-    wrapped = Parametrized(clone_layer(layer), [*chain, grid])
+    wrapped = Parametrized(clone_layer(layer, name=name), [*chain, grid])
     wrapped.build()
     for part in chain:
         part.read(kernel)
@@ -227,7 +243,7 @@ def _best_share(grid: KernelRange, kernel: np.ndarray) -> np.ndarray:
 
 
 def _answers(model: keras.Model, samples: list[np.ndarray]) -> list[np.ndarray]:
-    parts = [keras.tree.flatten(model(batch, training=False)) for batch in batches(samples)]
+    parts = [keras.tree.flatten(model(batch, training=False)) for batch in batches(model, samples)]
     return [
         np.concatenate([ops.convert_to_numpy(x) for x in column])
         for column in zip(*parts, strict=True)

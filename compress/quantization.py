@@ -26,7 +26,7 @@ from keras import layers
 from compress import folding
 from compress.graph import Call, Trace, leaf_layers, replace_layers, trace
 from compress.kernels import clone_layer, kernel_of
-from compress.layers.quantized import FIXED
+from compress.layers.quantized import FIXED, Range
 
 KERNELS = (
     layers.Dense,
@@ -113,7 +113,7 @@ def ranged(model: keras.Model) -> dict[Any, Grid]:
     chosen: dict[Any, Grid] = {}
     owners: dict[int, Any] = {}  # by tensor: the operation whose range it has
     for old, tensor in zip(model.inputs, graph.inputs, strict=True):
-        if "float" in tensor.dtype:
+        if "float" in tensor.dtype and not _has_range(tensor, readers):
             owner = owners[id(tensor)] = old._keras_history.operation
             chosen[owner] = Grid(owner)
 
@@ -125,9 +125,11 @@ def ranged(model: keras.Model) -> dict[Any, Grid]:
         return follower(alone[0]) if _does_nothing(alone[0]) else alone[0]
 
     for call in graph.calls:
-        if len(call.outputs) != 1 or "float" not in call.outputs[0].dtype:
+        tensor = call.outputs[0] if len(call.outputs) == 1 else None
+        if tensor is None or "float" not in tensor.dtype or _has_range(tensor, readers):
             continue
-        tensor = call.outputs[0]
+        if isinstance(call.operation, Range):
+            continue
         if not on_the_same_grid(call):
             if not _waits(call, follower(call)):
                 chosen[call.operation] = Grid(call.operation, FIXED.get(_activation(call)))
@@ -137,6 +139,11 @@ def ranged(model: keras.Model) -> dict[Any, Grid]:
             if type(call.operation).__name__.startswith(_MEANS):
                 chosen[call.operation] = Grid(owner, chosen[owner].ends)
     return chosen
+
+
+def _has_range(tensor: keras.KerasTensor, readers: dict[int, list[Call]]) -> bool:
+    """Whether a range stands there already."""
+    return any(isinstance(call.operation, Range) for call in readers.get(id(tensor), []))
 
 
 def _readers(graph: Trace) -> dict[int, list[Call]]:

@@ -135,18 +135,6 @@ def test_mixed_precision_and_the_file(policy, tmp_path):
     np.testing.assert_array_equal(loaded(x), small(x))
 
 
-def test_time_is_in_the_report():
-    model, seen = conv(), []
-
-    def seconds(net):
-        seen.append(net)
-        return 0.002 * len(seen)
-
-    made, report = compress.Winograd().apply(model, compress.Context(seconds=seconds))
-    assert seen == [model, made]
-    assert report.note == "not fine-tuned: no `fit`; 2.00 ms before, 4.00 ms after"
-
-
 def test_which_convolutions_stay_direct():
     image = keras.Input((8, 8, 4), name="image")
     x = layers.Conv2D(4, 5, name="five")(image)

@@ -99,11 +99,22 @@ class Parametrized(layers.Wrapper):
         """That of the layer."""
         return self.layer.compute_output_shape(input_shape)
 
-    def plain(self) -> layers.Layer:
-        """Returns a layer of the inner class whose kernel is what the chain computes."""
-        twin = clone_layer(self.layer)
-        kernel_of(twin).assign(self.kernel())
-        return twin
+    def plain(self, *, keep: int = 0) -> layers.Layer:
+        """Returns a layer of the inner class whose kernel is what the chain computes.
+
+        Args:
+            keep: How many parts, the last ones, stay a chain of their own.
+        """
+        twin, end = clone_layer(self.layer), len(self.chain) - keep
+        kernel = keras.ops.convert_to_tensor(kernel_of(self.layer))
+        for part in self.chain[:end]:
+            kernel = part(kernel)
+        kernel_of(twin).assign(kernel)
+        if not keep:
+            return twin
+        wrapped = Parametrized(twin, [clone_layer(part) for part in self.chain[end:]])
+        wrapped.build()
+        return wrapped
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that build this layer again."""

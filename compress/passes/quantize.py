@@ -9,11 +9,11 @@ Differs: normalisations are folded before the training, not within it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compress.base import Context, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite
 from compress.settings import FractionAboveZero
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Quantize(Pass):
             of the two is kept, where the context has `evaluate`.
     """
 
+    on_weights: ClassVar[bool] = False
     kind: Literal["quantize"] = "quantize"
     bits: Literal[4, 8] = 8
     mean_bits: float | None = Field(default=None, ge=4, le=8)
@@ -52,6 +53,10 @@ class Quantize(Pass):
     freeze: FractionAboveZero = 0.5
     rate: float = Field(default=0.1, gt=0)
     metric: str = "top1"
+
+    def ladder(self) -> Ladder:
+        """See `Pass.ladder`."""
+        return Ladder("bits", (8, 4))
 
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
@@ -130,17 +135,14 @@ def _freeze(share: float) -> keras.callbacks.Callback:
     """A callback that stops the ranges of the model it sees after a share of the training."""
     import keras
 
-    from compress.graph import leaf_layers
-    from compress.layers.quantized import Range
+    from compress.integers import learning
 
     class Freeze(keras.callbacks.Callback):
         """Counts steps."""
 
         def on_train_begin(self, logs: Any = None) -> None:
             """Finds the ranges."""
-            found = [layer for _, layer in leaf_layers(self.model) if isinstance(layer, Range)]
-            self.ranges = [layer for layer in found if layer.ends is None]
-            self.step = 0
+            self.ranges, self.step = learning(self.model), 0
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             """Stops the ranges, once."""
@@ -160,9 +162,11 @@ def _notes(quantised: keras.Model, chosen: Mapping[str, keras.layers.Layer]) -> 
 
     found = dict(leaf_layers(quantised))
     into: dict[str, list[str]] = {path: [] for path in chosen}
-    for path in found:
-        if origin := _origin(path, chosen):
-            into[origin].append(path)
+    origins = [_origin(path, chosen) for path in found]
+    origin = next(filter(None, origins), "")
+    for path, own in zip(found, origins, strict=True):
+        origin = own or origin  # ranges of inputs, and of plain operations, go with a neighbour
+        into[origin].append(path)
     notes = {}
     for path, layer in chosen.items():
         parts = [found[p] for p in into[path]]
@@ -182,15 +186,10 @@ def _notes(quantised: keras.Model, chosen: Mapping[str, keras.layers.Layer]) -> 
 
 def _origin(path: str, chosen: Mapping[str, Any]) -> str:
     """The layer that a layer of the quantised model comes from; empty for that of an input."""
-    ends = ("", "_range", "_linear", "_linear_range", "_depthwise", "_depthwise_range")
-    return next(
-        (
-            path[: len(path) - len(end)]
-            for end in ends
-            if path.endswith(end) and path[: len(path) - len(end)] in chosen
-        ),
-        "",
-    )
+    for part in ("_range", "_inner", "_linear", "_depthwise"):
+        if path not in chosen:
+            path = path.removesuffix(part)
+    return path if path in chosen else ""
 
 
 def _end(variable: keras.Variable) -> str:
