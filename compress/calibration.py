@@ -106,10 +106,10 @@ class Histogram:
     def _percentile(self, percentile: float) -> tuple[float, float]:
         shares = np.cumsum(self.counts) / self.counts.sum()
         outside = (1 - percentile / 100) / (2 if self.lo < 0 < self.hi else 1)
-        centres = self._centres
-        lo = centres[np.searchsorted(shares, outside)] if self.lo < 0 else 0.0
-        hi = centres[min(np.searchsorted(shares, 1 - outside), BINS - 1)] if self.hi > 0 else 0.0
-        return min(float(lo), 0.0), max(float(hi), 0.0)
+        low, high = np.searchsorted(shares, [outside, 1 - outside])
+        lo = float(self._centres[low]) if self.lo < 0 else 0.0
+        hi = float(self._centres[min(high, BINS - 1)]) if self.hi > 0 else 0.0
+        return min(lo, 0.0), max(hi, 0.0)
 
     def _least_squares(self, bits: int) -> tuple[float, float]:
         centres, steps = self._centres, 2**bits - 1

@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
         names = [str(path) for path in arguments.images]
         raw = np.stack([preprocessing.image(path) for path in arguments.images])  # (n, h, w, c)
 
+    from zoo.cli.reopen import load
+
     outputs = load(bundle.path).predict_on_batch(preprocessing.apply(raw))  # (n, outputs)
     header, rows = _answers(bundle.card, names, outputs, top=arguments.top)
     header = ("row" if preprocessing.size is None else "image", *header)
