@@ -92,7 +92,11 @@ class Report(Settings):
         seed: Seed of the run.
         commit: Commit of the zoo's source tree; empty outside one.
         compression: What the passes did (`compress.Report`); empty when there were none.
+        pipeline: Of a compression, the name of its recipe.
+        parent_name: Name of the directory of the bundle that it was made from.
         parent_metrics: The `metrics` of the bundle that it was made from.
+        latency: Of a compression, seconds of one example, `before` and `after`, of the exported
+            files (`zoo.cli.latency.compare`).
         member_metrics: The same of each model of an ensemble on its own, in the card's order.
         baseline: `settings`, and what was `tried` on the validation split, of `zoo.baselines`.
     """
@@ -114,7 +118,10 @@ class Report(Settings):
     seed: int
     commit: str = ""
     compression: Mapping[str, Any] = Field(default_factory=dict)
+    pipeline: str = ""
+    parent_name: str = ""
     parent_metrics: Mapping[str, float] = Field(default_factory=dict)
+    latency: Mapping[str, float] = Field(default_factory=dict)
     member_metrics: tuple[dict[str, float], ...] = ()
     baseline: Mapping[str, Any] = Field(default_factory=dict)
 

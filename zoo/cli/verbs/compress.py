@@ -7,8 +7,10 @@ what they choose by is measured on the validation split, and the new report on t
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ from zoo.cli import text
 
 if TYPE_CHECKING:
     from zoo.bundle import Bundle
+
+LOG = logging.getLogger("zoo")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or parent.path.with_name(f"{parent.path.name}-{name}")
     bundles.check_free(out, force=arguments.force)
 
-    from zoo.cli.latency import seconds
+    from zoo.cli.latency import compare, seconds
     from zoo.cli.reopen import reopen
     from zoo.models.saved import load
     from zoo.training.history import History
@@ -58,9 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
         if history.interrupted:
             raise KeyboardInterrupt
 
+    whole = load(parent.path)
     small = compress.apply(
         pipeline,
-        load(parent.path),
+        whole,
         fit=fit,
         evaluate=lambda model: work.evaluate(model, "validation").metrics,
         gradients=work.gradients,
@@ -79,7 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
         "passes": (*parent.card.passes, *pipeline.to_dict()["passes"]),
         "parent": parent.sha256,
         "compression": small.report.to_dict(),
+        "pipeline": name,
+        "parent_name": parent.path.resolve().name,
         "parent_metrics": parent.report.metrics,
+        "latency": _latency(compare, whole, small.model),
     }
     bundle = work.write(
         out, small.model, history, began=began, force=arguments.force, origin=origin, add=add
@@ -93,6 +101,16 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"zoo compress: over budget: {'; '.join(small.report.budget.lines)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _latency(
+    compare: Callable[[Any, Any], dict[str, float]], old: Any, new: Any
+) -> dict[str, float]:
+    try:
+        return compare(old, new)
+    except (RuntimeError, ValueError) as error:  # a layer that the converter does not know
+        LOG.warning("latency: not measured: %s", error)
+        return {}
 
 
 def summary(bundle: Bundle) -> str:
@@ -128,6 +146,9 @@ def summary(bundle: Bundle) -> str:
     ]
     if packed := after["size"]["packed_bytes"]:
         sizes.append((PACKED, "-", text.size(packed)))
+    if latency := bundle.report.latency:
+        old, new = (f"{1000 * latency[key]:.3g} ms" for key in ("before", "after"))
+        sizes.append(("one example in LiteRT", old, new))
     metrics = [
         (f"test {name}", value, bundle.report.metrics[name])
         for name, value in bundle.report.parent_metrics.items()
