@@ -1,24 +1,86 @@
-"""Masks over kernels: which weights are kept, and how the others stay zero during training.
+"""Masks over kernels: which weights are kept, and which become zero.
 
-Masks keep the weights of largest magnitude (Han et al. 2015, arXiv:1506.02626). During training
-they grow by the schedule of Zhu & Gupta 2017, arXiv:1710.01878, and each step ends with the masked
-weights at zero.
+Masks keep the weights of largest magnitude (Han et al. 2015, arXiv:1506.02626): one by one, in
+blocks of the kernel's matrix, or N of every M inputs (Mishra et al. 2021, arXiv:2104.08378).
+A kernel's matrix is (inputs, outputs); the rows of a convolution run over its taps and, fastest,
+over its input channels, which runtimes also lay out side by side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from keras import ops
 
-from compress.graph import leaf_layers
-from compress.kernels import find_kernels
+from compress.channels import output_axis
+from compress.kernels import find_kernels, inner, kernel_of
 
 if TYPE_CHECKING:
     from compress.passes.prune import Prune
+
+Layers = Mapping[str, keras.layers.Layer]
+
+
+def find_prunable(
+    found: Layers, prune: Prune
+) -> tuple[dict[str, keras.layers.Layer], dict[str, str]]:
+    """Sorts layers, given by path, into those with a kernel to prune and reasons against.
+
+    A kernel whose axes do not divide into whole blocks or groups is left alone, not padded: a
+    runtime could not use the rest.
+    """
+    kernels, reasons = find_kernels(found)
+    layers = {path: inner(found[path]) for path in kernels}
+    rows, columns = (prune.n_of_m[1], 1) if prune.n_of_m else prune.block
+    for path, layer in list(layers.items()):
+        inputs, outputs = _last_axes(layer)
+        if inputs % rows or outputs % columns:
+            whole = f"groups of {rows}" if prune.n_of_m else f"blocks of {rows} x {columns}"
+            reasons[path] = f"its {inputs} inputs and {outputs} outputs do not divide into {whole}"
+            del layers[path]
+    return layers, reasons
+
+
+def kernel_masks(layers: Layers, prune: Prune, sparsity: float) -> dict[str, np.ndarray]:
+    """Returns a boolean array for each kernel, False where its weight is to be zero.
+
+    Args:
+        layers: As `find_prunable` gives them.
+        prune: Says the scope and the structure.
+        sparsity: Fraction of the weights to mask, in [0, 1).
+    """
+    matrices = [np.abs(_matrix(layer)) for layer in layers.values()]
+    if prune.n_of_m is not None:
+        size = prune.n_of_m[1]
+        masks = [group_mask(matrix, size, round(sparsity * size)) for matrix in matrices]
+    else:
+        pooled = [_pooled(matrix, prune.block) for matrix in matrices]
+        if prune.scope == "layer":
+            masks = [magnitude_masks([array], sparsity)[0] for array in pooled]
+        else:
+            masks = magnitude_masks(pooled, sparsity)
+        masks = [_spread(mask, prune.block) for mask in masks]
+    pairs = zip(layers.items(), masks, strict=True)
+    return {path: _as_kernel(mask, layer) for (path, layer), mask in pairs}
+
+
+def prune_kernels(layers: Layers, prune: Prune, sparsity: float) -> dict[str, tuple[int, int]]:
+    """Prunes at once, in place; returns the number of zeros and of weights of each kernel."""
+    counts = {}
+    for path, mask in kernel_masks(layers, prune, sparsity).items():
+        kernel = kernel_of(layers[path])
+        set_zeros(kernel, ops.convert_to_tensor(mask))
+        array = ops.convert_to_numpy(kernel)
+        counts[path] = int((array == 0).sum()), array.size
+    return counts
+
+
+def set_zeros(kernel: keras.Variable, mask: keras.KerasTensor) -> None:
+    """Sets the masked weights to zero, in place."""
+    kernel.assign(ops.where(mask, kernel, ops.zeros((), kernel.dtype)))
 
 
 def magnitude_masks(weights: Sequence[np.ndarray], sparsity: float) -> list[np.ndarray]:
@@ -41,98 +103,54 @@ def magnitude_masks(weights: Sequence[np.ndarray], sparsity: float) -> list[np.n
     return [part.reshape(array.shape) for part, array in zip(parts, weights, strict=True)]
 
 
-def kernel_masks(
-    kernels: Mapping[str, keras.Variable], sparsity: float, *, scope: str
-) -> dict[str, Any]:
-    """Returns a boolean tensor for each kernel, False where its weight is to be zero.
+def group_mask(matrix: np.ndarray, size: int, num_masked: int) -> np.ndarray:
+    """Masks the smallest weights of each group of consecutive rows, in every column.
 
     Args:
-        kernels: Kernels by path.
-        sparsity: Fraction of the weights to mask, in [0, 1).
-        scope: `layer` masks that fraction of each kernel; `model` of all, ranked together.
+        matrix: Magnitudes, (inputs, outputs).
+        size: Rows of a group; divides the number of rows.
+        num_masked: Weights to mask in each group.
     """
-    weights = [
-        ops.convert_to_numpy(kernel).astype("float32", copy=False) for kernel in kernels.values()
-    ]
-    if scope == "layer":
-        masks = [magnitude_masks([array], sparsity)[0] for array in weights]
-    else:
-        masks = magnitude_masks(weights, sparsity)
-    return {path: ops.convert_to_tensor(mask) for path, mask in zip(kernels, masks, strict=True)}
+    groups = matrix.reshape(-1, size, matrix.shape[1])
+    order = np.argsort(groups, axis=1, kind="stable")
+    keep = np.ones(groups.shape, bool)
+    np.put_along_axis(keep, order[:, :num_masked], False, axis=1)
+    return keep.reshape(matrix.shape)
 
 
-def apply_masks(kernels: Mapping[str, keras.Variable], masks: Mapping[str, Any]) -> None:
-    """Sets the masked weights to zero, in place."""
-    for path, mask in masks.items():
-        kernel = kernels[path]
-        kernel.assign(ops.where(mask, kernel, ops.zeros((), kernel.dtype)))
+def _last_axes(layer: keras.layers.Layer) -> tuple[int, int]:
+    """Numbers of input and output channels that the kernel has."""
+    shape = kernel_of(layer).shape
+    return (shape[-1], shape[-2]) if output_axis(layer) == -2 else (shape[-2], shape[-1])
 
 
-def prune_kernels(
-    kernels: Mapping[str, keras.Variable], sparsity: float, *, scope: str
-) -> dict[str, tuple[int, int]]:
-    """Prunes at once, in place; returns the number of zeros and of weights of each kernel."""
-    apply_masks(kernels, kernel_masks(kernels, sparsity, scope=scope))
-    arrays = {path: ops.convert_to_numpy(kernel) for path, kernel in kernels.items()}
-    return {path: (int((array == 0).sum()), array.size) for path, array in arrays.items()}
+def _matrix(layer: keras.layers.Layer) -> np.ndarray:
+    """The kernel as a matrix, float32."""
+    kernel = ops.convert_to_numpy(kernel_of(layer)).astype("float32", copy=False)
+    kernel = np.moveaxis(kernel, output_axis(layer), -1)
+    return kernel.reshape(-1, kernel.shape[-1])
 
 
-class MaskCallback(keras.callbacks.Callback):
-    """Prunes the model that it sees while that model is trained.
+def _as_kernel(matrix: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
+    """A matrix in the kernel's shape."""
+    shape = (*kernel_of(layer).shape[:-2], *_last_axes(layer))
+    return np.moveaxis(matrix.reshape(shape), -1, output_axis(layer))
 
-    The layers are found by path when training begins, so the model may be a copy of the one to
-    prune, on one device or under a `tf.distribute` strategy. With `steps_per_execution` above 1,
-    masked weights move within an execution and are set back at its end.
 
-    Attributes:
-        sparsity: Sparsity of the masks so far.
-    """
+def _pooled(matrix: np.ndarray, block: tuple[int, int]) -> np.ndarray:
+    """The mean of each block."""
+    if block == (1, 1):
+        return matrix
+    high, wide = block
+    pooled: np.ndarray = matrix.reshape(
+        matrix.shape[0] // high, high, matrix.shape[1] // wide, wide
+    ).mean(axis=(1, 3))
+    return pooled
 
-    def __init__(self, prune: Prune) -> None:
-        super().__init__()
-        self.sparsity = 0.0
-        self._prune = prune
-        self._kernels: dict[str, keras.Variable] = {}
-        self._masks: dict[str, Any] = {}
-        self._steps, self._epoch = 0, 0
-        self._turn: int | None = None
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Finds the kernels and starts the schedule."""
-        params = self.params or {}
-        if not (params.get("steps") and params.get("epochs")):
-            raise ValueError(
-                f"Prune.callback: got params {params}; expected numbers of epochs and of steps. "
-                "Give `fit` data of known length."
-            )
-        self._steps, self._epoch, self._turn = params["steps"], 0, None
-        found = dict(leaf_layers(self.model))
-        left_out = self._prune.left_out(found)
-        self._kernels, _ = find_kernels({p: found[p] for p in found if p not in left_out})
-        self._advance(0)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Notes the epoch, to count steps from it."""
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Renews the masks when the schedule says so, and sets the masked weights to zero."""
-        self._advance(self._epoch * self._steps + batch + 1)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Lets go of the trained model's variables."""
-        self._kernels, self._masks = {}, {}
-
-    def _advance(self, step: int) -> None:
-        schedule, num_steps = self._prune.schedule, self._steps * self.params["epochs"]
-        turn = schedule.turn(step, num_steps)
-        if turn is None:
-            return
-        if turn != self._turn:
-            self._turn = turn
-            self.sparsity = schedule.sparsity(turn, num_steps, final=self._prune.sparsity)
-            self._masks = kernel_masks(self._kernels, self.sparsity, scope=self._prune.scope)
-        apply_masks(self._kernels, self._masks)
+def _spread(mask: np.ndarray, block: tuple[int, int]) -> np.ndarray:
+    """The inverse of `_pooled`, for masks."""
+    return mask if block == (1, 1) else mask.repeat(block[0], axis=0).repeat(block[1], axis=1)
 
 
 def _largest(magnitude: np.ndarray, *, num_masked: int) -> np.ndarray:

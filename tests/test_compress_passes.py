@@ -1,16 +1,12 @@
 """Masks and factors: oracles and closed forms."""
 
-import os
-
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 
 import compress
 from compress import factors, masking
-from compress.passes.prune import Schedule
 
 RANDOM = np.random.RandomState(7)
 
@@ -19,44 +15,7 @@ def zeros(array):
     return int(np.sum(np.asarray(array) == 0))
 
 
-@pytest.fixture(scope="module")
-def tfmot():
-    """tensorflow-model-optimization: works on Keras 2, but its mathematics is the same."""
-    assert tf.keras.__name__  # pins tf.keras to Keras 3 before the import below turns it to Keras 2
-    legacy = os.environ.get("TF_USE_LEGACY_KERAS")
-    module = pytest.importorskip("tensorflow_model_optimization")
-    if legacy is None:
-        os.environ.pop("TF_USE_LEGACY_KERAS", None)
-    return module
-
-
 # --- oracles ---
-
-
-@pytest.mark.oracle
-@pytest.mark.parametrize("initial", [0.0, 0.3])
-@pytest.mark.parametrize("power", [1, 3])
-def test_schedule_equals_tfmots(tfmot, initial, power):
-    begin, end, num_steps, final = 30, 150, 200, 0.9
-    ours = Schedule(begin=begin / num_steps, end=end / num_steps, initial=initial, power=power)
-    theirs = tfmot.sparsity.keras.PolynomialDecay(initial, final, begin, end, power=power)
-    for step in range(num_steps + 1):
-        expected = float(theirs(tf.constant(step))[1])
-        assert ours.sparsity(step, num_steps, final=final) == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.oracle
-@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.77, 0.9, 0.99])
-@pytest.mark.parametrize("shape", [(300, 100), (3, 3, 16, 32), (8,), (1000, 1)])
-def test_masks_equal_tfmots(tfmot, sparsity, shape):
-    from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl
-
-    weights = np.random.RandomState(len(shape)).randn(*shape).astype("float32")
-    schedule = tfmot.sparsity.keras.ConstantSparsity(sparsity, 0)
-    theirs = pruning_impl.Pruning(lambda: tf.constant(0), [], schedule, (1, 1), "AVG")
-    _, expected = theirs._update_mask(tf.constant(weights))
-    (mask,) = masking.magnitude_masks([weights], sparsity)
-    np.testing.assert_array_equal(mask, expected.numpy() == 1)
 
 
 @pytest.mark.oracle

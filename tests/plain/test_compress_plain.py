@@ -1,5 +1,6 @@
 """Passes, recipes and budgets as text: no TensorFlow, no NumPy."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -24,6 +25,11 @@ PASSES = [
         skip=("logits",),
         schedule=Schedule(begin=0.1, end=0.5, power=2, initial=0.2, every=7),
     ),
+    compress.Prune(sparsity=0.5, schedule={"shape": "constant", "begin": 0.2, "every": 3}),
+    compress.Prune(sparsity=0.5, schedule={"shape": "one_shot", "begin": 0.9}, block=(4, 1)),
+    compress.Prune(n_of_m=(2, 4)),
+    compress.Prune(n_of_m=(1, 3), rounds=2, rewind=True),
+    compress.Prune(sparsity=0.9, rounds=5, rewind="early.keras"),
     compress.LowRank(energy=0.9),
     compress.LowRank(rank=3, epochs=1),
     compress.LowRank(ratio=0.25),
@@ -37,7 +43,7 @@ def snapshot(top1, gzip_bytes=1000):
 
 def test_reading_recipes_loads_neither_keras_nor_numpy():
     code = (
-        "import sys, compress\n"
+        "import sys, compress, compress.tfmot\n"
         "for name in compress.recipe_names(): compress.load_recipe(name)\n"
         "compress.Pipeline([compress.Prune(sparsity=0.5)], compress.Budget())\n"
         "print([m for m in ('keras', 'tensorflow', 'numpy') if m in sys.modules])"
@@ -98,6 +104,60 @@ def test_catalogue_row_leads_to_a_pass_of_its_kind(kind):
             "Schedule: got {'begin': 0.5, 'end': 0.5}; expected begin < end.",
         ),
         (
+            lambda: compress.Prune(sparsity=90),
+            "Prune.sparsity: got 90; expected a fraction in [0, 1). For 90 %, write 0.9.",
+        ),
+        (
+            lambda: Schedule(shape="one_shot", every=5),
+            "Schedule: got {'shape': 'one_shot', 'every': 5}; "
+            "expected no every, which shape 'one_shot' does not use.",
+        ),
+        (
+            lambda: Schedule(shape="constant", power=1),
+            "Schedule: got {'shape': 'constant', 'power': 1}; "
+            "expected no power, which shape 'constant' does not use.",
+        ),
+        (
+            lambda: Schedule(shape="cubic"),
+            "Schedule.shape: got 'cubic'; expected 'polynomial', 'constant' or 'one_shot'.",
+        ),
+        (
+            lambda: compress.Prune(n_of_m=(4, 4)),
+            "Prune.n_of_m: got (4, 4); expected (N, M), with N < M: N are kept of every M.",
+        ),
+        (
+            lambda: compress.Prune(n_of_m=(0, 4)),
+            "Prune.n_of_m.0: got 0; expected greater than or equal to 1.",
+        ),
+        (
+            lambda: compress.Prune(sparsity=0.9, n_of_m=(2, 4)),
+            "Prune: got {'sparsity': 0.9, 'n_of_m': (2, 4)}; "
+            "expected no sparsity, or 0.5, which n_of_m settles.",
+        ),
+        (
+            lambda: compress.Prune(sparsity=0.5, n_of_m=(2, 4), scope="model"),
+            "Prune: got {'sparsity': 0.5, 'n_of_m': (2, 4), 'scope': 'model'}; "
+            "expected scope 'layer', because n_of_m is the same in every kernel.",
+        ),
+        (
+            lambda: compress.Prune(sparsity=0.5, n_of_m=(2, 4), block=(4, 1)),
+            "Prune: got {'sparsity': 0.5, 'n_of_m': (2, 4), 'block': (4, 1)}; "
+            "expected block or n_of_m, not both.",
+        ),
+        (
+            lambda: compress.Prune(sparsity=0.5, block=(4, 0)),
+            "Prune.block.1: got 0; expected greater than or equal to 1.",
+        ),
+        (
+            lambda: compress.Prune(sparsity=0.5, rounds=2, schedule={"end": 0.5}),
+            "Prune: got {'sparsity': 0.5, 'rounds': 2, 'schedule': {'end': 0.5}}; "
+            "expected no schedule, because rounds, or a rewind, prune at once.",
+        ),
+        (
+            lambda: compress.Prune(sparsity=0.5, rewind="early.h5"),
+            "Prune.rewind: got 'early.h5'; expected True, False or a path that ends in .keras.",
+        ),
+        (
             lambda: compress.LowRank(energy=90),
             "LowRank.energy: got 90; expected a fraction in (0, 1]. For 90 %, write 0.9.",
         ),
@@ -134,6 +194,20 @@ def test_all_problems_are_told_at_once():
 def test_initial_sparsity_may_not_exceed_the_final_one():
     with pytest.raises(ValueError, match=r"expected schedule.initial <= sparsity\.$"):
         compress.Prune(sparsity=0.5, schedule=Schedule(initial=0.6))
+
+
+def test_n_of_m_settles_the_sparsity():
+    assert compress.Prune(n_of_m=(2, 4)).sparsity == 0.5
+    assert compress.Prune(n_of_m=[1, 4]).sparsity == 0.75
+    assert compress.Prune(n_of_m=(4, 8), sparsity=0.5) == compress.Prune(n_of_m=(4, 8))
+
+
+def test_rounds_keep_the_same_share():
+    found = compress.Prune(sparsity=0.9, rounds=4).sparsities()
+    kept = [1.0, *(1 - sparsity for sparsity in found)]
+    shares = [after / before for before, after in itertools.pairwise(kept)]
+    assert shares == [pytest.approx(0.1**0.25)] * 4 and found[-1] == 0.9
+    assert compress.Prune(sparsity=0.0, rounds=2).sparsities() == [0.0, 0.0]
 
 
 def test_a_pipeline_takes_passes_only():
@@ -233,6 +307,16 @@ def test_masks_are_renewed_every_few_steps_and_at_the_end():
     assert turns[:10] == [None] * 10
     assert sorted({turn for turn in turns if turn is not None}) == [10, 30, 50, 70, 87]
     assert turns[87:] == [87] * 14
+
+
+def test_constant_and_one_shot_have_the_target_at_once():
+    constant = Schedule(shape="constant", begin=0.1, end=0.5, every=20)
+    once = Schedule(shape="one_shot", begin=0.8)
+    for schedule, turns in ((constant, {10, 30, 50}), (once, {80})):
+        found = [schedule.turn(step, 100) for step in range(101)]
+        begin = min(turns)
+        assert found[:begin] == [None] * begin and set(found[begin:]) == turns
+        assert {schedule.sparsity(step, 100, final=0.7) for step in range(101)} == {0.7}
 
 
 @pytest.mark.parametrize("num_steps", range(1, 12))
