@@ -89,7 +89,7 @@ def test_catalogue_row_leads_to_a_pass_of_its_kind(kind):
         ),
         (
             lambda: compress.Prune(sparsity=0.5, scope="net"),
-            "Prune.scope: got 'net'; expected 'layer' or 'model'.",
+            "Prune.scope: got 'net'; expected 'layer', 'model' or 'lamp'.",
         ),
         (
             lambda: compress.Prune(sparsity=0.5, schedule={"every": 0}),
@@ -233,7 +233,14 @@ def test_pipelines_differ_by_their_settings():
     assert compress.Pipeline(PASSES[:1]) != compress.Pipeline(PASSES[1:2])
 
 
-NAMED_BY_THEIR_AIM = {"deep-compression", "slim"}
+NAMED_BY_THEIR_AIM = {
+    "binary",
+    "deep-compression",
+    "deep-compression-short",
+    "low-rank",
+    "slim",
+    "ternary",
+}
 
 
 @pytest.mark.parametrize(
