@@ -31,6 +31,7 @@ _EXPORTS = {
     "Ternarize": "compress.passes.ternarize",
     "Winograd": "compress.passes.winograd",
     "apply": "compress.pipeline",
+    "has_ranges": "compress.integers",
     "load_recipe": "compress.pipeline",
     "pack": "compress.packed",
     "pass_names": "compress.catalog",

@@ -157,6 +157,11 @@ def _input_scales(model: keras.Model) -> dict[str, float]:
     return scales
 
 
+def has_ranges(model: keras.Model) -> bool:
+    """Returns whether a model is quantised: its ranges become those of an integer file."""
+    return any(isinstance(layer, Range) for _, layer in leaf_layers(model))
+
+
 def learning(model: keras.Model) -> list[Range]:
     """Returns the ranges of a model whose ends are not settled yet."""
     found = [layer for _, layer in leaf_layers(model) if isinstance(layer, Range)]

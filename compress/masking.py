@@ -60,6 +60,8 @@ def kernel_masks(layers: Layers, prune: Prune, sparsity: float) -> dict[str, np.
         pooled = [_pooled(matrix, prune.block) for matrix in matrices]
         if prune.scope == "layer":
             masks = [magnitude_masks([array], sparsity)[0] for array in pooled]
+        elif prune.scope == "lamp":
+            masks = lamp_masks(pooled, sparsity)
         else:
             masks = magnitude_masks(pooled, sparsity)
         masks = [_spread(mask, prune.block) for mask in masks]
@@ -101,6 +103,32 @@ def magnitude_masks(weights: Sequence[np.ndarray], sparsity: float) -> list[np.n
     keep = _largest(magnitude, num_masked=num_masked)
     parts = np.split(keep, np.cumsum([array.size for array in weights])[:-1])
     return [part.reshape(array.shape) for part, array in zip(parts, weights, strict=True)]
+
+
+def lamp_masks(weights: Sequence[np.ndarray], sparsity: float) -> list[np.ndarray]:
+    """Keeps the weights of largest score; all arrays are ranked together.
+
+    Source: Lee et al. 2021, arXiv:2010.07611, eq. 4: the score is w^2 over the sum of the squares
+    of those weights of its array that are no smaller. The last weight of an array has 1, so that no
+    array is emptied; wide layers, whose weights are small, are not cut first.
+
+    Args:
+        weights: Arrays of float.
+        sparsity: Fraction of the weights to mask, in [0, 1).
+
+    Returns:
+        As `magnitude_masks`.
+    """
+    scores = []
+    for array in weights:
+        squares = np.sort(np.square(array), axis=None)  # rising, and so do the scores
+        sums = np.cumsum(squares[::-1], dtype=np.float64)[::-1]
+        scores.append((squares / np.maximum(sums, np.finfo(np.float64).tiny)).astype(np.float32))
+    kept = magnitude_masks(scores, sparsity)
+    return [
+        _largest(np.abs(array).ravel(), num_masked=int((~some).sum())).reshape(array.shape)
+        for array, some in zip(weights, kept, strict=True)
+    ]
 
 
 def group_mask(matrix: np.ndarray, size: int, num_masked: int) -> np.ndarray:

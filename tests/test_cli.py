@@ -129,10 +129,24 @@ def test_results_are_those_of_the_bundle(bundle, tmp_path, monkeypatch):
     assert shown in results.tables() and "| 61,706 |" in results.tables()
 
 
-def test_low_rank_from_the_command_line(bundle, zoo, tmp_path):
+def test_low_rank_from_the_command_line(bundle, zoo, tmp_path, monkeypatch):
+    from zoo import results
+
     out = tmp_path / "small"
     report = zoo("compress", bundle.path, "low-rank", "--out", out, "--json")
     assert report["metrics"]["top1"] > 0.85
+    assert report["compression"]["after"]["runtimes"]["tflite"]["seconds"] > 0
+    monkeypatch.setattr(results, "HERE", tmp_path)
+    assert results.record(out) == results.record(out) == "compress"
+    (row,) = results.read("compress")
+    top1 = bundle.report.metrics["top1"], report["metrics"]["top1"]
+    assert float(row["drop"]) == pytest.approx(100 * (top1[0] - top1[1]), abs=0.01)
+    assert int(row["bytes_before"]) == 4 * 61_706
+    # Floats do not deflate much: the gzipped file is the smallest, by a little.
+    assert row["container"] == "gzip"
+    assert int(row["bytes_after"]) < (out / "model.keras").stat().st_size
+    assert row["command"] == f"zoo compress runs/{bundle.path.name} low-rank"
+    assert f"| `{bundle.path.name} low-rank` | digits | 0 |" in results.tables()
     assert json.loads((out / "card.json").read_text())["parameters"] < 61_706
     assert len(zoo("export", out, "tflite-int8", "--out", tmp_path / "exported", "--json")) == 1
 

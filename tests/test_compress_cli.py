@@ -78,7 +78,7 @@ def quick(monkeypatch):
     """Times nothing: a conversion is a process of its own, and takes seconds."""
     from zoo.cli import latency
 
-    def measure(*models):
+    def measure(*models, samples=None):
         return [{"none": Runtime(1, 1, 1e-9 * model.count_params())} for model in models]
 
     monkeypatch.setattr(latency, "measure", measure)

@@ -275,6 +275,25 @@ def test_fake_quantisation_equals_tfmots(tfmot, bits, per_channel, narrow):
 # --- structures ---
 
 
+def test_lamp_keeps_the_largest_scores_of_the_paper():
+    """Lee et al. 2021, eq. 4, term by term; zeros and small weights are no exception."""
+    random = np.random.RandomState(0)
+    weights = [random.normal(size=(5, 7)), 1e-3 * random.normal(size=(40, 11)), np.zeros((3, 2))]
+    weights[1][:20] = 0
+    masks = masking.lamp_masks(weights, 0.8)
+    scores = [
+        np.array([w**2 / max(np.sum(a[abs(a) >= abs(w)] ** 2), 1e-300) for w in a.flat])
+        for a in weights
+    ]
+    kept = np.concatenate([mask.ravel() for mask in masks])
+    assert kept.sum() == kept.size - round(0.8 * kept.size)
+    line = np.concatenate(scores)
+    assert line[kept].min() >= line[~kept].max()
+    assert masks[0].any() and masks[1].any()
+    by_magnitude = masking.magnitude_masks(weights, 0.8)
+    assert masks[1].sum() > by_magnitude[1].sum()
+
+
 def test_groups_lie_along_the_inputs_of_every_kind_of_layer():
     image = keras.Input((8, 8, 4))
     x = layers.Conv2D(6, 3, name="conv")(image)

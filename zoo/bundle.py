@@ -31,6 +31,7 @@ from zoo.settings import Settings
 MODEL, RECIPE, CARD, REPORT = "model.keras", "recipe.yaml", "card.json", "report.json"
 HISTORY, CURVES, CONFUSION = "history.csv", "curves.png", "confusion.png"
 PACKED = "model.packed"  # of a compression with `huffman`
+INTEGERS = "model.tflite"  # of a quantised model
 PARETO = "pareto.png"  # of a compression whose budget was searched for
 
 
@@ -93,7 +94,11 @@ class Report(Settings):
         seed: Seed of the run.
         commit: Commit of the zoo's source tree; empty outside one.
         compression: What the passes did (`compress.Report`); empty when there were none.
+        pipeline: Of a compression, the name of its recipe.
+        parent_name: Name of the directory of the bundle that it was made from.
         parent_metrics: The `metrics` of the bundle that it was made from.
+        file: Of a quantised model, its integer TFLite file beside `model.keras`: `bytes`,
+            `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, and `operators`.
         member_metrics: The same of each model of an ensemble on its own, in the card's order.
         baseline: `settings`, and what was `tried` on the validation split, of `zoo.baselines`.
     """
@@ -115,7 +120,10 @@ class Report(Settings):
     seed: int
     commit: str = ""
     compression: Mapping[str, Any] = Field(default_factory=dict)
+    pipeline: str = ""
+    parent_name: str = ""
     parent_metrics: Mapping[str, float] = Field(default_factory=dict)
+    file: Mapping[str, Any] = Field(default_factory=dict)
     member_metrics: tuple[dict[str, float], ...] = ()
     baseline: Mapping[str, Any] = Field(default_factory=dict)
 

@@ -100,7 +100,9 @@ class Prune(Pass):
     Attributes:
         sparsity: Fraction of the weights that become zero, in [0, 1); exact to one weight, or one
             block. `n_of_m` settles it.
-        scope: `layer` prunes each kernel to `sparsity`; `model` all kernels together.
+        scope: `layer` prunes each kernel to `sparsity`; `model` all kernels together, by magnitude;
+            `lamp` likewise, by magnitude relative to the kernel (Lee et al. 2021): use it where the
+            layers differ in width.
         schedule: How the sparsity grows during fine-tuning.
         block: (inputs, outputs) of the kernel's matrix that become zero together, by their mean
             magnitude.
@@ -116,7 +118,7 @@ class Prune(Pass):
 
     kind: Literal["prune"] = "prune"
     sparsity: FractionBelowOne
-    scope: Literal["layer", "model"] = "layer"
+    scope: Literal["layer", "model", "lamp"] = "layer"
     schedule: Schedule = Schedule()
     block: tuple[_Size, _Size] = (1, 1)
     n_of_m: tuple[_Size, _Size] | None = None

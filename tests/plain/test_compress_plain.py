@@ -89,7 +89,7 @@ def test_catalogue_row_leads_to_a_pass_of_its_kind(kind):
         ),
         (
             lambda: compress.Prune(sparsity=0.5, scope="net"),
-            "Prune.scope: got 'net'; expected 'layer' or 'model'.",
+            "Prune.scope: got 'net'; expected 'layer', 'model' or 'lamp'.",
         ),
         (
             lambda: compress.Prune(sparsity=0.5, schedule={"every": 0}),
@@ -235,7 +235,17 @@ def test_pipelines_differ_by_their_settings():
     assert compress.Pipeline(PASSES[:1]) != compress.Pipeline(PASSES[1:2])
 
 
-NAMED_BY_THEIR_AIM = {"deep-compression", "edge", "slim"}
+NAMED_BY_THEIR_AIM = {
+    "binary",
+    "deep-compression",
+    "deep-compression-short",
+    "edge",
+    "int8",
+    "low-rank",
+    "qat-int8",
+    "slim",
+    "ternary",
+}
 
 
 @pytest.mark.parametrize(

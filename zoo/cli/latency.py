@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from compress import Runtime
+from compress import Runtime, has_ranges
 
 RUNTIME = "tflite"
 ROUNDS, RUNS = 8, 5
 LOG = logging.getLogger("zoo")
 
 
-def measure(*models: Any) -> list[dict[str, Runtime]]:
+def measure(*models: Any, samples: Any = None) -> list[dict[str, Runtime]]:
     """Returns for each model its file's bytes and the median time of one example.
 
     The models take turns of a few runs, so that a busy machine is the same for all; the first run
@@ -25,6 +25,7 @@ def measure(*models: Any) -> list[dict[str, Runtime]]:
     Args:
         *models: Functional or Sequential; each is converted to a TFLite file. A model that cannot
             be converted gets nothing, and a line is logged.
+        samples: Examples that the files are checked with; `None` draws some.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -34,7 +35,8 @@ def measure(*models: Any) -> list[dict[str, Runtime]]:
     with tempfile.TemporaryDirectory() as scratch:
         for index, model in enumerate(models):
             try:
-                made = export.export(model, RUNTIME, Path(scratch, str(index)))
+                target = f"{RUNTIME}-int8" if has_ranges(model) else RUNTIME
+                made = export.export(model, target, Path(scratch, str(index)), samples=samples)
             except RuntimeError as error:
                 LOG.warning("%s: not measured: %s", RUNTIME, " ".join(str(error).split()))
                 continue

@@ -3,15 +3,16 @@
     python -m zoo.results runs/vgg16 runs/vgg16-prune90 exported/vgg16-onnx
 
 copies the numbers of bundles, baselines and deployables into the CSV files and writes the tables
-anew. A row is found by its name, so a second run of the same thing replaces its numbers. Weak rows
-stay. `papers.csv` holds what the papers report, written by hand.
+anew. A row is found by its name, that of a compression by its command, so a second run of the same
+thing replaces its numbers. Weak rows stay. `papers.csv` holds what the papers report, written by
+hand.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def _megabytes(text: str) -> str:
     return f"{int(text) / 1e6:.2f} MB"
 
 
+def _bytes(text: str) -> str:
+    return _megabytes(text) if int(text) >= 1_000_000 else f"{int(text) / 1e3:.1f} kB"
+
+
+def _times(text: str) -> str:
+    return f"{float(text):g} x" if text else "-"
+
+
 def _code(text: str) -> str:
     return f"`{text}`"
 
@@ -50,6 +59,8 @@ def _code(text: str) -> str:
 def _plain(text: str) -> str:
     return text or "-"
 
+
+KEYS = {"train": "name", "compress": "command", "export": "name"}  # what tells rows apart
 
 # The README's columns: heading, column of the CSV file, and how a cell is shown.
 COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
@@ -69,17 +80,18 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
         "precision": ("precision", _plain),
     },
     "compress": {
-        "`zoo compress`": ("name", _code),
-        "passes": ("passes", str),
-        "top-1": ("parent_top1", _percent),
-        "top-1 after": ("top1", _percent),
-        "weights": ("parameters_before", _count),
-        "weights after": ("parameters", _count),
-        "not zero": ("nonzero", _count),
-        "file": ("bytes_before", _megabytes),
-        "file after": ("bytes", _megabytes),
-        "gzipped": ("gzip_before", _megabytes),
-        "gzipped after": ("gzip", _megabytes),
+        "`zoo compress`": ("work", _code),
+        "data": ("data", str),
+        "seed": ("seed", str),
+        "top-1": ("top1_before", _percent),
+        "top-1 after": ("top1_after", _percent),
+        "points lost": ("drop", str),
+        "float32 weights": ("bytes_before", _bytes),
+        "file after": ("bytes_after", _bytes),
+        "smaller": ("ratio", _times),
+        "container": ("container", str),
+        "fewer products": ("macs_ratio", _times),
+        "faster": ("speedup", _times),
         "s": ("seconds", str),
     },
     "export": {
@@ -98,7 +110,12 @@ CAPTIONS = {
     "test split, by a fresh load of the saved model; where labels are numbers, R² is. The paper's "
     "top-1 is on its own data. Rows without epochs are baselines and ensembles. The machine was "
     "not always idle: seconds are upper bounds.",
-    "compress": "Compressed and fine-tuned on the same machine. The files are `model.keras`.",
+    "compress": "Compressed and fine-tuned on the same machine, with recipes chosen on the "
+    "validation split. The file is the smallest that loads again: `model.keras`, the same gzipped, "
+    "or `model.packed`; of a quantised model it is `model.tflite`, whose top-1 is shown. It "
+    "is compared with the weights as float32. Faster is LiteRT's median time of one example on one "
+    "thread, both files run in turn. `-DATA` in a name is `--data DATA`, and "
+    "`-seedN` is `--set seed=N`, of `zoo train`.",
     "export": "Each file was run in its own runtime. The largest difference is that of any output "
     "to Keras', as a share of the largest output.",
 }
@@ -123,7 +140,8 @@ def record(path: Path) -> str:
         FileNotFoundError: `path` is none of them.
     """
     stage, row = _deployable(path) if (path / "manifest.json").is_file() else _record(Record(path))
-    rows = [old for old in read(stage) if old["name"] != row["name"]]
+    key = KEYS[stage]
+    rows = [old for old in read(stage) if old[key] != row[key]]
     with (HERE / f"{stage}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(row), lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
@@ -156,6 +174,8 @@ def render(text: str) -> str:
 def _shown(stage: str) -> list[Row]:
     """Returns the rows of a stage; those of a training with what the README adds."""
     rows = read(stage)
+    for row in rows if stage == "compress" else ():
+        row["work"] = row["command"].removeprefix("zoo compress runs/")
     if stage == "train":
         papers = {row["name"]: row["published"] for row in read("papers")}
         for row in rows:
@@ -168,19 +188,19 @@ def _record(bundle: Record) -> tuple[str, Row]:
     report, name = bundle.report, bundle.path.resolve().name
     if report.compression:
         before, after = report.compression["before"], report.compression["after"]
+        metrics = report.file["metrics"] if report.file else report.metrics
         return "compress", {
-            "name": name,
-            "passes": ", ".join(_pass(item) for item in bundle.card.passes),
-            "parent_top1": _fraction(report.parent_metrics.get("top1")),
-            "top1": _fraction(report.metrics.get("top1")),
-            "parameters_before": before["counts"]["parameters"],
-            "parameters": after["counts"]["parameters"],
-            "nonzero": after["counts"]["nonzero"],
-            "bytes_before": before["size"]["raw_bytes"],
-            "bytes": after["size"]["raw_bytes"],
-            "gzip_before": before["size"]["gzip_bytes"],
-            "gzip": after["size"]["gzip_bytes"],
+            "model": bundle.card.architecture,
+            "data": bundle.card.data,
+            "pipeline": report.pipeline,
+            "seed": report.seed,
+            **_lost(report.parent_metrics.get("top1"), metrics.get("top1")),
+            **_smaller(4 * before["counts"]["parameters"], after["size"], report.file),
+            "macs_ratio": round(before["counts"]["macs"] / after["counts"]["macs"], 2),
+            "speedup": _speedup(before["runtimes"], after["runtimes"]),
             "seconds": round(report.seconds["total"]),
+            "hardware": f"{report.hardware['processor']}, {report.hardware['cores']} cores",
+            "command": f"zoo compress runs/{report.parent_name} {report.pipeline}",
             "commit": report.commit,
         }
     return "train", {
@@ -220,12 +240,33 @@ def _deployable(path: Path) -> tuple[str, Row]:
     }
 
 
-def _pass(item: Row) -> str:
-    """Names a pass by its kind and the first of its settings that says how far it goes."""
-    for key in ("sparsity", "energy", "ratio", "rank"):
-        if item.get(key) is not None:
-            return f"{item['kind']} {key} {item[key]}"
-    return str(item["kind"])
+def _lost(before: float | None, after: float | None) -> Row:
+    """Top-1 before and after, and the percentage points between them."""
+    drop = "" if before is None or after is None else round(100 * (before - after), 2)
+    return {"top1_before": _fraction(before), "top1_after": _fraction(after), "drop": drop}
+
+
+def _smaller(before: int, size: Row, file: Mapping[str, Any]) -> Row:
+    """The integer file, or the smallest of those that were weighed, and how it compares."""
+    names = {"raw_bytes": "keras", "gzip_bytes": "gzip", "packed_bytes": "packed"}
+    weighed = {names[key]: count for key, count in size.items() if count is not None}
+    weighed = {"tflite": file["bytes"]} if file else weighed
+    container = min(weighed, key=lambda name: weighed[name])
+    after = weighed[container]
+    return {
+        "bytes_before": before,
+        "bytes_after": after,
+        "ratio": round(before / after, 1),
+        "container": container,
+    }
+
+
+def _speedup(before: Row, after: Row) -> float | str:
+    """How often faster the first runtime is that ran both."""
+    for name in before:
+        if name in after:
+            return round(float(before[name]["seconds"] / after[name]["seconds"]), 2)
+    return ""
 
 
 def _fraction(value: float | None) -> float | str:

@@ -9,14 +9,18 @@ too. Until the new bundle is whole, what was at --out stays there.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zoo.cli import text
 
 SAMPLES = 512  # training images to calibrate on
+CHECKED = 32  # to check files with that are only timed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or parent.path.with_name(f"{parent.path.name}-{name}")
     bundles.check_free(out, force=arguments.force)
 
+    from zoo.cli.file import integers
     from zoo.cli.latency import measure
     from zoo.cli.reopen import load, reopen
     from zoo.cli.tables import summary
@@ -65,29 +70,36 @@ def run(arguments: argparse.Namespace) -> int:
         fit=fit,
         evaluate=lambda model: work.evaluate(model, "validation").metrics,
         gradients=work.gradients,
-        measure=measure,
+        measure=partial(measure, samples=work.samples(CHECKED)),
         samples=work.samples(SAMPLES),
     )
     packed = small.report.after.size.packed_bytes is not None
+    ranged = compress.has_ranges(small.model)
+    with tempfile.TemporaryDirectory() as scratch:
 
-    def add(stage: Path) -> None:
-        if packed:
-            compress.pack(small.model, stage / bundles.PACKED)
-        if small.report.search:
-            pareto(small.report.search.trials, pipeline.budget.metric, stage / bundles.PARETO)
+        def add(stage: Path) -> None:
+            if packed:
+                compress.pack(small.model, stage / bundles.PACKED)
+            if ranged:
+                shutil.copy(Path(scratch, "file", bundles.INTEGERS), stage)
+            if small.report.search:
+                pareto(small.report.search.trials, pipeline.budget.metric, stage / bundles.PARETO)
 
-    origin = {
-        "architecture": parent.card.architecture,
-        "paper": parent.card.paper,
-        "members": parent.card.members,
-        "passes": (*parent.card.passes, *(one.settings for one in small.report.passes)),
-        "parent": parent.sha256,
-        "compression": small.report.to_dict(),
-        "parent_metrics": parent.report.metrics,
-    }
-    bundle = work.write(
-        out, small.model, history, began=began, force=arguments.force, origin=origin, add=add
-    )
+        origin = {
+            "architecture": parent.card.architecture,
+            "paper": parent.card.paper,
+            "members": parent.card.members,
+            "passes": (*parent.card.passes, *(one.settings for one in small.report.passes)),
+            "parent": parent.sha256,
+            "compression": small.report.to_dict(),
+            "pipeline": name,
+            "parent_name": parent.path.resolve().name,
+            "parent_metrics": parent.report.metrics,
+            "file": integers(work, small.model, Path(scratch, "file")) if ranged else {},
+        }
+        bundle = work.write(
+            out, small.model, history, began=began, force=arguments.force, origin=origin, add=add
+        )
     if arguments.json:
         values = bundle.report.model_dump(mode="json")
         print(text.document({"bundle": str(bundle.path), **values}))

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.cli import text
-
-if TYPE_CHECKING:
-    from zoo.tasks.task import Evaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +30,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     work, model, agreement = reopen(bundle), load(bundle.path), None
     if arguments.file:
+        from zoo.cli.file import measure
+
         found, agreement = measure(arguments.file, work, model, arguments.split)
     else:
         found = work.evaluate(model, arguments.split)
@@ -64,31 +63,3 @@ def run(arguments: argparse.Namespace) -> None:
     print("\nrows are true classes, columns are predicted ones")
     rows = zip(labels, found.confusion.tolist(), strict=True)
     print(text.table(("", *labels), [[label, *counts] for label, counts in rows]))
-
-
-def measure(directory: Path, work: Any, model: Any, split: str) -> tuple[Evaluation, float]:
-    """Runs an exported file on a split.
-
-    Args:
-        directory: A deployable.
-        work: The run of the bundle.
-        model: That of the bundle.
-        split: Name of the split.
-
-    Returns:
-        What was measured, and the share of examples on which model and file have the same top-1.
-    """
-    import numpy as np
-
-    from export.manifest import Manifest
-    from export.targets import find_target
-    from zoo.tasks.task import predict_all
-
-    manifest = Manifest.read(directory)
-    expected, labels = predict_all(model, work.feed(split))
-    images = work.preprocessing.apply(getattr(work.data, split).images)
-    name = manifest.signature.inputs[0].name
-    outputs = find_target(manifest.target).run(directory / manifest.file, {name: images})
-    (got,) = outputs.values()
-    same = float(np.mean(np.argmax(got, -1) == np.argmax(expected, -1)))
-    return work.task.score(labels, got), same
