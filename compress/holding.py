@@ -98,6 +98,12 @@ def structure(kernel: np.ndarray) -> list[Parametrization]:
     return chain
 
 
+def shares(kernel: keras.Variable) -> bool:
+    """Returns whether the weights of a kernel share values."""
+    chain = structure(keras.ops.convert_to_numpy(kernel))
+    return any(isinstance(part, Shared) for part in chain)
+
+
 def _are_few(values: np.ndarray) -> bool:
     """Whether weights share their values."""
     if values.size < FEW:

@@ -297,3 +297,16 @@ def test_huffman_counts_the_file(tmp_path):
     assert small.report.before.size.packed_bytes is None
     rows = {row.path: row.note for row in small.report.passes[-1].layers}
     assert rows["flat"] == "has no weights" and " bytes for " in rows["logits"]
+
+
+def test_shared_weights_are_pruned_before_the_training():
+    def fit(model, *, epochs, callbacks):
+        assert not callbacks
+        zeros.append(sum(int((kernel == 0).sum()) for kernel in kernels(model).values()))
+
+    zeros = []
+    shared = compress.ShareWeights(bits=2, epochs=0).apply(net()).model
+    small, report = compress.Prune(sparsity=0.5).apply(shared, compress.Context(fit))
+    assert "in one shot before, because weights share values" in report.note
+    left = sum(int((kernel == 0).sum()) for kernel in kernels(small).values())
+    assert left == zeros[0] > 0.4 * sum(kernel.size for kernel in kernels(small).values())

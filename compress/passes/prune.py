@@ -173,8 +173,10 @@ class Prune(Pass):
             self.sparsity
         ]
 
-    def ladder(self) -> Ladder:
+    def ladder(self) -> Ladder | None:
         """See `Pass.ladder`."""
+        if self.n_of_m is not None:
+            return None
         rungs = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
         return Ladder("sparsity", tuple(x for x in rungs if x >= self.schedule.initial))
 
@@ -195,13 +197,22 @@ class Prune(Pass):
     ) -> Rewrite:
         """Prunes a copy of `model`; see `Pass.rewrite`."""
         from compress.graph import copy_model, leaf_layers
+        from compress.holding import shares
+        from compress.kernels import kernel_of
         from compress.lottery import prune_in_rounds
         from compress.mask_callback import MaskCallback
         from compress.masking import find_prunable, prune_kernels
 
         pruned = copy_model(model)
+        found = dict(leaf_layers(pruned))
+        layers, _ = find_prunable({path: found[path] for path in chosen}, self)
         if self.rounds > 1 or self.rewind:
             text = prune_in_rounds(pruned, self, chosen, context)
+        elif any(map(shares, map(kernel_of, layers.values()))):
+            # While values are shared, the weights that a schedule would rank do not move.
+            prune_kernels(layers, self, self.sparsity)
+            text = context.fine_tune(pruned, epochs=self.epochs)
+            text += "; pruned in one shot before, because weights share values"
         else:
             callback = MaskCallback(self)
             text = context.fine_tune(pruned, epochs=self.epochs, callbacks=[callback])

@@ -127,7 +127,7 @@ class Quantize(Pass):
         if before is None or after is None:
             return trained, f"{text}; not compared with the calibration alone: no {self.metric!r}"
         compared = f"{self.metric} {before:.4f} calibrated, {after:.4f} trained"
-        if after < before:
+        if not after >= before:  # NaN is no better
             return calibrated, f"{text}, which did worse and is dropped: {compared}"
         return trained, f"{text}: {compared}"
 
