@@ -268,7 +268,7 @@ def test_fake_quantisation_equals_tfmots(tfmot, bits, per_channel, narrow):
 
 
 def test_lamp_keeps_the_largest_scores_of_the_paper():
-    """Lee et al. 2021, eq. 4, term by term; an array of zeros and small weights are no exception."""
+    """Lee et al. 2021, eq. 4, term by term; also of small weights, and of none but zeros."""
     random = np.random.RandomState(0)
     weights = [random.normal(size=(5, 7)), 1e-3 * random.normal(size=(40, 11)), np.zeros((3, 2))]
     weights[1][:20] = 0

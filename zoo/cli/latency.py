@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-RUNS, WARM = 30, 5
+RUNS, WARM = 100, 5
 
 
 def seconds(model: Any) -> float:
