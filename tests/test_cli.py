@@ -132,8 +132,9 @@ def test_results_are_those_of_the_bundle(bundle, tmp_path, monkeypatch):
 def test_low_rank_from_the_command_line(bundle, zoo, tmp_path, monkeypatch):
     from zoo import results
 
-    out = tmp_path / "small"
-    report = zoo("compress", bundle.path, "low-rank", "--out", out, "--json")
+    out, recipe = tmp_path / "small", tmp_path / "dense.yaml"
+    recipe.write_text("passes: [{kind: low_rank, energy: 0.8, epochs: 4}]")
+    report = zoo("compress", bundle.path, recipe, "--out", out, "--json")
     assert report["metrics"]["top1"] > 0.85
     monkeypatch.setattr(results, "HERE", tmp_path)
     assert results.record(out) == results.record(out) == "compress"
@@ -144,8 +145,8 @@ def test_low_rank_from_the_command_line(bundle, zoo, tmp_path, monkeypatch):
     # Floats do not deflate much: the gzipped file is the smallest, by a little.
     assert row["container"] == "gzip" and float(row["speedup"]) > 0
     assert int(row["bytes_after"]) < (out / "model.keras").stat().st_size
-    assert row["command"] == f"zoo compress runs/{bundle.path.name} low-rank"
-    assert f"| `{bundle.path.name} low-rank` | digits | 0 |" in results.tables()
+    assert row["command"] == f"zoo compress runs/{bundle.path.name} dense"
+    assert f"| `{bundle.path.name} dense` | digits | 0 |" in results.tables()
     assert json.loads((out / "card.json").read_text())["parameters"] < 61_706
     assert len(zoo("export", out, "tflite-int8", "--out", tmp_path / "exported", "--json")) == 1
 
