@@ -14,7 +14,7 @@ from typing import Any
 _EXPORTS = {
     "PASSES": "compress.catalog",
     "Binarize": "compress.passes.binarize",
-    "Budget": "compress.pipeline",
+    "Budget": "compress.budget",
     "Compressed": "compress.pipeline",
     "Context": "compress.base",
     "FoldBatchNorm": "compress.passes.fold_batch_norm",
@@ -24,6 +24,7 @@ _EXPORTS = {
     "Prune": "compress.passes.prune",
     "PruneChannels": "compress.passes.prune_channels",
     "Report": "compress.report",
+    "Runtime": "compress.report",
     "ShareWeights": "compress.passes.share_weights",
     "Ternarize": "compress.passes.ternarize",
     "apply": "compress.pipeline",

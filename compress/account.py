@@ -22,7 +22,7 @@ from compress.kernels import inner
 from compress.packed import pack, unpack
 from compress.report import Counts, FileSize
 
-_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 # Each weight of the kernel is used once for each position of the output ...
 _PER_OUTPUT = (
@@ -44,6 +44,10 @@ _PER_INPUT = (
 _LOOK_UPS = (keras.layers.Embedding,)
 
 _BLOCK_BYTES = 1 << 20
+
+
+class NotFiniteError(ValueError):
+    """A weight is infinite or no number."""
 
 
 class LayerRow(NamedTuple):
@@ -93,33 +97,36 @@ def total(rows: Iterable[LayerRow]) -> Counts:
     )
 
 
-def saved_size(model: keras.Model, *, packed: bool = False) -> FileSize:
-    """Saves the model without an optimizer, checks that the file holds its weights, and weighs it.
+def reload(model: keras.Model, *, packed: bool = False) -> tuple[keras.Model, FileSize]:
+    """Saves a model without an optimizer, loads it again, and weighs its files.
 
     Args:
         model: Built.
-        packed: Whether to do the same with the packed file.
+        packed: Whether to write the packed file too.
 
     Returns:
-        Bytes of the `.keras` file, the same after gzip at level 6, and of the packed file.
+        The model as it comes from the packed file, or else from the `.keras` file; and the bytes
+        of the latter, of the same after gzip at level 6, and of the packed file.
 
     Raises:
-        ValueError: A weight is not finite.
-        RuntimeError: The file, loaded again, holds other weights than the model.
+        NotFiniteError: A weight is not finite.
+        RuntimeError: A file, loaded again, holds other weights than the model.
     """
     for weight in model.weights:
         if not np.isfinite(weight.numpy()).all():
-            raise ValueError(f"{weight.path}: holds values that are not finite.")
+            raise NotFiniteError(f"{weight.path}: holds values that are not finite.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         (copy_model(model) if model.compiled else model).save(path)
-        _check_saved(keras.saving.load_model(path, compile=False), model)
+        loaded = keras.saving.load_model(path, compile=False)
+        _check_saved(loaded, model)
         raw, gzip = path.stat().st_size, _gzip_bytes(path)
         if not packed:
-            return FileSize(raw, gzip)
+            return loaded, FileSize(raw, gzip)
         packed_bytes = pack(model, path)
-        _check_saved(unpack(path), model)
-        return FileSize(raw, gzip, packed_bytes)
+        loaded = unpack(path)
+        _check_saved(loaded, model)
+        return loaded, FileSize(raw, gzip, packed_bytes)
 
 
 def _row(path: str, layer: keras.layers.Layer, calls: Sequence[Call]) -> LayerRow:
@@ -147,7 +154,7 @@ def _macs(layer: keras.layers.Layer, calls: Sequence[Call]) -> int | None:
         return 0 if known else None
     axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
     positions = sum(_size(x.shape) // int(x.shape[axis]) for x in tensors)
-    return positions * sum(_size(w.shape) for w in layer.weights if w.name in _KERNELS)
+    return positions * sum(_size(w.shape) for w in layer.weights if w.name in KERNELS)
 
 
 def _size(shape: Sequence[int | None]) -> int:

@@ -10,11 +10,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
-from compress.report import LayerReport, PassReport
+from compress.report import LayerReport, PassReport, Runtime
 from compress.settings import Settings, nearest
 
 if TYPE_CHECKING:
@@ -36,6 +36,17 @@ class Fit(Protocol):
         """
 
 
+class Measure(Protocol):
+    """How the caller makes and times the files that its runtimes read."""
+
+    def __call__(self, *models: keras.Model) -> Sequence[Mapping[str, Runtime]]:
+        """Returns what each model takes, by name of the runtime; the first is the main one.
+
+        The models are timed in turns, so that what slows the machine slows all of them. A runtime
+        that cannot run a model is left out.
+        """
+
+
 @dataclass(frozen=True)
 class Context:
     """What a pass may use beside the model.
@@ -45,13 +56,18 @@ class Context:
         evaluate: Returns the metrics of a model by name, e.g. `{"top1": 0.98}`.
         gradients: Returns the gradients of the loss for some batches: for each batch an array for
             each trainable variable of the model.
-        seconds: Measures a model's latency, where it will run.
+        measure: Makes and times the files that runtimes read (see `Measure`).
     """
 
     fit: Fit | None = None
     evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None
     gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None
-    seconds: Callable[[keras.Model], float] | None = None
+    measure: Measure | None = None
+
+    def seconds(self, model: keras.Model) -> float | None:
+        """Returns the latency of `model` in the main runtime; None where none measures it."""
+        found = self.measure(model)[0] if self.measure else {}
+        return next(iter(found.values())).seconds if found else None
 
     def metrics(self, model: keras.Model) -> dict[str, float]:
         """Returns the metrics of `model` as plain floats; none without `evaluate`."""
@@ -117,6 +133,13 @@ class Result(NamedTuple):
     report: PassReport
 
 
+class Ladder(NamedTuple):
+    """The setting that says how strongly a pass compresses, and values for it, weak to strong."""
+
+    field: str
+    rungs: tuple[float, ...]
+
+
 class Pass(Settings):
     """One technique of compression; a new one defines `kind` and `rewrite`.
 
@@ -125,8 +148,11 @@ class Pass(Settings):
         layers: Patterns of the layers to work on; `fnmatch` on a layer's path or name.
         skip: Patterns of layers to leave as they are.
         epochs: Epochs of fine-tuning, where the context has a `fit`.
+        on_weights: Whether the pass works on weights alone, so that naming a layer without any is a
+            mistake.
     """
 
+    on_weights: ClassVar[bool] = True
     kind: str
     layers: tuple[str, ...] = ("*",)
     skip: tuple[str, ...] = ()
@@ -144,17 +170,32 @@ class Pass(Settings):
             context: What the pass may use beside the model.
         """
 
+    def ladder(self) -> Ladder | None:
+        """Returns what a budget's search may vary; None where the pass has no strength."""
+        return None
+
+    def alone(self, path: str) -> Self:
+        """Returns the pass on one layer, without fine-tuning: a search asks what that costs."""
+        return self.changed(layers=(path,), skip=(), epochs=0)
+
+    def changed(self, **settings: Any) -> Self:
+        """Returns the pass with other settings, checked as at construction."""
+        return type(self)(**{**self.model_dump(), **settings})
+
     def apply(self, model: keras.Model, context: Context | None = None) -> Result:
         """Returns a compressed copy of the model, and a report with one row for each leaf layer.
 
         Raises:
             TypeError: `model` is subclassed.
-            ValueError: `model` is not built, or a pattern matches none of its layers.
+            ValueError: `model` is not built, or a pattern matches none of its layers, or none with
+                weights.
         """
         from compress.graph import leaf_layers
 
         layers = dict(leaf_layers(model))
         reasons = self.left_out(layers)
+        if self.on_weights:
+            self._check_weights(layers)
         chosen = {path: layer for path, layer in layers.items() if path not in reasons}
         rewrite = self.rewrite(model, chosen, context or Context())
         notes = {path: Note(False, reason) for path, reason in reasons.items()} | rewrite.notes
@@ -175,6 +216,16 @@ class Pass(Settings):
             for path in self._matches(pattern, paths, field="skip"):
                 reasons[path] = f"named by `skip`: {pattern}"
         return reasons
+
+    def _check_weights(self, layers: Mapping[str, keras.layers.Layer]) -> None:
+        for pattern in self.layers:
+            found = self._matches(pattern, list(layers), field="layers") if pattern != "*" else ()
+            if found and not any(layers[path].weights for path in found):
+                with_weights = ", ".join(path for path, layer in layers.items() if layer.weights)
+                raise ValueError(
+                    f"{type(self).__name__}.layers: {pattern!r} matches only layers without "
+                    f"weights. With weights: {with_weights or 'none'}."
+                )
 
     def _matches(self, pattern: str, paths: list[str], *, field: str) -> list[str]:
         found = [p for p in paths if any(fnmatchcase(x, pattern) for x in (p, p.split("/")[-1]))]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import yaml
-from pydantic import Field, model_validator
 
-from compress.base import Context, Fit, Pass
+from compress.base import Context, Fit, Measure, Pass
+from compress.budget import Budget
 from compress.catalog import pass_class, recipe_path
-from compress.report import BudgetReport, Report, Snapshot
+from compress.report import Report
 from compress.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -22,45 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _S = TypeVar("_S", bound=Settings)
-
-
-class Budget(Settings):
-    """What a compression may cost at most.
-
-    Attributes:
-        max_drop: Largest allowed fall of the metric, e.g. 0.005 for half a point; None: any.
-        metric: Name of a metric that `evaluate` returns and that is better when higher.
-        max_bytes: Largest allowed size of the gzipped `.keras` file; None: any.
-    """
-
-    max_drop: float | None = Field(default=0.005, ge=0)
-    metric: str = "top1"
-    max_bytes: int | None = Field(default=None, gt=0)
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if self.max_drop is None and self.max_bytes is None:
-            raise ValueError("max_drop, max_bytes or both")
-        return self
-
-    def require(self, metrics: Mapping[str, float]) -> None:
-        """Raises `ValueError` when the metric that the budget limits is not among `metrics`."""
-        if self.max_drop is not None and self.metric not in metrics:
-            got = f"`evaluate` returns {sorted(metrics)}" if metrics else "there is no `evaluate`"
-            raise ValueError(f"Budget.metric: got {self.metric!r}, but {got}.")
-
-    def check(self, before: Snapshot, after: Snapshot) -> BudgetReport:
-        """Compares the result with the limits."""
-        kept, lines = True, []
-        if self.max_drop is not None:
-            old, new = before.metrics[self.metric], after.metrics[self.metric]
-            kept = old - new <= self.max_drop + 1e-9  # 0.98 - 0.975 is a little more than 0.005
-            lines.append(f"{self.metric} {old:.4f} -> {new:.4f}, may fall by {self.max_drop:g}")
-        if self.max_bytes is not None:
-            size = after.size.gzip_bytes
-            kept = kept and size <= self.max_bytes
-            lines.append(f"gzipped file {size:,} bytes, may have {self.max_bytes:,}")
-        return BudgetReport(kept, tuple(lines))
 
 
 @dataclass(frozen=True)
@@ -137,32 +97,39 @@ class Pipeline:
     def apply(self, model: keras.Model, context: Context | None = None) -> Compressed:
         """Applies the passes in turn, and measures the model before, between and after.
 
+        A budget with a `search` runs them with several settings; the best result is kept.
+
         Raises:
             TypeError: `model` is subclassed.
             ValueError: `model` is not built, a weight is not finite, a pattern of a pass matches no
-                layer, or the budget's metric is not evaluated.
+                layer, or what the budget limits is not measured.
             RuntimeError: A saved file does not hold the weights of its model.
         """
-        from compress.graph import copy_model
+        from compress import stages
+        from compress.search import search
 
         context = context or Context()
-        metrics = context.metrics(model)
-        if self.budget is not None:
-            self.budget.require(metrics)
-        before = _snapshot(model, metrics)
-        reports = []
-        for item in self.passes:
-            start = time.perf_counter()
-            model, report = item.apply(model, context)
-            seconds = time.perf_counter() - start
-            metrics = context.metrics(model)
-            reports.append(dataclasses.replace(report, metrics=metrics, seconds=seconds))
-        if model.compiled:  # by the caller's `fit`; a saved optimizer would triple the file
-            model = copy_model(model)
         packed = any(item.kind == "huffman" for item in self.passes)
-        after = _snapshot(model, metrics, packed=packed)
+        before, tried = stages.snapshot(model, context), None
+        if self.budget is not None:
+            self.budget.require(before.metrics, timed=context.measure is not None)
+        if self.budget is not None and self.budget.search:
+            result, tried = search(self.passes, self.budget, model, before, context)
+            done, after = result.stages, result.after
+        else:
+            done = stages.run(self.passes, model, context)
+            after = stages.snapshot(done[-1].model, context, packed=packed)
+        small = done[-1].model
+        first, *others = stages.runtimes([model, *(stage.model for stage in done)], context)
+        reports = [
+            dataclasses.replace(stage.report, runtimes=found)
+            for stage, found in zip(done, others, strict=True)
+        ]
+        before = stages.with_costs(before, model, first)
+        after = stages.with_costs(after, small, others[-1])
         budget = None if self.budget is None else self.budget.check(before, after)
-        return Compressed(model, Report(before, after, tuple(reports), budget))
+        idle = stages.idle(first, reports)
+        return Compressed(small, Report(before, after, tuple(reports), budget, tried, idle))
 
 
 def load_recipe(name_or_path: str | Path) -> Pipeline:
@@ -182,7 +149,7 @@ def apply(
     fit: Fit | None = None,
     evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None,
     gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None,
-    seconds: Callable[[keras.Model], float] | None = None,
+    measure: Measure | None = None,
 ) -> Compressed:
     """Compresses a model; the model itself stays as it is.
 
@@ -192,7 +159,7 @@ def apply(
         fit: Trains a model in place (see `Fit`). Without it nothing is fine-tuned.
         evaluate: Returns the metrics of a model by name.
         gradients: Gives the gradients of the loss for some batches (see `Context`).
-        seconds: Measures a model's latency, where it will run.
+        measure: Makes and times the files that runtimes read (see `Measure`).
 
     Raises:
         TypeError, ValueError, RuntimeError: See `Pipeline.apply`.
@@ -200,7 +167,7 @@ def apply(
     if isinstance(plan, (str, Path)):
         plan = load_recipe(plan)
     pipeline = plan if isinstance(plan, Pipeline) else Pipeline([plan])
-    return pipeline.apply(model, Context(fit, evaluate, gradients, seconds))
+    return pipeline.apply(model, Context(fit, evaluate, gradients, measure))
 
 
 def _parse(group: type[_S], values: Any, where: str) -> _S:
@@ -211,9 +178,3 @@ def _parse(group: type[_S], values: Any, where: str) -> _S:
         return group(**values)
     except SettingsError as error:
         raise SettingsError(where, error.problems) from None
-
-
-def _snapshot(model: keras.Model, metrics: dict[str, float], *, packed: bool = False) -> Snapshot:
-    from compress.account import layer_table, saved_size, total
-
-    return Snapshot(total(layer_table(model)), saved_size(model, packed=packed), metrics)

@@ -40,6 +40,60 @@ class FileSize:
     gzip_bytes: int
     packed_bytes: int | None = None
 
+    @property
+    def least_bytes(self) -> int:
+        """What a budget counts: the packed file where there is one, else the gzipped `.keras`."""
+        return self.gzip_bytes if self.packed_bytes is None else self.packed_bytes
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A model's file for a runtime, as the caller's `measure` made and timed it.
+
+    Attributes:
+        size_bytes: Of the file.
+        gzip_bytes: Of the same after gzip.
+        seconds: For one example.
+    """
+
+    size_bytes: int
+    gzip_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer, or a whole model, takes to store and to run.
+
+    Attributes:
+        path: Where the layer stands; empty for the whole model.
+        kind: Name of its class.
+        parameters: Number of weights, the non-trainable ones included.
+        sparsity: Fraction of them that is zero.
+        distinct: Distinct values, zero among them, of the largest weight, the kernel; of a model
+            the sum over its layers.
+        book_bits: Bits for each parameter where a weight is stored as the numbers of its values,
+            of equal length, and the values as a code book; or as it is, where that is shorter.
+        packed_bytes: Of the layer's streams in the packed file; None without `huffman`.
+        packed_bits: The same in bits for each parameter: entropy-coded.
+        macs: Multiply-accumulates for one example; None where they are not known.
+        joules: Estimate for one example, every product done and every weight read as it is stored;
+            see `compress.costs`.
+        sparse_joules: The same on hardware that skips zero weights and reads packed ones.
+    """
+
+    path: str
+    kind: str
+    parameters: int
+    sparsity: float
+    distinct: int
+    book_bits: float
+    packed_bytes: int | None
+    packed_bits: float | None
+    macs: int | None
+    joules: float
+    sparse_joules: float
+
 
 @dataclass(frozen=True)
 class LayerReport:
@@ -74,6 +128,7 @@ class PassReport:
         after: Counts of the whole model after it.
         metrics: What `evaluate` returns after the pass; empty without it.
         seconds: Duration of the pass, fine-tuning included.
+        runtimes: What `measure` finds after the pass, by runtime; empty without it.
     """
 
     settings: dict[str, Any]
@@ -83,23 +138,96 @@ class PassReport:
     after: Counts
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    runtimes: dict[str, Runtime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class BudgetReport:
-    """Whether the budget was kept, with one line for each limit."""
+    """Whether the budget was kept.
+
+    Attributes:
+        kept: Whether every limit was.
+        lines: One for each limit.
+        over: One for each limit that was not kept: by how far.
+    """
 
     kept: bool
     lines: tuple[str, ...]
+    over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A model as it was measured: counts, size of its file, metrics (empty without `evaluate`)."""
+    """A model as it was measured, saved and loaded again.
+
+    Attributes:
+        counts: Of the whole model.
+        size: Of its files.
+        metrics: What `evaluate` returns of the model from the file; empty without it.
+        latency_seconds: Of one example in the main runtime; None without `measure`.
+        total: What the whole model takes; None of a trial.
+        layers: What each leaf layer takes; empty of a trial.
+        runtimes: What `measure` finds, by runtime; empty without it.
+    """
 
     counts: Counts
     size: FileSize
     metrics: dict[str, float]
+    latency_seconds: float | None = None
+    total: Cost | None = None
+    layers: tuple[Cost, ...] = ()
+    runtimes: dict[str, Runtime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fall:
+    """How much the metric falls when a pass compresses one layer alone, without fine-tuning."""
+
+    step: str
+    path: str
+    fall: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of the passes in the search for a budget.
+
+    Attributes:
+        strengths: The settings that the search varies, e.g. `{"0.prune.sparsity": 0.9}`.
+        spared: The layers that a pass left out for their sensitivity.
+        kept: Whether the budget was kept.
+        least_bytes: Size of the file that the budget counts.
+        macs: Multiply-accumulates for one example.
+        metric: The budget's metric.
+        latency_seconds: For one example; None without `measure`.
+        seconds: Duration of the trial.
+        error: Why there is no result; the numbers are None then.
+    """
+
+    strengths: dict[str, Any]
+    spared: tuple[str, ...] = ()
+    kept: bool = False
+    least_bytes: int | None = None
+    macs: int | None = None
+    metric: float | None = None
+    latency_seconds: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was tried to meet a budget.
+
+    Attributes:
+        trials: In their order.
+        best: Index of the one that was kept.
+        sensitivity: The layers of each pass that was varied, the most sensitive first.
+    """
+
+    trials: tuple[Trial, ...]
+    best: int
+    sensitivity: tuple[Fall, ...]
 
 
 @dataclass(frozen=True)
@@ -111,12 +239,16 @@ class Report:
         after: The result.
         passes: The passes in their order.
         budget: Whether the budget was kept; None where none was set.
+        search: What was tried; None where the budget asks for no search.
+        idle: One line for each pass and runtime where the file or the time stays as it was.
     """
 
     before: Snapshot
     after: Snapshot
     passes: tuple[PassReport, ...]
     budget: BudgetReport | None
+    search: Search | None = None
+    idle: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

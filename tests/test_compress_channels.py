@@ -117,7 +117,11 @@ def test_seconds_are_met_and_need_a_measure():
     item = compress.PruneChannels(seconds=0.5, least=1)
     with pytest.raises(ValueError, match="a context that does not measure latency"):
         item.apply(model)
-    context = compress.Context(seconds=lambda model: model.count_params() / 1e6)
+
+    def measure(*models):
+        return [{"file": compress.Runtime(1, 1, model.count_params() / 1e6)} for model in models]
+
+    context = compress.Context(measure=measure)
     small = item.apply(model, context).model
     assert small.count_params() <= 0.5 * model.count_params()
 

@@ -240,11 +240,11 @@ def test_row_of_a_layer():
     assert row == ("fc", "Dense", (None, 3), 15, 3, 12, 3 * 2)
 
 
-def test_saved_size_is_the_files(tmp_path):
+def test_reload_is_the_files(tmp_path):
     model = dense(300, 200)
     model.compile("adam", "mse")
     model.fit(np.ones((2, 300)), np.ones((2, 200)), verbose=0)
-    size = account.saved_size(model)
+    size = account.reload(model)[1]
     model.save(tmp_path / "with_optimizer.keras")
     copy_model(model).save(tmp_path / "model.keras")
     content = (tmp_path / "model.keras").read_bytes()
@@ -253,11 +253,11 @@ def test_saved_size_is_the_files(tmp_path):
     assert size.raw_bytes < 0.5 * (tmp_path / "with_optimizer.keras").stat().st_size
 
 
-def test_saved_size_refuses_weights_that_are_not_finite():
+def test_reload_refuses_weights_that_are_not_finite():
     model = dense()
     model.layers[0].bias.assign([0.0, math.inf, 0.0])
     with pytest.raises(ValueError, match="bias: holds values that are not finite"):
-        account.saved_size(model)
+        account.reload(model)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -271,9 +271,9 @@ class Forgetful(layers.Dense):
         self.kernel.assign(store["kernel"])
 
 
-def test_saved_size_refuses_a_file_that_forgets_a_weight():
+def test_reload_refuses_a_file_that_forgets_a_weight():
     model = keras.Sequential([keras.Input((4,)), Forgetful(3, name="fc")])
-    account.saved_size(model)  # a bias as it is initialised can be forgotten
+    account.reload(model)  # a bias as it is initialised can be forgotten
     model.layers[0].bias.assign([1.0, 2.0, 3.0])
     with pytest.raises(RuntimeError, match=r"weight .*bias' differs after loading"):
-        account.saved_size(model)
+        account.reload(model)

@@ -7,7 +7,7 @@ A bundle explains itself:
     card.json       what it is (`Card`)
     report.json     what happened (`Report`)
     history.csv     one row for each epoch
-    *.png           curves, and the confusion matrix of classes
+    *.png           curves, the confusion matrix of classes, and the trials of a budget's search
 
 It is written to a temporary directory and renamed, so a kill never leaves half a bundle.
 """
@@ -31,6 +31,7 @@ from zoo.settings import Settings
 MODEL, RECIPE, CARD, REPORT = "model.keras", "recipe.yaml", "card.json", "report.json"
 HISTORY, CURVES, CONFUSION = "history.csv", "curves.png", "confusion.png"
 PACKED = "model.packed"  # of a compression with `huffman`
+PARETO = "pareto.png"  # of a compression whose budget was searched for
 
 
 class Card(Settings):
@@ -95,8 +96,6 @@ class Report(Settings):
         pipeline: Of a compression, the name of its recipe.
         parent_name: Name of the directory of the bundle that it was made from.
         parent_metrics: The `metrics` of the bundle that it was made from.
-        latency: Of a compression, seconds of one example, `before` and `after`, of the exported
-            files (`zoo.cli.latency.compare`).
         member_metrics: The same of each model of an ensemble on its own, in the card's order.
         baseline: `settings`, and what was `tried` on the validation split, of `zoo.baselines`.
     """
@@ -121,7 +120,6 @@ class Report(Settings):
     pipeline: str = ""
     parent_name: str = ""
     parent_metrics: Mapping[str, float] = Field(default_factory=dict)
-    latency: Mapping[str, float] = Field(default_factory=dict)
     member_metrics: tuple[dict[str, float], ...] = ()
     baseline: Mapping[str, Any] = Field(default_factory=dict)
 

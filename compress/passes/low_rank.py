@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.base import Context, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite
 from compress.settings import FractionAboveZero
 
 if TYPE_CHECKING:
@@ -50,6 +50,14 @@ class LowRank(Pass):
         if [self.energy, self.rank, self.ratio, self.vbmf or None].count(None) != 3:
             raise ValueError("exactly one of energy, rank, ratio, vbmf")
         return self
+
+    def ladder(self) -> Ladder | None:
+        """See `Pass.ladder`; a rank is no strength, as layers differ in size."""
+        if self.energy is not None:
+            return Ladder("energy", (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4))
+        if self.ratio is not None:
+            return Ladder("ratio", (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1))
+        return None
 
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context

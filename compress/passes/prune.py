@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.base import Context, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite
 from compress.settings import FractionAboveZero, FractionBelowOne, Settings
 
 if TYPE_CHECKING:
@@ -160,11 +160,16 @@ class Prune(Pass):
                 raise ValueError(f"no sparsity, or {1 - kept / size:g}, which n_of_m settles")
             if self.block != (1, 1):
                 raise ValueError("block or n_of_m, not both")
-            if self.scope == "model":
+            if self.scope != "layer":
                 raise ValueError("scope 'layer', because n_of_m is the same in every kernel")
         if (self.rounds > 1 or self.rewind) and self.schedule != Schedule():
             raise ValueError("no schedule, because rounds, or a rewind, prune at once")
         return self
+
+    def ladder(self) -> Ladder:
+        """See `Pass.ladder`."""
+        rungs = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
+        return Ladder("sparsity", tuple(x for x in rungs if x >= self.schedule.initial))
 
     def sparsities(self) -> list[float]:
         """Returns the sparsity after each round."""

@@ -8,12 +8,13 @@ of the input, with fewer filters; it needs no runtime that knows of pruning.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.base import Context, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite
 from compress.settings import FractionAboveZero, FractionBelowOne
 
 if TYPE_CHECKING:
@@ -68,6 +69,20 @@ class PruneChannels(Pass):
             raise ValueError("exactly one of ratio, macs, seconds")
         return self
 
+    def ladder(self) -> Ladder:
+        """See `Pass.ladder`."""
+        rungs = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+        if self.ratio is not None:
+            return Ladder("ratio", rungs)
+        return Ladder("seconds" if self.macs is None else "macs", rungs[::-1])
+
+    def alone(self, path: str) -> Self:
+        """See `Pass.alone`; one layer cannot save for a whole model, so it gives its share."""
+        share = self.macs or self.seconds
+        ratio = self.ratio if share is None else 1 - math.sqrt(share)  # in and out: macs ~ square
+        changes = {"ratio": ratio, "macs": None, "seconds": None, "steps": 1}
+        return self.changed(layers=(path,), skip=(), epochs=0, **changes)
+
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> Rewrite:
@@ -105,9 +120,16 @@ class PruneChannels(Pass):
             return lambda model: total(layer_table(model)).macs
         if self.seconds is None:
             return lambda model: 1.0
-        if context.seconds is None:
+        if context.measure is None:
             raise ValueError("PruneChannels.seconds: got a context that does not measure latency.")
-        return context.seconds
+
+        def seconds(model: keras.Model) -> float:
+            found = context.seconds(model)
+            if found is None:
+                raise ValueError("PruneChannels.seconds: no runtime can run the model.")
+            return found
+
+        return seconds
 
     def _least(self, ranking: Ranking, ratio: float) -> set[int]:
         return ranking.least(ratio, scope=self.scope, keep=self.least, multiple=self.multiple)

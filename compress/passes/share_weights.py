@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from compress.base import Context, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite
 
 if TYPE_CHECKING:
     import keras
@@ -39,6 +39,10 @@ class ShareWeights(Pass):
     start: Literal["linear", "density", "random", "kmeans++"] = "linear"
     per_channel: bool = False
     seed: int = Field(default=0, ge=0, lt=2**31)
+
+    def ladder(self) -> Ladder:
+        """See `Pass.ladder`."""
+        return Ladder("bits", (8, 7, 6, 5, 4, 3, 2, 1))
 
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context

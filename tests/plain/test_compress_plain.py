@@ -10,9 +10,9 @@ import pytest
 
 import compress
 from compress.base import Pass
+from compress.budget import Budget
 from compress.catalog import pass_class
 from compress.passes.prune import Schedule
-from compress.pipeline import Budget
 from compress.report import Counts, FileSize, Snapshot
 
 PASSES = [
@@ -163,15 +163,17 @@ def test_catalogue_row_leads_to_a_pass_of_its_kind(kind):
         ),
         (
             lambda: compress.LowRank(rank=2, ratio=0.5),
-            "LowRank: got {'rank': 2, 'ratio': 0.5}; expected exactly one of energy, rank, ratio.",
+            "LowRank: got {'rank': 2, 'ratio': 0.5}; "
+            "expected exactly one of energy, rank, ratio, vbmf.",
         ),
         (
             lambda: compress.LowRank(),
-            "LowRank: got {}; expected exactly one of energy, rank, ratio.",
+            "LowRank: got {}; expected exactly one of energy, rank, ratio, vbmf.",
         ),
         (
             lambda: compress.Budget(max_drop=None),
-            "Budget: got {'max_drop': None}; expected max_drop, max_bytes or both.",
+            "Budget: got {'max_drop': None}; expected max_drop, max_bytes, "
+            "max_macs, max_latency_seconds or several.",
         ),
         (
             lambda: compress.Pipeline([]),
@@ -237,6 +239,7 @@ NAMED_BY_THEIR_AIM = {
     "binary",
     "deep-compression",
     "deep-compression-short",
+    "edge",
     "low-rank",
     "slim",
     "ternary",
@@ -252,7 +255,7 @@ def test_recipe_name_decodes(name):
     for item in pipeline.passes:
         percent = f"{100 * item.sparsity:g}" if item.kind == "prune" else ""
         words.append(item.kind + percent)
-    assert "_".join(words) == name
+    assert "-".join(words).replace("_", "-") == name
 
 
 @pytest.mark.parametrize(

@@ -1,60 +1,65 @@
-"""How long a model takes where it will run: LiteRT on this machine, one example, one thread."""
+"""What a model's file takes where it will run: LiteRT on this machine, one example, one thread."""
 
 from __future__ import annotations
 
+import logging
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-RUNS, WARM = 100, 5
+from compress import Runtime
+
+RUNTIME = "tflite"
+ROUNDS, RUNS = 8, 5
+LOG = logging.getLogger("zoo")
 
 
-def seconds(model: Any) -> float:
-    """Returns the median time of one example.
+def measure(*models: Any) -> list[dict[str, Runtime]]:
+    """Returns for each model its file's bytes and the median time of one example.
 
-    Args:
-        model: Functional or Sequential; is converted to a TFLite file.
-    """
-    return _medians([model])[0]
-
-
-def compare(before: Any, after: Any) -> dict[str, float]:
-    """Returns the median times of two models, run in turn: what slows one down slows both.
+    The models take turns of a few runs, so that a busy machine is the same for all; the first run
+    of a turn, which finds the cache full of another model, does not count.
 
     Args:
-        before: As in `seconds`.
-        after: As in `seconds`.
-
-    Returns:
-        `before` and `after`, in seconds.
+        *models: Functional or Sequential; each is converted to a TFLite file. A model that cannot
+            be converted gets nothing, and a line is logged.
     """
-    return dict(zip(("before", "after"), _medians([before, after]), strict=True))
-
-
-def _medians(models: Sequence[Any]) -> list[float]:
-    with tempfile.TemporaryDirectory() as scratch:
-        runners = [_runner(model, Path(scratch, str(i))) for i, model in enumerate(models)]
-        times: list[list[float]] = [[] for _ in runners]
-        for _ in range(WARM + RUNS):
-            for runner, taken in zip(runners, times, strict=True):
-                start = time.perf_counter()
-                runner.invoke()
-                taken.append(time.perf_counter() - start)
-        return [statistics.median(taken[WARM:]) for taken in times]
-
-
-def _runner(model: Any, path: Path) -> Any:
-    import numpy as np
     from ai_edge_litert.interpreter import Interpreter
 
     import export
 
-    made = export.export(model, "tflite", path)
-    runner = Interpreter(str(made.path / "model.tflite"), num_threads=1)
+    files, runners = {}, {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for index, model in enumerate(models):
+            try:
+                made = export.export(model, RUNTIME, Path(scratch, str(index)))
+            except RuntimeError as error:
+                LOG.warning("%s: not measured: %s", RUNTIME, " ".join(str(error).split()))
+                continue
+            files[index] = made.manifest
+            runners[index] = Interpreter(str(made.path / made.manifest.file), num_threads=1)
+            _feed(runners[index])
+        times: dict[int, list[float]] = {index: [] for index in runners}
+        for _ in range(ROUNDS):
+            for index, runner in runners.items():
+                runner.invoke()
+                for _ in range(RUNS):
+                    start = time.perf_counter()
+                    runner.invoke()
+                    times[index].append(time.perf_counter() - start)
+    found: list[dict[str, Runtime]] = [{} for _ in models]
+    for index, manifest in files.items():
+        seconds = statistics.median(times[index])
+        found[index] = {RUNTIME: Runtime(manifest.size_bytes, manifest.gzip_bytes, seconds)}
+    return found
+
+
+def _feed(runner: Any) -> None:
+    """Gives the inputs zeros."""
+    import numpy as np
+
     runner.allocate_tensors()
     for detail in runner.get_input_details():
         runner.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
-    return runner

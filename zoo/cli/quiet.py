@@ -35,6 +35,10 @@ def quiet(*, verbose: bool) -> Iterator[None]:
         yield
         return
     terminal, python_stderr = os.dup(2), sys.stderr
+    # It warns of functions that are traced again, which is what a new model in a loop does.
+    tensorflow = logging.getLogger("tensorflow")
+    level = tensorflow.level
+    tensorflow.setLevel(logging.ERROR)
     with tempfile.TemporaryFile() as noise, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         os.dup2(noise.fileno(), 2)
@@ -48,6 +52,7 @@ def quiet(*, verbose: bool) -> Iterator[None]:
                 os.write(terminal, noise.read())
             raise
         finally:
+            tensorflow.setLevel(level)
             if sys.stderr is not python_stderr:
                 sys.stderr.close()
                 sys.stderr = python_stderr

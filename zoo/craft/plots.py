@@ -1,4 +1,4 @@
-"""Pictures of a range test and of a search, as PNG files."""
+"""Pictures of a range test and of searches, as PNG files."""
 
 from __future__ import annotations
 
@@ -79,3 +79,46 @@ def search(
         part.grid(alpha=0.3)
     parts[0].set_ylabel(objective)
     figure.savefig(path, dpi=120)
+
+
+def pareto(trials: Sequence[Any], metric: str, path: Path) -> None:
+    """Draws the metric of each trial of a budget's search over the size of its file.
+
+    The colour is the latency where it was measured. A line joins the trials that no other beats in
+    both; those within the budget have a ring.
+
+    Args:
+        trials: Have `least_bytes`, `metric`, `latency_seconds` and `kept`, as `compress.Report` has
+            them; those without a result are left out.
+        metric: Name of the metric, better when higher.
+        path: The PNG to write.
+    """
+    done = sorted(
+        (trial for trial in trials if trial.metric is not None),
+        key=lambda trial: (trial.least_bytes, -trial.metric),
+    )
+    front: list[Any] = []
+    for trial in done:
+        if not front or trial.metric > front[-1].metric:
+            front.append(trial)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*_places(front), color="0.7", zorder=1, label="best for its size")
+    kept = [trial for trial in done if trial.kept]
+    axes.scatter(
+        *_places(kept), s=110, facecolors="none", edgecolors="tab:green", label="within the budget"
+    )
+    times = [trial.latency_seconds for trial in done]
+    if done and None not in times:
+        points = axes.scatter(*_places(done), c=[1000 * x for x in times], cmap="viridis", zorder=2)
+        figure.colorbar(points, label="milliseconds for one example")
+    else:
+        axes.scatter(*_places(done), zorder=2)
+    axes.set(xlabel="file, kB", ylabel=metric)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _places(trials: Sequence[Any]) -> tuple[list[float], list[float]]:
+    return [trial.least_bytes / 1000 for trial in trials], [trial.metric for trial in trials]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,9 @@ CAPTIONS = {
     "not always idle: seconds are upper bounds.",
     "compress": "Compressed and fine-tuned on the same machine, with recipes chosen on the "
     "validation split. The file is the smallest that loads again: `model.keras`, the same gzipped, "
-    "or `model.packed`; it is compared with the weights as float32. Faster is LiteRT's median time "
-    "of one example on one thread, both files run in turn. `-DATA` in a name is `--data DATA`, and "
-    "`-seedN` is `--set seed=N`, of `zoo train`.",
+    "`model.packed` or TFLite's; it is compared with the weights as float32. Faster is LiteRT's "
+    "median time of one example on one thread, both files run in turn. `-DATA` in a name is "
+    "`--data DATA`, and `-seedN` is `--set seed=N`, of `zoo train`.",
     "export": "Each file was run in its own runtime. The largest difference is that of any output "
     "to Keras', as a share of the largest output.",
 }
@@ -193,9 +193,9 @@ def _record(bundle: Record) -> tuple[str, Row]:
             "pipeline": report.pipeline,
             "seed": report.seed,
             **_lost(report.parent_metrics.get("top1"), report.metrics.get("top1")),
-            **_smaller(4 * before["counts"]["parameters"], after["size"]),
+            **_smaller(4 * before["counts"]["parameters"], after),
             "macs_ratio": round(before["counts"]["macs"] / after["counts"]["macs"], 2),
-            "speedup": _speedup(report.latency),
+            "speedup": _speedup(before["latency_seconds"], after["latency_seconds"]),
             "seconds": round(report.seconds["total"]),
             "hardware": f"{report.hardware['processor']}, {report.hardware['cores']} cores",
             "command": f"zoo compress runs/{report.parent_name} {report.pipeline}",
@@ -244,22 +244,23 @@ def _lost(before: float | None, after: float | None) -> Row:
     return {"top1_before": _fraction(before), "top1_after": _fraction(after), "drop": drop}
 
 
-def _smaller(before: int, size: Row) -> Row:
+def _smaller(before: int, after: Row) -> Row:
     """The smallest of the files that were weighed, and how it compares."""
+    size = after["size"]
     names = {"raw_bytes": "keras", "gzip_bytes": "gzip", "packed_bytes": "packed"}
-    weighed = {names[key]: count for key, count in size.items() if count is not None}
+    weighed = {names[key]: size[key] for key in names if size[key] is not None}
+    weighed |= {name: file["size_bytes"] for name, file in after["runtimes"].items()}
     container = min(weighed, key=lambda name: weighed[name])
-    after = weighed[container]
     return {
         "bytes_before": before,
-        "bytes_after": after,
-        "ratio": round(before / after, 1),
+        "bytes_after": weighed[container],
+        "ratio": round(before / weighed[container], 1),
         "container": container,
     }
 
 
-def _speedup(latency: Mapping[str, float]) -> float | str:
-    return round(latency["before"] / latency["after"], 2) if latency else ""
+def _speedup(before: float | None, after: float | None) -> float | str:
+    return round(before / after, 2) if before and after else ""
 
 
 def _fraction(value: float | None) -> float | str:
