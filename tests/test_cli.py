@@ -131,11 +131,14 @@ def test_results_are_those_of_the_bundle(bundle, tmp_path, monkeypatch):
 
 def test_low_rank_from_the_command_line(bundle, zoo, tmp_path, monkeypatch):
     from zoo import results
+    from zoo.bundle import Bundle
 
     out, recipe = tmp_path / "small", tmp_path / "dense.yaml"
     recipe.write_text("passes: [{kind: low_rank, energy: 0.8, epochs: 4}]")
-    report = zoo("compress", bundle.path, recipe, "--out", out, "--json")
+    change = "train.batch_size=50"
+    report = zoo("compress", bundle.path, recipe, "--set", change, "--out", out, "--json")
     assert report["metrics"]["top1"] > 0.85
+    assert Bundle(out).recipe.train.batch_size == 50
     monkeypatch.setattr(results, "HERE", tmp_path)
     assert results.record(out) == results.record(out) == "compress"
     (row,) = results.read("compress")
@@ -145,8 +148,8 @@ def test_low_rank_from_the_command_line(bundle, zoo, tmp_path, monkeypatch):
     # Floats do not deflate much: the gzipped file is the smallest, by a little.
     assert row["container"] == "gzip" and float(row["speedup"]) > 0
     assert int(row["bytes_after"]) < (out / "model.keras").stat().st_size
-    assert row["command"] == f"zoo compress runs/{bundle.path.name} dense"
-    assert f"| `{bundle.path.name} dense` | digits | 0 |" in results.tables()
+    assert row["command"] == f"zoo compress runs/{bundle.path.name} dense --set {change}"
+    assert f"| `{bundle.path.name} dense --set {change}` | digits | 0 |" in results.tables()
     assert json.loads((out / "card.json").read_text())["parameters"] < 61_706
     assert len(zoo("export", out, "tflite-int8", "--out", tmp_path / "exported", "--json")) == 1
 
