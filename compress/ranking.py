@@ -26,36 +26,52 @@ class Ranking:
         channels: Of a model.
         scores: Of each filter of each maker, by path, (filters,).
         chosen: Makers that may lose filters, by path.
+        tied: Whether channels that several makers share may go.
     """
 
     def __init__(
-        self, channels: Channels, scores: Mapping[str, np.ndarray], chosen: set[str]
+        self,
+        channels: Channels,
+        scores: Mapping[str, np.ndarray],
+        chosen: set[str],
+        *,
+        tied: bool = True,
     ) -> None:
         means = {path: values.mean() or 1.0 for path, values in scores.items()}
         self._score = {
             number: float(np.mean([scores[p][c] / means[p] for p, c in members]))
             for number, members in channels.members.items()
-            if {path for path, _ in members} <= chosen
+            if (makers := {path for path, _ in members}) <= chosen and (tied or len(makers) == 1)
         }
         self._groups = [
             sorted((n for n in group if n in self._score), key=self._score.__getitem__)
             for group in channels.groups()
         ]
 
-    def least(self, ratio: float, *, scope: str, keep: int) -> set[int]:
+    def least(self, ratio: float, *, scope: str, keep: int, multiple: int = 1) -> set[int]:
         """Returns the classes to remove.
 
         Args:
             ratio: Their share, of each group (`layer`) or of all (`model`), rounded down.
             scope: `layer` or `model`.
             keep: Number of classes that stay in each group at least.
+            multiple: The number that stay in a group is raised to a multiple of this.
         """
         free = [group[: max(0, len(group) - keep)] for group in self._groups]
         if scope == "layer":
             pairs = zip(free, self._groups, strict=True)
-            return {n for some, group in pairs for n in some[: int(ratio * len(group))]}
-        ranked = sorted((n for some in free for n in some), key=self._score.__getitem__)
-        return set(ranked[: int(ratio * len(self._score))])
+            gone = [some[: int(ratio * len(group))] for some, group in pairs]
+        else:
+            ranked = sorted((n for some in free for n in some), key=self._score.__getitem__)
+            first = set(ranked[: int(ratio * len(self._score))])
+            gone = [[n for n in some if n in first] for some in free]
+        pairs = zip(gone, self._groups, strict=True)
+        return {n for some, group in pairs for n in _rounded(some, len(group), multiple)}
+
+
+def _rounded(gone: list[int], size: int, multiple: int) -> list[int]:
+    """Leaves out the last of those that go, so that a multiple stays, or all."""
+    return gone[: max(0, len(gone) - (len(gone) - size) % multiple)]
 
 
 def norms(model: keras.Model, paths: Iterable[str], *, order: int) -> dict[str, np.ndarray]:

@@ -112,6 +112,21 @@ def test_macs_are_met(aim):
     assert 0.8 * aim < share <= aim
 
 
+@pytest.mark.parametrize("scope", ["layer", "model"])
+def test_blocks_narrow_within_by_eights(scope):
+    model = create("resnet20", input_shape=(16, 16, 3), num_classes=5)
+    vector.fill(model)
+    item = compress.PruneChannels(macs=0.5, tied=False, multiple=8, scope=scope)
+    small, report = item.apply(model)
+    assert report.after.macs <= 0.5 * report.before.macs
+    for path, layer in leaf_layers(small):
+        if isinstance(layer, layers.Conv2D):
+            before = model.get_layer(path).filters
+            assert layer.filters % 8 == 0
+            assert (layer.filters < before) == path.endswith("conv1") or scope == "model"
+            assert layer.filters == before or path.endswith("conv1")
+
+
 def test_seconds_are_met_and_need_a_measure():
     model = create("lenet5", input_shape=(28, 28, 1), num_classes=10)
     item = compress.PruneChannels(seconds=0.5, least=1)

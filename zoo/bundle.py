@@ -95,6 +95,7 @@ class Report(Settings):
         commit: Commit of the zoo's source tree; empty outside one.
         compression: What the passes did (`compress.Report`); empty when there were none.
         pipeline: Of a compression, the name of its recipe.
+        changes: Of a compression, what was changed of the recipe that it fine-tuned with.
         parent_name: Name of the directory of the bundle that it was made from.
         parent_metrics: The `metrics` of the bundle that it was made from.
         file: Of a quantised model, its integer TFLite file beside `model.keras`: `bytes`,
@@ -121,6 +122,7 @@ class Report(Settings):
     commit: str = ""
     compression: Mapping[str, Any] = Field(default_factory=dict)
     pipeline: str = ""
+    changes: tuple[str, ...] = ()
     parent_name: str = ""
     parent_metrics: Mapping[str, float] = Field(default_factory=dict)
     file: Mapping[str, Any] = Field(default_factory=dict)

@@ -160,7 +160,7 @@ class Prune(Pass):
                 raise ValueError(f"no sparsity, or {1 - kept / size:g}, which n_of_m settles")
             if self.block != (1, 1):
                 raise ValueError("block or n_of_m, not both")
-            if self.scope == "model":
+            if self.scope != "layer":
                 raise ValueError("scope 'layer', because n_of_m is the same in every kernel")
         if (self.rounds > 1 or self.rewind) and self.schedule != Schedule():
             raise ValueError("no schedule, because rounds, or a rewind, prune at once")

@@ -42,7 +42,11 @@ class PruneChannels(Pass):
             `random`.
         scope: `layer` removes the same share of every group of layers that hang together; `model`
             ranks all channels.
+        tied: Whether channels that several layers make, as residual sums do, may go; without them
+            each block keeps its width and becomes narrow within (Li et al. 2017, section 3.3).
         least: Channels that a group keeps at least.
+        multiple: What stays of a group is a multiple of this, or all of it: runtimes work on
+            channels by 8 or 16, and 9 take as long as 16.
         steps: Number of rounds, each with `epochs` of fine-tuning.
         seed: Seed of `random`.
     """
@@ -53,7 +57,9 @@ class PruneChannels(Pass):
     seconds: FractionAboveZero | None = None
     criterion: Literal["l1", "l2", "bn", "taylor", "random"] = "l2"
     scope: Literal["layer", "model"] = "layer"
+    tied: bool = True
     least: int = Field(default=4, ge=1)
+    multiple: int = Field(default=1, ge=1)
     steps: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
@@ -93,9 +99,10 @@ class PruneChannels(Pass):
         slim, text, whole = copy_model(model), "", measure(model)
         for step in range(1, self.steps + 1):
             channels = Channels(slim)
-            ranking = Ranking(channels, self._scores(slim, channels, context), set(chosen))
+            scores = self._scores(slim, channels, context)
+            ranking = Ranking(channels, scores, set(chosen), tied=self.tied)
             ratio = self._ratio(slim, channels, ranking, measure, whole, step)
-            drop = ranking.least(ratio, scope=self.scope, keep=self.least)
+            drop = self._least(ranking, ratio)
             slim = shrink(slim, channels, drop)
             text = context.fine_tune(slim, epochs=self.epochs)
         if self.steps > 1:
@@ -123,6 +130,9 @@ class PruneChannels(Pass):
             return found
 
         return seconds
+
+    def _least(self, ranking: Ranking, ratio: float) -> set[int]:
+        return ranking.least(ratio, scope=self.scope, keep=self.least, multiple=self.multiple)
 
     def _scores(
         self, model: keras.Model, channels: Channels, context: Context
@@ -165,7 +175,7 @@ class PruneChannels(Pass):
         low, high = 0.0, 1.0
         for _ in range(TRIES):
             middle = (low + high) / 2
-            drop = ranking.least(middle, scope=self.scope, keep=self.least)
+            drop = self._least(ranking, middle)
             reached = measure(shrink(model, channels, drop)) <= aim
             low, high = (low, middle) if reached else (middle, high)
         return high

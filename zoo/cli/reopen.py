@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -10,6 +11,7 @@ from compress import layers
 from zoo.bundle import Bundle
 from zoo.data.preprocessing import Preprocessing
 from zoo.models import saved
+from zoo.recipe import changed
 from zoo.training.run import Run
 
 
@@ -19,13 +21,20 @@ def load(path: str | Path) -> keras.Model:
     return saved.load(path)
 
 
-def reopen(bundle: Bundle) -> Run:
+def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Run:
     """Returns the run that a bundle came from.
 
+    Args:
+        bundle: Of a model.
+        changes: `key=value` changes of its recipe.
+
     Raises:
-        ValueError: The data set no longer has the classes that the model knows.
+        ValueError: A change is wrong, or the data set no longer has the classes that the model
+            knows.
     """
-    run = Run(bundle.recipe, Preprocessing.model_validate(bundle.card.preprocessing))
+    run = Run(
+        changed(bundle.recipe, changes), Preprocessing.model_validate(bundle.card.preprocessing)
+    )
     if tuple(run.data.labels) != bundle.card.labels:
         raise ValueError(
             f"{bundle.path}: the data set {run.data.name} has the classes {run.data.labels}; "

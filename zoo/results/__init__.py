@@ -112,10 +112,10 @@ CAPTIONS = {
     "not always idle: seconds are upper bounds.",
     "compress": "Compressed and fine-tuned on the same machine, with recipes chosen on the "
     "validation split. The file is the smallest that loads again: `model.keras`, the same gzipped, "
-    "or `model.packed`; of a quantised model it is `model.tflite`, whose top-1 is shown. It "
-    "is compared with the weights as float32. Faster is LiteRT's median time of one example on one "
-    "thread, both files run in turn. `-DATA` in a name is `--data DATA`, and "
-    "`-seedN` is `--set seed=N`, of `zoo train`.",
+    "`model.packed` or TFLite's, of a quantised model TFLite's, with its own top-1; it is compared "
+    "with the weights as float32. Faster is LiteRT's median time of one example on one thread, both "
+    "files run in turn. `-DATA` in a name is `--data DATA`, and `-seedN` is `--set seed=N`, of "
+    "`zoo train`.",
     "export": "Each file was run in its own runtime. The largest difference is that of any output "
     "to Keras', as a share of the largest output.",
 }
@@ -195,12 +195,13 @@ def _record(bundle: Record) -> tuple[str, Row]:
             "pipeline": report.pipeline,
             "seed": report.seed,
             **_lost(report.parent_metrics.get("top1"), metrics.get("top1")),
-            **_smaller(4 * before["counts"]["parameters"], after["size"], report.file),
-            "macs_ratio": round(before["counts"]["macs"] / after["counts"]["macs"], 2),
-            "speedup": _speedup(before["runtimes"], after["runtimes"]),
+            **_smaller(4 * before["counts"]["parameters"], after, report.file),
+            **_faster(before, after, quantised=bool(report.file)),
             "seconds": round(report.seconds["total"]),
             "hardware": f"{report.hardware['processor']}, {report.hardware['cores']} cores",
-            "command": f"zoo compress runs/{report.parent_name} {report.pipeline}",
+            "command": " --set ".join(
+                [f"zoo compress runs/{report.parent_name} {report.pipeline}", *report.changes]
+            ),
             "commit": report.commit,
         }
     return "train", {
@@ -246,27 +247,31 @@ def _lost(before: float | None, after: float | None) -> Row:
     return {"top1_before": _fraction(before), "top1_after": _fraction(after), "drop": drop}
 
 
-def _smaller(before: int, size: Row, file: Mapping[str, Any]) -> Row:
+def _smaller(before: int, after: Row, file: Mapping[str, Any]) -> Row:
     """The integer file, or the smallest of those that were weighed, and how it compares."""
+    size = after["size"]
     names = {"raw_bytes": "keras", "gzip_bytes": "gzip", "packed_bytes": "packed"}
-    weighed = {names[key]: count for key, count in size.items() if count is not None}
+    weighed = {names[key]: size[key] for key in names if size[key] is not None}
+    weighed |= {name: one["size_bytes"] for name, one in after["runtimes"].items()}
     weighed = {"tflite": file["bytes"]} if file else weighed
     container = min(weighed, key=lambda name: weighed[name])
-    after = weighed[container]
     return {
         "bytes_before": before,
-        "bytes_after": after,
-        "ratio": round(before / after, 1),
+        "bytes_after": weighed[container],
+        "ratio": round(before / weighed[container], 1),
         "container": container,
     }
 
 
-def _speedup(before: Row, after: Row) -> float | str:
-    """How often faster the first runtime is that ran both."""
-    for name in before:
-        if name in after:
-            return round(float(before[name]["seconds"] / after[name]["seconds"]), 2)
-    return ""
+def _faster(before: Row, after: Row, *, quantised: bool) -> Row:
+    """Fewer or smaller products, and what that is worth; without, times differ by chance."""
+    macs = before["counts"]["macs"] / after["counts"]["macs"]
+    times = [row["latency_seconds"] for row in (before, after)]
+    measured = (macs > 1 or quantised) and None not in times
+    return {
+        "macs_ratio": round(macs, 2),
+        "speedup": round(times[0] / times[1], 2) if measured else "",
+    }
 
 
 def _fraction(value: float | None) -> float | str:

@@ -33,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the new bundle (default: BUNDLE-RECIPE)"
     )
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
+        help="change the recipe that fine-tunes, e.g. data.augment={}; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace what is at --out")
 
 
@@ -56,10 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     from zoo.training.history import History
     from zoo.training.progress import ProgressBar
 
-    work, history = reopen(parent), History()
+    work, history = reopen(parent, arguments.changes), History()
 
     def fit(model: Any, *, epochs: int, callbacks: Any, rate: float = 1.0) -> None:
-        settings = parent.recipe.train.further(epochs, rate=rate)
+        settings = work.recipe.train.further(epochs, rate=rate)
         history.extend(work.train(model, settings=settings, callbacks=[*callbacks, ProgressBar()]))
         if history.interrupted:
             raise KeyboardInterrupt
@@ -93,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             "parent": parent.sha256,
             "compression": small.report.to_dict(),
             "pipeline": name,
+            "changes": arguments.changes,
             "parent_name": parent.path.resolve().name,
             "parent_metrics": parent.report.metrics,
             "file": integers(work, small.model, Path(scratch, "file")) if ranged else {},
