@@ -56,13 +56,17 @@ def check_samples(samples: Any, inputs: Sequence[Any]) -> list[np.ndarray]:
 class Histogram:
     """What passes through one tensor: its ends first, then how often each value occurs.
 
+    Args:
+        name: Of the tensor, for errors.
+
     Attributes:
         lo: Smallest value, at most 0.
         hi: Largest value, at least 0.
         counts: (`BINS`,), of the values between them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.lo = self.hi = 0.0
         self.counts = np.zeros(BINS)
 
@@ -74,7 +78,10 @@ class Histogram:
         """
         lo, hi = float(values.min()), float(values.max())
         if not np.isfinite(lo + hi):
-            raise ValueError("calibration: a value within the model is not finite.")
+            raise ValueError(
+                f"quantize: {self.name!r}: got values that are not finite; expected weights and"
+                " samples that do not overflow."
+            )
         self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
 
     def count(self, values: np.ndarray) -> None:
@@ -126,15 +133,16 @@ class Histogram:
     def _entropy(self) -> tuple[float, float]:
         """Cuts where the magnitudes' distribution and its coarse copy differ least."""
         top = max(-self.lo, self.hi)
-        sizes, _ = np.histogram(np.abs(self._centres), BINS, (0, top), weights=self.counts)
+        bins = max(LEVELS, int(BINS * top / (self.hi - self.lo)))  # as wide as those counted in
+        sizes, _ = np.histogram(np.abs(self._centres), bins, (0, top), weights=self.counts)
         sizes[0] = 0  # zeros, of which a ReLU makes many, are exact wherever the range ends
         divergences = {}
-        for cut in range(LEVELS, BINS + 1, 16):
+        for cut in range(LEVELS, bins + 1, 8):
             kept = sizes[:cut].copy()
             kept[-1] += sizes[cut:].sum()  # what lies outside is at the end
             divergences[cut] = _divergence(kept, _coarse(sizes[:cut]))
         cut = min(divergences, key=lambda key: divergences[key])
-        limit = top * cut / BINS
+        limit = top * cut / bins
         return max(self.lo, -limit), min(self.hi, limit)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
 from compress import quantization
 from compress.calibration import Histogram
@@ -19,7 +19,7 @@ from compress.graph import inputs_of, leaf_layers, replace_layers, trace
 from compress.holding import structure
 from compress.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
-from compress.layers.quantized import WIDE, KernelRange, Range, RangedSilu
+from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu
 
 BATCH = 32
 SHARES = np.linspace(1.0, 0.3, 36)  # of a kernel's limit, to choose from
@@ -37,28 +37,40 @@ def assemble(model: keras.Model, bits: Mapping[str, int], *, activation_bits: in
     """
     found = dict(leaf_layers(model))
     skipped = {id(layer) for path, layer in found.items() if path not in bits}
-    grids = {op: grid for op, grid in quantization.ranged(model).items() if id(op) not in skipped}
+    grids = quantization.ranged(model, activation_bits=activation_bits)
+    grids = {op: grid for op, grid in grids.items() if id(op) not in skipped}
     last = {id(tensor._keras_history.operation) for tensor in model.outputs}
     made: dict[Any, Range] = {}
     for owner, ends in grids.values():
         if owner not in made:
-            ends = ends if ends is None or activation_bits == 8 else WIDE
+            ends = ends if activation_bits == 8 else None  # an activation in floats fixes none
             name = owner.name if id(owner) in last else f"{owner.name}_range"
             made[owner] = Range(activation_bits, ends=ends, name=name)
     behind = {operation: made[grid.owner] for operation, grid in grids.items()}
     replacements: dict[Any, Any] = {}
+    floats = quantization.in_floats(model, activation_bits=activation_bits)
     for path, count in bits.items():
         layer = found[path]
-        is_output = id(layer) in last and layer in behind
-        name = f"{layer.name}_inner" if is_output else layer.name
+        is_output = id(layer) in last and layer in behind  # which keeps its name
+        name = f"{layer.name}_inner" if is_output or path in floats else layer.name
         if quantization.is_kernel(layer):
-            replacements[path] = _on_grid(layer, count, name=name)
-        elif getattr(layer, "activation", None) is keras.activations.silu:
-            replacements[path] = RangedSilu(activation_bits, name=name)
-        elif is_output:
-            replacements[path] = clone_layer(layer, name=name)
-        if is_output:  # which keeps its name
-            replacements[path] = [replacements[path], behind.pop(layer)]
+            new = _on_grid(layer, count, name=name)
+        elif quantization.is_silu(layer):
+            new = RangedSilu(name=name)
+        elif is_output or path in floats:
+            new = clone_layer(layer, name=name)
+        else:
+            continue
+        chain = [new]
+        if path in floats:
+            own = f"{layer.name}_end" if is_output else layer.name
+            end = quantization.behind_floats(layer, activation_bits=activation_bits, name=own)
+            chain = [Floats(name=f"{layer.name}_floats"), new, *end]
+        if is_output:
+            chain.append(behind.pop(layer))
+        if chain[-1].name != layer.name:
+            chain.append(layers.Identity(name=layer.name))
+        replacements[path] = chain
     return replace_layers(model, replacements, behind=behind)
 
 
@@ -77,7 +89,7 @@ def calibrate(
         ValueError: A value within the model is not finite.
     """
     ranges = learning(model)
-    histograms = [Histogram() for _ in ranges]
+    histograms = [Histogram(layer.name) for layer in ranges]
     for task in ("widen", "count") if method != "minmax" else ("widen",):
         for layer, histogram in zip(ranges, histograms, strict=True):
             layer.see = getattr(histogram, task)

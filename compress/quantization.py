@@ -26,7 +26,7 @@ from keras import layers
 from compress import folding
 from compress.graph import Call, Trace, leaf_layers, replace_layers, trace
 from compress.kernels import clone_layer, kernel_of
-from compress.layers.quantized import FIXED, Range
+from compress.layers.quantized import FIXED, Floats, Range
 
 KERNELS = (
     layers.Dense,
@@ -39,9 +39,9 @@ KERNELS = (
     layers.DepthwiseConv1D,
     layers.DepthwiseConv2D,
 )
-_BY_FILTER = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+_BY_FILTER = (layers.Conv2D, layers.Conv3D)
+FLOAT_IN_FILES = (layers.Conv3D, layers.Conv3DTranspose)  # of rounded kernels; LiteRT has no others
 _EIGHT = (layers.Conv3D, layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _SEPARABLE = {
     layers.SeparableConv1D: (layers.DepthwiseConv1D, layers.Conv1D),
     layers.SeparableConv2D: (layers.DepthwiseConv2D, layers.Conv2D),
@@ -62,6 +62,8 @@ _SAME_GRID = (
     *("MaxPooling", "AveragePooling", "GlobalMaxPooling", "Flatten", "Reshape", "ZeroPadding"),
     *("Cropping", "UpSampling", "Permute", "RepeatVector", *_NOTHING),
 )
+_NORMS = ("LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization")
+_NARROW = ("Concatenate", "UpSampling")  # not of int16
 _MEANS = ("AveragePooling", "UpSampling")  # of integers, rounded
 
 
@@ -78,9 +80,9 @@ def prepared(model: keras.Model) -> keras.Model:
 
 def per(layer: layers.Layer) -> str:
     """Returns what has a range of its own in a layer's kernel; see `KernelRange`."""
-    if isinstance(layer, _DEPTHWISE):
+    if isinstance(layer, layers.DepthwiseConv2D):
         return "depthwise"
-    # With a grid for each filter of a dense kernel the converter fails.
+    # With a grid for each filter of another kernel the converter fails.
     return "filter" if isinstance(layer, _BY_FILTER) else "tensor"
 
 
@@ -101,11 +103,12 @@ def fitting(layer: layers.Layer, bits: int) -> int:
     return 8 if isinstance(layer, _EIGHT) else bits
 
 
-def ranged(model: keras.Model) -> dict[Any, Grid]:
+def ranged(model: keras.Model, *, activation_bits: int = 8) -> dict[Any, Grid]:
     """Returns the operations behind which there is a range, inputs among them.
 
     Args:
         model: As `prepared` returns it.
+        activation_bits: Of what flows.
     """
     graph = trace(model)
     readers = _readers(graph)
@@ -128,10 +131,12 @@ def ranged(model: keras.Model) -> dict[Any, Grid]:
         tensor = call.outputs[0] if len(call.outputs) == 1 else None
         if tensor is None or "float" not in tensor.dtype or _has_range(tensor, readers):
             continue
-        if isinstance(call.operation, Range):
+        if isinstance(call.operation, (Range, Floats)):
             continue
         if not on_the_same_grid(call):
-            if not _waits(call, follower(call)):
+            reader = follower(call)
+            alone = reader is not None and _joins(reader) and activation_bits == 16
+            if alone or not _waits(call, reader):
                 chosen[call.operation] = Grid(call.operation, FIXED.get(_activation(call)))
                 owners[id(tensor)] = call.operation
         elif call.inputs and (owner := owners.get(id(call.inputs[0]))):
@@ -144,6 +149,61 @@ def ranged(model: keras.Model) -> dict[Any, Grid]:
 def _has_range(tensor: keras.KerasTensor, readers: dict[int, list[Call]]) -> bool:
     """Whether a range stands there already."""
     return any(isinstance(call.operation, Range) for call in readers.get(id(tensor), []))
+
+
+def in_floats(model: keras.Model, *, activation_bits: int) -> list[str]:
+    """Returns the paths of layers that a file would compute, in part, on other grids.
+
+    They want floats, see `Floats`: a normalisation of each example begins with a mean, a layer of
+    the user's own may with anything, and concatenations, and activations but ReLU, have no form of
+    16 bits.
+
+    Args:
+        model: As `prepared` returns it.
+        activation_bits: Of what flows.
+    """
+    graph = trace(model)
+    ready = {
+        id(x) for call in graph.calls for x in call.outputs if isinstance(call.operation, Floats)
+    }
+    chosen: dict[str, None] = {}
+    for call in graph.calls:
+        if not call.path or not call.inputs or id(call.inputs[0]) in ready:
+            continue
+        alone = len(call.inputs) == 1 or _joins(call)
+        if not alone or any("float" not in tensor.dtype for tensor in call.inputs):
+            continue
+        own = type(call.operation).__module__.split(".")[0] not in ("keras", "compress")
+        normal = type(call.operation).__name__.endswith(_NORMS)
+        wide = activation_bits == 16 and (
+            type(call.operation).__name__.startswith(_NARROW)
+            or _activation(call) not in ("", *_FUSED)
+        )
+        if own or normal or wide:
+            chosen[call.path] = None
+    return list(chosen)
+
+
+def behind_floats(layer: Any, *, activation_bits: int, name: str) -> list[layers.Layer]:
+    """Returns what stands right behind a layer of `in_floats`, before its range.
+
+    Args:
+        layer: The layer.
+        activation_bits: Of what flows.
+        name: Of the new layer.
+    """
+    if activation_bits == 8:
+        return []
+    if type(layer).__name__.startswith(_NARROW):
+        return [Floats(name=name)]
+    # What the integer kernel fixes the converter fixes in floats too, with 8 bits.
+    ends = FIXED.get(_name(layer))
+    return [] if ends is None else [Range(8, ends=ends, name=name)]
+
+
+def is_silu(layer: Any) -> bool:
+    """Whether a layer is the activation `x sigmoid(x)`."""
+    return getattr(layer, "activation", None) is keras.activations.silu
 
 
 def _readers(graph: Trace) -> dict[int, list[Call]]:
@@ -169,14 +229,22 @@ def _waits(call: Call, follower: Call | None) -> bool:
     """Whether the range stands behind the only reader, not here."""
     if follower is None:
         return False
-    if type(follower.operation).__name__ == "Concatenate":
+    if _joins(follower):
         return True
     return _activation(follower) in ("relu", "relu6") and not _activation(call)
 
 
+def _joins(call: Call) -> bool:
+    return type(call.operation).__name__ == "Concatenate"
+
+
 def _activation(call: Call) -> str:
     """The name of a step that is an activation and nothing else; empty for another step."""
-    layer = call.operation
+    return _name(call.operation)
+
+
+def _name(layer: Any) -> str:
+    """See `_activation`."""
     if isinstance(layer, layers.ReLU):
         plain = not layer.negative_slope and not layer.threshold
         return {None: "relu", 6.0: "relu6"}.get(layer.max_value, "other") if plain else "other"

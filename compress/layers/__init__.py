@@ -9,6 +9,7 @@ _EXPORTS = {
     "Binary": "compress.layers.binary",
     "BinaryActivation": "compress.layers.binary",
     "Distillation": "compress.layers.distillation",
+    "Floats": "compress.layers.quantized",
     "KernelRange": "compress.layers.quantized",
     "Masked": "compress.layers.masked",
     "Parametrization": "compress.layers.parametrized",

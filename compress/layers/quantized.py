@@ -16,9 +16,8 @@ from keras import layers, ops
 from compress.layers.parametrized import Parametrization
 
 SMALLEST = 1e-6  # half a range
-# The ends that integer kernels fix: 1/256 or 1/128 a step with 8 bits, 1/32768 with 16.
+# The ends that integer kernels of 8 bits fix: a step is 1/256 or 1/128.
 FIXED = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
-WIDE = (-32767 / 32768, 32767 / 32768)
 _AXES = {"tensor": 0, "filter": 1, "depthwise": 2}
 
 
@@ -167,22 +166,19 @@ class Range(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="compress")
 class RangedSilu(layers.Layer):
-    """`x sigmoid(x)`, the sigmoid on the grid of its integer kernel; any (batch, ...) to the same.
+    """`x sigmoid(x)`, the sigmoid on its kernel's grid of 8 bits; any (batch, ...) to the same.
 
     Args:
-        bits: Of that grid, 8 or 16.
         **kwargs: Those of `keras.layers.Layer`.
     """
 
-    def __init__(self, bits: int = 8, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.bits = bits
 
     def call(self, inputs: Any) -> Any:
         """Multiplies."""
-        lo, hi = FIXED["sigmoid"] if self.bits == 8 else WIDE
         gate = keras.quantizers.fake_quant_with_min_max_vars(
-            ops.sigmoid(inputs), lo, hi, num_bits=self.bits, narrow_range=self.bits > 8
+            ops.sigmoid(inputs), *FIXED["sigmoid"], num_bits=8
         )
         return inputs * gate
 
@@ -190,6 +186,20 @@ class RangedSilu(layers.Layer):
         """The input's shape."""
         return keras.KerasTensor(inputs.shape, "float32")
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that build this layer again."""
-        return {**super().get_config(), "bits": self.bits}
+
+@keras.saving.register_keras_serializable(package="compress")
+class Floats(layers.Layer):
+    """What it reads, in floats to the next layer, in a file too; any tensors to the same.
+
+    A converter makes integers of what reads integers, where it can: the mean within a layer
+    normalisation, a sigmoid. It cannot where a product with a constant stands between; the constant
+    is the float32 next to 1.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Multiplies."""
+        return keras.tree.map_structure(lambda x: x * (1 + 2.0**-23), inputs)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """The inputs' shapes and types."""
+        return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), inputs)

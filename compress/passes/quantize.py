@@ -159,7 +159,8 @@ def _notes(quantised: keras.Model, chosen: Mapping[str, keras.layers.Layer]) -> 
     """What became of each layer that was chosen."""
     from compress.graph import leaf_layers
     from compress.layers.parametrized import Parametrized
-    from compress.layers.quantized import Range
+    from compress.layers.quantized import Floats, Range
+    from compress.quantization import FLOAT_IN_FILES
 
     found = dict(leaf_layers(quantised))
     into: dict[str, list[str]] = {path: [] for path in chosen}
@@ -175,7 +176,11 @@ def _notes(quantised: keras.Model, chosen: Mapping[str, keras.layers.Layer]) -> 
         told = [f"kernel of {part.chain[-1].bits} bits" for part in kernels]
         ranges = [part for part in parts if isinstance(part, Range)]
         told += [f"{part.bits} bits in [{_end(part.lo)}, {_end(part.hi)}]" for part in ranges]
-        if layer.weights and not kernels:
+        if any(isinstance(part, Floats) for part in parts):
+            told.insert(0, "computes in floats")
+        elif isinstance(layer, FLOAT_IN_FILES):
+            told.insert(0, "computes in floats in a TFLite file")
+        elif layer.weights and not kernels:
             same = type(parts[0]) is type(layer)
             told.insert(0, "stays in floats" if same else "folded into the layer before it")
         changed = bool(ranges or kernels)
@@ -187,7 +192,7 @@ def _notes(quantised: keras.Model, chosen: Mapping[str, keras.layers.Layer]) -> 
 
 def _origin(path: str, chosen: Mapping[str, Any]) -> str:
     """The layer that a layer of the quantised model comes from; empty for that of an input."""
-    for part in ("_range", "_inner", "_linear", "_depthwise"):
+    for part in ("_range", "_inner", "_end", "_floats", "_linear", "_depthwise"):
         if path not in chosen:
             path = path.removesuffix(part)
     return path if path in chosen else ""

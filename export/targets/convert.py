@@ -23,22 +23,36 @@ _TYPES = {"float32": tf.float32, "int8": tf.int8, "int16": tf.int16}
 
 
 def main() -> None:
-    """Converts `SCRATCH/saved_model`; `SCRATCH/INPUT.npy` holds the examples of an input."""
+    """Converts what `SCRATCH` holds; see `convert`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("scratch", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--int8", choices=_TYPES, help="full integer; the type of the two ends")
     arguments = parser.parse_args()
+    arguments.out.write_bytes(convert(arguments.scratch, arguments.int8))
 
-    saved = str(arguments.scratch / "saved_model")
+
+def convert(scratch: Path, ends: str | None) -> bytes:
+    """Returns the content of a `.tflite` file.
+
+    Args:
+        scratch: Holds `saved_model`, and `INPUT.npy` with the examples of an input.
+        ends: Type of the inputs and outputs of a file of integers; `None` for one of floats.
+
+    Raises:
+        ValueError: A file of floats is wanted of a model with ranges of its own.
+    """
+    saved = str(scratch / "saved_model")
     converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     bits = activation_bits(saved)
+    if bits and not ends:
+        raise ValueError("the model has integer ranges; export it as tflite-int8")
     if bits:
         # The graph has ranges of its own: they become those of the integers.
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    elif arguments.int8:
-        examples = {path.stem: np.load(path) for path in arguments.scratch.glob("*.npy")}
+    elif ends:
+        examples = {path.stem: np.load(path) for path in scratch.glob("*.npy")}
 
         def representative_dataset() -> Iterator[dict[str, np.ndarray]]:
             for i in range(len(next(iter(examples.values())))):
@@ -47,11 +61,11 @@ def main() -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = representative_dataset
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    if arguments.int8:
-        converter.inference_input_type = _TYPES[arguments.int8]
-        converter.inference_output_type = _TYPES[arguments.int8]
+    if ends:
+        converter.inference_input_type = _TYPES[ends]
+        converter.inference_output_type = _TYPES[ends]
     data = converter.convert()
-    arguments.out.write_bytes(widened(data) if bits == 16 else data)
+    return widened(data) if bits == 16 else bytes(data)
 
 
 def activation_bits(saved_model: str) -> int:
@@ -66,7 +80,8 @@ def activation_bits(saved_model: str) -> int:
         for function in graph.graph_def.library.function
         for node in function.node_def
     ]
-    found = [node.attr["num_bits"].i for node in nodes if node.op == "FakeQuantWithMinMaxVars"]
+    # A SavedModel leaves out what has its default value.
+    found = [node.attr["num_bits"].i or 8 for node in nodes if node.op == "FakeQuantWithMinMaxVars"]
     return max(found, default=0)
 
 

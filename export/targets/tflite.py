@@ -141,7 +141,12 @@ class TFLiteInt8(_LiteRT):
     calibrated: ClassVar[bool] = True
 
     def fault(self, path: Path) -> str:
-        """Names the convolutions and dense layers that the converter left in float, in silence."""
+        """Names the convolutions and dense layers that the converter left in float, in silence.
+
+        A model with ranges of its own says itself which of its layers are integers.
+        """
+        if _has_own_ranges(path):
+            return ""
         left = Counter(n for n, dtype in _operators(path) if n in _PRODUCTS and dtype == "FLOAT32")
         names = ", ".join(f"{name} ({count})" for name, count in sorted(left.items()))
         return f"operators stayed float32: {names}" if names else ""
@@ -152,6 +157,23 @@ class TFLiteInt8(_LiteRT):
     def _end(self, spec: TensorSpec) -> TensorSpec:
         dtype = self.io if spec.dtype == "float32" else spec.dtype
         return super()._end(spec).model_copy(update={"dtype": dtype})
+
+
+def _has_own_ranges(path: Path) -> bool:
+    """Whether the ranges of a file are those of the model; the converter writes that down."""
+    from ai_edge_litert import schema_py_generated as schema
+    from tensorflow.lite.python import conversion_metadata_schema_py_generated as metadata
+
+    model = schema.Model.GetRootAs(path.read_bytes())
+    for entry in map(model.Metadata, range(model.MetadataLength())):
+        if entry.Name() == b"CONVERSION_METADATA":
+            content = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+            options = metadata.ConversionMetadata.GetRootAs(content).Options()
+            modes = map(
+                options.ModelOptimizationModes, range(options.ModelOptimizationModesLength())
+            )
+            return metadata.ModelOptimizationMode.QUANTIZATION_AWARE_TRAINING in modes
+    return False
 
 
 def _operators(path: Path) -> Iterator[tuple[str, str]]:
@@ -191,5 +213,8 @@ def _cause(done: subprocess.CompletedProcess[str]) -> str:
         return f"signal {-done.returncode} ended it; integer recurrent layers do that"
     if missing := re.findall(r"(?:Select|Custom) ops: (.+)", done.stderr):
         return f"TFLite has no built-in operator for {missing[-1].strip()}"
+    # Of a place in the graph: the layer's own name, and what an operator did not bear.
+    if found := re.search(r'fused\["\w+:", "([^"@]+).*?: error: (.+)', done.stderr):
+        return f"{found[1]}: {found[2].strip().rstrip('.')}"
     errors = re.findall(r"^\S*Error: (.+)", done.stderr, flags=re.MULTILINE)
     return errors[-1].strip().rstrip(".") if errors else f"it ended with code {done.returncode}"
