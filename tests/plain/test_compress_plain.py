@@ -241,6 +241,7 @@ NAMED_BY_THEIR_AIM = {
     "deep-compression-short",
     "edge",
     "low-rank",
+    "low-rank-vgg",
     "slim",
     "ternary",
 }
