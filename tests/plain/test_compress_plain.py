@@ -242,6 +242,7 @@ NAMED_BY_THEIR_AIM = {
     "edge",
     "int8",
     "low-rank",
+    "low-rank-vgg",
     "qat-int8",
     "slim",
     "ternary",

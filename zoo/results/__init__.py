@@ -114,8 +114,8 @@ CAPTIONS = {
     "validation split. The file is the smallest that loads again: `model.keras`, the same gzipped, "
     "`model.packed` or TFLite's, of a quantised model TFLite's, with its own top-1; it is compared "
     "with the weights as float32. Faster is LiteRT's median time of one example on one thread, "
-    "both files run in turn. `-DATA` in a name is `--data DATA`, and `-seedN` is `--set seed=N`, "
-    "of `zoo train`.",
+    "both files run in turn. `-DATA` in a name is `--data DATA`, `-seedN` is `--set seed=N`, "
+    "and `28` is `--set data.size=28`, of `zoo train`.",
     "export": "Each file was run in its own runtime. The largest difference is that of any output "
     "to Keras', as a share of the largest output.",
 }
