@@ -10,8 +10,8 @@ from tests.applications import NETWORKS, PASSES, cells, check
 QUICK = {
     "MobileNet": ("prune", "tucker", "cp", "spatial", "ternarize", "distill"),
     "MobileNetV3Small": ("prune_channels", "quantize", "fold_batch_norm"),
-    "ConvNeXtTiny": ("low_rank", "share_weights"),
-    "DenseNet121": ("winograd", "huffman"),
+    "ConvNeXtTiny": ("share_weights",),
+    "DenseNet121": ("low_rank", "winograd", "huffman"),
 }
 # One of each family: what comes out of each pass is saved and loaded too.
 SAVED = {
