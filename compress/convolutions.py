@@ -20,6 +20,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from compress import singular
+
 FORMS = ("tucker", "cp", "spatial")
 SUFFIXES = ("_a", "_b")  # of the parts before the last, which keeps the name
 CP_STEPS = 200
@@ -150,7 +152,7 @@ def why_not(layer: layers.Layer) -> str:
 def _spatial(kernel: np.ndarray, rank: int) -> list[Part]:
     h, w, n, m = kernel.shape
     (matrix,) = unfoldings("spatial", kernel)
-    u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+    u, s, vt = singular.decompose(matrix)
     root = np.sqrt(s[:rank])
     down = (u[:, :rank] * root).reshape(h, 1, n, rank)
     across = (root[:, None] * vt[:rank]).reshape(rank, w, m).transpose(1, 0, 2)[None]

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import keras
 import numpy as np
 
-from compress import convolutions
+from compress import convolutions, singular
+from compress.singular import Svd
 
 SUFFIX = "_u"
 
 ToRank: TypeAlias = Callable[[np.ndarray, np.ndarray, Callable[[float], int]], int]
 """A matrix, its singular values, and the rank for a fraction of the weights, to a rank."""
-
-
-class Svd(NamedTuple):
-    """W (n, m) = u @ diag(s) @ vt, with u (n, k), s (k,) falling, vt (k, m) and k = min(n, m)."""
-
-    u: np.ndarray
-    s: np.ndarray
-    vt: np.ndarray
-
-    def relative_error(self, rank: int) -> float:
-        """Returns ||W - W_r|| / ||W||, Frobenius norms, for the closest W_r of this rank."""
-        squares = np.square(self.s, dtype=np.float64)
-        return float(np.sqrt(squares[rank:].sum() / max(squares.sum(), np.finfo(np.float64).tiny)))
 
 
 def factorise(
@@ -71,12 +59,12 @@ def _convolution(
     matrices = convolutions.unfoldings(form, kernel)
     ranks = []
     for axis, matrix in enumerate(matrices):
-        singular = np.linalg.svd(matrix, compute_uv=False)
+        values = singular.values(matrix)
 
         def of_ratio(share: float, axis: int = axis) -> int:
             return convolutions.ranks_of_ratio(form, kernel.shape, share)[axis]
 
-        ranks.append(min(to_rank(matrix, singular, of_ratio), matrix.shape[0]))
+        ranks.append(min(to_rank(matrix, values, of_ratio), matrix.shape[0]))
     name = " x ".join(map(str, ranks))
     size = convolutions.num_weights(form, kernel.shape, ranks)
     text, saves = _told(f"{form}, rank {name}", f"of rank {name}", size, kernel.size)
@@ -94,9 +82,8 @@ def _told(kept: str, lost: str, size: int, old: int) -> tuple[str, bool]:
 
 
 def decompose(layer: keras.layers.Dense) -> Svd:
-    """Returns the singular value decomposition of the kernel, in float32."""
-    kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float32, copy=False)  # (n, m)
-    return Svd(*np.linalg.svd(kernel, full_matrices=False))
+    """Returns the singular value decomposition of the kernel, (n, m)."""
+    return singular.decompose(keras.ops.convert_to_numpy(layer.kernel))
 
 
 def split(layer: keras.layers.Dense, svd: Svd, rank: int) -> list[keras.layers.Dense]:

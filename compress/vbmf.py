@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from compress import singular
+
 
 def rank(matrix: np.ndarray) -> int:
     """Returns the number of components above the noise, at least 1.
@@ -18,7 +20,7 @@ def rank(matrix: np.ndarray) -> int:
         matrix: (n, m), any n and m.
     """
     short, long = sorted(matrix.shape)
-    values = np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
+    values = singular.values(matrix)
     squares, ratio = values**2, short / long
     tau = 2.5129 * np.sqrt(ratio)  # a fit to the root of eq. 32
     edge = (1 + tau) * (1 + ratio / tau)

@@ -26,7 +26,7 @@ def zeroed(model, channels, drop):
         places = [i for i, n in enumerate(channels.ends[path][1]) if channels.find(n) in drop]
         for weight in layer.weights:
             value = np.array(weight.value)
-            affine = weight.name in ("gamma", "beta", "bias")
+            affine = weight.name in ("gamma", "beta", "bias", "moving_mean")
             kernel = weight.name in ("kernel", "pointwise_kernel")
             if affine or (kernel and path in channels.makers):
                 axis = -2 if "Transpose" in type(layer).__name__ and kernel else -1

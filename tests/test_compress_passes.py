@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import compress
-from compress import factors, masking
+from compress import factors, masking, singular
 
 RANDOM = np.random.RandomState(7)
 
@@ -41,6 +41,26 @@ def test_factors_are_as_close_as_eckart_and_young_allow(shape, rank):
     x = RANDOM.randn(5, shape[0]).astype("float32")
     expected = np.maximum(x @ product + np.asarray(layer.bias), 0)
     np.testing.assert_allclose(second(first(x)), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("shape", [(30, 90), (90, 30)])
+@pytest.mark.parametrize("smallest", [1.0, 1e-4, 0.0])
+def test_singular_values_are_those_of_lapack(shape, smallest):
+    u, _, vt = np.linalg.svd(RANDOM.randn(*shape), full_matrices=False)
+    matrix = ((u * np.linspace(5, smallest, 30)) @ vt).astype("float32")
+    expected = np.linalg.svd(matrix.astype("float64"), compute_uv=False)
+    found = singular.decompose(matrix)
+    np.testing.assert_allclose(found.s, expected, atol=5e-7 * expected[0])
+    np.testing.assert_allclose(singular.values(matrix), expected, atol=1e-7 * expected[0])
+    np.testing.assert_allclose((found.u * found.s) @ found.vt, matrix, atol=2e-6 * expected[0])
+    for basis in (found.u.T, found.vt):
+        gram = basis @ basis.T
+        np.testing.assert_allclose(gram, np.diag(np.round(np.diag(gram))), atol=1e-3)
+
+
+def test_a_kernel_of_zeros_has_no_singular_values():
+    assert not any(part.any() for part in singular.decompose(np.zeros((4, 6), "float32"))[1:])
 
 
 # --- masks ---
