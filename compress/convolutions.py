@@ -8,7 +8,8 @@ those of `tensorly`. For a kernel (h, w, n, m):
     cp         1x1 n -> r, hxw of each, 1x1 r -> m            (n + h w + m) r
     spatial    hx1 n -> r, 1xw r -> m                         (h n + w m) r
 
-Differs: of CP the hx1 and the 1xw part are one depthwise convolution, which runtimes have.
+Differs: of CP the hx1 and the 1xw part are one depthwise convolution, which runtimes have. A 1x1
+kernel is a matrix, and becomes two 1x1 kernels in any form: its singular value decomposition.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ class Part(NamedTuple):
     kernel: np.ndarray
     strides: tuple[bool, bool]
     depthwise: bool = False
+
+
+def form_of(form: str, kernel: np.ndarray) -> str:
+    """Returns the form for a kernel, (h, w, n, m): of a matrix `spatial` is the closest."""
+    return "spatial" if kernel.shape[:2] == (1, 1) else form
 
 
 def num_weights(form: str, shape: Sequence[int], ranks: Sequence[int]) -> int:
@@ -146,7 +152,7 @@ def why_not(layer: layers.Layer) -> str:
         return "its channels come first"
     if not (isinstance(layer.kernel, keras.Variable) and "float" in layer.kernel.dtype):
         return "its kernel is quantised or adapted"
-    return "" if max(layer.kernel_size) > 1 else "1x1: a dense layer at each place"
+    return ""
 
 
 def _spatial(kernel: np.ndarray, rank: int) -> list[Part]:
@@ -156,7 +162,7 @@ def _spatial(kernel: np.ndarray, rank: int) -> list[Part]:
     root = np.sqrt(s[:rank])
     down = (u[:, :rank] * root).reshape(h, 1, n, rank)
     across = (root[:, None] * vt[:rank]).reshape(rank, w, m).transpose(1, 0, 2)[None]
-    return [Part(down, (True, False)), Part(across, (False, True))]
+    return [Part(down, (True, w == 1)), Part(across, (False, w > 1))]
 
 
 def _tucker(kernel: np.ndarray, ranks: Sequence[int]) -> list[Part]:

@@ -56,6 +56,7 @@ def _convolution(
     if reason := convolutions.why_not(layer):
         return reason, None
     kernel = keras.ops.convert_to_numpy(layer.kernel)
+    form = convolutions.form_of(form, kernel)
     matrices = convolutions.unfoldings(form, kernel)
     ranks = []
     for axis, matrix in enumerate(matrices):

@@ -105,6 +105,15 @@ def dictionaries():
     return keras.Model({"words": words, "b": image}, outputs, name="dictionaries")
 
 
+def stages():
+    """A VGG in its own names, for a recipe that goes by them."""
+    x = image = keras.Input((8, 8, 2), name="image")
+    for stage in range(1, 6):
+        x = layers.Conv2D(6, 3, padding="same", activation="relu", name=f"stage{stage}_conv1")(x)
+    x = layers.Dense(10, activation="relu", name="fc6")(layers.Flatten(name="flatten")(x))
+    return keras.Model(image, layers.Dense(5, name="logits")(x), name="stages")
+
+
 MODELS = {build.__name__: build for build in (sequential, residual, nested, shared, dictionaries)}
 IDLE |= {("distill", name) for name in MODELS}  # training alone is no change
 
@@ -226,7 +235,7 @@ def test_result_converts_to_tflite(model, step, tmp_path):
 
 @pytest.mark.parametrize("name", compress.recipe_names())
 def test_recipe_applies(name):
-    model = residual()
+    model = stages() if name == "low-rank-vgg" else residual()
     before = digest(model)
     samples = context(model).samples
     small = compress.apply(name, model, evaluate=lambda model: {"top1": 0.9}, samples=samples)

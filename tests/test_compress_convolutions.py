@@ -56,6 +56,23 @@ def test_the_layers_convolve_with_the_product(form, padding, strides):
     np.testing.assert_allclose(small(x), exact(x), atol=2e-4)
 
 
+@pytest.mark.parametrize("form", convolutions.FORMS)
+@pytest.mark.parametrize("strides", [1, 2])
+def test_a_kernel_of_one_place_becomes_two_by_its_singular_values(form, strides):
+    options = {"strides": strides, "padding": "same", "name": "point"}
+    model = keras.Sequential([keras.Input((7, 8, 12)), layers.Conv2D(9, 1, **options)])
+    point = model.layers[0]
+    point.bias.assign(RANDOM.randn(9))
+    small, report = compress.LowRank(rank=3, convolutions=form).apply(model)
+    assert report.layers[0].note.startswith("spatial, rank 3: 63 weights for 108")
+    assert report.after.macs == 63 * (56 if strides == 1 else 16)
+    u, s, vt = np.linalg.svd(np.asarray(point.kernel.value)[0, 0])
+    closest = (u[:, :3] * s[:3]) @ vt[:3]
+    x = RANDOM.randn(2, 7, 8, 12).astype("float32")
+    expected = x[:, ::strides, ::strides] @ closest + np.asarray(point.bias.value)
+    np.testing.assert_allclose(small(x), expected, atol=1e-5)
+
+
 def test_spatial_is_the_closest_of_its_rank():
     kernel = RANDOM.randn(3, 3, 5, 7).astype("float32")
     found = convolutions.parts("spatial", kernel, [4])
@@ -79,8 +96,7 @@ def test_tucker_by_hand():
 
 def test_which_convolutions_stay():
     image = keras.Input((8, 8, 4), name="image")
-    x = layers.Conv2D(8, 1, name="point")(image)
-    x = layers.Conv2D(8, 3, groups=4, name="groups")(x)
+    x = layers.Conv2D(8, 3, groups=4, name="groups")(image)
     x = layers.Conv2D(8, 2, dilation_rate=2, name="dilated")(x)
     x = layers.DepthwiseConv2D(2, name="depthwise")(x)
     x = layers.Conv2D(8, 2, padding="same", name="plain")(x)
@@ -88,7 +104,6 @@ def test_which_convolutions_stay():
     item = compress.LowRank(rank=1, convolutions="tucker")
     small, report = item.apply(model)
     assert {row.path: row.note for row in report.layers if not row.changed} == {
-        "point": "1x1: a dense layer at each place",
         "groups": "its channels are in groups",
         "dilated": "it is dilated",
         "depthwise": "DepthwiseConv2D is not a dense layer",
