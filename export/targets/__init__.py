@@ -36,8 +36,13 @@ TARGETS: Mapping[str, type[Target]] = _Catalogue(
     {
         "saved_model": "export.targets.saved_model:SavedModel",
         "tflite": "export.targets.tflite:TFLite",
+        "tflite-float16": "export.targets.tflite:TFLiteFloat16",
+        "tflite-dynamic": "export.targets.tflite:TFLiteDynamic",
         "tflite-int8": "export.targets.tflite:TFLiteInt8",
+        "tflite-int16x8": "export.targets.tflite:TFLiteInt16x8",
+        "tflite-int4": "export.targets.tflite:TFLiteInt4",
         "onnx": "export.targets.onnx:ONNX",
+        "onnx-int8": "export.targets.onnx_int8:ONNXInt8",
     }
 )
 

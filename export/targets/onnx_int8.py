@@ -1,0 +1,119 @@
+"""The int8 TFLite file as ONNX, integer by integer.
+
+tf2onnx writes its activations as int8, for which ONNX Runtime on x86 has half of the kernels; moved
+by 128 they are uint8, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from export.target import INT8, Session, Source, Target, Tolerance, Written
+from export.targets.golden import integers, steps_apart
+from export.targets.onnx import FILE, ONNX, count, describe, open_onnx
+
+OPSET = 18
+PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+NEEDS = "the model has a layer that ONNX Runtime has no integer kernel for"
+
+
+class ONNXInt8(Target):
+    """An `.onnx` file of integers, with the calibration or the ranges of the int8 TFLite file."""
+
+    kind: Literal["onnx-int8"] = "onnx-int8"
+    tolerance: Tolerance = INT8
+
+    precision: ClassVar[str] = "int8"
+    runtime: ClassVar[str] = "onnxruntime"
+    requires: ClassVar[tuple[str, ...]] = (*ONNX.requires, "ai-edge-litert")
+    fixed_shape: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = True
+
+    def write(self, source: Source, directory: Path) -> Written:
+        """Writes `model.onnx`.
+
+        Raises:
+            RuntimeError: An output is more than a step from that of the TFLite file.
+        """
+        import onnx
+
+        content = integers(source)
+        model = _converted(content, source)
+        describe(model, source)
+        onnx.checker.check_model(model)
+        path = directory / FILE
+        onnx.save(model, path)
+        steps = steps_apart(content, self.open(path), source)
+        if steps > 1:
+            raise RuntimeError(
+                f"export to {self.kind}: an output is {steps} steps of int8 from the TFLite file's."
+            )
+        return Written(FILE, {"steps_from_tflite": steps, "opset": OPSET})
+
+    def open(self, path: Path, *, threads: int | None = None) -> Session:
+        """Opens the file in ONNX Runtime on the CPU, an example at a time."""
+        session = open_onnx(path, threads=threads)
+        return Session(session.call, batch=1, precision="int8")
+
+    def operators(self, path: Path) -> dict[str, int]:
+        """Counts the nodes of the graph as ONNX Runtime runs it, after its optimisation."""
+        import onnxruntime
+
+        with tempfile.TemporaryDirectory() as scratch:
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3
+            level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            options.graph_optimization_level = level
+            options.optimized_model_filepath = str(Path(scratch, FILE))
+            onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            return count(Path(scratch, FILE))
+
+    def fault(self, path: Path) -> str:
+        """Names the products that ONNX Runtime computes in float."""
+        left = Counter({n: k for n, k in self.operators(path).items() if n in PRODUCTS})
+        names = ", ".join(f"{name} ({number})" for name, number in sorted(left.items()))
+        return f"nodes stayed float32: {names}; {NEEDS}" if names else ""
+
+
+def _converted(content: bytes, source: Source) -> Any:
+    import tf2onnx
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "model.tflite")
+        path.write_bytes(content)
+        model, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+    _rename(model, source)
+    _shift(model)
+    return model
+
+
+def _shift(model: Any) -> None:
+    """Moves activations from int8 to uint8, in place."""
+    from onnx import numpy_helper
+
+    constants = {one.name: one for one in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
+            continue  # a kernel: its integers are in the file
+        zero = numpy_helper.to_array(constants[node.input[2]])
+        if zero.dtype != np.int8:
+            continue
+        name = f"{node.input[2]}_uint8"
+        if name not in constants:
+            moved = (zero.astype(np.int16) + 128).astype(np.uint8)
+            constants[name] = numpy_helper.from_array(moved, name)
+            model.graph.initializer.append(constants[name])
+        node.input[2] = name
+    del model.graph.value_info[:]  # types of before
+
+
+def _rename(model: Any, source: Source) -> None:
+    """Gives inputs and outputs the names of the signature."""
+    raise NotImplementedError
