@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from export.deploy import Deployable, export
     from export.manifest import Manifest, Preprocessing
     from export.parity import ParityError
+    from export.source import functional
     from export.target import About, Labelled, Target, Tolerance
     from export.targets import TARGETS, target_names
 
@@ -29,6 +30,7 @@ __all__ = [
     "Target",
     "Tolerance",
     "export",
+    "functional",
     "target_names",
 ]
 
@@ -43,6 +45,7 @@ _HOMES = {
     "Target": "export.target",
     "Tolerance": "export.target",
     "export": "export.deploy",
+    "functional": "export.source",
     "target_names": "export.targets",
 }
 

@@ -129,7 +129,7 @@ class _Proof:
     @property
     def differs(self) -> bool:
         """Whether the file runs, and its numbers are wrong."""
-        return self.parity is not None and self.parity.max_abs is not None
+        return any(one and not one.passed and one.relative for one in (self.parity, self.edges))
 
 
 def _prove(
@@ -151,12 +151,14 @@ def _prove(
     )
     cases = {origin: (probes, limits), "edges": (edge_inputs(probes), at_edges)}
     try:
-        run = target.open(path).run
-        got = {case: run(inputs) for case, (inputs, _) in cases.items()}
+        session = target.open(path)
+        got = {case: session.run(inputs) for case, (inputs, _) in cases.items()}
     except Exception as error:  # each runtime has its own classes for a file that it cannot run
         return _Proof(
             reason=f"{target.runtime} cannot run the file: {' '.join(str(error).split())}"
         )
+    if session.precision:
+        runtime += f", {session.precision}"
     parity, edges = (
         compare(
             run_keras(source.net, source.signature, inputs),
@@ -167,7 +169,7 @@ def _prove(
         )
         for case, (inputs, limit) in cases.items()
     )
-    score = _scored(run, source, labelled) if labelled and parity.passed else None
+    score = _scored(session.run, source, labelled) if labelled and parity.passed else None
     reason = fault or parity.reason
     reason = reason or (edges.reason and f"on zeros, extremes and noise, {edges.reason}")
     if score and not reason:
@@ -192,6 +194,7 @@ def _describe(
     return Manifest(
         name=about.name,
         target=target.kind,
+        options=target.model_dump(exclude={"kind", "tolerance"}, exclude_defaults=True),
         file=written.file,
         size_bytes=target.size_bytes(path),
         gzip_bytes=manifests.gzip_bytes(path),

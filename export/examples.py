@@ -98,8 +98,10 @@ def edge_inputs(inputs: Arrays) -> dict[str, np.ndarray]:
             edges[name] = array[rng.integers(0, len(array), 8)]
             continue
         low, high, shape = array.min(), array.max(), array.shape[1:]
-        noise = rng.uniform(low, high, (5, *shape)) if array.dtype.kind == "f" else rng.integers(
-            low, high, (5, *shape), endpoint=True
+        noise = (
+            rng.uniform(low, high, (5, *shape))
+            if array.dtype.kind == "f"
+            else rng.integers(low, high, (5, *shape), endpoint=True)
         )
         flat = [np.full((1, *shape), value) for value in (0, low, high)]
         edges[name] = np.concatenate([*flat, noise]).astype(array.dtype)

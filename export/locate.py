@@ -136,9 +136,7 @@ def _enter(source: Source, step: Step, probes: Arrays) -> tuple[Source, Arrays]:
     into = {f"input_{index}": tensor for index, tensor in enumerate(step.inputs)}
     feeder = _with_outputs(source, source.net.inputs, into, source.signature.inputs)
     values = run_keras(feeder.net, feeder.signature, probes)
-    calibration = source.calibration and run_keras(
-        feeder.net, feeder.signature, source.calibration
-    )
+    calibration = source.calibration and run_keras(feeder.net, feeder.signature, source.calibration)
     specs = tuple(
         TensorSpec(name=name, shape=(None, *tensor.shape[1:]), dtype=str(tensor.dtype))
         for name, tensor in into.items()

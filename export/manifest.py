@@ -35,6 +35,14 @@ class Signature(_Part):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    def of_one(self) -> Signature:
+        """Returns the signature with a batch of one."""
+
+        def one(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+            return tuple(spec.model_copy(update={"shape": (1, *spec.shape[1:])}) for spec in specs)
+
+        return Signature(inputs=one(self.inputs), outputs=one(self.outputs))
+
 
 class Preprocessing(_Part):
     """What turns raw pixels or features into an input: y = (x * scale - mean) / std.
@@ -128,6 +136,7 @@ class Manifest(_Part):
     Attributes:
         name: Name under which the model is served.
         target: Name of the export target, e.g. `tflite-int8`.
+        options: Settings of the target.
         file: The model's file or folder, relative to the manifest.
         size_bytes: Bytes of the model on disk.
         gzip_bytes: The same after gzip (see `gzip_bytes`).
@@ -150,6 +159,7 @@ class Manifest(_Part):
     schema_version: Literal[1] = 1
     name: str
     target: str
+    options: dict[str, Any] = {}
     file: str
     size_bytes: int
     gzip_bytes: int

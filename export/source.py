@@ -12,12 +12,23 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from export.examples import Arrays, in_batches
 from export.manifest import Signature, TensorSpec
 
 _HALF = ("float16", "bfloat16")
+
+
+def functional(model: keras.Model, inputs: Any) -> keras.Model:
+    """Returns a Functional model that calls a subclassed one.
+
+    Args:
+        model: Any model; its `call` takes one tensor, or a list or dict of them.
+        inputs: A `keras.Input`, or a list or dict of them, as `model` takes them.
+    """
+    return keras.Model(inputs, model(inputs), name=model.name)
 
 
 def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
@@ -29,12 +40,15 @@ def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
 
     Raises:
         TypeError: `model` is not a built Functional or Sequential model.
+        ValueError: A weight is NaN or infinite.
     """
     if not isinstance(model, keras.Model) or not _inputs(model):
+        hint = " Wrap a subclassed one: export.functional(model, keras.Input(...))."
         raise TypeError(
             f"export: got {type(model).__name__}; expected a Functional model or a built Sequential"
-            " one, whose inputs are known."
+            f" one, whose inputs are known.{hint if isinstance(model, keras.Model) else ''}"
         )
+    _check_finite(model)
     plain = keras.Model(list(model.inputs), list(model.outputs))
     structure = getattr(model, "output", None)  # a Sequential model has none before its first call
     if isinstance(structure, dict):
@@ -81,6 +95,16 @@ def run_keras(net: keras.Model, signature: Signature, inputs: Arrays) -> Arrays:
     # On a GPU convolutions round to TF32, which alone differs from float32 by 1e-3.
     with tf.device("/CPU:0"):
         return in_batches(call, inputs)
+
+
+def _check_finite(model: keras.Model) -> None:
+    for weight in model.weights:
+        value = keras.ops.convert_to_numpy(weight)
+        if value.dtype.kind not in "iub" and not np.isfinite(value.astype(np.float32)).all():
+            raise ValueError(
+                f"export: the weight {weight.path!r} has NaN or infinite values; expected finite"
+                " ones. Train again, or load an earlier model."
+            )
 
 
 def _inputs(model: keras.Model) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from export.target import Target
@@ -43,6 +43,8 @@ TARGETS: Mapping[str, type[Target]] = _Catalogue(
         "tflite-int4": "export.targets.tflite:TFLiteInt4",
         "onnx": "export.targets.onnx:ONNX",
         "onnx-int8": "export.targets.onnx_int8:ONNXInt8",
+        "openvino": "export.targets.openvino:OpenVINO",
+        "openvino-int8": "export.targets.openvino:OpenVINOInt8",
     }
 )
 
@@ -52,11 +54,15 @@ def target_names() -> tuple[str, ...]:
     return tuple(TARGETS)
 
 
-def find_target(target: str | Target) -> Target:
-    """Returns the target of that name with its default settings; a target is returned as it is.
+def find_target(target: str | Target, options: Mapping[str, Any] | None = None) -> Target:
+    """Returns the target of that name; a target is returned as it is.
+
+    Args:
+        target: A name in `TARGETS`, or a target.
+        options: Settings of a target that is named.
 
     Raises:
-        ValueError: No target has this name.
+        ValueError: No target has this name, or it has no such option.
     """
     if not isinstance(target, str):
         return target
@@ -64,4 +70,4 @@ def find_target(target: str | Target) -> Target:
         close = difflib.get_close_matches(target, TARGETS, n=1, cutoff=0.5)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(TARGETS)}."
         raise ValueError(f"export: unknown target {target!r}. {hint}")
-    return TARGETS[target]()
+    return TARGETS[target](**(options or {}))

@@ -36,6 +36,7 @@ def embedded(content: bytes, source: Source) -> bytes:
         source: What it was written from.
     """
     model = parse(content)
+    _rename(model)
     metadata = schema.MetadataT(KEY.decode(), to_buffer(model, _metadata(model, source)))
     model.metadata = [*(model.metadata or ()), metadata]
     written = serialise(model)
@@ -48,6 +49,13 @@ def embedded(content: bytes, source: Source) -> bytes:
     return written + archive.getvalue()
 
 
+def _rename(model: Any) -> None:
+    """Gives the tensors at the ends the names of the signature; readers of the file go by them."""
+    (signature,), graph = model.signatureDefs, model.subgraphs[0]
+    for entry in (*signature.inputs, *signature.outputs):
+        graph.tensors[entry.tensorIndex].name = entry.name
+
+
 def _metadata(model: Any, source: Source) -> bytes:
     """The metadata as a flatbuffer, tensors in the order of the file."""
     to = _Writer()
@@ -57,9 +65,7 @@ def _metadata(model: Any, source: Source) -> bytes:
         known = {entry.tensorIndex: entry.name.decode() for entry in named}
         return [(known.get(place, ""), graph.tensors[place].type) for place in places]
 
-    inputs = [
-        _input(to, name, kind, source) for name, kind in in_order(graph.inputs, names.inputs)
-    ]
+    inputs = [_input(to, name, kind, source) for name, kind in in_order(graph.inputs, names.inputs)]
     outputs = [_output(to, name, source) for name, _ in in_order(graph.outputs, names.outputs)]
     whole = to.table(
         to.text(source.about.name), None, to.vector(inputs), to.vector(outputs)
@@ -101,9 +107,10 @@ def _normalisation(to: _Writer, known: Preprocessing) -> int:
 def _output(to: _Writer, name: str, source: Source) -> int:
     labels = source.about.labels
     content = to.table(_byte(FEATURE), to.table())
-    (first, *_), shape = source.signature.outputs, dict(
-        (spec.name, spec.shape) for spec in source.signature.outputs
-    ).get(name, ())
+    (first, *_), shape = (
+        source.signature.outputs,
+        dict((spec.name, spec.shape) for spec in source.signature.outputs).get(name, ()),
+    )
     if not labels or name != first.name or shape[-1:] != (len(labels),):
         return _tensor(to, name, content=content)
     file = to.table(to.text(LABELS), None, _byte(AXIS_LABELS))
@@ -113,7 +120,7 @@ def _output(to: _Writer, name: str, source: Source) -> int:
 def _tensor(
     to: _Writer, name: str, *, content: int, units: Sequence[int] = (), files: Sequence[int] = ()
 ) -> int:
-    """A TensorMetadata: name, description, dimension_names, content, process_units, stats, files."""
+    """A TensorMetadata: name, description, dimension_names, content, units, stats, files."""
     return to.table(
         to.text(name),
         None,

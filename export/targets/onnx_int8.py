@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from export.manifest import Signature
 from export.target import INT8, Session, Source, Target, Tolerance, Written
 from export.targets.golden import integers, steps_apart
 from export.targets.onnx import FILE, ONNX, count, describe, open_onnx
@@ -43,7 +44,7 @@ class ONNXInt8(Target):
         import onnx
 
         content = integers(source)
-        model = _converted(content, source)
+        model = _converted(content)
         describe(model, source)
         onnx.checker.check_model(model)
         path = directory / FILE
@@ -59,6 +60,10 @@ class ONNXInt8(Target):
         """Opens the file in ONNX Runtime on the CPU, an example at a time."""
         session = open_onnx(path, threads=threads)
         return Session(session.call, batch=1, precision="int8")
+
+    def signature(self, signature: Signature) -> Signature:
+        """Returns the signature with a batch of one."""
+        return signature.of_one()
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the nodes of the graph as ONNX Runtime runs it, after its optimisation."""
@@ -80,14 +85,13 @@ class ONNXInt8(Target):
         return f"nodes stayed float32: {names}; {NEEDS}" if names else ""
 
 
-def _converted(content: bytes, source: Source) -> Any:
+def _converted(content: bytes) -> Any:
     import tf2onnx
 
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "model.tflite")
         path.write_bytes(content)
         model, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
-    _rename(model, source)
     _shift(model)
     return model
 
@@ -112,8 +116,3 @@ def _shift(model: Any) -> None:
             model.graph.initializer.append(constants[name])
         node.input[2] = name
     del model.graph.value_info[:]  # types of before
-
-
-def _rename(model: Any, source: Source) -> None:
-    """Gives inputs and outputs the names of the signature."""
-    raise NotImplementedError

@@ -168,7 +168,7 @@ def _check_classify(source: Source, path: Path) -> None:
     with tf.device("/CPU:0"):
         pictures = tf.stack([tf.io.encode_png(image) for image in pixels])
         got = loaded.signatures[CLASSIFY](pictures=pictures)
-    inputs = (pixels * np.float32(known.scale) - np.float32(known.mean)) / np.float32(known.std)
+    inputs = (pixels * known.scale - np.array(known.mean)) / np.array(known.std)
     name = source.signature.inputs[0].name
     (want,) = run_keras(source.net, source.signature, {name: inputs.astype("float32")}).values()
     best = np.sort(want, axis=1)[:, ::-1][:, : got["scores"].shape[1]]
