@@ -1,19 +1,21 @@
-"""SavedModel to `.tflite`, in a process of its own: `python -m export.targets.convert`.
+"""SavedModel to `.tflite`, job by job, each in a fork of this process.
 
-The converter ends some models (integer recurrent layers) with a segmentation fault; here that costs
-an exit code and not the caller's process.
+`export.targets.converter` starts it and writes a job to its standard input, a line of JSON; it
+answers with a line, the status of the fork. What the converter says is in the job's `log`.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
+import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before TensorFlow: the parent may hold the GPU's memory
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before TensorFlow: the caller may hold the GPU's memory
 
 import numpy as np
 import tensorflow as tf
@@ -27,24 +29,41 @@ _TYPES = {"float32": tf.float32, "int8": tf.int8, "uint8": tf.uint8, "int16": tf
 
 
 def main() -> None:
-    """Converts what `SCRATCH` holds; see `convert`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("scratch", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--io", choices=_TYPES, default="float32", help="of the two ends")
-    parser.add_argument("--keep", nargs="*", default=(), help="layers with 8 bits in an int4 file")
-    given = parser.parse_args()
-    given.out.write_bytes(convert(given.scratch, given.precision, given.io, given.keep))
+    """Does the jobs of standard input until it ends."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if not child:
+            _do(job)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
 
 
-def convert(scratch: Path, precision: str, ends: str, keep: Sequence[str]) -> bytes:
+def _do(job: dict[str, Any]) -> None:
+    """Does one job, and ends the process."""
+    scratch = Path(job["scratch"])
+    log = os.open(scratch / "log", os.O_WRONLY | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    try:
+        Path(job["out"]).write_bytes(convert(scratch, **job["options"]))
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def convert(
+    scratch: Path, *, precision: str, io: str = "float32", keep: Sequence[str] = ()
+) -> bytes:
     """Returns the content of a `.tflite` file.
 
     Args:
         scratch: Holds `saved_model`, and `INPUT.npy` with the examples of an input.
         precision: One of `PRECISIONS`.
-        ends: Type of the inputs and outputs of a file of integers.
+        io: Type of the inputs and outputs of a file of integers.
         keep: Names of layers that have 8 bits in an int4 file.
 
     Raises:
@@ -61,7 +80,7 @@ def convert(scratch: Path, precision: str, ends: str, keep: Sequence[str]) -> by
         if precision != "int8":
             raise ValueError("the model has integer ranges; export it as tflite-int8")
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        _set_ends(converter, ends)
+        _set_ends(converter, io)
         data = converter.convert()
         return widened(data) if bits == 16 else bytes(data)
     if precision in CALIBRATED and not examples:
@@ -75,7 +94,7 @@ def convert(scratch: Path, precision: str, ends: str, keep: Sequence[str]) -> by
     if precision in CALIBRATED:
         converter.representative_dataset = partial(_rows, examples)
         converter.target_spec.supported_ops = [CALIBRATED[precision]]
-        _set_ends(converter, ends)
+        _set_ends(converter, io)
     return bytes(converter.convert())
 
 

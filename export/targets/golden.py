@@ -14,7 +14,8 @@ import numpy as np
 
 from export.examples import Arrays, draw_inputs
 from export.target import Session, Source
-from export.targets.tflite import FILE, TFLiteInt8, open_litert, output_scales
+from export.targets.litert import open_file, output_scales
+from export.targets.tflite import FILE, TFLiteInt8
 
 NUM_COMPARED = 16
 
@@ -48,7 +49,7 @@ def steps_apart(content: bytes, session: Session, source: Source) -> int:
     """
     inputs: Arrays = source.calibration or draw_inputs(source.signature)
     few = {name: array[:NUM_COMPARED] for name, array in inputs.items()}
-    expected, got = open_litert(content).run(few), session.run(few)
+    expected, got = open_file(content).run(few), session.run(few)
     scales = output_scales(content)
     return max(
         round(float(np.abs(got[name] - expected[name]).max() / (scales[name] or 1.0)))

@@ -107,11 +107,8 @@ def _normalisation(to: _Writer, known: Preprocessing) -> int:
 def _output(to: _Writer, name: str, source: Source) -> int:
     labels = source.about.labels
     content = to.table(_byte(FEATURE), to.table())
-    (first, *_), shape = (
-        source.signature.outputs,
-        dict((spec.name, spec.shape) for spec in source.signature.outputs).get(name, ()),
-    )
-    if not labels or name != first.name or shape[-1:] != (len(labels),):
+    first = source.signature.outputs[0]
+    if not labels or name != first.name or first.shape[-1:] != (len(labels),):
         return _tensor(to, name, content=content)
     file = to.table(to.text(LABELS), None, _byte(AXIS_LABELS))
     return _tensor(to, name, content=content, files=[file])

@@ -1,30 +1,19 @@
 """TFLite files for LiteRT: phones, microcontrollers, and CPUs through XNNPACK.
 
-The batch is fixed at one: with a free batch recurrent layers become operators that no runtime from
-PyPI has. Only built-in operators are allowed, for the same reason.
+The batch is one unless told otherwise: with a free batch recurrent layers become operators that no
+runtime from PyPI has. Only built-in operators are allowed, for the same reason.
 """
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
-import export
-from export.examples import Arrays
 from export.manifest import Signature, TensorSpec
-from export.target import INT8, SIGNATURE, Session, Source, Target, Tolerance, Written
+from export.target import INT8, Session, Source, Target, Tolerance, Written
 
 FILE = "model.tflite"
-
-_NAMES: dict[int, str] = {}  # of operators, by number
 
 # The operators that hold nearly all of a network's weights and arithmetic.
 _PRODUCTS = {
@@ -61,15 +50,23 @@ class _LiteRT(Target):
             RuntimeError: The converter failed, crashed or took too long.
             ValueError: There are no examples to calibrate with.
         """
+        from export.targets.converter import convert
         from export.targets.metadata import embedded
-        from export.targets.saved_model import save
 
-        path = (directory / FILE).absolute()
-        with tempfile.TemporaryDirectory() as scratch:
-            save(source, Path(scratch, "saved_model"), batch=self.batch)
-            for name, array in source.calibration.items():
-                np.save(Path(scratch, f"{name}.npy"), array)
-            self._convert(scratch, str(path), "--precision", self.precision, *self._options())
+        path = directory / FILE
+        options = {"precision": self.precision, **self._options()}
+        try:
+            convert(source, path, options, batch=self.batch, seconds=self.timeout_seconds)
+        except TimeoutError:
+            raise RuntimeError(
+                f"export to {self.kind}: the converter took more than {self.timeout_seconds:g} s."
+                " Raise timeout_seconds, or export a smaller model."
+            ) from None
+        except RuntimeError as error:
+            told = RuntimeError(f"export to {self.kind}: {error}")
+            for note in getattr(error, "__notes__", ()):
+                told.add_note(note)
+            raise told from None
         path.write_bytes(embedded(path.read_bytes(), source))
         return Written(FILE)
 
@@ -82,37 +79,21 @@ class _LiteRT(Target):
 
     def open(self, path: Path, *, threads: int | None = None) -> Session:
         """Opens the file in LiteRT; scales the ends that are integers."""
-        return open_litert(path.read_bytes(), batch=self.batch, threads=threads)
+        from export.targets.litert import open_file
+
+        return open_file(path.read_bytes(), batch=self.batch, threads=threads)
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the operators of all subgraphs."""
-        return dict(sorted(Counter(name for name, _ in _operators(path)).items()))
+        from export.targets.litert import operators
 
-    def _options(self) -> tuple[str, ...]:
-        return ()
+        return dict(sorted(Counter(name for name, _ in operators(path.read_bytes())).items()))
+
+    def _options(self) -> dict[str, Any]:
+        return {}
 
     def _end(self, spec: TensorSpec) -> TensorSpec:
         return spec.model_copy(update={"shape": (self.batch, *spec.shape[1:])})
-
-    def _convert(self, *arguments: str) -> None:
-        """Runs the converter in a process of its own: it may end in a segmentation fault."""
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "export.targets.convert", *arguments],
-                cwd=Path(export.__file__).parents[1],
-                capture_output=True,
-                text=True,
-                timeout=self.timeout_seconds,
-            )
-        except subprocess.TimeoutExpired:
-            raise RuntimeError(
-                f"export to {self.kind}: the converter took more than {self.timeout_seconds:g} s."
-                " Raise timeout_seconds, or export a smaller model."
-            ) from None
-        if done.returncode:
-            error = RuntimeError(f"export to {self.kind}: the converter failed: {_cause(done)}.")
-            error.add_note(done.stderr)
-            raise error
 
 
 class TFLite(_LiteRT):
@@ -157,9 +138,13 @@ class _Integers(_LiteRT):
 
         A model with ranges of its own says itself which of its layers are integers.
         """
-        if _has_own_ranges(path):
+        from export.targets.litert import has_own_ranges, operators
+
+        content = path.read_bytes()
+        if has_own_ranges(content):
             return ""
-        left = Counter(n for n, dtype in _operators(path) if n in _PRODUCTS and dtype == "FLOAT32")
+        found = operators(content)
+        left = Counter(n for n, dtype in found if n in _PRODUCTS and dtype == "FLOAT32")
         names = ", ".join(f"{name} ({count})" for name, count in sorted(left.items()))
         return f"operators stayed float32: {names}" if names else ""
 
@@ -177,8 +162,8 @@ class TFLiteInt8(_Integers):
 
     precision: ClassVar[str] = "int8"
 
-    def _options(self) -> tuple[str, ...]:
-        return "--io", self.io
+    def _options(self) -> dict[str, Any]:
+        return {"io": self.io}
 
     def _end(self, spec: TensorSpec) -> TensorSpec:
         dtype = self.io if spec.dtype == "float32" else spec.dtype
@@ -213,118 +198,5 @@ class TFLiteInt4(_Integers):
     precision: ClassVar[str] = "int4"
     requires: ClassVar[tuple[str, ...]] = (*_LiteRT.requires, "litert-quantizer")
 
-    def _options(self) -> tuple[str, ...]:
-        return "--keep", *self.keep
-
-
-def open_litert(content: bytes, *, batch: int | None = 1, threads: int | None = None) -> Session:
-    """Opens a `.tflite` file on the CPU; integer ends are scaled.
-
-    Args:
-        content: Of the file.
-        batch: Number of examples that a call takes; `None` for any.
-        threads: Of one inference; `None` leaves it to the runtime.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=content, num_threads=threads)
-    runner = interpreter.get_signature_runner(SIGNATURE)
-    entries, exits = runner.get_input_details(), runner.get_output_details()
-
-    def call(inputs: Arrays) -> Arrays:
-        outputs = runner(**{name: to_file(inputs[name], entries[name]) for name in inputs})
-        return {name: from_file(array, exits[name]) for name, array in outputs.items()}
-
-    return Session(call, batch=batch)
-
-
-def output_scales(content: bytes) -> dict[str, float]:
-    """Returns the scale of each output, by name; 0 of one that has floats.
-
-    Of an output that a last operator turns into floats it is the scale of what that is given.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content)
-    graph = model.Subgraphs(0)
-    made = {
-        operator.Outputs(0): operator.Inputs(0)
-        for operator in map(graph.Operators, range(graph.OperatorsLength()))
-        if _name(model, operator) == "DEQUANTIZE"
-    }
-
-    def scale(place: int) -> float:
-        known = graph.Tensors(made.get(place, place)).Quantization()
-        return float(known.Scale(0)) if known and known.ScaleLength() else 0.0
-
-    signature = model.SignatureDefs(0)
-    entries = map(signature.Outputs, range(signature.OutputsLength()))
-    return {entry.Name().decode(): scale(entry.TensorIndex()) for entry in entries}
-
-
-def _has_own_ranges(path: Path) -> bool:
-    """Whether the ranges of a file are those of the model; the converter writes that down."""
-    from ai_edge_litert import schema_py_generated as schema
-    from tensorflow.lite.python import conversion_metadata_schema_py_generated as metadata
-
-    model = schema.Model.GetRootAs(path.read_bytes())
-    for entry in map(model.Metadata, range(model.MetadataLength())):
-        if entry.Name() == b"CONVERSION_METADATA":
-            content = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-            options = metadata.ConversionMetadata.GetRootAs(content).Options()
-            modes = map(
-                options.ModelOptimizationModes, range(options.ModelOptimizationModesLength())
-            )
-            return metadata.ModelOptimizationMode.QUANTIZATION_AWARE_TRAINING in modes
-    return False
-
-
-def _operators(path: Path) -> Iterator[tuple[str, str]]:
-    """Yields the name and the output type of each operator, read from the flatbuffer."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    types = {value: name for name, value in vars(schema.TensorType).items()}
-    model = schema.Model.GetRootAs(path.read_bytes())
-    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
-        for operator in map(graph.Operators, range(graph.OperatorsLength())):
-            yield _name(model, operator), types[graph.Tensors(operator.Outputs(0)).Type()]
-
-
-def _name(model: Any, operator: Any) -> str:
-    from ai_edge_litert import schema_py_generated as schema
-
-    code = model.OperatorCodes(operator.OpcodeIndex())
-    # Codes below 127 are still written to the one-byte field of the first schema.
-    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-    return _NAMES.get(number) or _NAMES.setdefault(
-        number, {value: name for name, value in vars(schema.BuiltinOperator).items()}[number]
-    )
-
-
-def to_file(array: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Quantises: q = round(x / scale) + zero point, clipped. A float tensor has scale 0."""
-    scale, zero_point = details["quantization"]
-    if not scale:
-        return array
-    limits = np.iinfo(details["dtype"])
-    steps = np.clip(np.round(array / scale) + zero_point, limits.min, limits.max)
-    return np.asarray(steps, details["dtype"])
-
-
-def from_file(array: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Dequantises: x = scale * (q - zero point)."""
-    scale, zero_point = details["quantization"]
-    return np.float32(scale) * (array.astype(np.float32) - zero_point) if scale else array
-
-
-def _cause(done: subprocess.CompletedProcess[str]) -> str:
-    """Finds the one line that says why in the converter's many."""
-    if done.returncode < 0:
-        return f"signal {-done.returncode} ended it; integer recurrent layers do that"
-    if missing := re.findall(r"(?:Select|Custom) ops: (.+)", done.stderr):
-        return f"TFLite has no built-in operator for {missing[-1].strip()}"
-    # Of a place in the graph: the layer's own name, and what an operator did not bear.
-    if found := re.search(r'fused\["\w+:", "([^"@]+).*?: error: (.+)', done.stderr):
-        return f"{found[1]}: {found[2].strip().rstrip('.')}"
-    errors = re.findall(r"^\S*Error: (.+)", done.stderr, flags=re.MULTILINE)
-    return errors[-1].strip().rstrip(".") if errors else f"it ended with code {done.returncode}"
+    def _options(self) -> dict[str, Any]:
+        return {"keep": self.keep}
