@@ -194,13 +194,15 @@ def _describe(
     return Manifest(
         name=about.name,
         target=target.kind,
-        options=target.model_dump(exclude={"kind", "tolerance"}, exclude_defaults=True),
+        options=target.model_dump(
+            mode="json", exclude={"kind", "tolerance"}, exclude_defaults=True
+        ),
         file=written.file,
         size_bytes=target.size_bytes(path),
         gzip_bytes=manifests.gzip_bytes(path),
         sha256=manifests.digest(path),
         signature=target.signature(source.signature),
-        preprocessing=about.preprocessing.model_dump() if about.preprocessing else {},
+        preprocessing=about.preprocessing.model_dump(mode="json") if about.preprocessing else {},
         labels=about.labels,
         precision=target.precision,
         operators=target.operators(path),

@@ -40,7 +40,8 @@ class _Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            name = getattr(self, "kind", "") or type(self).__name__
+            kind = type(self).model_fields.get("kind")
+            name = kind.default if kind else type(self).__name__
             lines = (_problem(item, self._own()) for item in error.errors())
             raise ValueError("\n".join(f"{name}: {line}" for line in lines)) from None
 

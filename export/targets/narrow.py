@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from export.target import SIGNATURE
 
@@ -42,8 +43,8 @@ def narrowed(content: bytes, examples: Mapping[str, np.ndarray], keep: Sequence[
 
     quantise(".*", ("ALL_SUPPORTED",), 8)
     quantise(".*", NARROW, 4)
-    for layer in keep:
-        quantise(rf".*(^|/){re.escape(layer)}(/|;|$)", NARROW, 8)
+    for output in _outputs_of(content, keep):
+        quantise(rf"(.*;)?{re.escape(output)}(;.*)?$", NARROW, 8)
     for end in (operation.INPUT, operation.OUTPUT):  # stay float
         recipe.add_quantization_config(
             regex=".*",
@@ -59,3 +60,18 @@ def narrowed(content: bytes, examples: Mapping[str, np.ndarray], keep: Sequence[
     quantizer = Quantizer(content, recipe.get_quantization_recipe())
     result = quantizer.quantize(observed.get_model_qsvs())
     return bytes(result.quantized_model)
+
+
+def _outputs_of(content: bytes, layers: Sequence[str]) -> list[str]:
+    """Names of the outputs of the operators that hold the kernels of these layers."""
+    model = schema.Model.GetRootAs(content)
+    # TensorFlow numbers the scopes: the kernel of `conv1` is `net_1/conv1_1/convolution`.
+    wanted = re.compile("|".join(rf"(.*/)?{re.escape(name)}(_1)?/[^/]*" for name in layers) or "$^")
+    found = []
+    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for operator in map(graph.Operators, range(graph.OperatorsLength())):
+            places = [place for place in operator.InputsAsNumpy() if place >= 0]
+            names = (graph.Tensors(place).Name().decode() for place in places[1:])
+            if any(wanted.fullmatch(part) for name in names for part in name.split(";")):
+                found.append(graph.Tensors(operator.Outputs(0)).Name().decode())
+    return found

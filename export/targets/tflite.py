@@ -6,6 +6,7 @@ runtime from PyPI has. Only built-in operators are allowed, for the same reason.
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -197,6 +198,20 @@ class TFLiteInt4(_Integers):
 
     precision: ClassVar[str] = "int4"
     requires: ClassVar[tuple[str, ...]] = (*_LiteRT.requires, "litert-quantizer")
+
+    def write(self, source: Source, directory: Path) -> Written:
+        """See `_LiteRT.write`.
+
+        Raises:
+            ValueError: A name in `keep` is that of no layer.
+        """
+        known = [layer.name for layer in source.net._flatten_layers(include_self=False)]
+        for name in self.keep:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise ValueError(f"export to {self.kind}: keep: no layer {name!r}.{hint}")
+        return super().write(source, directory)
 
     def _options(self) -> dict[str, Any]:
         return {"keep": self.keep}
