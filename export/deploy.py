@@ -190,7 +190,7 @@ def _scored(run: Callable[[Arrays], Arrays], source: Source, labelled: Labelled)
 def _describe(
     target: Target, path: Path, source: Source, written: Written, proof: _Proof
 ) -> Manifest:
-    about = source.about
+    about, signature = source.about, target.signature(source.signature)
     return Manifest(
         name=about.name,
         target=target.kind,
@@ -201,7 +201,8 @@ def _describe(
         size_bytes=target.size_bytes(path),
         gzip_bytes=manifests.gzip_bytes(path),
         sha256=manifests.digest(path),
-        signature=target.signature(source.signature),
+        signature=signature,
+        keras=None if signature == source.signature else source.signature,
         preprocessing=about.preprocessing.model_dump(mode="json") if about.preprocessing else {},
         labels=about.labels,
         precision=target.precision,

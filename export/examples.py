@@ -82,6 +82,18 @@ def draw_inputs(signature: Signature) -> dict[str, np.ndarray]:
     return arrays
 
 
+def one_example(signature: Signature) -> dict[str, np.ndarray]:
+    """Draws one example to time a file with; a free dimension is 1 long."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for spec in signature.inputs:
+        shape = [1, *(size or 1 for size in spec.shape[1:])]
+        floats = "float" in spec.dtype
+        values = rng.standard_normal(shape) if floats else rng.integers(0, 2, shape)
+        arrays[spec.name] = values.astype(spec.dtype)
+    return arrays
+
+
 def edge_inputs(inputs: Arrays) -> dict[str, np.ndarray]:
     """Returns inputs at the edges of those: zeros, their least, their greatest values, and noise.
 

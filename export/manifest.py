@@ -141,6 +141,8 @@ class Manifest(_Part):
         size_bytes: Bytes of the model on disk.
         gzip_bytes: The same after gzip (see `gzip_bytes`).
         sha256: Digest of the model (see `digest`).
+        signature: The file's inputs and outputs.
+        keras: Those of the Keras model, where the file's differ in layout or type.
         preprocessing: What was done to the raw input before the model saw it; free-form.
         labels: Class names in the order of the last output axis, or of an output below and above 0
             where that axis has length 1; empty when there are none.
@@ -165,6 +167,7 @@ class Manifest(_Part):
     gzip_bytes: int
     sha256: str
     signature: Signature
+    keras: Signature | None = None
     preprocessing: dict[str, Any] = {}
     labels: tuple[str, ...] = ()
     precision: str

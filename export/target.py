@@ -161,6 +161,14 @@ class Written(NamedTuple):
     facts: Mapping[str, Any] = {}
 
 
+class LayerTime(NamedTuple):
+    """What a layer of a file takes: its name and kind in the file's terms, and the seconds."""
+
+    name: str
+    kind: str
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Session:
     """A file, opened in its own runtime.
@@ -221,6 +229,15 @@ class Target(_Settings, abc.ABC):
     @abc.abstractmethod
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the operators of the file's graph, by their name in the file format."""
+
+    def layers(self, path: Path, signature: Signature) -> list[LayerTime]:
+        """Returns the time of each layer, of a runtime that tells it; else nothing.
+
+        Args:
+            path: The file or folder.
+            signature: Of the Keras model.
+        """
+        return []
 
     def signature(self, signature: Signature) -> Signature:
         """Returns the file's signature, given the Keras model's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -10,11 +11,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from export.examples import Arrays
+from export.examples import Arrays, one_example
 from export.manifest import Signature
-from export.target import Session, Source, Target, Written
+from export.target import LayerTime, Session, Source, Target, Written
 
 FILE = "model.onnx"
+PROFILED = 20  # runs that the time of a node is the mean of
 FOLDER, DATA = "onnx", "model.data"  # of a model too large for one file
 
 
@@ -60,11 +62,16 @@ class ONNX(Target):
 
     def open(self, path: Path, *, threads: int | None = None) -> Session:
         """Opens the file in ONNX Runtime on the CPU; images are laid out as the file wants them."""
-        return open_onnx(_file(path), threads=threads, nchw=self.layout == "nchw")
+        session = open_onnx(_file(path), threads=threads)
+        return Session(lambda inputs: session.call(self._turned(inputs)), precision="float32")
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the nodes of the graph."""
         return count(_file(path))
+
+    def layers(self, path: Path, signature: Signature) -> list[LayerTime]:
+        """Returns the time of each node, one thread, the mean of some runs."""
+        return node_times(_file(path), self._turned(one_example(signature)))
 
     def signature(self, signature: Signature) -> Signature:
         """Returns the signature with images in the file's layout."""
@@ -76,6 +83,15 @@ class ONNX(Target):
             for spec in signature.inputs
         )
         return signature.model_copy(update={"inputs": inputs})
+
+    def _turned(self, inputs: Arrays) -> Arrays:
+        """The images of Keras' layout in the file's."""
+        if self.layout == "nhwc":
+            return inputs
+        return {
+            name: np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if array.ndim == 4 else array
+            for name, array in inputs.items()
+        }
 
     def _pictures(self, signature: Signature) -> list[str]:
         if self.layout == "nhwc":
@@ -100,13 +116,12 @@ def describe(model: Any, source: Source) -> None:
     )
 
 
-def open_onnx(path: Path, *, threads: int | None = None, nchw: bool = False) -> Session:
+def open_onnx(path: Path, *, threads: int | None = None) -> Session:
     """Opens a file in ONNX Runtime on the CPU.
 
     Args:
         path: The `.onnx` file.
         threads: Of one inference; `None` leaves it to the runtime.
-        nchw: Whether images (n, height, width, channels) are to be turned to (n, channels, ...).
     """
     import onnxruntime
 
@@ -117,16 +132,34 @@ def open_onnx(path: Path, *, threads: int | None = None, nchw: bool = False) -> 
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
-    def call(batch: Arrays) -> Arrays:
-        inputs = {
-            name: np.ascontiguousarray(array.transpose(0, 3, 1, 2))
-            if nchw and array.ndim == 4
-            else array
-            for name, array in batch.items()
-        }
-        return dict(zip(names, session.run(names, inputs), strict=True))
+    return Session(lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True)))
 
-    return Session(call)
+
+def node_times(path: Path, inputs: Arrays) -> list[LayerTime]:
+    """Returns the seconds of each node, the mean of `PROFILED` runs on one thread.
+
+    Args:
+        path: The `.onnx` file.
+        inputs: One example, as the file takes it.
+    """
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as scratch:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(scratch, "profile"))
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        for _ in range(PROFILED + 1):
+            session.run(None, dict(inputs))
+        events = json.loads(Path(session.end_profiling()).read_text())
+    totals: dict[tuple[str, str], list[float]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            key = event["name"].removesuffix("_kernel_time"), event["args"]["op_name"]
+            totals.setdefault(key, []).append(event["dur"] / 1e6)
+    return [LayerTime(*key, sum(times[1:]) / PROFILED) for key, times in totals.items()]
 
 
 def count(path: Path) -> dict[str, int]:

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from export.examples import one_example
 from export.manifest import Signature
-from export.target import INT8, Session, Source, Target, Tolerance, Written
+from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
 from export.targets.golden import integers, steps_apart
-from export.targets.onnx import FILE, ONNX, count, describe, open_onnx
+from export.targets.onnx import FILE, ONNX, count, describe, node_times, open_onnx
 from export.targets.thin import to_onnx
 
 OPSET = 18
@@ -68,6 +69,10 @@ class ONNXInt8(Target):
         """Opens the file in ONNX Runtime on the CPU, an example at a time."""
         session = open_onnx(path, threads=threads)
         return Session(session.call, batch=1, precision="int8")
+
+    def layers(self, path: Path, signature: Signature) -> list[LayerTime]:
+        """Returns the time of each node, one thread, the mean of some runs."""
+        return node_times(path, one_example(signature))
 
     def signature(self, signature: Signature) -> Signature:
         """Returns the signature with a batch of one."""
@@ -126,7 +131,7 @@ def quantise(source: Source, path: Path) -> None:
     if not source.calibration:
         raise ValueError("no examples to calibrate with; pass `samples`, or --samples FILE.npy")
 
-    class Rows(CalibrationDataReader):  # type: ignore[misc]
+    class Rows(CalibrationDataReader):
         def __init__(self) -> None:
             total = len(next(iter(source.calibration.values())))
             self._rows = iter(

@@ -11,13 +11,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from export.examples import Arrays
+from export.examples import Arrays, one_example
 from export.manifest import Signature
-from export.target import INT8, Session, Source, Target, Tolerance, Written
+from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
 from export.targets.golden import integers, steps_apart
 
 FOLDER, FILE = "openvino", "model.xml"
-FLOAT32_PINNED = {"INFERENCE_PRECISION_HINT": "f32"}
+FLOAT32_PINNED: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+PROFILED = 20  # runs that the time of an operation is the mean of
 PRODUCTS = {"Convolution", "FullyConnected", "Deconvolution", "MatMul"}
 INTEGERS = {"i8", "u8"}
 
@@ -41,6 +42,19 @@ class _OpenVINO(Target):
 
         found = {precision for name, precision in _executed(compiled) if name in PRODUCTS}
         return Session(call, batch=self.batch, precision=", ".join(sorted(found)))
+
+    def layers(self, path: Path, signature: Signature) -> list[LayerTime]:
+        """Returns the time of each operation as it runs, one thread, the mean of some runs."""
+        compiled = _compile(path, 1, PERF_COUNT=True)
+        request, inputs = compiled.create_infer_request(), one_example(signature)
+        totals: dict[tuple[str, str], float] = {}
+        for turn in range(PROFILED + 1):
+            request.infer(inputs)
+            for one in request.get_profiling_info() if turn else ():
+                if seconds := one.real_time.total_seconds():
+                    key = one.node_name, one.exec_type
+                    totals[key] = totals.get(key, 0.0) + seconds / PROFILED
+        return [LayerTime(*key, seconds) for key, seconds in totals.items()]
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the operations of the file."""
@@ -134,10 +148,12 @@ class OpenVINOInt8(_OpenVINO):
 _ENDS = {"Constant", "Parameter", "Result"}
 
 
-def _compile(path: Path, threads: int | None) -> Any:
+def _compile(path: Path, threads: int | None, **more: Any) -> Any:
     import openvino
 
-    settings = {**FLOAT32_PINNED, **({"INFERENCE_NUM_THREADS": threads} if threads else {})}
+    settings = {**FLOAT32_PINNED, **more}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
     return openvino.Core().compile_model(path / FILE, "CPU", settings)
 
 

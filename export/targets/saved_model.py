@@ -7,6 +7,7 @@ Requests to warm up with lie in `assets.extra`, where TF Serving looks for them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections import Counter
@@ -52,7 +53,14 @@ class SavedModel(Target):
         return Written(f"{name}/{VERSION}", {"signatures": signatures})
 
     def open(self, path: Path, *, threads: int | None = None) -> Session:
-        """Opens the serving signature on the CPU; TensorFlow has one number of threads, its own."""
+        """Opens the serving signature on the CPU.
+
+        TensorFlow takes a number of threads before its first operation only.
+        """
+        if threads:
+            with contextlib.suppress(RuntimeError):
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(1)
         with tf.device("/CPU:0"):
             loaded = tf.saved_model.load(str(path))
         serve = loaded.signatures[SIGNATURE]

@@ -122,3 +122,35 @@ def pareto(trials: Sequence[Any], metric: str, path: Path) -> None:
 
 def _places(trials: Sequence[Any]) -> tuple[list[float], list[float]]:
     return [trial.least_bytes / 1000 for trial in trials], [trial.metric for trial in trials]
+
+
+def tradeoff(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draws what exported files get right over their size, and over the time of one example.
+
+    Where no file has a `top1`, it is the share of examples on which it has the model's.
+
+    Args:
+        rows: Have `path`, `threads`, `size_bytes`, `p50_seconds`, `metrics` and `top1_agreement`.
+        path: The PNG to write.
+    """
+    known = all("top1" in row["metrics"] for row in rows)
+    right = [row["metrics"]["top1"] if known else row["top1_agreement"] for row in rows]
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, other = figure.subplots(1, 2, sharey=True)
+    sizes = [row["size_bytes"] / 1e6 for row in rows]
+    times = [1e3 * row["p50_seconds"] for row in rows]
+    for axes, xs, label in ((left, sizes, "file, MB"), (other, times, "one example, ms")):
+        for row, x, y in zip(rows, xs, right, strict=True):
+            if y is None or (axes is left and row["threads"] != rows[0]["threads"]):
+                continue
+            points = axes.scatter(x, y, s=24)
+            name = row["target"] + ("" if axes is left else f", {row['threads']}")
+            axes.annotate(
+                name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7,
+                color=points.get_facecolor()[0],
+            )  # fmt: skip
+        axes.set(xlabel=label, xscale="log")
+        axes.grid(alpha=0.3)
+    left.set_ylabel("top-1" if known else "same top-1 as the model")
+    other.set_title("target, threads", fontsize=8)
+    figure.savefig(path, dpi=120)
