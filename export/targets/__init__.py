@@ -43,6 +43,8 @@ TARGETS: Mapping[str, type[Target]] = _Catalogue(
         "tflite-int4": "export.targets.tflite:TFLiteInt4",
         "onnx": "export.targets.onnx:ONNX",
         "onnx-int8": "export.targets.onnx_int8:ONNXInt8",
+        "tflm": "export.targets.tflm:TFLM",
+        "ethos-u": "export.targets.ethos_u:EthosU",
     }
 )
 

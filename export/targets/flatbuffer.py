@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import flatbuffers
@@ -29,6 +30,25 @@ def to_buffer(model: Any, data: bytes) -> int:
     """Adds a buffer of these bytes to a `ModelT`, and returns its index."""
     model.buffers.append(schema.BufferT(np.frombuffer(data, np.uint8)))
     return len(model.buffers) - 1
+
+
+def count_operators(content: bytes) -> dict[str, int]:
+    """Counts the operators of all subgraphs by name; a custom one has its own."""
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+    model = parse(content)
+    # Codes below 127 are still written to the one-byte field of the first schema.
+    codes = [
+        code.customCode.decode()
+        if code.customCode
+        else names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        for code in model.operatorCodes
+    ]
+    found = Counter(
+        codes[operator.opcodeIndex]
+        for graph in model.subgraphs
+        for operator in graph.operators or ()
+    )
+    return dict(sorted(found.items()))
 
 
 class _Aligned:

@@ -217,17 +217,27 @@ class TFLiteInt4(_Integers):
         return "--keep", *self.keep
 
 
-def open_litert(content: bytes, *, batch: int | None = 1, threads: int | None = None) -> Session:
+def open_litert(
+    content: bytes,
+    *,
+    batch: int | None = 1,
+    threads: int | None = None,
+    reference: bool = False,
+) -> Session:
     """Opens a `.tflite` file on the CPU; integer ends are scaled.
 
     Args:
         content: Of the file.
         batch: Number of examples that a call takes; `None` for any.
         threads: Of one inference; `None` leaves it to the runtime.
+        reference: Takes the plain kernels, which round as TFLite-Micro's do, not XNNPACK's.
     """
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(model_content=content, num_threads=threads)
+    kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
+    interpreter = Interpreter(
+        model_content=content, num_threads=threads, experimental_op_resolver_type=kernels
+    )
     runner = interpreter.get_signature_runner(SIGNATURE)
     entries, exits = runner.get_input_details(), runner.get_output_details()
 
