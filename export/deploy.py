@@ -191,6 +191,7 @@ def _describe(
     target: Target, path: Path, source: Source, written: Written, proof: _Proof
 ) -> Manifest:
     about, signature = source.about, target.signature(source.signature)
+    size, gzipped = target.sizes(path)
     return Manifest(
         name=about.name,
         target=target.kind,
@@ -198,8 +199,8 @@ def _describe(
             mode="json", exclude={"kind", "tolerance"}, exclude_defaults=True
         ),
         file=written.file,
-        size_bytes=target.size_bytes(path),
-        gzip_bytes=manifests.gzip_bytes(path),
+        size_bytes=size,
+        gzip_bytes=gzipped,
         sha256=manifests.digest(path),
         signature=signature,
         keras=None if signature == source.signature else source.signature,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from export.examples import in_batches
-from export.manifest import Preprocessing, Proof, Signature, size_bytes
+from export.manifest import Preprocessing, Proof, Signature, gzip_bytes, size_bytes
 
 if TYPE_CHECKING:
     import keras
@@ -243,9 +243,9 @@ class Target(_Settings, abc.ABC):
         """Returns the file's signature, given the Keras model's."""
         return signature
 
-    def size_bytes(self, path: Path) -> int:
-        """Returns the bytes that the model takes where it is deployed."""
-        return size_bytes(path)
+    def sizes(self, path: Path) -> tuple[int, int]:
+        """Returns the bytes that the model takes where it is deployed, and those after gzip."""
+        return size_bytes(path), gzip_bytes(path)
 
     def fault(self, path: Path) -> str:
         """Returns what is wrong with the file beyond its outputs, or an empty string."""

@@ -45,6 +45,8 @@ TARGETS: Mapping[str, type[Target]] = _Catalogue(
         "onnx-int8": "export.targets.onnx_int8:ONNXInt8",
         "openvino": "export.targets.openvino:OpenVINO",
         "openvino-int8": "export.targets.openvino:OpenVINOInt8",
+        "tflm": "export.targets.tflm:TFLM",
+        "ethos-u": "export.targets.ethos_u:EthosU",
     }
 )
 

@@ -39,17 +39,20 @@ def integers(source: Source, io: Literal["float32", "int8"] = "float32") -> byte
         return Path(scratch, FILE).read_bytes()
 
 
-def steps_apart(content: bytes, session: Session, source: Source) -> int:
+def steps_apart(
+    content: bytes, session: Session, source: Source, *, reference: bool = False
+) -> int:
     """Returns how many steps of an int8 output a file differs at most from the TFLite file.
 
     Args:
         content: Of the TFLite file.
         session: The other file.
         source: With the examples to compare on; without any they are drawn.
+        reference: Runs the TFLite file with the plain kernels (see `open_litert`).
     """
     inputs: Arrays = source.calibration or draw_inputs(source.signature)
     few = {name: array[:NUM_COMPARED] for name, array in inputs.items()}
-    expected, got = open_file(content).run(few), session.run(few)
+    expected, got = open_file(content, reference=reference).run(few), session.run(few)
     scales = output_scales(content)
     return max(
         round(float(np.abs(got[name] - expected[name]).max() / (scales[name] or 1.0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -13,17 +14,28 @@ from export.examples import Arrays
 from export.target import SIGNATURE, Session
 
 
-def open_file(content: bytes, *, batch: int | None = 1, threads: int | None = None) -> Session:
+def open_file(
+    content: bytes,
+    *,
+    batch: int | None = 1,
+    threads: int | None = None,
+    reference: bool = False,
+) -> Session:
     """Opens a `.tflite` file on the CPU; integer ends are scaled.
 
     Args:
         content: Of the file.
         batch: Number of examples that a call takes; `None` for any.
         threads: Of one inference; `None` leaves it to the runtime.
+        reference: Takes the plain kernels, which round as TFLite-Micro's do, not XNNPACK's.
     """
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    runner = Interpreter(model_content=content, num_threads=threads).get_signature_runner(SIGNATURE)
+    kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
+    interpreter = Interpreter(
+        model_content=content, num_threads=threads, experimental_op_resolver_type=kernels
+    )
+    runner = interpreter.get_signature_runner(SIGNATURE)
     entries, exits = runner.get_input_details(), runner.get_output_details()
 
     def call(inputs: Arrays) -> Arrays:
@@ -56,6 +68,11 @@ def operators(content: bytes) -> Iterator[tuple[str, str]]:
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for operator in map(graph.Operators, range(graph.OperatorsLength())):
             yield _name(model, operator), types[graph.Tensors(operator.Outputs(0)).Type()]
+
+
+def count(content: bytes) -> dict[str, int]:
+    """Counts the operators of all subgraphs by name."""
+    return dict(sorted(Counter(name for name, _ in operators(content)).items()))
 
 
 def output_scales(content: bytes) -> dict[str, float]:
@@ -98,6 +115,8 @@ def has_own_ranges(content: bytes) -> bool:
 
 def _name(model: Any, operator: Any) -> str:
     code = model.OperatorCodes(operator.OpcodeIndex())
+    if code.CustomCode():
+        return str(code.CustomCode().decode())
     # Codes below 127 are still written to the one-byte field of the first schema.
     return _names()[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
 

@@ -86,9 +86,9 @@ class _LiteRT(Target):
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the operators of all subgraphs."""
-        from export.targets.litert import operators
+        from export.targets.litert import count
 
-        return dict(sorted(Counter(name for name, _ in operators(path.read_bytes())).items()))
+        return count(path.read_bytes())
 
     def _options(self) -> dict[str, Any]:
         return {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from zoo.craft.space import Axis
@@ -135,22 +136,22 @@ def tradeoff(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """
     known = all("top1" in row["metrics"] for row in rows)
     right = [row["metrics"]["top1"] if known else row["top1_agreement"] for row in rows]
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    targets, threads = (sorted({row[key] for row in rows}) for key in ("target", "threads"))
+    figure = Figure(figsize=(10, 4), layout="constrained")
     left, other = figure.subplots(1, 2, sharey=True)
-    sizes = [row["size_bytes"] / 1e6 for row in rows]
-    times = [1e3 * row["p50_seconds"] for row in rows]
-    for axes, xs, label in ((left, sizes, "file, MB"), (other, times, "one example, ms")):
-        for row, x, y in zip(rows, xs, right, strict=True):
-            if y is None or (axes is left and row["threads"] != rows[0]["threads"]):
-                continue
-            points = axes.scatter(x, y, s=24)
-            name = row["target"] + ("" if axes is left else f", {row['threads']}")
-            axes.annotate(
-                name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7,
-                color=points.get_facecolor()[0],
-            )  # fmt: skip
+    for row, y in zip(rows, right, strict=True):
+        if y is None:
+            continue
+        colour = colormaps["tab20"](targets.index(row["target"]) % 20)
+        marker = "o^svDP*X"[threads.index(row["threads"]) % 8]
+        look = {"color": colour, "marker": marker, "s": 28}
+        if row["threads"] == threads[0]:
+            left.scatter(row["size_bytes"] / 1e6, y, **look)
+        label = f"{row['target']}, {row['threads']} threads"
+        other.scatter(1e3 * row["p50_seconds"], y, label=label, **look)
+    for axes, label in ((left, "file, MB"), (other, "one example, ms")):
         axes.set(xlabel=label, xscale="log")
         axes.grid(alpha=0.3)
     left.set_ylabel("top-1" if known else "same top-1 as the model")
-    other.set_title("target, threads", fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=7)
     figure.savefig(path, dpi=120)
