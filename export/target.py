@@ -42,11 +42,12 @@ class _Settings(BaseModel):
         except ValidationError as error:
             kind = type(self).model_fields.get("kind")
             name = kind.default if kind else type(self).__name__
-            lines = (_problem(item, self._own()) for item in error.errors())
+            lines = (_problem(item, self.options()) for item in error.errors())
             raise ValueError("\n".join(f"{name}: {line}" for line in lines)) from None
 
     @classmethod
-    def _own(cls) -> list[str]:
+    def options(cls) -> list[str]:
+        """Returns the names of the settings that a caller chooses."""
         return [name for name in cls.model_fields if name not in ("kind", "tolerance")]
 
 
@@ -251,14 +252,17 @@ class Target(_Settings, abc.ABC):
         """Returns what is wrong with the file beyond its outputs, or an empty string."""
         return ""
 
+    def missing(self) -> list[str]:
+        """Returns the distributions in `requires` that are not installed."""
+        return [name for name in self.requires if not _installed(name)]
+
     def check_packages(self) -> None:
         """Raises an error that names what to install, before any work is done.
 
         Raises:
             ModuleNotFoundError: A required distribution is missing.
         """
-        missing = [name for name in self.requires if not _installed(name)]
-        if missing:
+        if missing := self.missing():
             names = " ".join(missing)
             raise ModuleNotFoundError(
                 f"export to {self.kind}: {names} not installed. Run: pip install {names}",

@@ -43,7 +43,7 @@ def convert(
         RuntimeError: The converter failed, with its last words; the whole log is a note of it.
         TimeoutError: It took too long.
     """
-    from export.targets.saved_model import save
+    from export.targets.signatures import save
 
     with tempfile.TemporaryDirectory() as scratch:
         save(source, Path(scratch, "saved_model"), batch=batch)

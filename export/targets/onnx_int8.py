@@ -19,7 +19,6 @@ from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
 from export.targets.golden import integers, steps_apart
 from export.targets.onnx import FILE, ONNX, count, describe, node_times, open_onnx
-from export.targets.thin import to_onnx
 
 OPSET = 18
 PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
@@ -127,6 +126,8 @@ def quantise(source: Source, path: Path) -> None:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from export.targets.thin import to_onnx
 
     if not source.calibration:
         raise ValueError("no examples to calibrate with; pass `samples`, or --samples FILE.npy")

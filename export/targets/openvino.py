@@ -93,7 +93,7 @@ class OpenVINO(_OpenVINO):
         """Writes the folder `openvino`, from a SavedModel: of a Keras model it loses the names."""
         import openvino
 
-        from export.targets.saved_model import save
+        from export.targets.signatures import save
 
         with tempfile.TemporaryDirectory() as scratch:
             save(source, Path(scratch, "saved_model"), batch=None)
