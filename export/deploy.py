@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 from collections.abc import Callable
@@ -144,7 +143,7 @@ def _prove(
     fault = target.fault(path)
     if target.proof != "numeric":
         return _Proof(reason=fault)
-    runtime = f"{target.runtime} {_version(target.runtime)}"
+    runtime = f"{target.runtime} {target.versions()[target.runtime]}"
     limits = target.tolerance
     at_edges = limits.model_copy(
         update={"max_relative": limits.edges, "min_cosine": -1.0, "min_top1_agreement": 0.0}
@@ -196,7 +195,7 @@ def _describe(
         size_bytes=target.size_bytes(path),
         gzip_bytes=manifests.gzip_bytes(path),
         sha256=manifests.digest(path),
-        signature=target.signature(source.signature),
+        signature=written.signature or target.signature(source.signature),
         preprocessing=about.preprocessing.model_dump() if about.preprocessing else {},
         labels=about.labels,
         precision=target.precision,
@@ -207,13 +206,9 @@ def _describe(
         edges=proof.edges,
         score=proof.score,
         facts=dict(written.facts),
-        versions={name: _version(name) for name in ("keras", *target.requires)},
+        versions=target.versions(),
         source_sha256=about.source_sha256,
     )
-
-
-def _version(distribution: str) -> str:
-    return importlib.metadata.version(distribution)
 
 
 def _check_span(inputs: Arrays, about: About) -> None:

@@ -43,6 +43,9 @@ TARGETS: Mapping[str, type[Target]] = _Catalogue(
         "tflite-int4": "export.targets.tflite:TFLiteInt4",
         "onnx": "export.targets.onnx:ONNX",
         "onnx-int8": "export.targets.onnx_int8:ONNXInt8",
+        "onnx-web": "export.targets.onnx_web:ONNXWeb",
+        "tfjs": "export.targets.tfjs:TFJS",
+        "coreml": "export.targets.coreml:CoreML",
     }
 )
 
