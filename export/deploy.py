@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 from collections.abc import Callable
@@ -144,7 +143,7 @@ def _prove(
     fault = target.fault(path)
     if target.proof != "numeric":
         return _Proof(reason=fault)
-    runtime = f"{target.runtime} {_version(target.runtime)}"
+    runtime = f"{target.runtime} {target.versions()[target.runtime]}"
     limits = target.tolerance
     at_edges = limits.model_copy(
         update={"max_relative": limits.edges, "min_cosine": -1.0, "min_top1_agreement": 0.0}
@@ -190,7 +189,8 @@ def _scored(run: Callable[[Arrays], Arrays], source: Source, labelled: Labelled)
 def _describe(
     target: Target, path: Path, source: Source, written: Written, proof: _Proof
 ) -> Manifest:
-    about, signature = source.about, target.signature(source.signature)
+    about = source.about
+    signature = written.signature or target.signature(source.signature)
     size, gzipped = target.sizes(path)
     return Manifest(
         name=about.name,
@@ -214,13 +214,9 @@ def _describe(
         edges=proof.edges,
         score=proof.score,
         facts=dict(written.facts),
-        versions={name: _version(name) for name in ("keras", *target.requires)},
+        versions=target.versions(),
         source_sha256=about.source_sha256,
     )
-
-
-def _version(distribution: str) -> str:
-    return importlib.metadata.version(distribution)
 
 
 def _check_span(inputs: Arrays, about: About) -> None:

@@ -7,8 +7,9 @@ tensors `keras_tensor` and `output_0`.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -84,6 +85,31 @@ def serving_function(net: keras.Model, signature: Signature, *, batch: int | Non
         return net([inputs[spec.name] for spec in signature.inputs], training=False)
 
     return tf.function(serve, input_signature=[specs], autograph=False)
+
+
+@contextlib.contextmanager
+def inlined() -> Iterator[None]:
+    """Traces inner functions in place: Keras wraps grouped convolutions in one, for XLA."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def refuse_loops(net: keras.Model, kind: str, reason: str) -> None:
+    """Refuses recurrent layers that are loops in the graph.
+
+    Raises:
+        RuntimeError: There is one that is not unrolled.
+    """
+    for layer in net._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.RNN) and not layer.unroll:
+            raise RuntimeError(
+                f"export to {kind}: recurrent layer {layer.name!r} is a loop; {reason}. Build it"
+                " with unroll=True and the same weights."
+            )
 
 
 def run_keras(net: keras.Model, signature: Signature, inputs: Arrays) -> Arrays:

@@ -156,10 +156,12 @@ class Written(NamedTuple):
     Attributes:
         file: Name of the model's file or folder, within the directory.
         facts: What was measured on the way, for the manifest.
+        signature: The file's, where `about` changed it; `None` for what the target says.
     """
 
     file: str
     facts: Mapping[str, Any] = {}
+    signature: Signature | None = None
 
 
 class LayerTime(NamedTuple):
@@ -268,6 +270,10 @@ class Target(_Settings, abc.ABC):
                 f"export to {self.kind}: {names} not installed. Run: pip install {names}",
                 name=missing[0],
             )
+
+    def versions(self) -> dict[str, str]:
+        """Returns the versions of what writes and runs the file, by name."""
+        return {name: importlib.metadata.version(name) for name in ("keras", *self.requires)}
 
     def check_signature(self, signature: Signature) -> None:
         """Refuses inputs that the file format cannot hold.

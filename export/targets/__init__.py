@@ -47,6 +47,9 @@ TARGETS: Mapping[str, type[Target]] = _Catalogue(
         "openvino-int8": "export.targets.openvino:OpenVINOInt8",
         "tflm": "export.targets.tflm:TFLM",
         "ethos-u": "export.targets.ethos_u:EthosU",
+        "onnx-web": "export.targets.onnx_web:ONNXWeb",
+        "tfjs": "export.targets.tfjs:TFJS",
+        "coreml": "export.targets.coreml:CoreML",
     }
 )
 

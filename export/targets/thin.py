@@ -7,9 +7,8 @@ weights as inputs, converted while it is thin, and the arrays are attached at th
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,6 +20,7 @@ import tf2onnx
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from export.manifest import Signature
+from export.source import inlined
 
 LARGEST = 1_900_000_000  # bytes; a protobuf ends at 2^31
 _LARGE = 16384  # elements; smaller weights become constants, which tf2onnx folds into neighbours
@@ -82,7 +82,7 @@ def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tup
         outputs, _ = net.stateless_call(trainable, fixed, inputs, training=False)
         return outputs
 
-    with _inlined():
+    with inlined():
         concrete = tf.function(
             infer, input_signature=specs, autograph=False
         ).get_concrete_function()
@@ -91,17 +91,6 @@ def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tup
         concrete, lower_control_flow=False, aggressive_inlining=True
     )
     return frozen, sorted(concrete.structured_outputs)
-
-
-@contextlib.contextmanager
-def _inlined() -> Iterator[None]:
-    """Traces inner functions in place: Keras wraps grouped convolutions in one, for XLA."""
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
 
 
 def _convert(

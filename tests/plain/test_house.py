@@ -115,7 +115,6 @@ INSTANT = [
     ["--help"],
     ["list"],
     ["list", "--json"],
-    ["list", "targets"],
     ["show", "vgg16"],
     ["train", "vgg16", "--dry-run"],
     ["train", "--help"],

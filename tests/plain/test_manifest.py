@@ -253,3 +253,15 @@ def test_every_public_name_has_a_home():
         export.exporter  # noqa: B018
     assert export.About is About
     assert export.target_names is target_names
+
+
+def test_a_list_of_targets_needs_no_tensorflow():
+    code = (
+        "import sys\nfrom zoo.cli import main\nmain(['list', 'targets'])\n"
+        "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [row[0] for row in rows] == list(target_names())
+    assert {row[2] for row in rows} == {"numeric", "compile", "convert-only"}
