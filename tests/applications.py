@@ -51,7 +51,9 @@ PASSES = {
     "distill": compress.Distill(),
     "huffman": compress.Huffman(),
 }
-# Passes whose answers are known: by how much of the largest output they may be off.
+# Passes whose answers are known: by how much of the largest output they may be off. Some of these
+# networks, deep and untrained, are chaotic: EfficientNetB1's answers move by 9 % when each weight
+# moves by its last bit. Where rounding does more than the number below, it is the measure.
 TOLERANCES = {
     "prune_channels": 1e-4,  # those of the network with these channels at zero
     "winograd": 1e-3,
@@ -128,10 +130,11 @@ def check(name: str, *, saved: bool = False, only: tuple[str, ...] = tuple(PASSE
     expected = answers(model)
     assert np.ptp(expected, axis=0).max() > 1e-3 * np.abs(expected).max(), "equal for all images"
     context = compress.Context(samples=images(model))
-    row = {"name": name, "parameters": model.count_params(), "passes": {}}
+    noise = rounding(model, expected)
+    row = {"name": name, "parameters": model.count_params(), "rounding": noise, "passes": {}}
     for key in only:
         try:
-            row["passes"][key] = applied(key, model, context, expected, saved=saved)
+            row["passes"][key] = applied(key, model, context, expected, noise, saved=saved)
         except Exception as error:  # the table tells it, and a test fails
             row["passes"][key] = {"error": f"{type(error).__name__}: {error}"}
         gc.collect()  # graphs hold themselves
@@ -139,8 +142,27 @@ def check(name: str, *, saved: bool = False, only: tuple[str, ...] = tuple(PASSE
     return row
 
 
+def rounding(model: keras.Model, expected: np.ndarray) -> float:
+    """How far the answers move, a share of the largest, when each weight moves by its last bit."""
+    random, before = np.random.default_rng(2), [weight.numpy() for weight in model.weights]
+    for weight, value in zip(model.weights, before, strict=True):
+        if value.dtype.kind == "f":
+            ends = random.choice(np.array([-np.inf, np.inf], value.dtype), value.shape)
+            weight.assign(np.nextafter(value, ends))
+    moved = answers(model)
+    for weight, value in zip(model.weights, before, strict=True):
+        weight.assign(value)
+    return float(np.abs(moved - expected).max() / np.abs(expected).max())
+
+
 def applied(
-    key: str, model: keras.Model, context: compress.Context, expected: np.ndarray, *, saved: bool
+    key: str,
+    model: keras.Model,
+    context: compress.Context,
+    expected: np.ndarray,
+    noise: float,
+    *,
+    saved: bool,
 ) -> dict:
     """Applies one pass, checks the result, and returns what the table tells of it."""
     step = PASSES[key]
@@ -153,7 +175,8 @@ def applied(
     assert np.isfinite(found).all(), "answers that are not finite"
     wanted = zeroed_answers(model, step.ratio) if key == "prune_channels" else expected
     off = float(np.abs(found - wanted).max() / np.abs(wanted).max())
-    assert off <= TOLERANCES.get(key, np.inf), f"answers are off by {off}"
+    limit = TOLERANCES.get(key, np.inf)
+    assert off <= (max(limit, 2 * noise) if limit else 0), f"answers are off by {off}"
     if saved:
         assert np.array_equal(answers(loaded(small, packed=key == "huffman")), found), "not saved"
     return {
@@ -193,7 +216,7 @@ def kind(layer: compress.report.LayerReport) -> str:
 
 def table(rows: list[dict]) -> str:
     """Returns the rows in Markdown, and below them the reasons for which layers stay."""
-    head = ["network", "parameters", *PASSES, "seconds"]
+    head = ["network", "parameters", "rounding", *PASSES, "seconds"]
     lines = [" | ".join(head), " | ".join(["---", *["---:"] * (len(head) - 1)])]
     lines += [" | ".join(cells(row)) for row in rows]
     why: dict[tuple[str, str], Counter] = {}
@@ -212,8 +235,11 @@ def table(rows: list[dict]) -> str:
 
 
 def cells(row: dict) -> list[str]:
-    """Changed layers / layers with weights that stay, seconds; how far the answers are off."""
-    found = [row["name"], f"{row['parameters']:,}"]
+    """Changed layers / layers with weights that stay, seconds; how far the answers are off.
+
+    `rounding` is how far the last bit of the weights moves the answers.
+    """
+    found = [row["name"], f"{row['parameters']:,}", f"{row['rounding']:.0e}"]
     for key in PASSES:
         done = row["passes"].get(key, {"error": ""})
         if "error" in done:
