@@ -111,6 +111,11 @@ def export(
                 f"export to {target.kind}: {reason}. File kept in {rejected}." + where
             )
         _move(partial, out)
+    except OSError as error:
+        raise RuntimeError(
+            f"export to {target.kind}: cannot write in {out.parent}: {error.strerror or error}."
+            " Nothing is left there; make room and export again."
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Deployable(path=out, manifest=manifest)

@@ -22,8 +22,7 @@ from export.target import Source, Target
 
 NUM_PROBES = 8
 NUM_NAMED = 3
-GROWTH = 3.0  # how many times the error of its inputs a layer's error is, to be named
-LEAST = 0.1  # of the limit on the whole: smaller errors are not named
+LEAST = 0.1  # of the limit on the whole: what adds less is not named
 ADVICE = {
     "float32": "report it, with the layer's settings, or write the layer in other operations",
     "integer": "calibrate on more examples, keep these layers in float (`zoo compress` with"
@@ -92,7 +91,7 @@ def find_jumps(target: Target, source: Source, probes: Arrays, prefix: str = "")
     for step in steps:
         before = max((errors.get(id(tensor), 0.0) for tensor in step.inputs), default=0.0)
         after = errors.get(id(step.output), 0.0)
-        if after > max(GROWTH * before, LEAST * (target.tolerance.max_relative or 1.0)):
+        if after - before > LEAST * (target.tolerance.max_relative or 1.0):
             found.append((after - before, step, Jump(prefix + step.path, before, after)))
     worst = sorted(found, key=lambda item: -item[0])[:NUM_NAMED]
     jumps = [jump for _, _, jump in found if any(jump is item[2] for item in worst)]

@@ -4,7 +4,8 @@
     python -m tests.applications VGG16 NASNetLarge  some; `--rows FILE` keeps rows between runs
 
 Weights are random; the statistics of the normalisations are those of one batch, so that what is
-compared neither dies nor explodes. Inputs are the smallest that a network allows.
+compared neither dies nor explodes, nor hangs on the last bit of a weight. Inputs are the smallest
+that a network allows.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from scipy.ndimage import zoom
 
 import compress
 from compress.channels import Channels
@@ -51,9 +53,7 @@ PASSES = {
     "distill": compress.Distill(),
     "huffman": compress.Huffman(),
 }
-# Passes whose answers are known: by how much of the largest output they may be off. Some of these
-# networks, deep and untrained, are chaotic: EfficientNetB1's answers move by 9 % when each weight
-# moves by its last bit. Where rounding does more than the number below, it is the measure.
+# Passes whose answers are known: by how much of the largest output they may be off.
 TOLERANCES = {
     "prune_channels": 1e-4,  # those of the network with these channels at zero
     "winograd": 1e-3,
@@ -98,19 +98,21 @@ def fill(model: keras.Model) -> None:
             norms.append((layer, layer.momentum))
             layer.momentum = 0.0
     if norms:
-        model(images(model), training=True)
+        model(images(model, 64), training=True)
     for layer, momentum in norms:
         layer.momentum = momentum
         variance = keras.ops.convert_to_numpy(layer.moving_variance)
-        # Of few images some are almost 0, and would blow rounding errors up.
-        layer.moving_variance.assign(np.maximum(variance, 0.1 * variance.mean()))
+        # Channels that hardly vary would blow rounding errors up: by 10 to 10,000 in these nets.
+        layer.moving_variance.assign(np.maximum(variance, variance.mean()))
 
 
-def images(model: keras.Model) -> np.ndarray:
-    """Returns noise in pixels of 0 to 255, each image brighter than the one before."""
-    shape = (BATCH, *model.input_shape[1:])
-    brightness = np.linspace(63, 255, BATCH).reshape(-1, 1, 1, 1)
-    return (np.random.default_rng(1).uniform(0, 1, shape) * brightness).astype("float32")
+def images(model: keras.Model, count: int = BATCH) -> np.ndarray:
+    """Returns pictures (count, height, width, 3) of 0 to 255: large blots of colour, and noise."""
+    random = np.random.default_rng(1)
+    height, width = model.input_shape[1:3]
+    blots = random.uniform(0, 255, (count, 4, 4, 3))
+    large = zoom(blots, (1, height / 4, width / 4, 1), order=1)
+    return np.clip(large + random.normal(0, 10, large.shape), 0, 255).astype("float32")
 
 
 def answers(model: keras.Model) -> np.ndarray:
@@ -130,11 +132,10 @@ def check(name: str, *, saved: bool = False, only: tuple[str, ...] = tuple(PASSE
     expected = answers(model)
     assert np.ptp(expected, axis=0).max() > 1e-3 * np.abs(expected).max(), "equal for all images"
     context = compress.Context(samples=images(model))
-    noise = rounding(model, expected)
-    row = {"name": name, "parameters": model.count_params(), "rounding": noise, "passes": {}}
+    row = {"name": name, "parameters": model.count_params(), "passes": {}}
     for key in only:
         try:
-            row["passes"][key] = applied(key, model, context, expected, noise, saved=saved)
+            row["passes"][key] = applied(key, model, context, expected, saved=saved)
         except Exception as error:  # the table tells it, and a test fails
             row["passes"][key] = {"error": f"{type(error).__name__}: {error}"}
         gc.collect()  # graphs hold themselves
@@ -142,25 +143,11 @@ def check(name: str, *, saved: bool = False, only: tuple[str, ...] = tuple(PASSE
     return row
 
 
-def rounding(model: keras.Model, expected: np.ndarray) -> float:
-    """How far the answers move, a share of the largest, when each weight moves by its last bit."""
-    random, before = np.random.default_rng(2), [weight.numpy() for weight in model.weights]
-    for weight, value in zip(model.weights, before, strict=True):
-        if value.dtype.kind == "f":
-            ends = random.choice(np.array([-np.inf, np.inf], value.dtype), value.shape)
-            weight.assign(np.nextafter(value, ends))
-    moved = answers(model)
-    for weight, value in zip(model.weights, before, strict=True):
-        weight.assign(value)
-    return float(np.abs(moved - expected).max() / np.abs(expected).max())
-
-
 def applied(
     key: str,
     model: keras.Model,
     context: compress.Context,
     expected: np.ndarray,
-    noise: float,
     *,
     saved: bool,
 ) -> dict:
@@ -175,8 +162,7 @@ def applied(
     assert np.isfinite(found).all(), "answers that are not finite"
     wanted = zeroed_answers(model, step.ratio) if key == "prune_channels" else expected
     off = float(np.abs(found - wanted).max() / np.abs(wanted).max())
-    limit = TOLERANCES.get(key, np.inf)
-    assert off <= (max(limit, 2 * noise) if limit else 0), f"answers are off by {off}"
+    assert off <= TOLERANCES.get(key, np.inf), f"answers are off by {off}"
     if saved:
         assert np.array_equal(answers(loaded(small, packed=key == "huffman")), found), "not saved"
     return {
@@ -216,7 +202,7 @@ def kind(layer: compress.report.LayerReport) -> str:
 
 def table(rows: list[dict]) -> str:
     """Returns the rows in Markdown, and below them the reasons for which layers stay."""
-    head = ["network", "parameters", "rounding", *PASSES, "seconds"]
+    head = ["network", "parameters", *PASSES, "seconds"]
     lines = [" | ".join(head), " | ".join(["---", *["---:"] * (len(head) - 1)])]
     lines += [" | ".join(cells(row)) for row in rows]
     why: dict[tuple[str, str], Counter] = {}
@@ -235,11 +221,8 @@ def table(rows: list[dict]) -> str:
 
 
 def cells(row: dict) -> list[str]:
-    """Changed layers / layers with weights that stay, seconds; how far the answers are off.
-
-    `rounding` is how far the last bit of the weights moves the answers.
-    """
-    found = [row["name"], f"{row['parameters']:,}", f"{row['rounding']:.0e}"]
+    """Changed layers / layers with weights that stay, seconds; how far the answers are off."""
+    found = [row["name"], f"{row['parameters']:,}"]
     for key in PASSES:
         done = row["passes"].get(key, {"error": ""})
         if "error" in done:

@@ -118,6 +118,8 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected examples as .npy or .npz.")
     try:
+        if path.suffix not in (".npy", ".npz"):
+            raise ValueError(f"its name ends in {path.suffix!r}")
         found = np.load(path, allow_pickle=False)
         return found if isinstance(found, np.ndarray) else dict(found)
     except Exception as error:
