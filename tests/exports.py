@@ -1,6 +1,6 @@
 """The forty networks of `keras.applications` to the targets: which files pass, how close they are.
 
-    python -m tests.exports                      all of them: rows of `zoo/results/export.csv`
+    python -m tests.exports --record             all of them, into `zoo/results/export.csv`
     python -m tests.exports ResNet50 --rows FILE some; FILE keeps rows between runs
     python -m tests.exports --targets onnx       to some targets
 
@@ -28,33 +28,30 @@ def rows(name: str, targets: tuple[str, ...] = TARGETS) -> list[dict]:
     found = []
     for target in targets:
         start = time.perf_counter()
-        row = {"name": name, "target": target}
+        row = {"network": name, "target": target, "manifest": None, "error": ""}
         with tempfile.TemporaryDirectory() as folder:
             try:
                 done = export.export(model, target, Path(folder, "out"), samples=inputs)
-                row |= told(done.manifest)
+                row["manifest"] = done.manifest.model_dump(mode="json")
             except Exception as error:  # the table tells it
                 row["error"] = " ".join(str(error).split())
                 kept = Path(folder, "out.rejected")
                 if kept.exists():
-                    row |= told(export.Manifest.read(kept))
+                    row["manifest"] = export.Manifest.read(kept).model_dump(mode="json")
         row["seconds"] = round(time.perf_counter() - start, 1)
         found.append(row)
     return found
 
 
-def told(manifest: export.Manifest) -> dict:
-    """What a row has of a manifest."""
-    parity = manifest.parity
-    return {
-        "size_bytes": manifest.size_bytes,
-        "gzip_bytes": manifest.gzip_bytes,
-        "relative": parity and parity.relative,
-        "cosine": parity and parity.cosine,
-        "top1_agreement": parity and parity.top1_agreement,
-        "samples": parity and parity.samples,
-        "runtime": parity and parity.runtime,
-    }
+def recorded(row: dict) -> dict:
+    """A row of `zoo/results/export.csv`."""
+    from zoo.results import NETWORKS as PREFIX
+    from zoo.results import deployed
+
+    nothing = {"parity": None, "score": None, "facts": {}, "size_bytes": "", "gzip_bytes": ""}
+    manifest = row["manifest"] or {**nothing, "target": row["target"], "proof": ""}
+    manifest = {**manifest, "rejected": row["error"].split(" File kept in ")[0]}
+    return deployed(f"{PREFIX}{row['network']}-{row['target']}", manifest)
 
 
 def main() -> None:
@@ -62,18 +59,29 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
     parser.add_argument("--targets", nargs="+", default=TARGETS)
     parser.add_argument("--rows", type=Path, help="keeps rows, one a line; they are not done again")
+    parser.add_argument("--record", action="store_true", help="write zoo/results/export.csv")
     options = parser.parse_args()
     kept = options.rows.read_text().splitlines() if options.rows and options.rows.exists() else []
-    done = {(row["name"], row["target"]) for row in map(json.loads, kept)}
+    found = [json.loads(line) for line in kept]
+    done = {(row["network"], row["target"]) for row in found}
     for name in options.networks:
         wanted = tuple(target for target in options.targets if (name, target) not in done)
         for row in rows(name, wanted) if wanted else ():
+            found.append(row)
             line = json.dumps(row)
-            sys.stdout.write(line + "\n")
+            parity = (row["manifest"] or {}).get("parity") or {}
+            closeness = parity.get("relative"), parity.get("top1_agreement")
+            told = (name, row["target"], *closeness, row["seconds"], row["error"])
+            sys.stdout.write(" ".join(map(str, told)) + "\n")
             sys.stdout.flush()
             if options.rows:
                 with options.rows.open("a") as file:
                     file.write(line + "\n")
+    if options.record:
+        from zoo import results
+
+        results.merge("export", [recorded(row) for row in found])
+        results.README.write_text(results.render(results.README.read_text()))
 
 
 if __name__ == "__main__":
