@@ -118,9 +118,10 @@ class Tolerance(_Settings):
 
 
 # Between two float32 runtimes only the order of the sums differs. The deepest nets measured, 50 to
-# 100 layers, stay below 7e-5; a wrong padding, epsilon or layout gives 1e-2 and more.
+# 100 layers, stay below 7e-5; a wrong padding, epsilon or layout gives 1e-2 and more. On a picture of
+# one colour a normalisation divides rounding errors by almost nothing: 2e-4 behind one of groups.
 FLOAT32 = Tolerance(
-    max_relative=1e-4, min_cosine=0.999999, min_top1_agreement=1.0, tie=1e-4, edges=1e-4, max_drop=0
+    max_relative=1e-4, min_cosine=0.999999, min_top1_agreement=1.0, tie=1e-4, edges=1e-3, max_drop=0
 )
 # Values beyond the calibrated range are clipped. On nets of 3 to 13 layers trained on digits,
 # with 32 to 400 examples to calibrate, the largest difference was 0.01 to 0.20 of the largest
