@@ -119,7 +119,7 @@ class Tolerance(_Settings):
 
 # Between two float32 runtimes only the order of the sums differs. The deepest nets measured, 50 to
 # 100 layers, stay below 7e-5; a wrong padding, epsilon or layout gives 1e-2 and more. On a picture
-# of one colour a normalisation divides rounding errors by almost nothing: 2e-4 behind one of groups.
+# of one colour a normalisation divides rounding errors by almost nothing: 2e-4 behind GroupNorm.
 FLOAT32 = Tolerance(
     max_relative=1e-4, min_cosine=0.999999, min_top1_agreement=1.0, tie=1e-4, edges=1e-3, max_drop=0
 )
