@@ -98,9 +98,17 @@ def _input(to: _Writer, name: str, kind: int, source: Source) -> int:
 
 
 def _normalisation(to: _Writer, known: Preprocessing) -> int:
-    """A ProcessUnit; its mean and deviation are those of pixels from 0 to 255."""
-    mean = to.floats([value / known.scale for value in known.mean])
-    std = to.floats([value / known.scale for value in known.std])
+    """A ProcessUnit; its mean and deviation are those of pixels from 0 to 255.
+
+    One number where all channels have the same: MediaPipe 1.2 takes no more than one, and a model
+    with several wants `zoo export --pixels`.
+    """
+    mean, std = (
+        to.floats(
+            [value / known.scale for value in (values[:1] if len(set(values)) == 1 else values)]
+        )
+        for values in (known.mean, known.std)
+    )
     return to.table(_byte(NORMALISATION), to.table(mean, std))
 
 
