@@ -102,10 +102,10 @@ def product(form: str, found: Sequence[Part]) -> np.ndarray:
     """Returns the kernel that the parts make together, (h, w, n, m)."""
     kernels = [part.kernel for part in found]
     if form == "spatial":
-        return np.einsum("hanr,bwrm->hwnm", *kernels)
+        return np.einsum("hanr,bwrm->hwnm", *kernels, optimize=True)
     if form == "tucker":
-        return np.einsum("xyna,hwab,uvbm->hwnm", *kernels)
-    return np.einsum("xynr,hwra,uvrm->hwnm", *kernels)
+        return np.einsum("xyna,hwab,uvbm->hwnm", *kernels, optimize=True)
+    return np.einsum("xynr,hwra,uvrm->hwnm", *kernels, optimize=True)
 
 
 def split(layer: layers.Conv2D, found: Sequence[Part]) -> list[layers.Layer]:

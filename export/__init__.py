@@ -13,32 +13,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from export.deploy import Deployable, export
-    from export.manifest import Manifest
+    from export.manifest import Manifest, Preprocessing
     from export.parity import ParityError
-    from export.target import About, Target, Tolerance
+    from export.source import functional
+    from export.target import About, Labelled, Target, Tolerance
     from export.targets import TARGETS, target_names
 
 __all__ = [
     "TARGETS",
     "About",
     "Deployable",
+    "Labelled",
     "Manifest",
     "ParityError",
+    "Preprocessing",
     "Target",
     "Tolerance",
     "export",
+    "functional",
     "target_names",
 ]
 
 _HOMES = {
     "About": "export.target",
     "Deployable": "export.deploy",
+    "Labelled": "export.target",
     "Manifest": "export.manifest",
     "ParityError": "export.parity",
+    "Preprocessing": "export.manifest",
     "TARGETS": "export.targets",
     "Target": "export.target",
     "Tolerance": "export.target",
     "export": "export.deploy",
+    "functional": "export.source",
     "target_names": "export.targets",
 }
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from export import card, locate
 from export import manifest as manifests
-from export.examples import Arrays, check_inputs, draw_inputs
-from export.manifest import Manifest, Parity
+from export.examples import Arrays, check_inputs, draw_inputs, edge_inputs
+from export.manifest import Manifest, Parity, Score
 from export.parity import ParityError, compare
 from export.source import prepare, run_keras
-from export.target import About, Source, Target
+from export.target import About, Labelled, Source, Target, Written
 from export.targets import find_target
 
 
@@ -39,6 +40,7 @@ def export(
     out: str | Path,
     *,
     samples: Any = None,
+    labelled: Labelled | None = None,
     about: About | None = None,
     force: bool = False,
 ) -> Deployable:
@@ -46,16 +48,19 @@ def export(
 
     The file holds inference only, in the target's precision, whatever the model's own is. Nothing
     appears at `out` before the comparison has passed. A file that fails is kept at `OUT.rejected`,
-    in place of an earlier one, with the measured numbers in its manifest.
+    in place of an earlier one, with the measured numbers in its manifest, and the error names the
+    layers where the difference begins.
 
     Args:
-        model: A Functional or a built Sequential model; it is not changed.
+        model: A Functional or a built Sequential model; it is not changed. A subclassed one becomes
+            Functional by `functional`.
         target: A name in `TARGETS`, or a target with settings of its own.
         out: The directory to write.
         samples: Examples as the model takes them: an array (n, ...), or a mapping from input name
             to array. All are compared; a target that is calibrated takes the first half for that
             and compares the second. Some hundred are enough. Without them 32 are drawn at random,
-            which say little about an int8 file.
+            and an integer file is written only of a model that has ranges of its own.
+        labelled: Labelled examples; the metrics of model and file on them are in the manifest.
         about: Name, labels and preprocessing, for the manifest.
         force: Replaces a deployable that is already at `out`.
 
@@ -68,75 +73,171 @@ def export(
         ParityError: The file does not follow the model.
         RuntimeError: The converter failed.
         TypeError: `model` is not a Functional or Sequential model.
-        ValueError: The target is unknown, or the samples do not fit.
+        ValueError: The target is unknown, the samples do not fit, or a weight is not finite.
     """
     target = find_target(target)
     target.check_packages()
-    out = Path(out)
+    out, about = Path(out), about or About()
     rejected = out.with_name(f"{out.name}.rejected")
     _check_free(out, force=force)
     _check_free(rejected, force=True)
     net, signature = prepare(model)
     target.check_signature(signature)
-    inputs = draw_inputs(signature) if samples is None else check_inputs(samples, signature)
+    given = samples is not None
+    inputs = check_inputs(samples, signature) if given else draw_inputs(signature)
+    if given:
+        _check_span(inputs, about)
     calibration, probes = _halves(inputs) if target.calibrated else ({}, inputs)
-    about = about or About()
     about = about.model_copy(update={"name": about.name or model.name})
-    source = Source(net=net, signature=signature, about=about, calibration=calibration)
+    source = Source(
+        net=net, signature=signature, about=about, calibration=calibration if given else {}
+    )
 
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
     partial.mkdir()
     try:
-        path = partial / target.write(source, partial)
-        origin = "random" if samples is None else "given"
-        parity = _verify(target, path, source, probes, origin)
-        manifest = _describe(target, path, source, parity)
+        written = target.write(source, partial)
+        path = partial / written.file
+        proof = _prove(target, path, source, probes, "given" if given else "random", labelled)
+        manifest = _describe(target, path, source, written, proof)
         manifest.write(partial)
-        if not parity.passed:
+        (partial / card.FILE).write_text(card.text(manifest, about))
+        if reason := proof.reason:
+            where = locate.explain(target, source, probes) if proof.differs else ""
             _move(partial, rejected)
-            raise ParityError(f"export to {target.kind}: {parity.reason}. File kept in {rejected}.")
+            raise ParityError(
+                f"export to {target.kind}: {reason}. File kept in {rejected}." + where
+            )
         _move(partial, out)
+    except OSError as error:
+        raise RuntimeError(
+            f"export to {target.kind}: cannot write in {out.parent}: {error.strerror or error}."
+            " Nothing is left there; make room and export again."
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Deployable(path=out, manifest=manifest)
 
 
-def _verify(target: Target, path: Path, source: Source, probes: Arrays, origin: str) -> Parity:
+@dataclass(frozen=True)
+class _Proof:
+    """What running a file has shown; all `None` for a file that nothing here can run."""
+
+    parity: Parity | None = None
+    edges: Parity | None = None
+    score: Score | None = None
+    reason: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the file runs, and its numbers are wrong."""
+        return any(one and not one.passed and one.relative for one in (self.parity, self.edges))
+
+
+def _prove(
+    target: Target,
+    path: Path,
+    source: Source,
+    probes: Arrays,
+    origin: str,
+    labelled: Labelled | None,
+) -> _Proof:
     """Runs the file and the Keras model on the same inputs, and compares."""
-    expected = run_keras(source.net, source.signature, probes)
     fault = target.fault(path)
+    if target.proof != "numeric":
+        return _Proof(reason=fault)
+    runtime = f"{target.runtime} {target.versions()[target.runtime]}"
+    limits = target.tolerance
+    at_edges = limits.model_copy(
+        update={"max_relative": limits.edges, "min_cosine": -1.0, "min_top1_agreement": 0.0}
+    )
+    cases = {origin: (probes, limits), "edges": (edge_inputs(probes), at_edges)}
     try:
-        got = target.run(path, probes)
+        session = target.open(path)
+        got = {case: session.run(inputs) for case, (inputs, _) in cases.items()}
     except Exception as error:  # each runtime has its own classes for a file that it cannot run
-        got, fault = {}, f"{target.runtime} cannot run the file: {str(error).strip()}"
-    facts = {"runtime": f"{target.runtime} {_version(target.runtime)}", "inputs": origin}
-    parity = compare(expected, got, target.tolerance, **facts)
-    return parity.model_copy(update={"passed": False, "reason": fault}) if fault else parity
+        return _Proof(
+            reason=f"{target.runtime} cannot run the file: {' '.join(str(error).split())}"
+        )
+    if session.precision:
+        runtime += f", {session.precision}"
+    parity, edges = (
+        compare(
+            run_keras(source.net, source.signature, inputs),
+            got[case],
+            limit,
+            runtime=runtime,
+            inputs=case,
+        )
+        for case, (inputs, limit) in cases.items()
+    )
+    score = _scored(session.run, source, labelled) if labelled and parity.passed else None
+    reason = fault or parity.reason
+    reason = reason or (edges.reason and f"on zeros, extremes and noise, {edges.reason}")
+    if score and not reason:
+        lost = score.model.get("top1", 0) - score.file.get("top1", 0)
+        if lost > limits.max_drop:
+            reason = f"top1 falls by {lost:.4f} on {score.examples} examples, limit"
+            reason += f" {limits.max_drop:g}"
+    return _Proof(parity, edges, score, reason)
 
 
-def _describe(target: Target, path: Path, source: Source, parity: Parity) -> Manifest:
+def _scored(run: Callable[[Arrays], Arrays], source: Source, labelled: Labelled) -> Score:
+    inputs = check_inputs(labelled.inputs, source.signature)
+    model = labelled.measure(run_keras(source.net, source.signature, inputs))
+    examples = len(next(iter(inputs.values())))
+    return Score(examples=examples, model=dict(model), file=dict(labelled.measure(run(inputs))))
+
+
+def _describe(
+    target: Target, path: Path, source: Source, written: Written, proof: _Proof
+) -> Manifest:
+    about = source.about
+    signature = written.signature or target.signature(source.signature)
+    size, gzipped = target.sizes(path)
     return Manifest(
-        name=source.about.name,
+        name=about.name,
         target=target.kind,
-        file=path.name,
-        size_bytes=manifests.size_bytes(path),
-        gzip_bytes=manifests.gzip_bytes(path),
+        options=target.model_dump(
+            mode="json", exclude={"kind", "tolerance"}, exclude_defaults=True
+        ),
+        file=written.file,
+        size_bytes=size,
+        gzip_bytes=gzipped,
         sha256=manifests.digest(path),
-        signature=target.signature(source.signature),
-        preprocessing=source.about.preprocessing,
-        labels=source.about.labels,
+        signature=signature,
+        keras=None if signature == source.signature else source.signature,
+        preprocessing=about.preprocessing.model_dump(mode="json") if about.preprocessing else {},
+        labels=about.labels,
         precision=target.precision,
         operators=target.operators(path),
-        parity=parity,
-        versions={name: _version(name) for name in ("keras", *target.requires)},
-        source_sha256=source.about.source_sha256,
+        rejected=proof.reason,
+        proof=target.proof,
+        parity=proof.parity,
+        edges=proof.edges,
+        score=proof.score,
+        facts=dict(written.facts),
+        versions=target.versions(),
+        source_sha256=about.source_sha256,
     )
 
 
-def _version(distribution: str) -> str:
-    return importlib.metadata.version(distribution)
+def _check_span(inputs: Arrays, about: About) -> None:
+    """Refuses images that the stated preprocessing cannot have made."""
+    known = about.preprocessing
+    if known is None or known.size is None or len(inputs) != 1:
+        return
+    ((name, array),) = inputs.items()
+    low, high = known.span()
+    slack = 0.01 * (high - low)
+    if array.min() < low - slack or array.max() > high + slack:
+        raise ValueError(
+            f"export: samples of {name!r}: got values from {array.min():g} to {array.max():g};"
+            f" expected {low:.4g} to {high:.4g}, which the preprocessing makes of pixels. Pass the"
+            " examples as the model takes them."
+        )
 
 
 def _halves(inputs: Arrays) -> tuple[Arrays, Arrays]:

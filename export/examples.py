@@ -80,3 +80,41 @@ def draw_inputs(signature: Signature) -> dict[str, np.ndarray]:
         values = rng.standard_normal(size) if kind == "f" else rng.integers(0, 2, size)
         arrays[spec.name] = values.astype(spec.dtype)
     return arrays
+
+
+def one_example(signature: Signature) -> dict[str, np.ndarray]:
+    """Draws one example to time a file with; a free dimension is 1 long."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for spec in signature.inputs:
+        shape = [1, *(size or 1 for size in spec.shape[1:])]
+        floats = "float" in spec.dtype
+        values = rng.standard_normal(shape) if floats else rng.integers(0, 2, shape)
+        arrays[spec.name] = values.astype(spec.dtype)
+    return arrays
+
+
+def edge_inputs(inputs: Arrays) -> dict[str, np.ndarray]:
+    """Returns inputs at the edges of those: zeros, their least, their greatest values, and noise.
+
+    Args:
+        inputs: Examples (n, ...) by input name.
+
+    Returns:
+        Eight examples by input name: one of zeros, two of a single value, five of noise.
+    """
+    rng = np.random.default_rng(0)
+    edges = {}
+    for name, array in inputs.items():
+        if array.dtype.kind not in "fiu":  # no order: any of the examples
+            edges[name] = array[rng.integers(0, len(array), 8)]
+            continue
+        low, high, shape = array.min(), array.max(), array.shape[1:]
+        noise = (
+            rng.uniform(low, high, (5, *shape))
+            if array.dtype.kind == "f"
+            else rng.integers(low, high, (5, *shape), endpoint=True)
+        )
+        flat = [np.full((1, *shape), value) for value in (0, low, high)]
+        edges[name] = np.concatenate([*flat, noise]).astype(array.dtype)
+    return edges

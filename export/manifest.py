@@ -10,7 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,6 +35,43 @@ class Signature(_Part):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    def of_one(self) -> Signature:
+        """Returns the signature with a batch of one."""
+
+        def one(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+            return tuple(spec.model_copy(update={"shape": (1, *spec.shape[1:])}) for spec in specs)
+
+        return Signature(inputs=one(self.inputs), outputs=one(self.outputs))
+
+
+class Preprocessing(_Part):
+    """What turns raw pixels or features into an input: y = (x * scale - mean) / std.
+
+    Attributes:
+        size: Side of the square images, in pixels; `None` for rows of features.
+        channels: 1 for grey, 3 for RGB; the number of features of a row; `None` where not known.
+        scale: What a pixel (0 to 255) or a feature is multiplied by first.
+        mean: Mean of each channel of the scaled values; one for all, or one for each.
+        std: Standard deviation, likewise.
+        pad: A picture up to this many pixels smaller gets a frame of zeros; others are resized.
+    """
+
+    size: int | None = None
+    channels: int | None = None
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    pad: int = 0
+
+    def span(self) -> tuple[float, float]:
+        """Returns the least and the greatest value that an input made of pixels can have."""
+        ends = [
+            (pixel * self.scale - mean) / std
+            for mean, std in zip(self.mean, self.std, strict=True)
+            for pixel in (0, 255)
+        ]
+        return min(ends), max(ends)
+
 
 class Parity(_Part):
     """How closely the file's outputs follow the Keras model's, on the same inputs.
@@ -42,30 +79,55 @@ class Parity(_Part):
     Attributes:
         runtime: The runtime that ran the file, with its version.
         samples: Number of examples compared.
-        inputs: `given` when the caller passed examples, `random` when they were drawn.
+        inputs: `given` when the caller passed examples, `random` when they were drawn, `edges` for
+            zeros, the least and the greatest values of those, and noise between them.
         max_abs: Largest absolute difference of an output value; `None` when the outputs could not
             be compared, for the cause that `reason` gives.
         relative: `max_abs` divided by the largest absolute output of the Keras model.
+        cosine: Cosine of the angle between the outputs of the file and of the model, all examples
+            as one vector; of several outputs the smallest.
         top1_agreement: Fraction of the counted examples whose largest output has the same index;
             `None` when none were counted, or when no output holds class scores.
         top1_samples: Number of counted examples: those whose two best scores do not tie.
-        max_relative: The limit set on `relative`.
+        max_relative: The limit set on `relative`; `None` for no limit.
+        min_cosine: The limit set on `cosine`.
         min_top1_agreement: The limit set on `top1_agreement`.
-        passed: Whether both limits were kept and every output was finite.
+        passed: Whether the limits were kept and every output was finite.
         reason: Why the file was rejected; empty when it passed.
     """
 
     runtime: str
     samples: int
-    inputs: Literal["given", "random"]
+    inputs: Literal["given", "random", "edges"]
     max_abs: float | None = None
     relative: float | None = None
+    cosine: float | None = None
     top1_agreement: float | None = None
     top1_samples: int = 0
-    max_relative: float
+    max_relative: float | None
+    min_cosine: float = -1.0
     min_top1_agreement: float
     passed: bool
     reason: str = ""
+
+
+class Score(_Part):
+    """What the task says of the file and of its Keras model, on the same labelled examples.
+
+    Attributes:
+        examples: Their number.
+        model: Metrics of the Keras model, e.g. `top1`, by name.
+        file: Those of the file.
+    """
+
+    examples: int
+    model: dict[str, float]
+    file: dict[str, float]
+
+
+Proof: TypeAlias = Literal["numeric", "compile", "convert-only"]
+"""How far a file was proved: its answers compared in its own runtime; compiled by its vendor's
+compiler, without a device; or no more than written and read again."""
 
 
 class Manifest(_Part):
@@ -74,31 +136,48 @@ class Manifest(_Part):
     Attributes:
         name: Name under which the model is served.
         target: Name of the export target, e.g. `tflite-int8`.
+        options: Settings of the target.
         file: The model's file or folder, relative to the manifest.
         size_bytes: Bytes of the model on disk.
         gzip_bytes: The same after gzip (see `gzip_bytes`).
         sha256: Digest of the model (see `digest`).
+        signature: The file's inputs and outputs.
+        keras: Those of the Keras model, where the file's differ in layout or type.
         preprocessing: What was done to the raw input before the model saw it; free-form.
         labels: Class names in the order of the last output axis, or of an output below and above 0
             where that axis has length 1; empty when there are none.
         precision: Arithmetic of the file, e.g. `float32`, `int8`.
         operators: How often each operator of the runtime's graph occurs.
+        rejected: Why the file must not be used; empty when it passed.
+        proof: How far the file was proved.
+        parity: The comparison with the Keras model; `None` without a runtime to run the file.
+        edges: The same on inputs at the edges.
+        score: The task's metrics; `None` where the caller knew no labels.
+        facts: What the target measured besides, e.g. the arena of a microcontroller in bytes.
+        versions: Of the distributions that wrote and ran the file.
         source_sha256: Digest of the Keras file that was exported; empty when there was none.
     """
 
     schema_version: Literal[1] = 1
     name: str
     target: str
+    options: dict[str, Any] = {}
     file: str
     size_bytes: int
     gzip_bytes: int
     sha256: str
     signature: Signature
+    keras: Signature | None = None
     preprocessing: dict[str, Any] = {}
     labels: tuple[str, ...] = ()
     precision: str
     operators: dict[str, int] = {}
-    parity: Parity
+    rejected: str = ""
+    proof: Proof = "numeric"
+    parity: Parity | None = None
+    edges: Parity | None = None
+    score: Score | None = None
+    facts: dict[str, Any] = {}
     versions: dict[str, str] = {}
     source_sha256: str = ""
 

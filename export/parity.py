@@ -34,6 +34,7 @@ def compare(expected: Arrays, got: Arrays, tolerance: Tolerance, **facts: Any) -
     limits: dict[str, Any] = {
         "samples": len(next(iter(expected.values()))),
         "max_relative": tolerance.max_relative,
+        "min_cosine": tolerance.min_cosine,
         "min_top1_agreement": tolerance.min_top1_agreement,
         **facts,
     }
@@ -43,6 +44,7 @@ def compare(expected: Arrays, got: Arrays, tolerance: Tolerance, **facts: Any) -
     scale = {name: float(np.abs(want).max()) for name, want in _floats(expected)}
     # An output that is zero everywhere has no scale of its own; its error is taken as it is.
     relative = {name: max_abs[name] / (scale[name] or 1.0) for name in max_abs}
+    cosines = {name: _cosine(want, got[name]) for name, want in _floats(expected)}
     counted, agreeing = 0, 0
     for name, want in _floats(expected):
         if want.ndim == 2 and want.shape[1] > 1:  # (n, classes)
@@ -52,11 +54,17 @@ def compare(expected: Arrays, got: Arrays, tolerance: Tolerance, **facts: Any) -
             agreeing += int((want.argmax(1) == got[name].argmax(1))[clear].sum())
     agreement = agreeing / counted if counted else None
     worst = max(relative, key=lambda name: relative[name])
+    widest = min(cosines, key=lambda name: cosines[name])
     reason = ""
-    if relative[worst] > tolerance.max_relative:
+    if tolerance.max_relative is not None and relative[worst] > tolerance.max_relative:
         reason = (
             f"output {worst!r} differs by {relative[worst]:.3g} of its largest value,"
             f" limit {tolerance.max_relative:g}"
+        )
+    elif cosines[widest] < tolerance.min_cosine:
+        reason = (
+            f"output {widest!r} has cosine {cosines[widest]:.6g} with the model's,"
+            f" limit {tolerance.min_cosine:g}"
         )
     elif agreement is not None and agreement < tolerance.min_top1_agreement:
         reason = (
@@ -66,12 +74,22 @@ def compare(expected: Arrays, got: Arrays, tolerance: Tolerance, **facts: Any) -
     return Parity(
         max_abs=max(max_abs.values()),
         relative=relative[worst],
+        cosine=cosines[widest],
         top1_agreement=agreement,
         top1_samples=counted,
         passed=not reason,
         reason=reason,
         **limits,
     )
+
+
+def _cosine(want: np.ndarray, got: Any) -> float:
+    """Cosine between two arrays as vectors; of two that are zero 1, of one that is 0."""
+    got = np.asarray(got, dtype=np.float64)
+    norms = float(np.linalg.norm(want) * np.linalg.norm(got))
+    if not norms:
+        return float(np.array_equal(want, got))
+    return float(np.clip(np.vdot(want, got) / norms, -1, 1))
 
 
 def _floats(arrays: Arrays) -> list[tuple[str, np.ndarray]]:

@@ -7,17 +7,29 @@ tensors `keras_tensor` and `output_0`.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from export.examples import Arrays, in_batches
 from export.manifest import Signature, TensorSpec
 
 _HALF = ("float16", "bfloat16")
+
+
+def functional(model: keras.Model, inputs: Any) -> keras.Model:
+    """Returns a Functional model that calls a subclassed one.
+
+    Args:
+        model: Any model; its `call` takes one tensor, or a list or dict of them.
+        inputs: A `keras.Input`, or a list or dict of them, as `model` takes them.
+    """
+    return keras.Model(inputs, model(inputs), name=model.name)
 
 
 def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
@@ -29,12 +41,15 @@ def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
 
     Raises:
         TypeError: `model` is not a built Functional or Sequential model.
+        ValueError: A weight is NaN or infinite.
     """
     if not isinstance(model, keras.Model) or not _inputs(model):
+        hint = " Wrap a subclassed one: export.functional(model, keras.Input(...))."
         raise TypeError(
             f"export: got {type(model).__name__}; expected a Functional model or a built Sequential"
-            " one, whose inputs are known."
+            f" one, whose inputs are known.{hint if isinstance(model, keras.Model) else ''}"
         )
+    _check_finite(model)
     plain = keras.Model(list(model.inputs), list(model.outputs))
     structure = getattr(model, "output", None)  # a Sequential model has none before its first call
     if isinstance(structure, dict):
@@ -72,6 +87,31 @@ def serving_function(net: keras.Model, signature: Signature, *, batch: int | Non
     return tf.function(serve, input_signature=[specs], autograph=False)
 
 
+@contextlib.contextmanager
+def inlined() -> Iterator[None]:
+    """Traces inner functions in place: Keras wraps grouped convolutions in one, for XLA."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def refuse_loops(net: keras.Model, kind: str, reason: str) -> None:
+    """Refuses recurrent layers that are loops in the graph.
+
+    Raises:
+        RuntimeError: There is one that is not unrolled.
+    """
+    for layer in net._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.RNN) and not layer.unroll:
+            raise RuntimeError(
+                f"export to {kind}: recurrent layer {layer.name!r} is a loop; {reason}. Build it"
+                " with unroll=True and the same weights."
+            )
+
+
 def run_keras(net: keras.Model, signature: Signature, inputs: Arrays) -> Arrays:
     """Returns the Keras model's outputs (n, ...) by name: what a file is compared with."""
 
@@ -81,6 +121,16 @@ def run_keras(net: keras.Model, signature: Signature, inputs: Arrays) -> Arrays:
     # On a GPU convolutions round to TF32, which alone differs from float32 by 1e-3.
     with tf.device("/CPU:0"):
         return in_batches(call, inputs)
+
+
+def _check_finite(model: keras.Model) -> None:
+    for weight in model.weights:
+        value = keras.ops.convert_to_numpy(weight)
+        if value.dtype.kind not in "iub" and not np.isfinite(value.astype(np.float32)).all():
+            raise ValueError(
+                f"export: the weight {weight.path!r} has NaN or infinite values; expected finite"
+                " ones. Train again, or load an earlier model."
+            )
 
 
 def _inputs(model: keras.Model) -> list[Any]:

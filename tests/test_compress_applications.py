@@ -8,10 +8,13 @@ from tests.applications import NETWORKS, PASSES, cells, check
 
 # Of different structure, with a few passes each, together all: seconds. The whole is slow.
 QUICK = {
-    "MobileNet": ("prune", "tucker", "cp", "spatial", "ternarize", "distill"),
-    "MobileNetV3Small": ("prune_channels", "quantize", "fold_batch_norm"),
+    "MobileNet": ("prune", "low_rank", "ternarize", "distill"),
+    "MobileNetV3Small": (
+        *("prune_channels", "quantize", "fold_batch_norm"),
+        *("tucker", "cp", "spatial"),
+    ),
     "ConvNeXtTiny": ("share_weights",),
-    "DenseNet121": ("low_rank", "winograd", "huffman"),
+    "DenseNet121": ("winograd", "huffman"),
 }
 # One of each family: what comes out of each pass is saved and loaded too.
 SAVED = {

@@ -18,7 +18,7 @@ from compress.layers import Parametrized, Range
 from export.source import prepare
 from export.target import About, Source
 from export.targets.convert import convert
-from export.targets.saved_model import save
+from export.targets.signatures import save
 from export.targets.tflite import TFLiteInt8
 
 TYPES = {value: name for name, value in vars(schema.TensorType).items()}
@@ -75,8 +75,8 @@ def in_lsb(tmp_path):
         source = Source(net=net, signature=signature, about=About(), calibration={})
         save(source, tmp_path / "saved_model", batch=1)
         path = tmp_path / "model.tflite"
-        path.write_bytes(convert(tmp_path, "float32"))
-        found = TFLiteInt8().run(path, samples)
+        path.write_bytes(convert(tmp_path, precision="int8"))
+        found = TFLiteInt8().open(path).run(samples)
         expected = net([samples[tensor.name] for tensor in model.inputs], training=False)
         ranges = [layer for _, layer in leaf_layers(new) if isinstance(layer, Range)]
         steps = {layer.name: layer.step() for layer in ranges}
@@ -300,7 +300,7 @@ def test_a_model_with_ranges_exports_its_own(tmp_path):
     new = quantize.apply(model, compress.Context(samples=samples)).model
     wide = {"x": 10 * samples["x"]}
     made = export.export(new, TFLiteInt8(io="int8"), tmp_path / "int8", samples=wide)
-    found = TFLiteInt8().run(made.path / "model.tflite", wide)
+    found = TFLiteInt8().open(made.path / "model.tflite").run(wide)
     expected = np.asarray(new(wide["x"]))
     assert np.abs(expected).max() < np.abs(np.asarray(model(wide["x"]))).max() / 3  # clipped
     step = new.get_layer("b").step()
@@ -453,7 +453,7 @@ def test_the_file_has_the_models_answers_on_digits(trained, tmp_path):
     context = compress.Context(samples=IMAGES[:300])
     new = compress.Quantize(equalize=True, bias_correction=True).apply(trained, context).model
     made = export.export(new, "tflite-int8", tmp_path / "digits", samples=IMAGES[:64])
-    (found,) = TFLiteInt8().run(made.path / "model.tflite", {"image": IMAGES[1300:]}).values()
+    (found,) = TFLiteInt8().open(made.path / "model.tflite").run({"image": IMAGES[1300:]}).values()
     expected = np.asarray(new(IMAGES[1300:]))
     assert np.mean(found.argmax(1) == expected.argmax(1)) >= 0.995
     assert np.abs(found - expected).mean() < 0.01 * new.get_layer("logits").step()

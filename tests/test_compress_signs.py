@@ -129,13 +129,16 @@ def test_which_activations_become_signs():
     assert set(np.unique(plain.get_layer("second").kernel)) == {-1.0, 1.0}
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     "item",
     [
-        compress.Binarize(method="binary_connect", epochs=30),
-        compress.Binarize(method="bnn", epochs=30),
+        pytest.param(compress.Binarize(method="binary_connect", epochs=30), marks=SLOW),
+        pytest.param(compress.Binarize(method="bnn", epochs=30), marks=SLOW),
         compress.Binarize(method="xnor", epochs=30),
-        compress.Ternarize(method="twn", epochs=15),
+        pytest.param(compress.Ternarize(method="twn", epochs=15), marks=SLOW),
         compress.Ternarize(method="ttq", epochs=15),
     ],
     ids=lambda item: item.method,

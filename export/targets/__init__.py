@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from export.target import Target
@@ -36,8 +36,20 @@ TARGETS: Mapping[str, type[Target]] = _Catalogue(
     {
         "saved_model": "export.targets.saved_model:SavedModel",
         "tflite": "export.targets.tflite:TFLite",
+        "tflite-float16": "export.targets.tflite:TFLiteFloat16",
+        "tflite-dynamic": "export.targets.tflite:TFLiteDynamic",
         "tflite-int8": "export.targets.tflite:TFLiteInt8",
+        "tflite-int16x8": "export.targets.tflite:TFLiteInt16x8",
+        "tflite-int4": "export.targets.tflite:TFLiteInt4",
         "onnx": "export.targets.onnx:ONNX",
+        "onnx-int8": "export.targets.onnx_int8:ONNXInt8",
+        "openvino": "export.targets.openvino:OpenVINO",
+        "openvino-int8": "export.targets.openvino:OpenVINOInt8",
+        "tflm": "export.targets.tflm:TFLM",
+        "ethos-u": "export.targets.ethos_u:EthosU",
+        "onnx-web": "export.targets.onnx_web:ONNXWeb",
+        "tfjs": "export.targets.tfjs:TFJS",
+        "coreml": "export.targets.coreml:CoreML",
     }
 )
 
@@ -47,11 +59,15 @@ def target_names() -> tuple[str, ...]:
     return tuple(TARGETS)
 
 
-def find_target(target: str | Target) -> Target:
-    """Returns the target of that name with its default settings; a target is returned as it is.
+def find_target(target: str | Target, options: Mapping[str, Any] | None = None) -> Target:
+    """Returns the target of that name; a target is returned as it is.
+
+    Args:
+        target: A name in `TARGETS`, or a target.
+        options: Settings of a target that is named.
 
     Raises:
-        ValueError: No target has this name.
+        ValueError: No target has this name, or it has no such option.
     """
     if not isinstance(target, str):
         return target
@@ -59,4 +75,4 @@ def find_target(target: str | Target) -> Target:
         close = difflib.get_close_matches(target, TARGETS, n=1, cutoff=0.5)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(TARGETS)}."
         raise ValueError(f"export: unknown target {target!r}. {hint}")
-    return TARGETS[target]()
+    return TARGETS[target](**(options or {}))

@@ -1,71 +1,118 @@
-"""SavedModel to `.tflite`, in a process of its own: `python -m export.targets.convert`.
+"""SavedModel to `.tflite`, job by job, each in a fork of this process.
 
-The converter ends some models (integer recurrent layers) with a segmentation fault; here that costs
-an exit code and not the caller's process.
+`export.targets.converter` starts it and writes a job to its standard input, a line of JSON; it
+answers with a line, the status of the fork. What the converter says is in the job's `log`.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
-from collections.abc import Iterator
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before TensorFlow: the parent may hold the GPU's memory
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before TensorFlow: the caller may hold the GPU's memory
 
 import numpy as np
 import tensorflow as tf
 
 from export.target import SIGNATURE
+from export.targets.narrow import narrowed
 from export.targets.widen import widened
 
-_TYPES = {"float32": tf.float32, "int8": tf.int8, "int16": tf.int16}
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
+_TYPES = {"float32": tf.float32, "int8": tf.int8, "uint8": tf.uint8, "int16": tf.int16}
 
 
 def main() -> None:
-    """Converts what `SCRATCH` holds; see `convert`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("scratch", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--int8", choices=_TYPES, help="full integer; the type of the two ends")
-    arguments = parser.parse_args()
-    arguments.out.write_bytes(convert(arguments.scratch, arguments.int8))
+    """Does the jobs of standard input until it ends."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if not child:
+            _do(job)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
 
 
-def convert(scratch: Path, ends: str | None) -> bytes:
+def _do(job: dict[str, Any]) -> None:
+    """Does one job, and ends the process."""
+    scratch = Path(job["scratch"])
+    log = os.open(scratch / "log", os.O_WRONLY | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    try:
+        Path(job["out"]).write_bytes(convert(scratch, **job["options"]))
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def convert(
+    scratch: Path, *, precision: str, io: str = "float32", keep: Sequence[str] = ()
+) -> bytes:
     """Returns the content of a `.tflite` file.
 
     Args:
         scratch: Holds `saved_model`, and `INPUT.npy` with the examples of an input.
-        ends: Type of the inputs and outputs of a file of integers; `None` for one of floats.
+        precision: One of `PRECISIONS`.
+        io: Type of the inputs and outputs of a file of integers.
+        keep: Names of layers that have 8 bits in an int4 file.
 
     Raises:
-        ValueError: A file of floats is wanted of a model with ranges of its own.
+        ValueError: The model has ranges of its own and another file is wanted; or there are no
+            examples to calibrate with.
     """
     saved = str(scratch / "saved_model")
     converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    examples = {path.stem: np.load(path) for path in scratch.glob("*.npy")}
     bits = activation_bits(saved)
-    if bits and not ends:
-        raise ValueError("the model has integer ranges; export it as tflite-int8")
     if bits:
         # The graph has ranges of its own: they become those of the integers.
+        if precision != "int8":
+            raise ValueError("the model has integer ranges; export it as tflite-int8")
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    elif ends:
-        examples = {path.stem: np.load(path) for path in scratch.glob("*.npy")}
-
-        def representative_dataset() -> Iterator[dict[str, np.ndarray]]:
-            for i in range(len(next(iter(examples.values())))):
-                yield {name: array[i : i + 1] for name, array in examples.items()}
-
+        _set_ends(converter, io)
+        data = converter.convert()
+        return widened(data) if bits == 16 else bytes(data)
+    if precision in CALIBRATED and not examples:
+        raise ValueError("no examples to calibrate with; pass `samples`, or --samples FILE.npy")
+    if precision == "int4":
+        return narrowed(bytes(converter.convert()), examples, keep)
+    if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = representative_dataset
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    if ends:
-        converter.inference_input_type = _TYPES[ends]
-        converter.inference_output_type = _TYPES[ends]
-    data = converter.convert()
-    return widened(data) if bits == 16 else bytes(data)
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision in CALIBRATED:
+        converter.representative_dataset = partial(_rows, examples)
+        converter.target_spec.supported_ops = [CALIBRATED[precision]]
+        _set_ends(converter, io)
+    return bytes(converter.convert())
+
+
+CALIBRATED = {
+    "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+    "int16x8": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+    "int4": None,
+}
+
+
+def _set_ends(converter: Any, ends: str) -> None:
+    converter.inference_input_type = _TYPES[ends]
+    converter.inference_output_type = _TYPES[ends]
+
+
+def _rows(examples: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    for i in range(len(next(iter(examples.values())))):
+        yield {name: array[i : i + 1] for name, array in examples.items()}
 
 
 def activation_bits(saved_model: str) -> int:

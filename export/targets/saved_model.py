@@ -1,21 +1,22 @@
-"""TensorFlow SavedModel: what TF Serving, TensorFlow.js and the TFLite converter read.
+"""TensorFlow SavedModel, in the folders that TF Serving wants: `NAME/1/`.
 
-One signature, `serving_default`, with the model's own names and a free batch.
+`serving_default` takes the model's own inputs by name, with a free batch. Where the preprocessing
+and the labels are known, `classify_bytes` takes encoded pictures and returns labels with scores.
+Requests to warm up with lie in `assets.extra`, where TF Serving looks for them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections import Counter
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import tensorflow as tf
+from export.examples import Arrays
+from export.target import SIGNATURE, Session, Source, Target, Written
 
-from export.examples import Arrays, in_batches
-from export.source import serving_function
-from export.target import SIGNATURE, Source, Target
-
-FOLDER = "saved_model"
+VERSION = "1"
 
 
 class SavedModel(Target):
@@ -24,35 +25,53 @@ class SavedModel(Target):
     kind: Literal["saved_model"] = "saved_model"
 
     runtime: ClassVar[str] = "tensorflow"
-    requires: ClassVar[tuple[str, ...]] = ("tensorflow",)
+    requires: ClassVar[tuple[str, ...]] = ("tensorflow", "tensorflow-serving-api")
 
-    def write(self, source: Source, directory: Path) -> str:
-        """Writes the folder `saved_model`."""
-        save(source, directory / FOLDER, batch=None)
-        return FOLDER
+    def write(self, source: Source, directory: Path) -> Written:
+        """Writes the folder `NAME/1`.
 
-    def run(self, path: Path, inputs: Arrays) -> Arrays:
-        """Runs the serving signature on the CPU."""
-        with tf.device("/CPU:0"):  # a GPU would round to TF32
-            # The loaded object owns the variables: without a name for it they are freed at once.
+        Raises:
+            RuntimeError: `classify_bytes` does not answer as the model does.
+        """
+        from export.targets import signatures
+
+        name = re.sub(r"[^\w.-]", "_", source.about.name) or "model"
+        path = directory / name / VERSION
+        signatures.save(source, path, batch=None, classify=True)
+        signatures.warm_up(source, path, name)
+        named = [SIGNATURE]
+        if signatures.classifies(source):
+            named.append(signatures.CLASSIFY)
+            signatures.check_classify(source, path)
+        return Written(f"{name}/{VERSION}", {"signatures": named})
+
+    def open(self, path: Path, *, threads: int | None = None) -> Session:
+        """Opens the serving signature on the CPU.
+
+        TensorFlow takes a number of threads before its first operation only.
+        """
+        import tensorflow as tf
+
+        if threads:
+            with contextlib.suppress(RuntimeError):
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(1)
+        with tf.device("/CPU:0"):
             loaded = tf.saved_model.load(str(path))
-            serve = loaded.signatures[SIGNATURE]
-            return in_batches(
-                lambda batch: serve(**{k: tf.constant(v) for k, v in batch.items()}), inputs
-            )
+        serve = loaded.signatures[SIGNATURE]
+
+        def call(batch: Arrays) -> Arrays:
+            with tf.device("/CPU:0"):  # a GPU would round to TF32
+                outputs = serve(**{name: tf.constant(array) for name, array in batch.items()})
+            # The loaded object owns the variables: without a name for it they are freed at once.
+            return loaded and {name: value.numpy() for name, value in outputs.items()}
+
+        return Session(call, precision="float32")
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the operations of the signature's graph and of the functions that it calls."""
+        import tensorflow as tf
+
         graph = tf.saved_model.load(str(path)).signatures[SIGNATURE].graph.as_graph_def()
         nodes = [graph.node, *(function.node_def for function in graph.library.function)]
         return dict(sorted(Counter(node.op for part in nodes for node in part).items()))
-
-
-def save(source: Source, path: Path, *, batch: int | None) -> None:
-    """Writes a SavedModel whose signature takes `batch` examples; `None` for any number."""
-    module = tf.Module()
-    # The variables, not the model: to save a tracked Keras model TensorFlow traces its own
-    # `serving_default`, where augmentation is live.
-    module.variables_to_save = [variable.value for variable in source.net.variables]
-    serve = serving_function(source.net, source.signature, batch=batch)
-    tf.saved_model.save(module, str(path), signatures={SIGNATURE: serve})

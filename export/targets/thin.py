@@ -7,9 +7,8 @@ weights as inputs, converted while it is thin, and the arrays are attached at th
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,22 +20,32 @@ import tf2onnx
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from export.manifest import Signature
+from export.source import inlined
 
-OPSET = 18  # the newest that tf2onnx 1.17 writes
+LARGEST = 1_900_000_000  # bytes; a protobuf ends at 2^31
 _LARGE = 16384  # elements; smaller weights become constants, which tf2onnx folds into neighbours
 
 
-def to_onnx(net: keras.Model, signature: Signature) -> onnx.ModelProto:
+def to_onnx(
+    net: keras.Model, signature: Signature, *, opset: int, nchw: Sequence[str] = ()
+) -> onnx.ModelProto:
     """Converts a model that `export.source.prepare` returned.
 
     The batch is free and called `batch`; batch normalisation is folded into the convolutions.
+
+    Args:
+        net: What `prepare` returned.
+        signature: Likewise.
+        opset: Of the operators, 13 to 18.
+        nchw: Names of the inputs that the file takes with their channels first.
     """
     large = {f"weight_{i}": variable for i, variable in enumerate(_large(net))}
     frozen, output_names = _trace(net, signature, large)
     input_names = [spec.name for spec in signature.inputs] + list(large)
-    thin = _convert(frozen, input_names, output_names)
+    thin = _convert(frozen, input_names, output_names, opset=opset, nchw=nchw)
     _attach(thin, {name: variable.numpy() for name, variable in large.items()})
-    model: onnx.ModelProto = onnxslim.slim(thin)
+    # onnxslim copies the model, and cannot at all beyond the 2 GB of a protobuf.
+    model: onnx.ModelProto = onnxslim.slim(thin) if thin.ByteSize() < LARGEST else thin
     for value in [*model.graph.input, *model.graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return model
@@ -73,7 +82,7 @@ def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tup
         outputs, _ = net.stateless_call(trainable, fixed, inputs, training=False)
         return outputs
 
-    with _inlined():
+    with inlined():
         concrete = tf.function(
             infer, input_signature=specs, autograph=False
         ).get_concrete_function()
@@ -84,18 +93,9 @@ def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tup
     return frozen, sorted(concrete.structured_outputs)
 
 
-@contextlib.contextmanager
-def _inlined() -> Iterator[None]:
-    """Traces inner functions in place: Keras wraps grouped convolutions in one, for XLA."""
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
-
-
-def _convert(frozen: Any, input_names: list[str], output_names: list[str]) -> onnx.ModelProto:
+def _convert(
+    frozen: Any, input_names: list[str], output_names: list[str], *, opset: int, nchw: Sequence[str]
+) -> onnx.ModelProto:
     """Runs tf2onnx on a frozen function, and gives its ends our names."""
     inputs = [tensor.name for tensor in frozen.inputs]
     outputs = [tensor.name for tensor in frozen.outputs]
@@ -108,9 +108,10 @@ def _convert(frozen: Any, input_names: list[str], output_names: list[str]) -> on
         graph,
         name="keras",
         continue_on_error=False,
-        opset=OPSET,
+        opset=opset,
         custom_op_handlers={"Erfc": (_erfc, [])},
         input_names=inputs,
+        inputs_as_nchw=list(nchw),
         output_names=outputs,
         tensors_to_rename=dict(zip(inputs + outputs, input_names + output_names, strict=True)),
     )

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from export.targets.flatbuffer import parse, schema, serialise, to_buffer
+
 
 def widened(data: bytes) -> bytes:
     """Returns a TFLite file with biases of int64, and sums of any scale, beside int16 tensors."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
+    model = parse(data)
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     names = schema.BuiltinOperator
     products = {names.CONV_2D, names.DEPTHWISE_CONV_2D, names.FULLY_CONNECTED, names.TRANSPOSE_CONV}
@@ -29,20 +28,15 @@ def widened(data: bytes) -> bytes:
             if code in products:
                 place = 3 if code == names.TRANSPOSE_CONV else 2
                 if len(operator.inputs) > place and operator.inputs[place] >= 0:
-                    _widen(model, graph.tensors[operator.inputs[place]], schema)
+                    _widen(model, graph.tensors[operator.inputs[place]])
             elif code in (names.ADD, names.SUB):
                 operator.builtinOptions.potScaleInt16 = False
-    builder = flatbuffers.Builder(len(data))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return serialise(model)
 
 
-def _widen(model: Any, bias: Any, schema: Any) -> None:
+def _widen(model: Any, bias: Any) -> None:
     if bias.type != schema.TensorType.INT32:
         return
     old = np.frombuffer(bytes(bytearray(model.buffers[bias.buffer].data)), "<i4")
-    new = schema.BufferT()
-    new.data = np.frombuffer(old.astype("<i8").tobytes(), np.uint8)
-    model.buffers.append(new)
-    bias.buffer = len(model.buffers) - 1
+    bias.buffer = to_buffer(model, old.astype("<i8").tobytes())
     bias.type = schema.TensorType.INT64

@@ -18,14 +18,17 @@ from export.manifest import Manifest, Signature, TensorSpec, digest
 
 Arrays = Mapping[str, NDArray[Any]]
 
+TFLITE = (
+    *("tflite", "tflite-float16", "tflite-dynamic"),
+    *("tflite-int8", "tflite-int16x8", "tflite-int4"),
+)
 ENGINES = {
-    "tflite": "serving.engines.litert:LiteRT",
-    "tflite-int8": "serving.engines.litert:LiteRT",
-    "onnx": "serving.engines.onnx:OnnxRuntime",
+    **dict.fromkeys(TFLITE, "serving.engines.litert:LiteRT"),
+    **dict.fromkeys(("onnx", "onnx-int8"), "serving.engines.onnx:OnnxRuntime"),
 }
 
 ELSEWHERE = {
-    "saved_model": "TF Serving reads a SavedModel as it is: put the folder at NAME/1 and start"
+    "saved_model": "TF Serving reads it as it is:"
     " `tensorflow_model_server --model_name=NAME --model_base_path=/absolute/path/to/NAME`.",
 }
 
@@ -99,9 +102,9 @@ def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
             f"{path}: got sha256 {found[:12]}...; expected {manifest.sha256[:12]}..., as in the"
             " manifest. The file changed after the export; export again."
         )
-    if not manifest.parity.passed:
+    if manifest.rejected:
         raise ValueError(
-            f"{directory}: the file failed its parity check ({manifest.parity.reason}), so its"
+            f"{directory}: the file failed its parity check ({manifest.rejected}), so its"
             " answers are not the model's; export again."
         )
     _check_inputs(manifest.signature, directory)

@@ -1,9 +1,10 @@
-"""ONNX Runtime on the CPU. The file's first dimension must be dynamic."""
+"""ONNX Runtime on the CPU. A file whose batch is one runs once for each example."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 
 from export.manifest import Signature
@@ -21,10 +22,22 @@ class OnnxRuntime:
         options.log_severity_level = 4  # a failure is raised as well; do not print it twice
         self.signature = signature
         self._outputs = [spec.name for spec in signature.outputs]
+        file = path / "model.onnx" if path.is_dir() else path  # beside its weights, where large
         self._session = onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
+            file, options, providers=["CPUExecutionProvider"]
         )
+        self._one_by_one = any(spec.shape[0] == 1 for spec in signature.inputs)
 
     def predict(self, inputs: Arrays) -> Arrays:
-        """Runs the whole batch at once."""
+        """Runs the whole batch at once, if the file can."""
+        if not self._one_by_one:
+            return self._run(inputs)
+        total = len(next(iter(inputs.values())))
+        rows = [
+            self._run({name: array[i : i + 1] for name, array in inputs.items()})
+            for i in range(total)
+        ]
+        return {name: np.concatenate([row[name] for row in rows]) for name in self._outputs}
+
+    def _run(self, inputs: Arrays) -> Arrays:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))

@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-import importlib.util
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -188,31 +188,37 @@ def test_random_inputs_are_the_same_every_time_and_need_known_sizes():
 
 def test_an_unknown_target_suggests_the_nearest():
     with pytest.raises(
-        ValueError, match=r"unknown target 'tflite-int4'\. Did you mean 'tflite-int8'"
+        ValueError, match=r"unknown target 'tflite-int5'\. Did you mean 'tflite-int"
     ):
-        find_target("tflite-int4")
-    with pytest.raises(ValueError, match="Known: saved_model, tflite, tflite-int8, onnx"):
+        find_target("tflite-int5")
+    with pytest.raises(ValueError, match="Known: saved_model, tflite, tflite-float16, "):
         find_target("quite else")
 
 
-@pytest.mark.parametrize("name", ["tflite", "tflite-int8", "onnx"])
+@pytest.mark.parametrize("name", ["tflite", "tflite-int4", "onnx", "openvino", "tflm"])
 def test_a_missing_package_gives_the_pip_line(name, monkeypatch):
     target = TARGETS[name]()
-    wanted = target.requires[-1]
-    find_spec = importlib.util.find_spec
-    hidden = wanted.replace("-", "_")
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda module: None if module == hidden else find_spec(module)
-    )
+    wanted, version = target.requires[-1], importlib.metadata.version
+
+    def hidden(distribution):
+        if distribution == wanted:
+            raise importlib.metadata.PackageNotFoundError
+        return version(distribution)
+
+    monkeypatch.setattr(importlib.metadata, "version", hidden)
     with pytest.raises(ModuleNotFoundError, match=f"export to {name}: .*pip install {wanted}$"):
         target.check_packages()
 
 
 def test_a_target_refuses_unknown_and_wrong_settings():
-    with pytest.raises(ValidationError, match="extra_forbidden"):
-        TARGETS["tflite-int8"](input_type="int8")
-    with pytest.raises(ValidationError, match="io"):
+    with pytest.raises(ValueError, match=r"^tflite-int8: no option 'oi'; did you mean 'io'\?$"):
+        TARGETS["tflite-int8"](oi="int8")
+    with pytest.raises(ValueError, match=r"^tflite-int8: io: got 'int4'; expected 'float32', 'int"):
         TARGETS["tflite-int8"](io="int4")
+    with pytest.raises(ValueError, match=r"^onnx: opset: got 19; expected less than or equal to 1"):
+        find_target("onnx", {"opset": 19})
+    with pytest.raises(ValueError, match="no option 'opset'; it has batch, timeout_seconds"):
+        find_target("tflite", {"opset": 13})
     with pytest.raises(ValidationError, match="frozen"):
         TARGETS["onnx"]().tolerance = LIMITS
 
@@ -247,3 +253,15 @@ def test_every_public_name_has_a_home():
         export.exporter  # noqa: B018
     assert export.About is About
     assert export.target_names is target_names
+
+
+def test_a_list_of_targets_needs_no_tensorflow():
+    code = (
+        "import sys\nfrom zoo.cli import main\nmain(['list', 'targets'])\n"
+        "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [row[0] for row in rows] == list(target_names())
+    assert {row[2] for row in rows} == {"numeric", "compile", "convert-only"}

@@ -9,7 +9,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests.serving.kit import IMAGES, WEIGHTS, call, connect, model_path, predict
+from serving.engines import load
+from tests.serving.kit import (
+    IMAGES,
+    WEIGHTS,
+    call,
+    connect,
+    model_path,
+    predict,
+    write_linear,
+)
 
 
 def test_onnx_answers_as_onnx_runtime(linear, folder):
@@ -19,6 +28,12 @@ def test_onnx_answers_as_onnx_runtime(linear, folder):
     assert status == 200
     np.testing.assert_array_equal(np.float32(payload["predictions"]), expected)
     np.testing.assert_allclose(expected, IMAGES.reshape(5, 16) @ WEIGHTS, rtol=1e-4, atol=1e-5)
+
+
+def test_an_onnx_file_of_one_example_runs_once_for_each(tmp_path):
+    _, engine = load(write_linear(tmp_path / "one", batch=1), num_threads=1)
+    got = engine.predict({"image": IMAGES})["logits"]
+    np.testing.assert_allclose(got, IMAGES.reshape(5, 16) @ WEIGHTS, rtol=1e-4, atol=1e-5)
 
 
 def runner_of(folder, name):

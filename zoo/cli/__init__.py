@@ -24,6 +24,7 @@ VERBS = {
     "predict": "name what is on an image",
     "compress": "make a bundle smaller and write a new one",
     "export": "write deployable directories, each checked against the model",
+    "bench": "time exported files on this machine",
     "serve": "answer requests with an exported directory",
     "check": "is a fresh model sound: gradients, first loss, layers, does it learn at all",
     "find-lr": "sweep the learning rate and suggest one",

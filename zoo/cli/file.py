@@ -53,7 +53,8 @@ def measure(directory: Path, work: Run, model: Any, split: str) -> tuple[Evaluat
     expected, labels = predict_all(model, work.feed(split))
     images = work.preprocessing.apply(getattr(work.data, split).images)
     name = manifest.signature.inputs[0].name
-    outputs = find_target(manifest.target).run(directory / manifest.file, {name: images})
+    session = find_target(manifest.target, manifest.options).open(directory / manifest.file)
+    outputs = session.run({name: images})
     (got,) = outputs.values()
     same = float(np.mean(np.argmax(got, -1) == np.argmax(expected, -1)))
     return work.task.score(labels, got), same

@@ -15,10 +15,10 @@ from zoo.recipe import changed
 from zoo.training.run import Run
 
 
-def load(path: str | Path) -> keras.Model:
+def load(path: str | Path, *, unsafe: bool = False) -> keras.Model:
     """Loads a model as `zoo.load` does, with the layers of `compress` beside."""
     layers.register()
-    return saved.load(path)
+    return saved.load(path, unsafe=unsafe)
 
 
 def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Run:

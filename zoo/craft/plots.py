@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from zoo.craft.space import Axis
@@ -122,3 +123,35 @@ def pareto(trials: Sequence[Any], metric: str, path: Path) -> None:
 
 def _places(trials: Sequence[Any]) -> tuple[list[float], list[float]]:
     return [trial.least_bytes / 1000 for trial in trials], [trial.metric for trial in trials]
+
+
+def tradeoff(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draws what exported files get right over their size, and over the time of one example.
+
+    Where no file has a `top1`, it is the share of examples on which it has the model's.
+
+    Args:
+        rows: Have `path`, `threads`, `size_bytes`, `p50_seconds`, `metrics` and `top1_agreement`.
+        path: The PNG to write.
+    """
+    known = all("top1" in row["metrics"] for row in rows)
+    right = [row["metrics"]["top1"] if known else row["top1_agreement"] for row in rows]
+    targets, threads = (sorted({row[key] for row in rows}) for key in ("target", "threads"))
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, other = figure.subplots(1, 2, sharey=True)
+    for row, y in zip(rows, right, strict=True):
+        if y is None:
+            continue
+        colour = colormaps["tab20"](targets.index(row["target"]) % 20)
+        marker = "o^svDP*X"[threads.index(row["threads"]) % 8]
+        look = {"color": colour, "marker": marker, "s": 28}
+        if row["threads"] == threads[0]:
+            left.scatter(row["size_bytes"] / 1e6, y, **look)
+        label = f"{row['target']}, {row['threads']} threads"
+        other.scatter(1e3 * row["p50_seconds"], y, label=label, **look)
+    for axes, label in ((left, "file, MB"), (other, "one example, ms")):
+        axes.set(xlabel=label, xscale="log")
+        axes.grid(alpha=0.3)
+    left.set_ylabel("top-1" if known else "same top-1 as the model")
+    figure.legend(loc="outside right upper", fontsize=7)
+    figure.savefig(path, dpi=120)

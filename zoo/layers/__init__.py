@@ -19,6 +19,7 @@ _EXPORTS = {
     "MaxPoolingWithIndices2D": "zoo.layers.unpooling",
     "MaxUnpooling2D": "zoo.layers.unpooling",
     "Maxout": "zoo.layers.maxout",
+    "NonMaxSuppression": "zoo.layers.suppression",
     "RBFOutput": "zoo.layers.rbf",
     "ScaledTanh": "zoo.layers.lenet_parts",
     "StochasticDepth": "zoo.layers.stochastic_depth",

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from zoo.bundle import Record
@@ -60,6 +61,7 @@ def _plain(text: str) -> str:
     return text or "-"
 
 
+NETWORKS = "keras.applications."  # rows of networks that are not ours: a table of their own
 KEYS = {"train": "name", "compress": "command", "export": "name"}  # what tells rows apart
 
 # The README's columns: heading, column of the CSV file, and how a cell is shown.
@@ -97,12 +99,15 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
     "export": {
         "`zoo export`": ("name", _code),
         "target": ("target", str),
-        "size": ("size_bytes", _megabytes),
-        "gzipped": ("gzip_bytes", _megabytes),
-        "largest difference": ("relative", str),
+        "size": ("size_bytes", _bytes),
+        "gzipped": ("gzip_bytes", _bytes),
+        "proof": ("proof", str),
+        "largest difference": ("relative", _plain),
         "same top-1": ("top1_agreement", _percent),
-        "examples": ("samples", str),
-        "runtime": ("runtime", str),
+        "examples": ("samples", _plain),
+        "top-1": ("top1_model", _percent),
+        "the file's": ("top1_file", _percent),
+        "runtime": ("runtime", _plain),
     },
 }
 CAPTIONS = {
@@ -117,7 +122,7 @@ CAPTIONS = {
     "both files run in turn. `-DATA` in a name is `--data DATA`, `-seedN` is `--set seed=N`, "
     "and `28` is `--set data.size=28`, of `zoo train`.",
     "export": "Each file was run in its own runtime. The largest difference is that of any output "
-    "to Keras', as a share of the largest output.",
+    "to Keras', as a share of the largest output. Top-1 is on the first 1,000 test images.",
 }
 
 
@@ -140,13 +145,46 @@ def record(path: Path) -> str:
         FileNotFoundError: `path` is none of them.
     """
     stage, row = _deployable(path) if (path / "manifest.json").is_file() else _record(Record(path))
-    key = KEYS[stage]
-    rows = [old for old in read(stage) if old[key] != row[key]]
-    with (HERE / f"{stage}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows([*rows, row])
+    merge(stage, [row])
     return stage
+
+
+def merge(stage: str, new: Sequence[Row]) -> None:
+    """Puts rows into a stage's file, in place of those with the same key."""
+    key = KEYS[stage]
+    names = {row[key] for row in new}
+    rows = [old for old in read(stage) if old[key] not in names]
+    with (HERE / f"{stage}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(new[0]), lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows([*rows, *new])
+
+
+def deployed(name: str, manifest: Mapping[str, Any]) -> Row:
+    """Returns the row of a deployable.
+
+    Args:
+        name: What tells it apart.
+        manifest: Of `export`, as in `manifest.json`.
+    """
+    parity, score = manifest["parity"] or {}, manifest["score"] or {}
+    return {
+        "name": name,
+        "target": manifest["target"],
+        "proof": manifest["proof"],
+        "size_bytes": manifest["size_bytes"],
+        "gzip_bytes": manifest["gzip_bytes"],
+        "relative": f"{parity['relative']:.3g}" if parity else "",
+        "cosine": f"{parity['cosine']:.7g}" if parity else "",
+        "top1_agreement": _fraction(parity.get("top1_agreement")),
+        "samples": parity.get("samples", ""),
+        "top1_model": _fraction(score.get("model", {}).get("top1")),
+        "top1_file": _fraction(score.get("file", {}).get("top1")),
+        "labelled": score.get("examples", ""),
+        "facts": json.dumps(manifest["facts"]) if manifest["facts"] else "",
+        "runtime": parity.get("runtime", ""),
+        "rejected": manifest["rejected"],
+    }
 
 
 def tables() -> str:
@@ -161,7 +199,29 @@ def tables() -> str:
             ]
             table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
             parts.append(f"{CAPTIONS[stage].format(**rows[0])}\n\n{table}")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *_networks()])
+
+
+def _networks() -> list[str]:
+    """What became of the networks of `keras.applications`: a caption and a table, or nothing."""
+    rows = [row for row in read("export") if row["name"].startswith(NETWORKS)]
+    lines = []
+    for target in dict.fromkeys(row["target"] for row in rows):
+        mine = [row for row in rows if row["target"] == target]
+        passed = [row for row in mine if not row["rejected"]]
+        worst = max((float(row["relative"]) for row in passed if row["relative"]), default=0.0)
+        same = [float(row["top1_agreement"]) for row in mine if row["top1_agreement"]]
+        cells = (f"`{target}`", f"{len(passed)} of {len(mine)}", f"{worst:.1e}")
+        shown = f"{min(same):.0%}, {median(same):.0%}" if same else "-"
+        lines.append(f"| {' | '.join((*cells, shown))} |")
+    if not lines:
+        return []
+    caption = (
+        "The networks of `keras.applications`, random weights, exported by `python -m"
+        " tests.exports`; those that fail, and why, are in `zoo/results/export.csv`."
+    )
+    head = "| target | pass | largest difference of those | same top-1: least, median |"
+    return [caption, "\n".join([head, "| --- | --- | --- | --- |", *lines])]
 
 
 def render(text: str) -> str:
@@ -173,7 +233,7 @@ def render(text: str) -> str:
 
 def _shown(stage: str) -> list[Row]:
     """Returns the rows of a stage; those of a training with what the README adds."""
-    rows = read(stage)
+    rows = [row for row in read(stage) if not row.get("name", "").startswith(NETWORKS)]
     for row in rows if stage == "compress" else ():
         row["work"] = row["command"].removeprefix("zoo compress runs/")
     if stage == "train":
@@ -228,17 +288,7 @@ def _record(bundle: Record) -> tuple[str, Row]:
 
 def _deployable(path: Path) -> tuple[str, Row]:
     manifest = json.loads((path / "manifest.json").read_text())
-    parity = manifest["parity"]
-    return "export", {
-        "name": path.resolve().name,
-        "target": manifest["target"],
-        "size_bytes": manifest["size_bytes"],
-        "gzip_bytes": manifest["gzip_bytes"],
-        "relative": f"{parity['relative']:.3g}",
-        "top1_agreement": _fraction(parity["top1_agreement"]),
-        "samples": parity["samples"],
-        "runtime": parity["runtime"],
-    }
+    return "export", deployed(path.resolve().name, manifest)
 
 
 def _lost(before: float | None, after: float | None) -> Row:

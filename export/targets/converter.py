@@ -1,0 +1,125 @@
+"""The door to `export.targets.convert`: one process for all conversions, which forks for each.
+
+To import TensorFlow takes that process six seconds, once; a conversion that ends in a segmentation
+fault, as integer recurrent layers do, ends a fork and no more.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import export
+from export.target import Source
+
+
+def convert(
+    source: Source, path: Path, options: Mapping[str, Any], *, batch: int | None, seconds: float
+) -> None:
+    """Writes a `.tflite` file.
+
+    Args:
+        source: The model, and the examples to calibrate with.
+        path: Of the file.
+        options: Arguments of `export.targets.convert.convert`.
+        batch: Number of examples that a call takes; `None` for any.
+        seconds: That it may take.
+
+    Raises:
+        RuntimeError: The converter failed, with its last words; the whole log is a note of it.
+        TimeoutError: It took too long.
+    """
+    from export.targets.signatures import save
+
+    with tempfile.TemporaryDirectory() as scratch:
+        save(source, Path(scratch, "saved_model"), batch=batch)
+        for name, array in source.calibration.items():
+            np.save(Path(scratch, f"{name}.npy"), array)
+        job = {"scratch": scratch, "out": str(path.absolute()), "options": dict(options)}
+        status = _PROCESS.run(job, seconds)
+        log = Path(scratch, "log")
+        if status:
+            words = log.read_text(errors="replace") if log.exists() else ""
+            error = RuntimeError(f"the converter failed: {_cause(status, words)}.")
+            error.add_note(words)
+            raise error
+
+
+class _Process:
+    """The process that forks; started when it is needed, ended with this one."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def run(self, job: Mapping[str, Any], seconds: float) -> int:
+        """Does one job; returns the status of the fork, below 0 for a signal."""
+        with self._lock:
+            process = self._started()
+            try:
+                process.stdin.write(json.dumps(job).encode() + b"\n")
+                process.stdin.flush()
+                if not select.select([process.stdout], [], [], seconds)[0]:
+                    raise TimeoutError
+                answer = process.stdout.readline()
+            except BaseException:  # Ctrl-C too: what is half done must not answer the next job
+                self._end()
+                raise
+            if not answer:
+                status = process.wait()
+                self._end()
+                return status or 1
+            return int(answer)
+
+    def _started(self) -> Any:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "export.targets.convert"],
+                cwd=Path(export.__file__).parents[1],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the caller, who then ends all of it
+            )
+            atexit.register(self._end)
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):
+                    pipe and pipe.close()
+
+
+_PROCESS = _Process()
+
+
+def _cause(status: int, words: str) -> str:
+    """Finds the one line that says why in the converter's many."""
+    if status < 0:
+        return f"signal {-status} ended it; integer recurrent layers do that"
+    if missing := re.findall(r"(?:Select|Custom) ops: (.+)", words):
+        return f"TFLite has no built-in operator for {missing[-1].strip()}"
+    # Of a place in the graph: the layer's own name, and what an operator did not bear.
+    if found := re.search(r'fused\["\w+:", "([^"@]+).*?: error: (.+)', words):
+        return f"{found[1]}: {found[2].strip().rstrip('.')}"
+    errors = re.findall(r"^\S*Error: (.+)", words, flags=re.MULTILINE)
+    return errors[-1].strip().rstrip(".") if errors else f"it ended with code {status}"

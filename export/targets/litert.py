@@ -1,0 +1,126 @@
+"""Reads and runs `.tflite` files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from export.examples import Arrays
+from export.target import SIGNATURE, Session
+
+
+def open_file(
+    content: bytes,
+    *,
+    batch: int | None = 1,
+    threads: int | None = None,
+    reference: bool = False,
+) -> Session:
+    """Opens a `.tflite` file on the CPU; integer ends are scaled.
+
+    Args:
+        content: Of the file.
+        batch: Number of examples that a call takes; `None` for any.
+        threads: Of one inference; `None` leaves it to the runtime.
+        reference: Takes the plain kernels, which round as TFLite-Micro's do, not XNNPACK's.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
+    interpreter = Interpreter(
+        model_content=content, num_threads=threads, experimental_op_resolver_type=kernels
+    )
+    runner = interpreter.get_signature_runner(SIGNATURE)
+    entries, exits = runner.get_input_details(), runner.get_output_details()
+
+    def call(inputs: Arrays) -> Arrays:
+        outputs = runner(**{name: to_file(inputs[name], entries[name]) for name in inputs})
+        return {name: from_file(array, exits[name]) for name, array in outputs.items()}
+
+    return Session(call, batch=batch)
+
+
+def to_file(array: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Quantises: q = round(x / scale) + zero point, clipped. A float tensor has scale 0."""
+    scale, zero_point = details["quantization"]
+    if not scale or array.dtype == details["dtype"]:
+        return array
+    limits = np.iinfo(details["dtype"])
+    steps = np.clip(np.round(array / scale) + zero_point, limits.min, limits.max)
+    return np.asarray(steps, details["dtype"])
+
+
+def from_file(array: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Dequantises: x = scale * (q - zero point)."""
+    scale, zero_point = details["quantization"]
+    return np.float32(scale) * (array.astype(np.float32) - zero_point) if scale else array
+
+
+def operators(content: bytes) -> Iterator[tuple[str, str]]:
+    """Yields the name and the output type of each operator of all subgraphs."""
+    types = {value: name for name, value in vars(schema.TensorType).items()}
+    model = schema.Model.GetRootAs(content)
+    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for operator in map(graph.Operators, range(graph.OperatorsLength())):
+            yield _name(model, operator), types[graph.Tensors(operator.Outputs(0)).Type()]
+
+
+def count(content: bytes) -> dict[str, int]:
+    """Counts the operators of all subgraphs by name."""
+    return dict(sorted(Counter(name for name, _ in operators(content)).items()))
+
+
+def output_scales(content: bytes) -> dict[str, float]:
+    """Returns the scale of each output, by name; 0 of one that has floats.
+
+    Of an output that a last operator turns into floats it is the scale of what that is given.
+    """
+    model = schema.Model.GetRootAs(content)
+    graph = model.Subgraphs(0)
+    made = {
+        operator.Outputs(0): operator.Inputs(0)
+        for operator in map(graph.Operators, range(graph.OperatorsLength()))
+        if _name(model, operator) == "DEQUANTIZE"
+    }
+
+    def scale(place: int) -> float:
+        known = graph.Tensors(made.get(place, place)).Quantization()
+        return float(known.Scale(0)) if known and known.ScaleLength() else 0.0
+
+    signature = model.SignatureDefs(0)
+    entries = map(signature.Outputs, range(signature.OutputsLength()))
+    return {entry.Name().decode(): scale(entry.TensorIndex()) for entry in entries}
+
+
+def has_own_ranges(content: bytes) -> bool:
+    """Whether the ranges of a file are those of the model; the converter writes that down."""
+    from tensorflow.lite.python import conversion_metadata_schema_py_generated as metadata
+
+    model = schema.Model.GetRootAs(content)
+    for entry in map(model.Metadata, range(model.MetadataLength())):
+        if entry.Name() == b"CONVERSION_METADATA":
+            data = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+            options = metadata.ConversionMetadata.GetRootAs(data).Options()
+            modes = map(
+                options.ModelOptimizationModes, range(options.ModelOptimizationModesLength())
+            )
+            return metadata.ModelOptimizationMode.QUANTIZATION_AWARE_TRAINING in modes
+    return False
+
+
+def _name(model: Any, operator: Any) -> str:
+    code = model.OperatorCodes(operator.OpcodeIndex())
+    if code.CustomCode():
+        return str(code.CustomCode().decode())
+    # Codes below 127 are still written to the one-byte field of the first schema.
+    return _names()[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+
+
+@cache
+def _names() -> dict[int, str]:
+    return {value: name for name, value in vars(schema.BuiltinOperator).items()}

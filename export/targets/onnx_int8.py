@@ -1,0 +1,184 @@
+"""The int8 TFLite file as ONNX, integer by integer.
+
+tf2onnx writes its activations as int8, for which ONNX Runtime on x86 has half of the kernels; moved
+by 128 they are uint8, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from export.examples import one_example
+from export.manifest import Signature
+from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
+from export.targets.golden import integers, steps_apart
+from export.targets.onnx import FILE, ONNX, count, describe, node_times, open_onnx
+
+OPSET = 18
+PRODUCTS = {"Conv", "Gemm", "MatMul"}
+NEVER = "ConvTranspose"  # ONNX Runtime has no integer kernel of it; it computes these in float
+NEEDS = "the model has a layer that ONNX Runtime has no integer kernel for"
+
+
+class ONNXInt8(Target):
+    """An `.onnx` file of integers, with the calibration or the ranges of the int8 TFLite file."""
+
+    kind: Literal["onnx-int8"] = "onnx-int8"
+    tolerance: Tolerance = INT8
+
+    precision: ClassVar[str] = "int8"
+    runtime: ClassVar[str] = "onnxruntime"
+    requires: ClassVar[tuple[str, ...]] = (*ONNX.requires, "ai-edge-litert")
+    fixed_shape: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = True
+
+    def write(self, source: Source, directory: Path) -> Written:
+        """Writes `model.onnx`.
+
+        Where the TFLite file has an operator that ONNX has not, ONNX Runtime's own quantiser writes
+        it, on the same examples.
+
+        Raises:
+            RuntimeError: An output is more than a step from that of the TFLite file.
+        """
+        import onnx
+
+        content = integers(source)
+        model = _converted(content)
+        if foreign := sorted({n.op_type for n in model.graph.node if n.op_type.startswith("TFL_")}):
+            quantise(source, directory / FILE)
+            return Written(FILE, {"quantiser": "onnxruntime", "without": foreign, "opset": OPSET})
+        describe(model, source)
+        onnx.checker.check_model(model)
+        path = directory / FILE
+        onnx.save(model, path)
+        steps = steps_apart(content, self.open(path), source)
+        if steps > 1:
+            raise RuntimeError(
+                f"export to {self.kind}: an output is {steps} steps of int8 from the TFLite file's."
+            )
+        floats = count(path).get(NEVER, 0)
+        facts = {"steps_from_tflite": steps, "opset": OPSET}
+        return Written(FILE, {**facts, "float_nodes": {NEVER: floats}} if floats else facts)
+
+    def open(self, path: Path, *, threads: int | None = None) -> Session:
+        """Opens the file in ONNX Runtime on the CPU, an example at a time."""
+        session = open_onnx(path, threads=threads)
+        return Session(session.call, batch=1, precision="int8")
+
+    def layers(self, path: Path, signature: Signature) -> list[LayerTime]:
+        """Returns the time of each node, one thread, the mean of some runs."""
+        return node_times(path, one_example(signature))
+
+    def signature(self, signature: Signature) -> Signature:
+        """Returns the signature with a batch of one."""
+        return signature.of_one()
+
+    def operators(self, path: Path) -> dict[str, int]:
+        """Counts the nodes of the graph as ONNX Runtime runs it, after its optimisation."""
+        import onnxruntime
+
+        with tempfile.TemporaryDirectory() as scratch:
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3
+            level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            options.graph_optimization_level = level
+            options.optimized_model_filepath = str(Path(scratch, FILE))
+            onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            return count(Path(scratch, FILE))
+
+    def fault(self, path: Path) -> str:
+        """Names the products that ONNX Runtime computes in float."""
+        left = Counter({n: k for n, k in self.operators(path).items() if n in PRODUCTS})
+        names = ", ".join(f"{name} ({number})" for name, number in sorted(left.items()))
+        return f"nodes stayed float32: {names}; {NEEDS}" if names else ""
+
+
+def _converted(content: bytes) -> Any:
+    import tf2onnx
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "model.tflite")
+        path.write_bytes(content)
+        log = logging.getLogger("tf2onnx.tfonnx")
+        log.disabled = True  # what it lacks is seen in the graph
+        try:
+            model, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+        finally:
+            log.disabled = False
+    _shift(model)
+    return model
+
+
+def quantise(source: Source, path: Path) -> None:
+    """Writes an `.onnx` file of integers by ONNX Runtime's quantiser.
+
+    Args:
+        source: With examples to calibrate on.
+        path: Of the file.
+
+    Raises:
+        ValueError: There are no examples.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from export.targets.thin import to_onnx
+
+    if not source.calibration:
+        raise ValueError("no examples to calibrate with; pass `samples`, or --samples FILE.npy")
+
+    class Rows(CalibrationDataReader):
+        def __init__(self) -> None:
+            total = len(next(iter(source.calibration.values())))
+            self._rows = iter(
+                {name: array[i : i + 1] for name, array in source.calibration.items()}
+                for i in range(total)
+            )
+
+        def get_next(self) -> Any:
+            return next(self._rows, None)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = Path(scratch, "float.onnx")
+        model = to_onnx(source.net, source.signature, opset=OPSET)
+        describe(model, source)
+        onnx.save(model, plain)
+        quant_pre_process(plain, plain)
+        quantize_static(
+            plain,
+            path,
+            Rows(),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+def _shift(model: Any) -> None:
+    """Moves activations from int8 to uint8, in place."""
+    from onnx import numpy_helper
+
+    constants = {one.name: one for one in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
+            continue  # a kernel: its integers are in the file
+        zero = numpy_helper.to_array(constants[node.input[2]])
+        if zero.dtype != np.int8:
+            continue
+        name = f"{node.input[2]}_uint8"
+        if name not in constants:
+            moved = (zero.astype(np.int16) + 128).astype(np.uint8)
+            constants[name] = numpy_helper.from_array(moved, name)
+            model.graph.initializer.append(constants[name])
+        node.input[2] = name
+    del model.graph.value_info[:]  # types of before

@@ -1,0 +1,109 @@
+"""Time the exported files of a model on this machine, each in its runtime, one beside the other.
+
+Every file has a process of its own; they take turns, so that a busy machine is the same for all.
+Accuracy and agreement are those of the export, on as many examples as the manifests say.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from zoo.cli import text
+
+SHOWN = 12  # layers of a file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `zoo bench`."""
+    parser.add_argument(
+        "folder", type=Path, help="a directory of `zoo export`, or one that holds several"
+    )
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2], metavar="N",
+        help="threads of one inference (default: 1 2)",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each file (default: 10)")
+    parser.add_argument(
+        "--layers", action="store_true", help="also the time of each layer (ONNX, OpenVINO)"
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="PNG", help="draw accuracy over size and over time"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measures and prints a table, fastest first."""
+    from export import benchmark
+
+    if arguments.rounds < 1 or min(arguments.threads) < 1:
+        raise ValueError("zoo bench: --rounds and --threads: expected 1 or more.")
+    found = benchmark.measure(
+        benchmark.find(arguments.folder), threads=arguments.threads, rounds=arguments.rounds
+    )
+    rows = [_row(timing) for timing in found]
+    rows.sort(key=lambda row: row["p50_seconds"] or float("inf"))
+    layers = _layers(found) if arguments.layers else {}
+    if arguments.picture:
+        from zoo.craft.plots import tradeoff
+
+        tradeoff([row for row in rows if row["p50_seconds"]], arguments.picture)
+    if arguments.json:
+        print(text.document({"files": rows, "layers": layers}))
+        return
+    header = ("file", "threads", "p50 ms", "p95 ms", "least ms", "size", "memory", "arithmetic")
+    print(text.table((*header, "top-1", "same top-1"), [_cells(row) for row in rows]))
+    best = benchmark.fastest(found)
+    if best:
+        print(f"\nfastest on this machine: {best.path.name}, {best.threads} threads")
+    for name, times in layers.items():
+        print(f"\n{name}: the slowest layers")
+        shown = [(one["name"], one["kind"], f"{1e3 * one['seconds']:.3f}") for one in times[:SHOWN]]
+        print(text.table(("layer", "kind", "ms"), shown))
+
+
+def _row(timing: Any) -> dict[str, Any]:
+    manifest = timing.manifest
+    ran = bool(timing.seconds)
+    return {
+        "path": str(timing.path),
+        "target": manifest.target,
+        "threads": timing.threads,
+        "p50_seconds": timing.quantile(0.5) if ran else None,
+        "p95_seconds": timing.quantile(0.95) if ran else None,
+        "least_seconds": min(timing.seconds) if ran else None,
+        "calls": len(timing.seconds),
+        "load_seconds": timing.load_seconds,
+        "size_bytes": manifest.size_bytes,
+        "memory_bytes": timing.model_bytes,
+        "peak_bytes": timing.peak_bytes,
+        "arithmetic": timing.precision,
+        "metrics": manifest.score.file if manifest.score else {},
+        "top1_agreement": manifest.parity.top1_agreement if manifest.parity else None,
+        "error": timing.error,
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    times = [row[key] for key in ("p50_seconds", "p95_seconds", "least_seconds")]
+    told = ["-" if value is None else f"{1e3 * value:.3f}" for value in times]
+    sizes = text.size(row["size_bytes"]), text.size(row["peak_bytes"])
+    name = Path(row["path"]).name
+    right = row["metrics"].get("top1"), row["top1_agreement"]
+    return (name, row["threads"], *told, *sizes, row["error"] or row["arithmetic"], *right)
+
+
+def _layers(timings: Any) -> dict[str, list[dict[str, Any]]]:
+    """The time of each layer, of the files whose runtime tells it."""
+    from export.targets import find_target
+
+    found = {}
+    for timing in {timing.path: timing for timing in timings}.values():
+        manifest = timing.manifest
+        target = find_target(manifest.target, manifest.options)
+        times = target.layers(timing.path / manifest.file, (manifest.keras or manifest.signature))
+        if times:
+            ordered = sorted(times, key=lambda one: -one.seconds)
+            found[timing.path.name] = [one._asdict() for one in ordered]
+    return found
