@@ -195,7 +195,7 @@ def tables() -> str:
             lines = [
                 tuple(columns),
                 ("---",) * len(columns),
-                *([show(row[key]) for key, show in columns.values()] for row in rows),
+                *([show(row.get(key) or "") for key, show in columns.values()] for row in rows),
             ]
             table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
             parts.append(f"{CAPTIONS[stage].format(**rows[0])}\n\n{table}")
