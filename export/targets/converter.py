@@ -64,6 +64,7 @@ class _Process:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0  # the process that started it; a fork of that must not write to its pipes
         self._lock = threading.Lock()
 
     def run(self, job: Mapping[str, Any], seconds: float) -> int:
@@ -86,7 +87,9 @@ class _Process:
             return int(answer)
 
     def _started(self) -> Any:
-        if self._process is None or self._process.poll() is not None:
+        ours = self._process is not None and self._owner == os.getpid()
+        if not ours or self._process is None or self._process.poll() is not None:
+            self._owner = os.getpid()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "export.targets.convert"],
                 cwd=Path(export.__file__).parents[1],
@@ -100,7 +103,7 @@ class _Process:
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is not None:
+        if process is not None and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -42,6 +42,10 @@ def run(arguments: argparse.Namespace) -> None:
     found = benchmark.measure(
         benchmark.find(arguments.folder), threads=arguments.threads, rounds=arguments.rounds
     )
+    if not found:
+        raise ValueError(
+            f"{arguments.folder}: no runtime here runs what is in it; nothing to time."
+        )
     rows = [_row(timing) for timing in found]
     rows.sort(key=lambda row: row["p50_seconds"] or float("inf"))
     layers = _layers(found) if arguments.layers else {}
