@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+import compress
 from compress import account
 from compress.graph import copy_model, leaf_layers, replace_layers, trace
 
@@ -277,3 +278,18 @@ def test_reload_refuses_a_file_that_forgets_a_weight():
     model.layers[0].bias.assign([1.0, 2.0, 3.0])
     with pytest.raises(RuntimeError, match=r"weight .*bias' differs after loading"):
         account.reload(model)
+
+
+def test_a_graph_deeper_than_pythons_recursion(tmp_path):
+    """Ranges between its layers make a deep model deeper than the frames that Python allows."""
+    x = image = keras.Input((4,), name="x")
+    for index in range(220):
+        x = layers.Add(name=f"add{index}")([x, layers.Dense(4, name=f"fc{index}")(x)])
+    model = keras.Model(image, x)
+    for weight in model.weights:
+        weight.assign(weight * 0.01)
+    samples = np.random.RandomState(0).randn(4, 4).astype("float32")
+    small = compress.Quantize().apply(model, compress.Context(samples=samples)).model
+    small.save(tmp_path / "deep.keras")
+    again = keras.saving.load_model(tmp_path / "deep.keras")
+    np.testing.assert_allclose(again(samples), small(samples))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
+
+# Keras walks a graph by recursion, one frame a layer, wherever it builds, clones or loads a model.
+# With its ranges EfficientNetV2L is deeper than the 1,000 frames that Python allows.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
 
 _EXPORTS = {
     "Binary": "compress.layers.binary",
