@@ -283,7 +283,7 @@ def test_reload_refuses_a_file_that_forgets_a_weight():
 def test_a_graph_deeper_than_pythons_recursion(tmp_path):
     """Ranges between its layers make a deep model deeper than the frames that Python allows."""
     x = image = keras.Input((4,), name="x")
-    for index in range(220):
+    for index in range(260):
         x = layers.Add(name=f"add{index}")([x, layers.Dense(4, name=f"fc{index}")(x)])
     model = keras.Model(image, x)
     for weight in model.weights:
