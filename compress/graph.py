@@ -140,6 +140,8 @@ def replace_layers(
     def twin(operation: Any) -> Sequence[Any]:
         if id(operation) not in twins:
             new = rebuild(operation) if _is_graph(operation) else _clone(operation)
+            if any(layer.name == new.name for layer in added.get(id(operation), ())):
+                new.name = f"{new.name}_inner"  # an output: what stands behind it has its name
             twins[id(operation)] = (new,)
         return twins[id(operation)]
 

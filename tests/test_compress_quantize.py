@@ -476,3 +476,15 @@ def test_values_that_overflow_are_refused():
     model.get_layer("a").kernel.assign(np.full((6, 8), 3e38))
     with pytest.raises(ValueError, match=r"'a_range'.*not finite"):
         compress.Quantize().apply(model, compress.Context(samples=examples(model)["x"]))
+
+
+def test_an_operation_as_an_output_keeps_its_name(tmp_path):
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, layers.Dense(3, name="fc")(x) * 0.5)
+    samples = np.random.RandomState(0).randn(8, 4).astype("float32")
+    new = compress.Quantize().apply(model, compress.Context(samples=samples)).model
+    assert new.output_names == model.output_names
+    np.testing.assert_allclose(new(samples), model(samples), atol=0.05)
+    new.save(tmp_path / "new.keras")
+    again = keras.saving.load_model(tmp_path / "new.keras")
+    np.testing.assert_array_equal(again(samples), new(samples))
