@@ -26,6 +26,12 @@ def in_batches(
     return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 
 
+def one_by_one(inputs: Arrays) -> list[dict[str, np.ndarray]]:
+    """Returns each of the examples as a batch of its own."""
+    total = len(next(iter(inputs.values())))
+    return [{name: array[i : i + 1] for name, array in inputs.items()} for i in range(total)]
+
+
 def check_inputs(samples: Any, signature: Signature) -> dict[str, np.ndarray]:
     """Returns the examples as arrays by input name, of the model's types.
 

@@ -7,6 +7,7 @@ the converter, so a fault of that fusion may vanish here; then nothing is named.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,15 +137,9 @@ def _enter(source: Source, step: Step, probes: Arrays) -> tuple[Source, Arrays]:
     feeder = _with_outputs(source, source.net.inputs, into, source.signature.inputs)
     values = run_keras(feeder.net, feeder.signature, probes)
     calibration = source.calibration and run_keras(feeder.net, feeder.signature, source.calibration)
-    specs = tuple(
-        TensorSpec(name=name, shape=(None, *tensor.shape[1:]), dtype=str(tensor.dtype))
-        for name, tensor in into.items()
-    )
     outputs = {f"output_{index}": tensor for index, tensor in enumerate(nested.outputs)}
-    inner = _with_outputs(source, nested.inputs, outputs, specs)
-    return Source(
-        net=inner.net, signature=inner.signature, about=source.about, calibration=calibration
-    ), values
+    inner = _with_outputs(source, nested.inputs, outputs, feeder.signature.outputs)
+    return dataclasses.replace(inner, calibration=calibration), values
 
 
 def _with_outputs(
@@ -155,9 +150,5 @@ def _with_outputs(
         TensorSpec(name=name, shape=(None, *tensor.shape[1:]), dtype=str(tensor.dtype))
         for name, tensor in outputs.items()
     )
-    return Source(
-        net=keras.Model(inputs, outputs),
-        signature=Signature(inputs=specs, outputs=found),
-        about=source.about,
-        calibration=source.calibration,
-    )
+    signature = Signature(inputs=specs, outputs=found)
+    return dataclasses.replace(source, net=keras.Model(inputs, outputs), signature=signature)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import export
+from export.targets.alone import ROOT
 
 STEP = 16  # bytes; the alignment of an arena
 TIMEOUT_SECONDS = 600.0
@@ -53,7 +53,7 @@ def _run_alone(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             [sys.executable, "-m", "export.targets.arena", *arguments],
-            cwd=Path(export.__file__).parents[1],
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,

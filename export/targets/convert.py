@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before TensorFlow: the caller may h
 import numpy as np
 import tensorflow as tf
 
+from export.examples import one_by_one
 from export.target import SIGNATURE
 from export.targets.narrow import narrowed
 from export.targets.widen import widened
@@ -92,7 +93,7 @@ def convert(
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if precision in CALIBRATED:
-        converter.representative_dataset = partial(_rows, examples)
+        converter.representative_dataset = partial(one_by_one, examples)
         converter.target_spec.supported_ops = [CALIBRATED[precision]]
         _set_ends(converter, io)
     return bytes(converter.convert())
@@ -108,11 +109,6 @@ CALIBRATED = {
 def _set_ends(converter: Any, ends: str) -> None:
     converter.inference_input_type = _TYPES[ends]
     converter.inference_output_type = _TYPES[ends]
-
-
-def _rows(examples: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    for i in range(len(next(iter(examples.values())))):
-        yield {name: array[i : i + 1] for name, array in examples.items()}
 
 
 def activation_bits(saved_model: str) -> int:

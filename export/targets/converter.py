@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-import export
 from export.target import Source
+from export.targets import alone
 
 
 def convert(
@@ -78,30 +78,30 @@ class _Process:
                     raise TimeoutError
                 answer = process.stdout.readline()
             except BaseException:  # Ctrl-C too: what is half done must not answer the next job
-                self._end()
+                self.end()
                 raise
             if not answer:
                 status = process.wait()
-                self._end()
+                self.end()
                 return status or 1
             return int(answer)
 
     def _started(self) -> Any:
-        ours = self._process is not None and self._owner == os.getpid()
-        if not ours or self._process is None or self._process.poll() is not None:
+        ours = self._owner == os.getpid()
+        if self._process is None or not ours or self._process.poll() is not None:
             self._owner = os.getpid()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "export.targets.convert"],
-                cwd=Path(export.__file__).parents[1],
+                cwd=alone.ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the caller, who then ends all of it
             )
-            atexit.register(self._end)
         return self._process
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Ends the process, and a conversion that it is at."""
         process, self._process = self._process, None
         if process is not None and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
@@ -113,6 +113,7 @@ class _Process:
 
 
 _PROCESS = _Process()
+atexit.register(_PROCESS.end)
 
 
 def _cause(status: int, words: str) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from export.manifest import Proof, Signature
 from export.target import INT8, Source, Target, Tolerance, Written
+from export.targets import alone
 from export.targets.golden import integers
 from export.targets.tflite import TFLiteInt8
 
@@ -96,21 +96,14 @@ class EthosU(Target):
 
     def _compile(self, scratch: str) -> str:
         """Runs Vela in a process of its own, and returns what it printed."""
-        command = [sys.executable, "-m", "ethosu.vela", "model.tflite", "--output-dir", "."]
-        command += ["--accelerator-config", self.accelerator, "--verbose-performance"]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=scratch,
-                capture_output=True,
-                text=True,
-                timeout=self.timeout_seconds,
-            )
-        except subprocess.TimeoutExpired:
-            raise RuntimeError(
-                f"export to {self.kind}: Vela took more than {self.timeout_seconds:g} s."
-                " Raise timeout_seconds, or export a smaller model."
-            ) from None
+        done = alone.run(
+            "ethosu.vela",
+            *("model.tflite", "--output-dir", ".", "--verbose-performance"),
+            *("--accelerator-config", self.accelerator),
+            who=f"export to {self.kind}: Vela",
+            seconds=self.timeout_seconds,
+            cwd=scratch,
+        )
         if done.returncode or not Path(scratch, FILE).exists():
             error = RuntimeError(f"export to {self.kind}: Vela failed: {_last_words(done)}.")
             error.add_note(done.stdout + done.stderr)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from export.examples import one_by_one
 from export.target import SIGNATURE
 
 NARROW = ("CONV_2D", "FULLY_CONNECTED")  # the operators whose kernels LiteRT has in 4 bits
@@ -52,11 +53,7 @@ def narrowed(content: bytes, examples: Mapping[str, np.ndarray], keep: Sequence[
             algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
         )
     observed = calibrator.Calibrator(content, qsv_update_func=qsv_utils.min_max_update)
-    rows = [
-        {name: array[i : i + 1] for name, array in examples.items()}
-        for i in range(len(next(iter(examples.values()))))
-    ]
-    observed.calibrate({SIGNATURE: rows}, recipe)
+    observed.calibrate({SIGNATURE: one_by_one(examples)}, recipe)
     quantizer = Quantizer(content, recipe.get_quantization_recipe())
     result = quantizer.quantize(observed.get_model_qsvs())
     return bytes(result.quantized_model)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from export.examples import one_example
+from export.examples import one_by_one, one_example
 from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
 from export.targets.golden import integers, steps_apart
@@ -137,11 +137,7 @@ def quantise(source: Source, path: Path) -> None:
 
     class Rows(CalibrationDataReader):
         def __init__(self) -> None:
-            total = len(next(iter(source.calibration.values())))
-            self._rows = iter(
-                {name: array[i : i + 1] for name, array in source.calibration.items()}
-                for i in range(total)
-            )
+            self._rows = iter(one_by_one(source.calibration))
 
         def get_next(self) -> Any:
             return next(self._rows, None)

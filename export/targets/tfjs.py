@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -18,10 +16,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-import export
 from export.examples import Arrays
 from export.manifest import Signature
 from export.target import Session, Source, Written
+from export.targets import alone
 from export.targets.convert_tfjs import FILE
 from export.targets.node import WebTarget, home, open_in_node
 
@@ -121,19 +119,12 @@ class TFJS(WebTarget):
         return Signature(inputs=inputs, outputs=outputs)
 
     def _convert(self, *arguments: str) -> None:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "export.targets.convert_tfjs", *arguments],
-                cwd=Path(export.__file__).parents[1],
-                capture_output=True,
-                text=True,
-                timeout=self.timeout_seconds,
-            )
-        except subprocess.TimeoutExpired:
-            raise RuntimeError(
-                f"export to {self.kind}: the converter took more than {self.timeout_seconds:g} s."
-                " Raise timeout_seconds, or export a smaller model."
-            ) from None
+        done = alone.run(
+            "export.targets.convert_tfjs",
+            *arguments,
+            who=f"export to {self.kind}: the converter",
+            seconds=self.timeout_seconds,
+        )
         if done.returncode:
             errors = re.findall(r"^\S*Error: (.+(?:\n\w.*)?)", done.stderr, flags=re.MULTILINE)
             cause = " ".join(errors[-1].split()) if errors else f"code {done.returncode}"

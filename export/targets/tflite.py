@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from export.manifest import Signature, TensorSpec
 from export.target import INT8, Session, Source, Target, Tolerance, Written
+from export.targets import alone
 
 FILE = "model.tflite"
 
@@ -59,10 +60,8 @@ class _LiteRT(Target):
         try:
             convert(source, path, options, batch=self.batch, seconds=self.timeout_seconds)
         except TimeoutError:
-            raise RuntimeError(
-                f"export to {self.kind}: the converter took more than {self.timeout_seconds:g} s."
-                " Raise timeout_seconds, or export a smaller model."
-            ) from None
+            who = f"export to {self.kind}: the converter"
+            raise alone.too_slow(who, self.timeout_seconds) from None
         except RuntimeError as error:
             told = RuntimeError(f"export to {self.kind}: {error}")
             for note in getattr(error, "__notes__", ()):

@@ -7,7 +7,7 @@ it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,6 +75,13 @@ class Engine(Protocol):
 def example_shape(spec: TensorSpec) -> tuple[int, ...]:
     """Returns the shape of one example of an input; `load` refuses one that may vary."""
     return tuple(size for size in spec.shape[1:] if size is not None)
+
+
+def one_by_one(run: Callable[[Arrays], Arrays], inputs: Arrays) -> Arrays:
+    """Runs a file whose batch is one on each of the examples (batch, ...)."""
+    total = len(next(iter(inputs.values())))
+    rows = [run({name: array[i : i + 1] for name, array in inputs.items()}) for i in range(total)]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
 def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:

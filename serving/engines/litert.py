@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from export.manifest import Signature, TensorSpec
-from serving.engines import Arrays, example_shape
+from serving.engines import Arrays, example_shape, one_by_one
 
 
 class _Tensor(NamedTuple):
@@ -74,15 +74,13 @@ class LiteRT:
     def predict(self, inputs: Arrays) -> Arrays:
         """Runs the examples one by one."""
         stored = {name: self._inputs[name].store(array) for name, array in inputs.items()}
-        rows = []
-        for i in range(len(next(iter(stored.values())))):
-            example = {name: array[i : i + 1] for name, array in stored.items()}  # (1, ...)
-            with self._lock:
-                rows.append(self._run(**example))
-        return {
-            name: tensor.real(np.concatenate([row[name] for row in rows]))  # (batch, ...)
-            for name, tensor in self._outputs.items()
-        }
+        outputs = one_by_one(self._run_one, stored)
+        return {name: tensor.real(outputs[name]) for name, tensor in self._outputs.items()}
+
+    def _run_one(self, example: Arrays) -> Arrays:
+        with self._lock:
+            outputs: Arrays = self._run(**example)
+            return outputs
 
 
 def _tensors(

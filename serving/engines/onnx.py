@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 
 from export.manifest import Signature
-from serving.engines import Arrays
+from serving.engines import Arrays, one_by_one
 
 
 class OnnxRuntime:
@@ -32,12 +31,7 @@ class OnnxRuntime:
         """Runs the whole batch at once, if the file can."""
         if not self._one_by_one:
             return self._run(inputs)
-        total = len(next(iter(inputs.values())))
-        rows = [
-            self._run({name: array[i : i + 1] for name, array in inputs.items()})
-            for i in range(total)
-        ]
-        return {name: np.concatenate([row[name] for row in rows]) for name in self._outputs}
+        return one_by_one(self._run, inputs)
 
     def _run(self, inputs: Arrays) -> Arrays:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))

@@ -101,7 +101,7 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
         "target": ("target", str),
         "size": ("size_bytes", _bytes),
         "gzipped": ("gzip_bytes", _bytes),
-        "proof": ("proof", str),
+        "proof": ("proof", _plain),
         "largest difference": ("relative", _plain),
         "same top-1": ("top1_agreement", _percent),
         "examples": ("samples", _plain),

@@ -70,14 +70,16 @@ def run(arguments: argparse.Namespace) -> None:
     from zoo.cli import source
 
     given = source.open_model(arguments.model, pixels=arguments.pixels, unsafe=arguments.unsafe)
+    samples = given.samples(NUM_SAMPLES) if samples is None else samples
+    labelled, about = given.labelled(NUM_LABELLED), given.about(name)
     done = [
         export(
             given.model,
             target,
             place,
-            samples=given.samples(NUM_SAMPLES) if samples is None else samples,
-            labelled=given.labelled(NUM_LABELLED),
-            about=given.about(name),
+            samples=samples,
+            labelled=labelled,
+            about=about,
             force=arguments.force,
         )
         for target, place in zip(targets, places.values(), strict=True)
