@@ -50,15 +50,13 @@ class ONNX(Target):
         pictures = self._pictures(source.signature)
         model = to_onnx(source.net, source.signature, opset=self.opset, nchw=pictures)
         describe(model, source)
-        if model.ByteSize() <= LARGEST:
-            onnx.checker.check_model(model)
-            onnx.save(model, directory / FILE)
-            return Written(FILE, {"opset": self.opset})
-        folder = directory / FOLDER
-        folder.mkdir()
-        onnx.save(model, folder / FILE, save_as_external_data=True, location=DATA)
-        onnx.checker.check_model(folder / FILE)  # by its path: it is too large to check in memory
-        return Written(FOLDER, {"opset": self.opset})
+        written, file = FILE, directory / FILE
+        if external := model.ByteSize() > LARGEST:
+            written, file = FOLDER, directory / FOLDER / FILE
+            file.parent.mkdir()
+        onnx.save(model, file, save_as_external_data=external, location=DATA)
+        onnx.checker.check_model(file)  # by its path: in memory it is copied first
+        return Written(written, {"opset": self.opset})
 
     def open(self, path: Path, *, threads: int | None = None) -> Session:
         """Opens the file in ONNX Runtime on the CPU; images are laid out as the file wants them."""

@@ -7,7 +7,6 @@ weights as inputs, converted while it is thin, and the arrays are attached at th
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,9 +42,13 @@ def to_onnx(
     frozen, output_names = _trace(net, signature, large)
     input_names = [spec.name for spec in signature.inputs] + list(large)
     thin = _convert(frozen, input_names, output_names, opset=opset, nchw=nchw)
-    _attach(thin, {name: variable.numpy() for name, variable in large.items()})
-    # onnxslim copies the model, and cannot at all beyond the 2 GB of a protobuf.
+    arrays = _turned(thin, {name: variable.numpy() for name, variable in large.items()})
+    # onnxslim copies the model several times, and cannot beyond the 2 GB of a protobuf. It needs
+    # the kernels of convolutions, for the batch normalisation to fold, and no others.
+    kernels = {node.input[1] for node in thin.graph.node if node.op_type.startswith("Conv")}
+    _attach(thin, {name: array for name, array in arrays.items() if name in kernels})
     model: onnx.ModelProto = onnxslim.slim(thin) if thin.ByteSize() < LARGEST else thin
+    _attach(model, {name: array for name, array in arrays.items() if name not in kernels})
     for value in [*model.graph.input, *model.graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return model
@@ -130,18 +133,25 @@ def _erfc(context: Any, node: Any, _name: str, _arguments: list[Any]) -> None:
     )
 
 
+def _turned(model: onnx.ModelProto, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the arrays that stand for weights as the graph uses them: transposed before it runs.
+
+    tf2onnx transposes a kernel (h, w, in, out) at run time: it took the weight for an activation.
+    """
+    turned = dict(arrays)
+    for node in [n for n in model.graph.node if n.op_type == "Transpose" and n.input[0] in arrays]:
+        order = onnx.helper.get_node_attr_value(node, "perm")
+        turned[node.output[0]] = np.ascontiguousarray(arrays[node.input[0]].transpose(order))
+        model.graph.node.remove(node)
+    return turned
+
+
 def _attach(model: onnx.ModelProto, arrays: dict[str, np.ndarray]) -> None:
-    """Turns the graph inputs that stand for weights into initialisers, already transposed."""
+    """Makes the arrays initialisers, in the place of the graph inputs of their names."""
     graph = model.graph
     inputs = [value for value in graph.input if value.name not in arrays]
     del graph.input[:]
     graph.input.extend(inputs)
-    # tf2onnx transposes a kernel (h, w, in, out) at run time: it took the weight for an activation.
-    for node in [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in arrays]:
-        order = onnx.helper.get_node_attr_value(node, "perm")
-        arrays[node.output[0]] = np.ascontiguousarray(arrays[node.input[0]].transpose(order))
-        graph.node.remove(node)
-    used = Counter(name for node in graph.node for name in node.input)
-    graph.initializer.extend(
-        onnx.numpy_helper.from_array(array, name) for name, array in arrays.items() if used[name]
-    )
+    used = {name for node in graph.node for name in node.input}
+    for name in sorted(used & set(arrays)):
+        graph.initializer.append(onnx.numpy_helper.from_array(arrays[name], name))

@@ -4,7 +4,7 @@
     python tests/oracles/onnx_time.py VGG16 --ours        Keras' own takes more than 22 GB of memory
 
 Each is a process of its own: seconds are from the call to the file, without the imports; memory is
-the most that the process had, less what it had before the call.
+the most that the process had, in all and less what it had before the call.
 """
 
 import argparse
@@ -44,6 +44,7 @@ def write(network: str, side: int, how: str) -> dict:
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu,
         "more_bytes": peak_bytes() - before,
+        "peak_bytes": peak_bytes(),
         "file_bytes": size,
     }
 
