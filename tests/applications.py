@@ -63,9 +63,9 @@ TOLERANCES = {
 }
 
 
-def network(name: str) -> keras.Model:
+def network(name: str, side: int | None = None) -> keras.Model:
     """Returns a network of random weights that answers with logits."""
-    side = SIDES.get(name, 32)
+    side = side or SIDES.get(name, 32)
     keras.utils.set_random_seed(0)
     model = getattr(keras.applications, name)(
         weights=None,

@@ -3,11 +3,14 @@
     python -m tests.exports --record             all of them, into `zoo/results/export.csv`
     python -m tests.exports ResNet50 --rows FILE some; FILE keeps rows between runs
     python -m tests.exports --targets onnx       to some targets
+    python -m tests.exports ResNet50 --side 224 --keep DIR
+                                                 files for `zoo bench DIR/ResNet50`
 
 Weights are random and inputs the smallest that a network allows, as in `tests.applications`.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -15,27 +18,48 @@ import time
 from pathlib import Path
 
 import export
+from export.target import INT8, Tolerance
+from export.targets import find_target
 from tests.applications import NETWORKS, images, network
 
 TARGETS = ("saved_model", "tflite", "onnx", "tflite-int8")
+ANY = Tolerance(max_relative=None, min_top1_agreement=0, tie=INT8.tie)
 COUNT = 64  # pictures; an integer file is calibrated on one half
 
 
-def rows(name: str, targets: tuple[str, ...] = TARGETS) -> list[dict]:
-    """Exports a network, and returns a row for each target: what was measured, or the error."""
-    model = network(name)
+def rows(
+    name: str,
+    targets: tuple[str, ...] = TARGETS,
+    *,
+    side: int | None = None,
+    keep: Path | None = None,
+) -> list[dict]:
+    """Exports a network, and returns a row for each target: what was measured, or the error.
+
+    Args:
+        name: One of `NETWORKS`.
+        targets: Names of targets.
+        side: Of the pictures, in pixels; the smallest that the network allows if `None`.
+        keep: Where the files stay, to be timed; those of integers whatever their answers, for the
+            limits are not for random weights.
+    """
+    model = network(name, side)
     inputs = images(model, COUNT)
     found = []
     for target in targets:
         start = time.perf_counter()
         row = {"network": name, "target": target, "manifest": None, "error": ""}
-        with tempfile.TemporaryDirectory() as folder:
+        with contextlib.ExitStack() as stack:
+            folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            out, order = folder / name / target, find_target(target)
+            if keep and order.tolerance == INT8:
+                order = order.model_copy(update={"tolerance": ANY})
             try:
-                done = export.export(model, target, Path(folder, "out"), samples=inputs)
+                done = export.export(model, order, out, samples=inputs, force=True)
                 row["manifest"] = done.manifest.model_dump(mode="json")
             except Exception as error:  # the table tells it
                 row["error"] = " ".join(str(error).split())
-                kept = Path(folder, "out.rejected")
+                kept = out.with_name(f"{target}.rejected")
                 if kept.exists():
                     row["manifest"] = export.Manifest.read(kept).model_dump(mode="json")
         row["seconds"] = round(time.perf_counter() - start, 1)
@@ -59,6 +83,8 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
     parser.add_argument("--targets", nargs="+", default=TARGETS)
     parser.add_argument("--rows", type=Path, help="keeps rows, one a line; they are not done again")
+    parser.add_argument("--side", type=int, help="of the pictures, in pixels")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keeps the files")
     parser.add_argument("--record", action="store_true", help="write zoo/results/export.csv")
     options = parser.parse_args()
     kept = options.rows.read_text().splitlines() if options.rows and options.rows.exists() else []
@@ -66,7 +92,9 @@ def main() -> None:
     done = {(row["network"], row["target"]) for row in found}
     for name in options.networks:
         wanted = tuple(target for target in options.targets if (name, target) not in done)
-        for row in rows(name, wanted) if wanted else ():
+        if not wanted:
+            continue
+        for row in rows(name, wanted, side=options.side, keep=options.keep):
             found.append(row)
             line = json.dumps(row)
             parity = (row["manifest"] or {}).get("parity") or {}
