@@ -117,18 +117,21 @@ class Tolerance(_Settings):
     max_drop: float = Field(default=1.0, ge=0, le=1)
 
 
-# Between two float32 runtimes only the order of the sums differs. The deepest nets measured, 50 to
-# 100 layers, stay below 7e-5; a wrong padding, epsilon or layout gives 1e-2 and more. On a picture
+# Between two float32 runtimes only the order of the sums differs. Most nets stay below 1e-5; Keras'
+# own float32 is 9e-5 from float64 in a ResNet-101 of random weights, and two such may be twice as
+# far apart. A wrong padding, epsilon or layout gives 1e-2 and more. On a picture
 # of one colour a normalisation divides rounding errors by almost nothing: 2e-4 behind GroupNorm.
 FLOAT32 = Tolerance(
-    max_relative=1e-4, min_cosine=0.999999, min_top1_agreement=1.0, tie=1e-4, edges=1e-3, max_drop=0
+    max_relative=3e-4, min_cosine=0.999999, min_top1_agreement=1.0, tie=1e-4, edges=1e-3, max_drop=0
 )
 # Values beyond the calibrated range are clipped. On nets of 3 to 13 layers trained on digits,
 # with 32 to 400 examples to calibrate, the largest difference was 0.01 to 0.20 of the largest
-# output and the agreement 0.99 to 1. A tie is two classes within one step of an int8 output
-# that spans both signs: the file cannot tell them apart.
+# output and the agreement 0.99 to 1; of MobileNetV2 with ImageNet's weights it is 0.82 to 0.96 on
+# pictures that the net itself is unsure of, and 0.88 when nothing but its kernels is rounded. A tie
+# is two classes within one step of an int8 output that spans both signs: the file cannot tell them
+# apart. Where the right answers are known, `max_drop` is what counts.
 INT8 = Tolerance(
-    max_relative=0.5, min_cosine=0.98, min_top1_agreement=0.95, tie=2 / 255, max_drop=0.02
+    max_relative=0.5, min_cosine=0.98, min_top1_agreement=0.8, tie=2 / 255, max_drop=0.02
 )
 
 

@@ -107,10 +107,10 @@ def fill(model: keras.Model) -> None:
 
 
 def images(model: keras.Model, count: int = BATCH) -> np.ndarray:
-    """Returns pictures (count, height, width, 3) of 0 to 255: large blots of colour, and noise."""
+    """Returns pictures (count, height, width, channels) of 0 to 255: large blots, and noise."""
     random = np.random.default_rng(1)
-    height, width = model.input_shape[1:3]
-    blots = random.uniform(0, 255, (count, 4, 4, 3))
+    height, width, channels = model.input_shape[1:]
+    blots = random.uniform(0, 255, (count, 4, 4, channels))
     large = zoom(blots, (1, height / 4, width / 4, 1), order=1)
     return np.clip(large + random.normal(0, 10, large.shape), 0, 255).astype("float32")
 

@@ -1,4 +1,4 @@
-"""The forty networks of `keras.applications` to the targets: which files pass, how close they are.
+"""The networks of `keras.applications` and ours to the targets: which pass, how close they are.
 
     python -m tests.exports --record             all of them, into `zoo/results/export.csv`
     python -m tests.exports ResNet50 --rows FILE some; FILE keeps rows between runs
@@ -6,7 +6,8 @@
     python -m tests.exports ResNet50 --side 224 --keep DIR
                                                  files for `zoo bench DIR/ResNet50`
 
-Weights are random and inputs the smallest that a network allows, as in `tests.applications`.
+Weights are random and inputs the smallest that a network allows, as in `tests.applications`; ours
+see 32 x 32 pixels, or as many as they need.
 """
 
 import argparse
@@ -17,10 +18,17 @@ import tempfile
 import time
 from pathlib import Path
 
+import keras
+import numpy as np
+
 import export
 from export.target import INT8, Tolerance
 from export.targets import find_target
-from tests.applications import NETWORKS, images, network
+from tests.applications import NETWORKS, fill, images, network
+from zoo import results
+from zoo.catalog import CATALOG
+from zoo.models import create
+from zoo.results import KERAS, OURS, deployed
 
 TARGETS = ("saved_model", "tflite", "onnx", "tflite-int8")
 ANY = Tolerance(max_relative=None, min_top1_agreement=0, tie=INT8.tie)
@@ -37,14 +45,17 @@ def rows(
     """Exports a network, and returns a row for each target: what was measured, or the error.
 
     Args:
-        name: One of `NETWORKS`.
+        name: One of `NETWORKS`, or a row of our catalogue.
         targets: Names of targets.
         side: Of the pictures, in pixels; the smallest that the network allows if `None`.
         keep: Where the files stay, to be timed; those of integers whatever their answers, for the
             limits are not for random weights.
     """
-    model = network(name, side)
-    inputs = images(model, COUNT)
+    model = ours(name, side) if name in CATALOG else network(name, side)
+    if len(model.input_shape) == 4:
+        inputs = images(model, COUNT)
+    else:
+        inputs = np.random.default_rng(1).uniform(0, 1, (COUNT, *model.input_shape[1:]))
     found = []
     for target in targets:
         start = time.perf_counter()
@@ -67,20 +78,31 @@ def rows(
     return found
 
 
+def ours(name: str, side: int | None = None) -> keras.Model:
+    """Returns a network of our catalogue with random weights."""
+    row = CATALOG[name]
+    shape = row.input_shape
+    if len(shape) == 3:
+        side = side or min(shape[0], max(row.smallest, 32))
+        shape = (side, side, shape[2])
+    keras.utils.set_random_seed(0)
+    model = create(name, input_shape=shape)
+    fill(model)
+    return model
+
+
 def recorded(row: dict) -> dict:
     """A row of `zoo/results/export.csv`."""
-    from zoo.results import NETWORKS as PREFIX
-    from zoo.results import deployed
-
+    prefix = OURS if row["network"] in CATALOG else KERAS
     nothing = {"parity": None, "score": None, "facts": {}, "size_bytes": "", "gzip_bytes": ""}
     manifest = row["manifest"] or {**nothing, "target": row["target"], "proof": ""}
     manifest = {**manifest, "rejected": row["error"].split(" File kept in ")[0]}
-    return deployed(f"{PREFIX}{row['network']}-{row['target']}", manifest)
+    return deployed(f"{prefix}{row['network']}-{row['target']}", manifest)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
+    parser.add_argument("networks", nargs="*", default=[*NETWORKS, *CATALOG], metavar="NETWORK")
     parser.add_argument("--targets", nargs="+", default=TARGETS)
     parser.add_argument("--rows", type=Path, help="keeps rows, one a line; they are not done again")
     parser.add_argument("--side", type=int, help="of the pictures, in pixels")
@@ -106,8 +128,6 @@ def main() -> None:
                 with options.rows.open("a") as file:
                     file.write(line + "\n")
     if options.record:
-        from zoo import results
-
         results.merge("export", [recorded(row) for row in found])
         results.README.write_text(results.render(results.README.read_text()))
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before TensorFlow: the caller may h
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert import mlir_quantize
 
 from export.examples import one_by_one
 from export.target import SIGNATURE
 from export.targets.narrow import narrowed
+from export.targets.refine import refined
 from export.targets.widen import widened
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
@@ -95,6 +97,7 @@ def convert(
     if precision in CALIBRATED:
         converter.representative_dataset = partial(one_by_one, examples)
         converter.target_spec.supported_ops = [CALIBRATED[precision]]
+        _refine(converter, examples, precision)
         _set_ends(converter, io)
     return bytes(converter.convert())
 
@@ -104,6 +107,23 @@ CALIBRATED = {
     "int16x8": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
     "int4": None,
 }
+
+
+def _refine(converter: Any, examples: Mapping[str, np.ndarray], precision: str) -> None:
+    """Has the converter refine what it calibrated before it quantises."""
+    plain = converter._quantize
+
+    def quantise(content: bytes, entry: Any, end: Any, *settings: Any) -> bytes:
+        converter._experimental_calibrate_only = True
+        better = refined(
+            plain(content, entry, end, *settings), examples, ranges=precision == "int8"
+        )
+        converter._experimental_calibrate_only = False
+        if precision == "int8":
+            return bytes(mlir_quantize(better, input_data_type=entry, output_data_type=end))
+        return bytes(plain(better, entry, end, *settings))  # calibrates again
+
+    converter._quantize = quantise
 
 
 def _set_ends(converter: Any, ends: str) -> None:

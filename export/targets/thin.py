@@ -17,6 +17,7 @@ import onnxslim
 import tensorflow as tf
 import tf2onnx
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
 from export.manifest import Signature
 from export.source import inlined
@@ -44,11 +45,12 @@ def to_onnx(
     thin = _convert(frozen, input_names, output_names, opset=opset, nchw=nchw)
     arrays = _turned(thin, {name: variable.numpy() for name, variable in large.items()})
     # onnxslim copies the model several times, and cannot beyond the 2 GB of a protobuf. It needs
-    # the kernels of convolutions, for the batch normalisation to fold, and no others.
-    kernels = {node.input[1] for node in thin.graph.node if node.op_type.startswith("Conv")}
-    _attach(thin, {name: array for name, array in arrays.items() if name in kernels})
+    # the kernels of convolutions, for the batch normalisation to fold; dense ones stay outside.
+    used = {name for node in thin.graph.node if node.op_type != "MatMul" for name in node.input}
+    _attach(thin, {name: array for name, array in arrays.items() if name in used})
     model: onnx.ModelProto = onnxslim.slim(thin) if thin.ByteSize() < LARGEST else thin
-    _attach(model, {name: array for name, array in arrays.items() if name not in kernels})
+    _attach(model, {name: array for name, array in arrays.items() if name not in used})
+    _part(model)
     for value in [*model.graph.input, *model.graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return model
@@ -106,6 +108,7 @@ def _convert(
     with tf.Graph().as_default():
         tf.import_graph_def(graph, name="")
         graph = tf2onnx.tf_loader.tf_optimize(inputs, outputs, graph)
+    tf2onnx.optimizer._optimizers["optimize_transpose"] = _Transposes
     model: onnx.ModelProto
     model, _ = tf2onnx.convert._convert_common(
         graph,
@@ -121,6 +124,23 @@ def _convert(
     return model
 
 
+class _Transposes(TransposeOptimizer):
+    """tf2onnx's optimiser of transposes, without two faults."""
+
+    def post_optimize_action(self) -> None:
+        """Leaves transposes of 1 x 1 maps; it would reshape them, by shapes from before it began.
+
+        onnxslim does the same, by the shapes of now.
+        """
+
+    def _add_handler(self, trans: Any, node: Any) -> Any:
+        """Takes a constant without dimensions too, where it stopped with an error, in silence."""
+        constant = node.inputs[1].is_const()
+        if constant and not np.shape(node.inputs[1].get_tensor_value(as_list=False)):
+            return self._handle_node_having_branches(trans, node)
+        return super()._add_handler(trans, node)
+
+
 def _erfc(context: Any, node: Any, _name: str, _arguments: list[Any]) -> None:
     """erfc(x) = 1 - erf(x), for exact GELU; tf2onnx has no rule of its own."""
     one = context.make_const(tf2onnx.utils.make_name("one"), np.ones((), np.float32))
@@ -131,6 +151,26 @@ def _erfc(context: Any, node: Any, _name: str, _arguments: list[Any]) -> None:
     context.make_node(
         "Sub", [one.output[0], erf.output[0]], outputs=outputs, shapes=shapes, dtypes=dtypes
     )
+
+
+def _part(model: onnx.ModelProto) -> None:
+    """Keeps ONNX Runtime from fusing a padding with the maximum pooling behind it.
+
+    It takes the zeros of the padding for the pooling's own, which never win, whatever is in the
+    map. A number next to zero it leaves alone.
+    """
+    pooled = {node.input[0] for node in model.graph.node if node.op_type == "MaxPool"}
+    constants = {one.name: one for one in model.graph.initializer}
+    for node in [n for n in model.graph.node if n.op_type == "Pad" and n.output[0] in pooled]:
+        modes = [one.s for one in node.attribute if one.name == "mode"]
+        value = node.input[2] if len(node.input) > 2 else ""
+        if modes in ([], [b"constant"]) and (
+            not value or (value in constants and not onnx.numpy_helper.to_array(constants[value]))
+        ):
+            name = f"{node.output[0]}_next_to_zero"
+            least = np.array(np.finfo(np.float32).tiny)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(least, name))
+            node.input[:] = [*node.input[:2], name]
 
 
 def _turned(model: onnx.ModelProto, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -61,7 +61,8 @@ def _plain(text: str) -> str:
     return text or "-"
 
 
-NETWORKS = "keras.applications."  # rows of networks that are not ours: a table of their own
+# Rows of networks that were not trained: a table of their own.
+KERAS, OURS = "keras.applications.", "zoo.models."
 KEYS = {"train": "name", "compress": "command", "export": "name"}  # what tells rows apart
 
 # The README's columns: heading, column of the CSV file, and how a cell is shown.
@@ -203,25 +204,37 @@ def tables() -> str:
 
 
 def _networks() -> list[str]:
-    """What became of the networks of `keras.applications`: a caption and a table, or nothing."""
-    rows = [row for row in read("export") if row["name"].startswith(NETWORKS)]
+    """What became of the networks with random weights: a caption and a table, or nothing."""
     lines = []
-    for target in dict.fromkeys(row["target"] for row in rows):
-        mine = [row for row in rows if row["target"] == target]
-        passed = [row for row in mine if not row["rejected"]]
-        worst = max((float(row["relative"]) for row in passed if row["relative"]), default=0.0)
-        same = [float(row["top1_agreement"]) for row in mine if row["top1_agreement"]]
-        cells = (f"`{target}`", f"{len(passed)} of {len(mine)}", f"{worst:.1e}")
-        shown = f"{min(same):.0%}, {median(same):.0%}" if same else "-"
-        lines.append(f"| {' | '.join((*cells, shown))} |")
+    for prefix in (KERAS, OURS):
+        rows = [row for row in read("export") if row["name"].startswith(prefix)]
+        for target in dict.fromkeys(row["target"] for row in rows):
+            mine = [row for row in rows if row["target"] == target]
+            passed = [row for row in mine if not row["rejected"]]
+            written = [row for row in mine if row["size_bytes"]]
+            worst = max((float(row["relative"]) for row in passed if row["relative"]), default=0.0)
+            same = [float(row["top1_agreement"]) for row in mine if row["top1_agreement"]]
+            cells = (
+                f"`{prefix[:-1]}`",
+                f"`{target}`",
+                str(len(mine)),
+                str(len(written)),
+                str(len(passed)),
+                f"{worst:.1e}",
+                f"{min(same):.0%}, {median(same):.0%}" if same else "-",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
     if not lines:
         return []
     caption = (
-        "The networks of `keras.applications`, random weights, exported by `python -m"
-        " tests.exports`; those that fail, and why, are in `zoo/results/export.csv`."
+        "Networks with random weights, exported by `python -m tests.exports`; those that fail, and"
+        " why, are in `zoo/results/export.csv`."
     )
-    head = "| target | pass | largest difference of those | same top-1: least, median |"
-    return [caption, "\n".join([head, "| --- | --- | --- | --- |", *lines])]
+    head = (
+        "| networks | target | number | written | pass | largest difference of those |"
+        " same top-1: least, median |"
+    )
+    return [caption, "\n".join([head, f"|{' --- |' * 7}", *lines])]
 
 
 def render(text: str) -> str:
@@ -233,7 +246,7 @@ def render(text: str) -> str:
 
 def _shown(stage: str) -> list[Row]:
     """Returns the rows of a stage; those of a training with what the README adds."""
-    rows = [row for row in read(stage) if not row.get("name", "").startswith(NETWORKS)]
+    rows = [row for row in read(stage) if not row.get("name", "").startswith((KERAS, OURS))]
     for row in rows if stage == "compress" else ():
         row["work"] = row["command"].removeprefix("zoo compress runs/")
     if stage == "train":
