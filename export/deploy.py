@@ -14,7 +14,7 @@ import keras
 from export import card, locate
 from export import manifest as manifests
 from export.examples import Arrays, check_inputs, draw_inputs, edge_inputs
-from export.manifest import Manifest, Parity, Score
+from export.manifest import Manifest, Parity, Preprocessing, Score
 from export.parity import ParityError, compare
 from export.source import prepare, run_keras
 from export.target import About, Labelled, Source, Target, Written
@@ -197,6 +197,9 @@ def _describe(
     about = source.about
     signature = written.signature or target.signature(source.signature)
     size, gzipped = target.sizes(path)
+    known = about.preprocessing
+    if known and written.takes_pixels:
+        known = Preprocessing(size=known.size, channels=known.channels, pad=known.pad)
     return Manifest(
         name=about.name,
         target=target.kind,
@@ -209,7 +212,7 @@ def _describe(
         sha256=manifests.digest(path),
         signature=signature,
         keras=None if signature == source.signature else source.signature,
-        preprocessing=about.preprocessing.model_dump(mode="json") if about.preprocessing else {},
+        preprocessing=known.model_dump(mode="json") if known else {},
         labels=about.labels,
         precision=target.precision,
         operators=target.operators(path),

@@ -161,11 +161,13 @@ class Written(NamedTuple):
         file: Name of the model's file or folder, within the directory.
         facts: What was measured on the way, for the manifest.
         signature: The file's, where `about` changed it; `None` for what the target says.
+        takes_pixels: Whether the preprocessing of `about` is inside the file.
     """
 
     file: str
     facts: Mapping[str, Any] = {}
     signature: Signature | None = None
+    takes_pixels: bool = False
 
 
 class LayerTime(NamedTuple):

@@ -342,6 +342,8 @@ def test_a_picture_is_normalised_inside(channels, mean, std, ct, tmp_path):
     done = export.export(model, "coreml", tmp_path / "out", about=export.About(preprocessing=known))
     assert done.manifest.facts["input"] == "picture, normalised inside"
     assert done.manifest.signature.inputs[0].dtype == "uint8"
+    left = export.Preprocessing(size=8, channels=channels)
+    assert done.manifest.preprocessing == left.model_dump(mode="json")
     (entry,) = spec_of(ct, done).description.input
     picture = entry.type.imageType
     assert (picture.width, picture.height) == (8, 8)

@@ -75,7 +75,7 @@ class CoreML(Target):
             "minimum_deployment_target": DEPLOYMENT,
             "input": "picture, normalised inside" if normalisation else f"tensor: {reason}",
         }
-        return Written(FILE, facts, signature)
+        return Written(FILE, facts, signature, takes_pixels=bool(normalisation))
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the operations of the ML program, constants left out."""
