@@ -19,7 +19,7 @@ from export.examples import one_by_one
 from export.target import SIGNATURE
 from export.targets.flatbuffer import parse, schema, serialise, to_buffer
 
-EXAMPLES = 64  # that are looked at; more change little
+EXAMPLES = 64  # that are looked at
 STEPS = 255  # of an int8 range
 _BINS = 2048  # of a tensor's values
 _VALUES = 1 << 16  # of a tensor and an example that are counted
@@ -61,8 +61,8 @@ def refined(content: bytes, examples: Mapping[str, np.ndarray], *, ranges: bool 
             known = graph.tensors[place].quantization
             known.min, known.max = [found[0]], [found[1]]
     for name, operator in products:
-        mean = means[operator.inputs[0]].value
-        _correct(model, operator, _drift(model, name, operator, mean))
+        if (mean := means[operator.inputs[0]].value) is not None:
+            _correct(model, operator, _drift(model, name, operator, mean))
     return serialise(model)
 
 
@@ -83,8 +83,8 @@ class _Mean(_Seen):
         self._count += 1
 
     @property
-    def value(self) -> np.ndarray:
-        return np.asarray(self._sum / self._count, np.float32)
+    def value(self) -> np.ndarray | None:
+        return np.asarray(self._sum / self._count, np.float32) if self._count else None
 
 
 class _Histogram(_Seen):
