@@ -16,7 +16,7 @@ from export import manifest as manifests
 from export.examples import Arrays, check_inputs, draw_inputs, edge_inputs
 from export.manifest import Manifest, Parity, Preprocessing, Score
 from export.parity import ParityError, compare
-from export.source import prepare, run_keras
+from export.source import prepare, run_keras, without_softmax
 from export.target import About, Labelled, Source, Target, Written
 from export.targets import find_target
 
@@ -46,7 +46,8 @@ def export(
 ) -> Deployable:
     """Writes `model` as a deployable directory, after running the file and comparing it with Keras.
 
-    The file holds inference only, in the target's precision, whatever the model's own is. Nothing
+    The file holds inference only, in the target's precision, whatever the model's own is; one of 8
+    or 4 bits gives logits where the model ends in a softmax, as `facts` then says. Nothing
     appears at `out` before the comparison has passed. A file that fails is kept at `OUT.rejected`,
     in place of an earlier one, with the measured numbers in its manifest, and the error names the
     layers where the difference begins.
@@ -83,6 +84,9 @@ def export(
     _check_free(rejected, force=True)
     net, signature = prepare(model)
     target.check_signature(signature)
+    cut: list[str] = []
+    if target.precision in ("int8", "int4"):
+        net, cut = without_softmax(net)
     given = samples is not None
     inputs = check_inputs(samples, signature) if given else draw_inputs(signature)
     if given:
@@ -99,6 +103,8 @@ def export(
     partial.mkdir()
     try:
         written = target.write(source, partial)
+        if cut:
+            written = written._replace(facts={**written.facts, "logits": cut})
         path = partial / written.file
         proof = _prove(target, path, source, probes, "given" if given else "random", labelled)
         manifest = _describe(target, path, source, written, proof)

@@ -67,6 +67,44 @@ def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
     )
 
 
+def without_softmax(net: keras.Model) -> tuple[keras.Model, list[str]]:
+    """Returns a model of logits where `net` ends in a softmax, and the names of those outputs.
+
+    In 8 bits the shares of a thousand classes are nearly all zero; the winner is the same. The
+    layers are shared, but for a last one whose activation the softmax is.
+
+    Args:
+        net: What `prepare` returned.
+    """
+    found = {name: _logits(tensor) for name, tensor in net.output.items()}
+    cut = [name for name, tensor in found.items() if tensor is not None]
+    if not cut:
+        return net, []
+    outputs = {name: net.output[name] if new is None else new for name, new in found.items()}
+    return keras.Model(net.inputs, outputs, name=net.name), cut
+
+
+def _logits(tensor: Any) -> Any:
+    """What a softmax made of it is given, or `None` where the tensor is of something else."""
+    layer, call, place = tensor._keras_history
+    inputs = layer._inbound_nodes[call].input_tensors
+    if isinstance(layer, keras.layers.Softmax):
+        return inputs[0]
+    if isinstance(layer, keras.Model):
+        inner = _logits(layer.outputs[place])
+        return None if inner is None else keras.Model(layer.inputs, inner, name=layer.name)(inputs)
+    if getattr(layer, "activation", None) is not keras.activations.softmax:
+        return None
+    if type(layer) is keras.layers.Activation:
+        return inputs[0]
+    if type(layer) not in (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D):
+        return None
+    linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
+    logits = linear(inputs[0])
+    linear.set_weights(layer.get_weights())
+    return logits
+
+
 def serving_function(net: keras.Model, signature: Signature, *, batch: int | None) -> Any:
     """Returns a `tf.function` over the named inputs, in inference mode.
 

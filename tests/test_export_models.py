@@ -135,6 +135,41 @@ def test_integers_of_layers_of_images(target, tmp_path):
         assert manifest.facts["float_nodes"] == {"ConvTranspose": 1}
 
 
+SOFTMAXES = {
+    "dense": lambda x: layers.Dense(1000, activation="softmax", name="scores")(x),
+    "layer": lambda x: layers.Softmax()(layers.Dense(1000)(x)),
+    "activation": lambda x: layers.Activation("softmax")(layers.Dense(1000)(x)),
+    "nested": lambda x: keras.Sequential(
+        [keras.Input((24,)), layers.Dense(1000), layers.Dense(1000, activation="softmax")]
+    )(x),
+}
+
+
+@pytest.mark.parametrize("end", SOFTMAXES)
+def test_a_softmax_at_the_end_is_left_out_of_integers(end, tmp_path):
+    keras.utils.set_random_seed(1)
+    x = keras.Input((24,))
+    shares = SOFTMAXES[end](layers.Dense(24, activation="relu")(x))
+    model = keras.Model(x, {"shares": shares, "odds": layers.Dense(3, activation="sigmoid")(x)})
+    samples = RANDOM.randn(128, 24).astype("float32")
+    before = [weight.numpy() for weight in model.weights]
+    target = export.TARGETS["tflite-int8"]()
+    done = export.export(model, target, tmp_path / "out", samples=samples)
+    assert done.manifest.facts["logits"] == ["shares"]
+    assert done.manifest.parity.top1_agreement > 0.95
+    (entry,) = done.manifest.signature.inputs
+    got = target.open(done.path / done.manifest.file).run({entry.name: samples})
+    expected = {name: np.asarray(value) for name, value in model(samples).items()}
+    logits = np.log(expected["shares"])  # but for a number for each example
+    logits -= logits.mean(axis=1, keepdims=True)
+    off = got["shares"] - got["shares"].mean(axis=1, keepdims=True) - logits
+    assert np.abs(off).max() < 0.1 * np.abs(logits).max()
+    assert np.abs(got["odds"] - expected["odds"]).max() < 0.05
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, model.weights, strict=True))
+    kept = export.export(model, "tflite", tmp_path / "float", samples=samples)
+    assert "logits" not in kept.manifest.facts
+
+
 def test_a_converter_that_dies_is_told_and_the_next_one_works(tmp_path):
     line = keras.Input((7, 8), name="line")
     model = keras.Model(line, layers.LSTM(5, name="lstm")(line))
