@@ -272,7 +272,13 @@ def test_int8_ends_for_microcontrollers(convnet, digits, tmp_path):
     assert not {"QUANTIZE", "DEQUANTIZE"} & set(done.manifest.operators)
     x = digits[0][1500:1516]
     interpreter = Interpreter(model_path=str(tmp_path / "mcu" / "model.tflite"))
-    scale, zero_point = interpreter.get_input_details()[0]["quantization"]
+    told = done.manifest.facts["quantisation"]
+    for name, (details,) in {
+        "image": interpreter.get_input_details(),
+        "logits": interpreter.get_output_details(),
+    }.items():
+        assert tuple(told[name].values()) == pytest.approx(details["quantization"])
+    scale, zero_point = told["image"].values()
     steps = np.clip(np.round(x / scale) + zero_point, -128, 127).astype(np.int8)
     got = run_alone(done, {"image": steps})["logits"]
     assert got.dtype == np.int8
@@ -553,6 +559,9 @@ def test_a_tflite_file_carries_labels_and_normalisation(deployed):
 
 
 def test_int8_files_are_the_same_integers(deployed):
+    told = deployed("tflite-int8").manifest.facts["quantisation"]
+    assert set(told) == {"image", "logits"}
+    assert deployed("onnx-int8").manifest.facts["quantisation"] == told
     assert deployed("onnx-int8").manifest.facts["steps_from_tflite"] == 0
     assert deployed("openvino-int8").manifest.facts["steps_from_tflite"] <= 1
     nodes = deployed("onnx-int8").manifest.operators

@@ -16,6 +16,7 @@ from export.manifest import Proof, Signature
 from export.target import INT8, Source, Target, Tolerance, Written
 from export.targets import alone
 from export.targets.golden import integers
+from export.targets.litert import quantisation
 from export.targets.tflite import TFLiteInt8
 
 FILE, LAYERS = "model_vela.tflite", "layers.csv"
@@ -74,7 +75,7 @@ class EthosU(Target):
             (summary,) = Path(scratch).glob("model_summary_*.csv")
             with summary.open(newline="") as file:
                 (row,) = csv.DictReader(file)
-        return Written(FILE, _facts(row, printed))
+        return Written(FILE, {**_facts(row, printed), "quantisation": quantisation(content)})
 
     def signature(self, signature: Signature) -> Signature:
         """Returns the signature with a batch of one and int8 ends."""

@@ -14,10 +14,11 @@ import numpy as np
 
 from export.examples import Arrays, draw_inputs
 from export.target import Session, Source
-from export.targets.litert import open_file, output_scales
+from export.targets.litert import open_file, quantisation
 from export.targets.tflite import FILE, TFLiteInt8
 
 NUM_COMPARED = 16
+ONE = {"scale": 1.0}  # of an output that is not of integers
 
 
 def integers(source: Source, io: Literal["float32", "int8"] = "float32") -> bytes:
@@ -53,8 +54,8 @@ def steps_apart(
     inputs: Arrays = source.calibration or draw_inputs(source.signature)
     few = {name: array[:NUM_COMPARED] for name, array in inputs.items()}
     expected, got = open_file(content, reference=reference).run(few), session.run(few)
-    scales = output_scales(content)
+    known = quantisation(content)
     return max(
-        round(float(np.abs(got[name] - expected[name]).max() / (scales[name] or 1.0)))
+        round(float(np.abs(got[name] - expected[name]).max() / known.get(name, ONE)["scale"]))
         for name in expected
     )

@@ -75,26 +75,36 @@ def count(content: bytes) -> dict[str, int]:
     return dict(sorted(Counter(name for name, _ in operators(content)).items()))
 
 
-def output_scales(content: bytes) -> dict[str, float]:
-    """Returns the scale of each output, by name; 0 of one that has floats.
+def quantisation(content: bytes) -> dict[str, dict[str, Any]]:
+    """Returns `scale` and `zero_point` of each input and output that is of integers, by name.
 
-    Of an output that a last operator turns into floats it is the scale of what that is given.
+    A number is scale * (integer - zero point). Of an end that the file itself turns from or into
+    floats they are those of the integers behind it.
     """
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
-    made = {
-        operator.Outputs(0): operator.Inputs(0)
-        for operator in map(graph.Operators, range(graph.OperatorsLength()))
-        if _name(model, operator) == "DEQUANTIZE"
-    }
-
-    def scale(place: int) -> float:
-        known = graph.Tensors(made.get(place, place)).Quantization()
-        return float(known.Scale(0)) if known and known.ScaleLength() else 0.0
-
+    behind = {}
+    for operator in map(graph.Operators, range(graph.OperatorsLength())):
+        name = _name(model, operator)
+        if name == "QUANTIZE":
+            behind[operator.Inputs(0)] = operator.Outputs(0)
+        elif name == "DEQUANTIZE":
+            behind[operator.Outputs(0)] = operator.Inputs(0)
     signature = model.SignatureDefs(0)
-    entries = map(signature.Outputs, range(signature.OutputsLength()))
-    return {entry.Name().decode(): scale(entry.TensorIndex()) for entry in entries}
+    ends = [
+        *map(signature.Inputs, range(signature.InputsLength())),
+        *map(signature.Outputs, range(signature.OutputsLength())),
+    ]
+    found = {}
+    for end in ends:
+        tensor = graph.Tensors(end.TensorIndex())
+        if tensor.Type() == schema.TensorType.FLOAT32:
+            tensor = graph.Tensors(behind.get(end.TensorIndex(), end.TensorIndex()))
+        known = tensor.Quantization()
+        if known and known.ScaleLength() == 1:
+            scale, zero_point = float(known.Scale(0)), int(known.ZeroPoint(0))
+            found[end.Name().decode()] = {"scale": scale, "zero_point": zero_point}
+    return found
 
 
 def has_own_ranges(content: bytes) -> bool:

@@ -18,7 +18,7 @@ from export.examples import one_by_one, one_example
 from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
 from export.targets.golden import integers, steps_apart
-from export.targets.litert import open_file
+from export.targets.litert import open_file, quantisation
 from export.targets.onnx import FILE, ONNX, count, describe, node_times, open_onnx
 
 OPSET = 18
@@ -60,8 +60,10 @@ class ONNXInt8(Target):
         onnx.checker.check_model(model)
         path = directory / FILE
         onnx.save(model, path)
-        facts = {"opset": OPSET, "steps_from_tflite": steps_apart(content, self.open(path), source)}
-        if (steps := facts["steps_from_tflite"]) > 1:
+        steps = steps_apart(content, self.open(path), source)
+        facts: dict[str, Any] = {"opset": OPSET, "steps_from_tflite": steps}
+        facts["quantisation"] = quantisation(content)
+        if steps > 1:
             # Each operator rounds to within a step, but fifty in a row add up, in LiteRT as well.
             plain = open_file(content, reference=True)
             facts["steps_between_kernels"] = limit = steps_apart(content, plain, source)

@@ -15,6 +15,7 @@ from export.examples import Arrays, one_example
 from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
 from export.targets.golden import integers, steps_apart
+from export.targets.litert import quantisation
 
 FOLDER, FILE = "openvino", "model.xml"
 FLOAT32_PINNED: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -132,7 +133,8 @@ class OpenVINOInt8(_OpenVINO):
             for kind, precision in _executed(_compile(directory / name, None))
             if kind in PRODUCTS
         )
-        return Written(name, {"steps_from_tflite": steps, "products": dict(done)})
+        facts = {"steps_from_tflite": steps, "products": dict(done)}
+        return Written(name, {**facts, "quantisation": quantisation(content)})
 
     def signature(self, signature: Signature) -> Signature:
         """Returns the signature with a batch of one."""

@@ -133,6 +133,14 @@ class _Integers(_LiteRT):
 
     calibrated: ClassVar[bool] = True
 
+    def write(self, source: Source, directory: Path) -> Written:
+        """Writes `model.tflite`; the manifest tells what the integers at its ends mean."""
+        from export.targets.litert import quantisation
+
+        written = super().write(source, directory)
+        content = (directory / written.file).read_bytes()
+        return written._replace(facts={"quantisation": quantisation(content)})
+
     def fault(self, path: Path) -> str:
         """Names the convolutions and dense layers that the converter left in float, in silence.
 

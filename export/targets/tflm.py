@@ -21,7 +21,7 @@ from export.manifest import Signature
 from export.target import INT8, Session, Source, Target, Tolerance, Written
 from export.targets import arena
 from export.targets.golden import integers, steps_apart
-from export.targets.litert import from_file, to_file
+from export.targets.litert import from_file, quantisation, to_file
 from export.targets.tflite import FILE, TFLiteInt8
 
 CODE, HEADER, OPERATORS = "model.cc", "model.h", "model_ops.h"
@@ -82,6 +82,7 @@ class TFLM(Target):
             "steps_from_reference": steps,
             # XNNPACK rounds otherwise: 3 steps after 20 layers, none of them a fault.
             "steps_from_tflite": steps_apart(whole, session, source),
+            "quantisation": quantisation(whole),
         }
         return Written(CODE, facts)
 
