@@ -119,8 +119,8 @@ class Tolerance(_Settings):
 
 # Between two float32 runtimes only the order of the sums differs. Most nets stay below 1e-5; Keras'
 # own float32 is 9e-5 from float64 in a ResNet-101 of random weights, and two such may be twice as
-# far apart. A wrong padding, epsilon or layout gives 1e-2 and more. On a picture
-# of one colour a normalisation divides rounding errors by almost nothing: 2e-4 behind GroupNorm.
+# far apart. A wrong padding, epsilon or layout gives 1e-2 and more. On a picture of one colour a
+# normalisation divides rounding errors by almost nothing: 2e-4 behind GroupNorm.
 FLOAT32 = Tolerance(
     max_relative=3e-4, min_cosine=0.999999, min_top1_agreement=1.0, tie=1e-4, edges=1e-3, max_drop=0
 )

@@ -25,6 +25,7 @@ import export
 from export.target import INT8, Tolerance
 from export.targets import find_target
 from tests.applications import NETWORKS, fill, images, network
+from tests.golden.vector import small
 from zoo import results
 from zoo.catalog import CATALOG
 from zoo.models import create
@@ -80,10 +81,8 @@ def rows(
 
 def ours(name: str, side: int | None = None) -> keras.Model:
     """Returns a network of our catalogue with random weights."""
-    row = CATALOG[name]
-    shape = row.input_shape
-    if len(shape) == 3:
-        side = side or min(shape[0], max(row.smallest, 32))
+    shape = small(CATALOG[name])
+    if side and len(shape) == 3:
         shape = (side, side, shape[2])
     keras.utils.set_random_seed(0)
     model = create(name, input_shape=shape)

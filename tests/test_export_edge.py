@@ -161,6 +161,8 @@ def test_the_arena_is_the_smallest(deployed):
         arena.smallest(content, least - arena.STEP)
     with pytest.raises(arena.RefusedError):  # where the process ends in a segmentation fault
         arena.smallest(content, arena.STEP)
+    with pytest.raises(RuntimeError, match=r"TFLite-Micro took more than 0\.01 s\. Raise"):
+        arena.smallest(content, least, seconds=0.01)
 
 
 @pytest.mark.parametrize(("needed", "deadly"), [(40, 0), (40, 39), (300, 120), (1, 0), (1000, 999)])
@@ -175,7 +177,7 @@ def test_the_search_survives_the_death_of_its_process(needed, deadly, monkeypatc
             raise DiedError
         return [b"same"] if size >= needed * arena.STEP else None
 
-    def alone(path, low, high):
+    def run(module, path, low, high, **_):
         lines = []
         monkeypatch.setattr(arena, "_say", lines.append)
         try:
@@ -186,7 +188,7 @@ def test_the_search_survives_the_death_of_its_process(needed, deadly, monkeypatc
         return SimpleNamespace(stdout="\n".join(lines), stderr="", returncode=code)
 
     monkeypatch.setattr(arena, "_outputs", outputs)
-    monkeypatch.setattr(arena, "_run_alone", alone)
+    monkeypatch.setattr(arena.alone, "run", run)
     assert arena.smallest(b"", 1000 * arena.STEP) == needed * arena.STEP
     if needed > 1:
         with pytest.raises(arena.RefusedError):

@@ -8,37 +8,42 @@ which is this file run as a program; where it dies is a size that is too small.
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from subprocess import CompletedProcess
 
-from export.targets.alone import ROOT
+from export.targets import alone
 
 STEP = 16  # bytes; the alignment of an arena
-TIMEOUT_SECONDS = 600.0
 
 
 class RefusedError(RuntimeError):
     """TFLite-Micro does not run the model in any arena; the message is its own."""
 
 
-def smallest(content: bytes, enough: int) -> int:
+def smallest(
+    content: bytes, enough: int, *, who: str = "TFLite-Micro", seconds: float = 900.0
+) -> int:
     """Returns the least arena in bytes, a multiple of `STEP`, by bisection.
 
     Args:
         content: Of the `.tflite` file.
         enough: Bytes that are certainly enough; memory that is not touched costs nothing.
+        who: See `alone.run`.
+        seconds: Likewise, of one process; where it dies, another goes on.
 
     Raises:
         RefusedError: The model does not run with `enough` either.
+        RuntimeError: It took too long.
     """
     low, high = 0, -(-enough // STEP)  # in steps: too small, and large enough
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "model.tflite")
         path.write_bytes(content)
         while True:
-            done = _run_alone(str(path), str(low), str(high))
+            arguments = str(path), str(low), str(high)
+            done = alone.run("export.targets.arena", *arguments, who=who, seconds=seconds)
             tried = [int(size) for size in re.findall(r"^try (\d+)", done.stdout, re.M)]
             fit = [int(size) for size in re.findall(r"^fits (\d+)", done.stdout, re.M)]
             if high not in fit:
@@ -49,20 +54,7 @@ def smallest(content: bytes, enough: int) -> int:
             low = max([low, *(size for size in tried if size < high)])
 
 
-def _run_alone(*arguments: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            [sys.executable, "-m", "export.targets.arena", *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise RefusedError(f"it took more than {TIMEOUT_SECONDS:g} s") from None
-
-
-def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+def _last_words(done: CompletedProcess[str]) -> str:
     """What TFLite-Micro printed before it gave up, on one line."""
     if missing := re.search(r"builtin opcode '(\w+)'", done.stderr):
         return f"it has no operator {missing[1]}"

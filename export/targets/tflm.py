@@ -39,10 +39,14 @@ class TFLM(Target):
     """C++ for TFLite-Micro, int8 at both ends.
 
     Beside `model.cc` lie `model.h`, `model_ops.h` and the same bytes as `model.tflite`.
+
+    Attributes:
+        timeout_seconds: How long TFLite-Micro may try sizes of the arena.
     """
 
     kind: Literal["tflm"] = "tflm"
     tolerance: Tolerance = INT8
+    timeout_seconds: float = 900.0
 
     precision: ClassVar[str] = "int8"
     runtime: ClassVar[str] = "tflite-micro"
@@ -54,13 +58,18 @@ class TFLM(Target):
         """Writes the C++ files.
 
         Raises:
-            RuntimeError: TFLite-Micro cannot run the model, or an output is more than a step from
-                that of LiteRT's plain kernels.
+            RuntimeError: TFLite-Micro cannot run the model or took too long, or an output is more
+                than a step from that of LiteRT's plain kernels.
         """
         whole = integers(source, io="int8")
         content = _bare(whole)
         try:
-            arena_bytes = arena.smallest(content, _enough(content))
+            arena_bytes = arena.smallest(
+                content,
+                _enough(content),
+                who=f"export to {self.kind}: TFLite-Micro",
+                seconds=self.timeout_seconds,
+            )
         except arena.RefusedError as error:
             raise RuntimeError(
                 f"export to {self.kind}: TFLite-Micro cannot run the model: {error}."

@@ -23,13 +23,16 @@ def read() -> dict[str, dict]:
 
 def net(row: Architecture) -> keras.Model:
     """The row at the paper's classes, and at 32 pixels where the paper is larger and that works."""
-    shape = row.input_shape
-    if len(shape) == 3:
-        side = min(shape[0], max(row.smallest, 32))
-        shape = (side, side, shape[2])
-    model = create(row.name, input_shape=shape)
+    model = create(row.name, input_shape=small(row))
     fill(model)
     return model
+
+
+def small(row: Architecture) -> tuple[int, ...]:
+    if len(row.input_shape) != 3:
+        return row.input_shape
+    side = min(row.input_shape[0], max(row.smallest, 32))
+    return (side, side, row.input_shape[2])
 
 
 def fill(model: keras.Model) -> None:
