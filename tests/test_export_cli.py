@@ -13,6 +13,7 @@ from keras import layers
 
 import export
 from export import benchmark
+from zoo import results
 
 RANDOM = np.random.RandomState(2)
 
@@ -161,7 +162,7 @@ def exported(anybodys, tmp_path_factory):
     return folder
 
 
-def test_files_take_turns(exported, zoo, tmp_path):
+def test_files_take_turns(exported, zoo, tmp_path, monkeypatch):
     arguments = ("--rounds", 3, "--layers", "--picture", tmp_path / "p.png")
     found = zoo("bench", exported, *arguments, "--json")
     rows = found["files"]
@@ -178,6 +179,14 @@ def test_files_take_turns(exported, zoo, tmp_path):
     assert all(one["seconds"] > 0 for one in found["layers"]["onnx"])
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
     assert "fastest on this machine: " in zoo("bench", exported / "tflite", "--rounds", 1)
+    (tmp_path / "times.json").write_text(json.dumps(found))
+    monkeypatch.setattr(results, "HERE", tmp_path)
+    for _ in range(2):  # the second time in place of the first
+        assert results.record(tmp_path / "times.json") == "bench"
+    assert len(results.read("bench")) == 6
+    (line,) = (one for one in results.tables().splitlines() if f"`{exported.name}/tflite`" in one)
+    medians = {(row["target"], row["threads"]): 1e3 * row["p50_seconds"] for row in rows}
+    assert f"| {medians['tflite', 1]:.3g} | {medians['tflite', 2]:.3g} |" in line
 
 
 def test_a_file_that_changed_is_not_timed(exported, zoo, tmp_path):

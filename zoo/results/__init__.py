@@ -2,16 +2,17 @@
 
     python -m zoo.results runs/vgg16 runs/vgg16-prune90 exported/vgg16-onnx
 
-copies the numbers of bundles, baselines and deployables into the CSV files and writes the tables
-anew. A row is found by its name, that of a compression by its command, so a second run of the same
-thing replaces its numbers. Weak rows stay. `papers.csv` holds what the papers report, written by
-hand.
+copies the numbers of bundles, baselines and deployables, and of what `zoo bench --json` printed
+into a file, into the CSV files and writes the tables anew. A row is found by its name, that of a
+compression by its command, so a second run of the same thing replaces its numbers. Weak rows stay.
+`papers.csv` holds what the papers report, written by hand.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -63,7 +64,12 @@ def _plain(text: str) -> str:
 
 # Rows of networks that were not trained: a table of their own.
 KERAS, OURS = "keras.applications.", "zoo.models."
-KEYS = {"train": "name", "compress": "command", "export": "name"}  # what tells rows apart
+KEYS = {  # what tells rows apart
+    "train": ("name",),
+    "compress": ("command",),
+    "export": ("name",),
+    "bench": ("name", "threads"),
+}
 
 # The README's columns: heading, column of the CSV file, and how a cell is shown.
 COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
@@ -110,6 +116,14 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
         "the file's": ("top1_file", _percent),
         "runtime": ("runtime", _plain),
     },
+    "bench": {
+        "`zoo bench`": ("name", _code),
+        "size": ("size_bytes", _bytes),
+        "ms, 1 thread": ("one", _plain),
+        "ms, 2 threads": ("two", _plain),
+        "memory": ("peak_bytes", _bytes),
+        "arithmetic": ("arithmetic", _plain),
+    },
 }
 CAPTIONS = {
     "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
@@ -124,6 +138,10 @@ CAPTIONS = {
     "and `28` is `--set data.size=28`, of `zoo train`.",
     "export": "Each file was run in its own runtime. The largest difference is that of any output "
     "to Keras', as a share of the largest output. Top-1 is on the first 1,000 test images.",
+    "bench": "One example at a time, on {processor}, {cores} cores: the median in milliseconds, in "
+    "turn with the other files of the same model; memory is the whole process. ResNet50 and "
+    "MobileNetV2 are those of `keras.applications` at 224 x 224, with random weights, which take "
+    "the same time (`python -m tests.exports ResNet50 --side 224 --keep DIR`).",
 }
 
 
@@ -137,7 +155,7 @@ def read(stage: str) -> list[Row]:
 
 
 def record(path: Path) -> str:
-    """Copies the numbers of a bundle, baseline or deployable into its stage's file.
+    """Copies the numbers of a bundle, baseline, deployable or benchmark into its stage's file.
 
     Returns:
         The stage.
@@ -145,16 +163,22 @@ def record(path: Path) -> str:
     Raises:
         FileNotFoundError: `path` is none of them.
     """
-    stage, row = _deployable(path) if (path / "manifest.json").is_file() else _record(Record(path))
-    merge(stage, [row])
+    if path.suffix == ".json":
+        stage, rows = "bench", _timed(json.loads(path.read_text()))
+    elif (path / "manifest.json").is_file():
+        stage, rows = "export", [_deployable(path)]
+    else:
+        stage, row = _record(Record(path))
+        rows = [row]
+    merge(stage, rows)
     return stage
 
 
 def merge(stage: str, new: Sequence[Row]) -> None:
     """Puts rows into a stage's file, in place of those with the same key."""
-    key = KEYS[stage]
-    names = {row[key] for row in new}
-    rows = [old for old in read(stage) if old[key] not in names]
+    key = operator.itemgetter(*KEYS[stage])
+    names = {key(row) for row in new}
+    rows = [old for old in read(stage) if key(old) not in names]
     with (HERE / f"{stage}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(new[0]), lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
@@ -249,6 +273,11 @@ def _shown(stage: str) -> list[Row]:
     rows = [row for row in read(stage) if not row.get("name", "").startswith((KERAS, OURS))]
     for row in rows if stage == "compress" else ():
         row["work"] = row["command"].removeprefix("zoo compress runs/")
+    if stage == "bench":
+        times = {(row["name"], row["threads"]): row["p50_ms"] for row in rows}
+        rows = list({row["name"]: row for row in rows}.values())
+        for row in rows:
+            row |= {"one": times.get((row["name"], "1")), "two": times.get((row["name"], "2"))}
     if stage == "train":
         papers = {row["name"]: row["published"] for row in read("papers")}
         for row in rows:
@@ -299,9 +328,29 @@ def _record(bundle: Record) -> tuple[str, Row]:
     }
 
 
-def _deployable(path: Path) -> tuple[str, Row]:
+def _deployable(path: Path) -> Row:
     manifest = json.loads((path / "manifest.json").read_text())
-    return "export", deployed(path.resolve().name, manifest)
+    return deployed(path.resolve().name, manifest)
+
+
+def _timed(document: Mapping[str, Any]) -> list[Row]:
+    """The rows of what `zoo bench --json` prints, by the names of file and folder."""
+    times = ("p50", "p95", "least")
+    return [
+        {
+            "name": "/".join(Path(row["path"]).parts[-2:]),
+            "target": row["target"],
+            "threads": str(row["threads"]),
+            **{f"{time}_ms": f"{1e3 * row[f'{time}_seconds']:.3g}" for time in times},
+            "calls": row["calls"],
+            "size_bytes": row["size_bytes"],
+            "peak_bytes": row["peak_bytes"],
+            "arithmetic": row["arithmetic"],
+            **document["machine"],
+        }
+        for row in document["files"]
+        if row["calls"]
+    ]
 
 
 def _lost(before: float | None, after: float | None) -> Row:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli import text
+from zoo.training import provenance
 
 SHOWN = 12  # layers of a file
 
@@ -54,7 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
 
         tradeoff([row for row in rows if row["p50_seconds"]], arguments.picture)
     if arguments.json:
-        print(text.document({"files": rows, "layers": layers}))
+        machine = {"processor": provenance.processor(), "cores": provenance.cores()}
+        print(text.document({"machine": machine, "files": rows, "layers": layers}))
         return
     header = ("file", "threads", "p50 ms", "p95 ms", "least ms", "size", "memory", "arithmetic")
     print(text.table((*header, "top-1", "same top-1"), [_cells(row) for row in rows]))
