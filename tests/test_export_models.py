@@ -135,6 +135,22 @@ def test_integers_of_layers_of_images(target, tmp_path):
         assert manifest.facts["float_nodes"] == {"ConvTranspose": 1}
 
 
+@pytest.mark.parametrize("target", ["onnx-int8", "openvino-int8"])
+def test_integers_of_dense_layers_of_any_input(target, tmp_path):
+    """TFLite's product reads maps and sequences as they are; biases decide what it answers here."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((2, 2, 6), name="image")
+    large = keras.initializers.RandomUniform(-2, 2)
+    x = layers.Flatten()(layers.MaxPooling2D()(image))
+    x = layers.Dense(8, activation="relu", bias_initializer=large)(x)
+    y = layers.Dense(8, bias_initializer=large)(layers.Reshape((4, 6))(image))
+    x = layers.Concatenate()([x, layers.Flatten()(y)])
+    model = keras.Model(image, layers.Dense(5, name="scores", bias_initializer=large)(x))
+    samples = RANDOM.randn(64, 2, 2, 6)
+    manifest = export.export(model, target, tmp_path / "out", samples=samples).manifest
+    assert manifest.facts["steps_from_tflite"] <= 1
+
+
 SOFTMAXES = {
     "dense": lambda x: layers.Dense(1000, activation="softmax", name="scores")(x),
     "layer": lambda x: layers.Softmax()(layers.Dense(1000)(x)),

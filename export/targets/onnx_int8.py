@@ -109,19 +109,36 @@ class ONNXInt8(Target):
 
 
 def _converted(content: bytes) -> Any:
-    import tf2onnx
+    from tf2onnx import convert, handler
 
+    handler.tfl_op(["TFL_FULLY_CONNECTED"], tf_op="MatMul")(_FullyConnected)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "model.tflite")
         path.write_bytes(content)
         log = logging.getLogger("tf2onnx.tfonnx")
         log.disabled = True  # what it lacks is seen in the graph
         try:
-            model, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+            model, _ = convert.from_tflite(str(path), opset=OPSET)
         finally:
             log.disabled = False
     _shift(model)
     return model
+
+
+class _FullyConnected:
+    """tf2onnx's conversion, with the bias that it loses where the input is not (batch, units)."""
+
+    @classmethod
+    def to_tf(cls, ctx: Any, node: Any, **kwargs: Any) -> None:
+        from tf2onnx.tflite_handlers.tfl_math import TflFullyConnectedOp
+
+        biases = node.input[2:]
+        TflFullyConnectedOp.to_tf(ctx, node, **kwargs)
+        readers = ctx.find_output_consumers(node.output[0])
+        for bias in biases:
+            if not any(bias in reader.input for reader in readers):
+                end = node.output[0]
+                ctx.insert_new_node_on_output("Add", end, inputs=[end, bias]).skip_conversion = True
 
 
 def quantise(source: Source, path: Path) -> None:
