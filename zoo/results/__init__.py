@@ -142,7 +142,8 @@ CAPTIONS = {
     "bench": "One example at a time, on {processor}, {cores} cores: the median in milliseconds, in "
     "turn with the other files of the same model; memory is the whole process. ResNet50 and "
     "MobileNetV2 are those of `keras.applications` at 224 x 224, with random weights, which take "
-    "the same time (`python -m tests.exports ResNet50 --side 224 --keep DIR`).",
+    "the same time: `python -m tests.exports ResNet50 --side 224 --keep DIR --targets tflite ...`, "
+    "then `zoo bench DIR/ResNet50`.",
 }
 
 
