@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -45,6 +45,41 @@ def open_file(
     return Session(call, batch=batch)
 
 
+def calls(
+    content: bytes, examples: Iterable[Arrays], *, reference: bool = False
+) -> Iterator[Callable[[int], np.ndarray | None]]:
+    """Runs a file on each example; yields what reads a tensor by its place, `None` if unused.
+
+    Args:
+        content: Of the file.
+        examples: By input name, as the file takes them.
+        reference: Takes the plain kernels.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    # Inside a delegate there are no tensors to read.
+    fast = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(
+        model_content=content,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_REF if reference else fast,
+    )
+    interpreter.allocate_tensors()
+
+    def read(place: int) -> np.ndarray | None:
+        try:
+            return np.asarray(interpreter.get_tensor(place))
+        except ValueError:  # it has no memory: its operator does not run
+            return None
+
+    entries = interpreter.get_signature_runner(SIGNATURE).get_input_details()
+    for example in examples:
+        for name, entry in entries.items():
+            interpreter.set_tensor(entry["index"], example[name])
+        interpreter.invoke()
+        yield read
+
+
 def to_file(array: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     """Quantises: q = round(x / scale) + zero point, clipped. A float tensor has scale 0."""
     scale, zero_point = details["quantization"]
@@ -68,6 +103,17 @@ def operators(content: bytes) -> Iterator[tuple[str, str]]:
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for operator in map(graph.Operators, range(graph.OperatorsLength())):
             yield _name(model, operator), types[graph.Tensors(operator.Outputs(0)).Type()]
+
+
+def int8_tensors(content: bytes) -> dict[str, int]:
+    """Returns the places of the int8 tensors of the main graph, by their names."""
+    graph = schema.Model.GetRootAs(content).Subgraphs(0)
+    tensors = map(graph.Tensors, range(graph.TensorsLength()))
+    return {
+        tensor.Name().decode(): place
+        for place, tensor in enumerate(tensors)
+        if tensor.Type() == schema.TensorType.INT8
+    }
 
 
 def count(content: bytes) -> dict[str, int]:

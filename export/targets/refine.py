@@ -7,17 +7,16 @@ its channels, layer by layer in one direction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from export.examples import one_by_one
-from export.target import SIGNATURE
 from export.targets.flatbuffer import parse, schema, serialise, to_buffer
+from export.targets.litert import calls
 
 EXAMPLES = 64  # that are looked at
 STEPS = 255  # of an int8 range
@@ -52,7 +51,7 @@ def refined(content: bytes, examples: Mapping[str, np.ndarray], *, ranges: bool 
     }
     products = list(_products(model))
     means = {operator.inputs[0]: _Mean() for _, operator in products}
-    for read in _runs(content, islice(one_by_one(examples), EXAMPLES)):
+    for read in calls(content, islice(one_by_one(examples), EXAMPLES)):
         for place, seen in (*counts.items(), *means.items()):
             if (values := read(place)) is not None:
                 seen.add(values)
@@ -144,32 +143,6 @@ def _constant(model: Any, place: int) -> np.ndarray | None:
     if data is None or not len(data) or tensor.type != schema.TensorType.FLOAT32:
         return None
     return np.asarray(data, np.uint8).view("<f4").reshape(tensor.shape)
-
-
-def _runs(
-    content: bytes, examples: Iterable[Mapping[str, np.ndarray]]
-) -> Iterator[Callable[[int], np.ndarray | None]]:
-    """Runs the file on each example; yields what reads a tensor by its place, `None` if unused."""
-    interpreter = Interpreter(
-        model_content=content,
-        experimental_preserve_all_tensors=True,
-        # Inside a delegate there are no tensors to read.
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-
-    def read(place: int) -> np.ndarray | None:
-        try:
-            return np.asarray(interpreter.get_tensor(place))
-        except ValueError:  # it has no memory: its operator does not run
-            return None
-
-    entries = interpreter.get_signature_runner(SIGNATURE).get_input_details()
-    for example in examples:
-        for name, entry in entries.items():
-            interpreter.set_tensor(entry["index"], example[name])
-        interpreter.invoke()
-        yield read
 
 
 def _drift(model: Any, name: str, operator: Any, mean: np.ndarray) -> np.ndarray:
