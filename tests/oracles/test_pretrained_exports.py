@@ -1,4 +1,4 @@
-"""The real MobileNetV2 as files of integers: they still see what is on a picture."""
+"""Nets with ImageNet's weights as files of integers: they still see what is on a picture."""
 
 import numpy as np
 import pytest
@@ -12,28 +12,33 @@ from zoo.weights import find
 
 pytestmark = pytest.mark.oracle
 
-NAME, CROPS = "mobilenet_v2", 128
+CROPS = 128
 SCENES = ["astronaut", "brick", "camera", "grass", "gravel", "hubble_deep_field", "rocket"]
 
 
-@pytest.fixture(scope="module")
-def net():
-    cached(NAME)
-    return zoo.create(NAME, weights="imagenet")
+@pytest.fixture(scope="module", params=["mobilenet_v2", "efficientnet_lite0"])
+def name(request):
+    cached(request.param)
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def prepared(net):
+def net(name):
+    return zoo.create(name, weights="imagenet")
+
+
+@pytest.fixture(scope="module")
+def prepared(name, net):
     """The preprocessing of pictures (n, side, side, 3) of 0 to 255."""
-    return Preprocessing.parse(find(NAME).preprocessing(net.input_shape[1]), "row").apply
+    return Preprocessing.parse(find(name).preprocessing(net.input_shape[1]), "row").apply
 
 
 @pytest.fixture(scope="module")
-def samples(net, prepared):
+def samples(name, net, prepared):
     """Crops, of many sizes, of other pictures than those that are asked about."""
     data = pytest.importorskip("skimage.data")
-    row, side, random = find(NAME), net.input_shape[1], np.random.default_rng(0)
-    scenes = [getattr(data, name)() for name in SCENES]
+    row, side, random = find(name), net.input_shape[1], np.random.default_rng(0)
+    scenes = [getattr(data, scene)() for scene in SCENES]
     scenes.append(pytest.importorskip("sklearn.datasets").load_sample_image("flower.jpg"))
     crops = []
     for index in range(CROPS):
@@ -46,13 +51,13 @@ def samples(net, prepared):
 
 
 @pytest.mark.parametrize("target", ["tflite-int8", "onnx-int8", "openvino-int8"])
-def test_integers_keep_what_the_net_sees(net, prepared, samples, target, tmp_path):
+def test_integers_keep_what_the_net_sees(name, net, prepared, samples, target, tmp_path):
     out = export.export(net, target, tmp_path / "out", samples=samples)
     session = find_target(target).open(out.path / out.manifest.file)
     (entry,) = out.manifest.signature.inputs
-    row, side = find(NAME), net.input_shape[1]
-    for name, accepted in {"chelsea": CATS, "coffee": {967}, "china": {698}}.items():
-        pixels = prepared(centre(picture(name), row, side)[None])
+    row, side = find(name), net.input_shape[1]
+    for scene, accepted in {"chelsea": CATS, "coffee": {967}, "china": {698}}.items():
+        pixels = prepared(centre(picture(scene), row, side)[None])
         best = int(np.asarray(net(pixels, training=False)).argmax())
         (scores,) = session.run({entry.name: pixels}).values()
-        assert int(scores.argmax()) == best and best in accepted, name
+        assert int(scores.argmax()) == best and best in accepted, scene
