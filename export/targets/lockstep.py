@@ -14,6 +14,7 @@ import numpy as np
 
 from export.examples import Arrays
 from export.targets.litert import calls, int8_tensors
+from export.targets.onnx import open_onnx
 
 ZERO = 128  # activations are int8 in TFLite, and by this much more, as uint8, in ONNX
 
@@ -25,6 +26,9 @@ def farthest(content: bytes, model: Any, examples: Sequence[Arrays]) -> tuple[in
         content: Of the TFLite file.
         model: The ONNX model of the same integers; activations are uint8.
         examples: Each a batch of one, by input name.
+
+    Raises:
+        RuntimeError: The two files have no names in common.
     """
     from onnx import TensorProto, helper
 
@@ -34,11 +38,13 @@ def farthest(content: bytes, model: Any, examples: Sequence[Arrays]) -> tuple[in
         for node in model.graph.node
         if node.op_type == "QuantizeLinear" and node.output[0] in rows[0]
     ]
+    if not ends:
+        raise RuntimeError("no tensor of the ONNX model has a name of the TFLite file's.")
     whole = type(model)()
     whole.CopyFrom(model)
     for name in ends:
         whole.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
-    found = _run(whole, examples[0])
+    found = open_onnx(whole.SerializeToString()).call(examples[0])
     turned = {name: _is_turned(found[name], rows[0][name]) for name in ends}
 
     given = {name: f"{name}_of_tflite" for name in ends}
@@ -48,6 +54,7 @@ def farthest(content: bytes, model: Any, examples: Sequence[Arrays]) -> tuple[in
         shape = found[name].shape
         entry = helper.make_tensor_value_info(given[name], TensorProto.UINT8, shape)
         whole.graph.input.append(entry)
+    session = open_onnx(whole.SerializeToString())
     worst, where = 0, ""
     for example, row in zip(examples, rows, strict=True):
         expected = {
@@ -57,7 +64,7 @@ def farthest(content: bytes, model: Any, examples: Sequence[Arrays]) -> tuple[in
             for name in ends
         }
         fed = {given[name]: (array + ZERO).astype(np.uint8) for name, array in expected.items()}
-        got = _run(whole, {**example, **fed})
+        got = session.call({**example, **fed})
         for name, array in expected.items():
             steps = int(np.abs(got[name].astype(int) - ZERO - array).max())
             if steps > worst:
@@ -84,15 +91,3 @@ def _is_turned(got: np.ndarray, expected: np.ndarray) -> bool:
         return turned.shape == got.shape
     off = [np.abs(got.astype(int) - ZERO - one).sum() for one in (expected, turned)]
     return bool(off[1] < off[0])
-
-
-def _run(model: Any, inputs: Arrays) -> dict[str, np.ndarray]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))

@@ -114,11 +114,11 @@ def describe(model: Any, source: Source) -> None:
     )
 
 
-def open_onnx(path: Path, *, threads: int | None = None) -> Session:
+def open_onnx(file: Path | bytes, *, threads: int | None = None) -> Session:
     """Opens a file in ONNX Runtime on the CPU.
 
     Args:
-        path: The `.onnx` file.
+        file: The `.onnx` file, or its content.
         threads: Of one inference; `None` leaves it to the runtime.
     """
     import onnxruntime
@@ -127,7 +127,7 @@ def open_onnx(path: Path, *, threads: int | None = None) -> Session:
     options.log_severity_level = 3
     if threads:
         options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
     return Session(lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True)))
