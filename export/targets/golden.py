@@ -40,6 +40,12 @@ def integers(source: Source, io: Literal["float32", "int8"] = "float32") -> byte
         return Path(scratch, FILE).read_bytes()
 
 
+def compared(source: Source, number: int) -> Arrays:
+    """Returns the first examples (number, ...) by input name; drawn ones where there are none."""
+    inputs: Arrays = source.calibration or draw_inputs(source.signature)
+    return {name: array[:number] for name, array in inputs.items()}
+
+
 def steps_apart(
     content: bytes, session: Session, source: Source, *, reference: bool = False
 ) -> int:
@@ -51,8 +57,7 @@ def steps_apart(
         source: With the examples to compare on; without any they are drawn.
         reference: Runs the TFLite file with the plain kernels (see `open_litert`).
     """
-    inputs: Arrays = source.calibration or draw_inputs(source.signature)
-    few = {name: array[:NUM_COMPARED] for name, array in inputs.items()}
+    few = compared(source, NUM_COMPARED)
     expected, got = open_file(content, reference=reference).run(few), session.run(few)
     known = quantisation(content)
     return max(

@@ -45,7 +45,7 @@ def farthest(content: bytes, model: Any, examples: Sequence[Arrays]) -> tuple[in
     for name in ends:
         whole.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
     found = open_onnx(whole.SerializeToString()).call(examples[0])
-    turned = {name: _is_turned(found[name], rows[0][name]) for name in ends}
+    turned = [name for name in ends if _is_turned(found[name], rows[0][name])]
 
     given = {name: f"{name}_of_tflite" for name in ends}
     for node in whole.graph.node:
@@ -57,12 +57,8 @@ def farthest(content: bytes, model: Any, examples: Sequence[Arrays]) -> tuple[in
     session = open_onnx(whole.SerializeToString())
     worst, where = 0, ""
     for example, row in zip(examples, rows, strict=True):
-        expected = {
-            name: (row[name].transpose(0, 3, 1, 2) if turned[name] else row[name]).reshape(
-                found[name].shape
-            )
-            for name in ends
-        }
+        row |= {name: row[name].transpose(0, 3, 1, 2) for name in turned}
+        expected = {name: row[name].reshape(found[name].shape) for name in ends}
         fed = {given[name]: (array + ZERO).astype(np.uint8) for name, array in expected.items()}
         got = session.call({**example, **fed})
         for name, array in expected.items():
@@ -84,7 +80,7 @@ def _by_tflite(content: bytes, examples: Sequence[Arrays]) -> list[dict[str, np.
 
 def _is_turned(got: np.ndarray, expected: np.ndarray) -> bool:
     """Whether an ONNX tensor has its channels before height and width."""
-    if got.ndim != 4:
+    if not got.ndim == expected.ndim == 4:
         return False
     turned = expected.transpose(0, 3, 1, 2)
     if turned.shape != got.shape or expected.shape != got.shape:

@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from export.examples import draw_inputs, one_by_one, one_example
+from export.examples import one_by_one, one_example
 from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
 from export.targets import lockstep
-from export.targets.golden import integers, steps_apart
+from export.targets.golden import compared, integers, steps_apart
 from export.targets.litert import quantisation
 from export.targets.onnx import FILE, ONNX, count, describe, node_times, open_onnx
 
@@ -63,12 +63,15 @@ class ONNXInt8(Target):
         path = directory / FILE
         onnx.save(model, path)
         steps = steps_apart(content, self.open(path), source)
-        facts: dict[str, Any] = {"opset": OPSET, "steps_from_tflite": steps}
-        facts["quantisation"] = quantisation(content)
+        facts: dict[str, Any] = {
+            "opset": OPSET,
+            "steps_from_tflite": steps,
+            "quantisation": quantisation(content),
+        }
         if steps > 1:
             # Fifty operators in a row may add up their roundings; no single one may be off by more.
-            examples = one_by_one(source.calibration or draw_inputs(source.signature))
-            worst, name = lockstep.farthest(content, model, examples[:NUM_LOCKSTEP])
+            examples = one_by_one(compared(source, NUM_LOCKSTEP))
+            worst, name = lockstep.farthest(content, model, examples)
             facts["steps_of_an_operator"] = worst
             if worst > 1:
                 raise RuntimeError(
@@ -114,7 +117,7 @@ class ONNXInt8(Target):
 def _converted(content: bytes) -> Any:
     from tf2onnx import convert, handler
 
-    handler.tfl_op(["TFL_FULLY_CONNECTED"], tf_op="MatMul")(_FullyConnected)
+    handler.tfl_op(["TFL_FULLY_CONNECTED"])(_FullyConnected)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "model.tflite")
         path.write_bytes(content)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli import text
-from zoo.training import provenance
 
 SHOWN = 12  # layers of a file
 
@@ -55,6 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
 
         tradeoff([row for row in rows if row["p50_seconds"]], arguments.picture)
     if arguments.json:
+        from zoo.training import provenance
+
         machine = {"processor": provenance.processor(), "cores": provenance.cores()}
         print(text.document({"machine": machine, "files": rows, "layers": layers}))
         return
