@@ -133,10 +133,10 @@ CAPTIONS = {
     "compress": "Compressed and fine-tuned on the same machine, with recipes chosen on the "
     "validation split. The file is the smallest that loads again: `model.keras`, the same gzipped, "
     "`model.packed` or TFLite's, of a quantised model TFLite's, with its own top-1; it is compared "
-    "with the weights as float32. Top-1 is of the run that was compressed, which may be some "
-    "images off the one above. Faster is LiteRT's median time of one example on one thread, "
-    "both files run in turn. `-DATA` in a name is `--data DATA`, `-seedN` is `--set seed=N`, "
-    "and `28` is `--set data.size=28`, of `zoo train`.",
+    "with the weights as float32. A row starts from the network as it trained at the row's commit, "
+    "which `zoo/results/compress.csv` tells. Faster is LiteRT's median time of one example on one "
+    "thread, both files run in turn. `-DATA` in a name is `--data DATA`, `-seedN` is "
+    "`--set seed=N`, and `28` is `--set data.size=28`, of `zoo train`.",
     "export": "Each file was run in its own runtime. The largest difference is that of any output "
     "to Keras', as a share of the largest output. Top-1 is on the first 1,000 test images.",
     "bench": "One example at a time, on {processor}, {cores} cores: the median in milliseconds, in "
