@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
-from compress.report import LayerReport, PassReport, Runtime
+from compress.measure.report import LayerReport, PassReport, Runtime
 from compress.settings import Settings, nearest
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ class Context:
     ) -> str:
         """Trains `model` in place where there is a `fit`; returns a line that says so.
 
-        Zeros stay zeros and shared weights stay shared, see `compress.holding`.
+        Zeros stay zeros and shared weights stay shared, see `compress.graph.holding`.
         """
         if self.fit is None or epochs == 0:
             return self.train(model, epochs=epochs)
-        from compress.holding import bake, hold
+        from compress.graph.holding import bake, hold
 
         held = hold(model)
         text = self.train(held, epochs=epochs, callbacks=callbacks)
@@ -252,7 +252,7 @@ class Pass(Settings):
 
     def _report(self, old: keras.Model, rewrite: Rewrite, notes: Mapping[str, Note]) -> PassReport:
         """Measures both models and sets their layers side by side."""
-        from compress.account import layer_table, total
+        from compress.measure.account import layer_table, total
 
         old_rows = layer_table(old)
         new_rows = {row.path: row for row in layer_table(rewrite.model)}

@@ -9,13 +9,13 @@ from typing import Any
 from compress.settings import nearest
 
 PASSES = {
-    "prune": "compress.passes.prune:Prune",
-    "prune_channels": "compress.passes.prune_channels:PruneChannels",
-    "low_rank": "compress.passes.low_rank:LowRank",
-    "share_weights": "compress.passes.share_weights:ShareWeights",
-    "quantize": "compress.passes.quantize:Quantize",
-    "binarize": "compress.passes.binarize:Binarize",
-    "ternarize": "compress.passes.ternarize:Ternarize",
+    "prune": "compress.passes.prune.settings:Prune",
+    "prune_channels": "compress.passes.prune_channels.settings:PruneChannels",
+    "low_rank": "compress.passes.low_rank.settings:LowRank",
+    "share_weights": "compress.passes.share_weights.settings:ShareWeights",
+    "quantize": "compress.passes.quantize.settings:Quantize",
+    "binarize": "compress.passes.few_values.binarize:Binarize",
+    "ternarize": "compress.passes.few_values.ternarize:Ternarize",
     "winograd": "compress.passes.winograd:Winograd",
     "fold_batch_norm": "compress.passes.fold_batch_norm:FoldBatchNorm",
     "distill": "compress.passes.distill:Distill",

@@ -13,7 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from compress.passes.prune import Prune, Schedule
+from compress.passes.prune.settings import Prune, Schedule
 
 _SWITCH = "TF_USE_LEGACY_KERAS"
 

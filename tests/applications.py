@@ -24,9 +24,9 @@ import numpy as np
 from scipy.ndimage import zoom
 
 import compress
-from compress.channels import Channels
 from compress.graph import leaf_layers
-from compress.ranking import Ranking, norms
+from compress.graph.channels import Channels
+from compress.passes.prune_channels.ranking import Ranking, norms
 from tests.test_compress_channels import zeroed
 
 NETWORKS = sorted(
@@ -192,7 +192,7 @@ def zeroed_answers(model: keras.Model, ratio: float) -> np.ndarray:
     return answers(zeroed(model, channels, ranking.least(ratio, scope="layer", keep=4)))
 
 
-def kind(layer: compress.report.LayerReport) -> str:
+def kind(layer: compress.measure.report.LayerReport) -> str:
     """The reason why a layer was left, without names and numbers."""
     if not layer.before.parameters:
         return "has no weights"

@@ -11,11 +11,11 @@ import pytest
 from keras import layers
 
 import compress
-from compress.account import layer_table, total
-from compress.costs import layer_costs
 from compress.graph import leaf_layers
-from compress.kernels import inner
-from compress.report import Runtime
+from compress.graph.kernels import inner
+from compress.measure.account import layer_table, total
+from compress.measure.costs import layer_costs
+from compress.measure.report import Runtime
 
 STEPS = {
     "prune": compress.Prune(sparsity=0.8),

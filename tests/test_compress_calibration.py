@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from compress.calibration import BINS, Histogram, check_samples
+from compress.passes.quantize.calibration import BINS, Histogram, check_samples
 
 RANDOM = np.random.RandomState(0)
 VALUES = {

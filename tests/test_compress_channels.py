@@ -6,9 +6,9 @@ import pytest
 from keras import layers
 
 import compress
-from compress.channels import Channels, shrink
 from compress.graph import copy_model, leaf_layers
-from compress.ranking import Ranking, norms, scales, taylor
+from compress.graph.channels import Channels, shrink
+from compress.passes.prune_channels.ranking import Ranking, norms, scales, taylor
 from tests.golden import vector
 from zoo.models import create
 

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import compress
-from compress import convolutions, vbmf
+from compress.passes.low_rank import convolutions, vbmf
 
 RANDOM = np.random.RandomState(3)
 

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from compress import account
 from compress.graph import copy_model, leaf_layers, replace_layers, trace
+from compress.measure import account
 
 RANDOM = np.random.RandomState(7)
 

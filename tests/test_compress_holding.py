@@ -7,11 +7,11 @@ import tensorflow as tf
 from keras import layers, ops
 
 import compress
-from compress import clustering
 from compress.graph import leaf_layers
-from compress.holding import bake, hold, structure
+from compress.graph.holding import bake, hold, structure
 from compress.layers import Masked, Parametrized, Shared
-from compress.packed import MAGIC
+from compress.measure.packed import MAGIC
+from compress.passes.share_weights import clustering
 from compress.tfmot import load
 
 RANDOM = np.random.RandomState(5)

@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 import compress
-from compress import factors, masking, singular
+from compress.passes.low_rank import factors, singular
+from compress.passes.prune import masks
 
 RANDOM = np.random.RandomState(7)
 
@@ -78,7 +79,7 @@ def test_a_kernel_of_zeros_has_no_singular_values():
 )
 @pytest.mark.parametrize("sparsity", np.arange(10) / 10)
 def test_number_of_zeros_is_exact_even_with_ties(weights, sparsity):
-    (mask,) = masking.magnitude_masks([weights.astype("float32")], sparsity)
+    (mask,) = masks.magnitude_masks([weights.astype("float32")], sparsity)
     num_masked = round(10 * sparsity)
     assert np.count_nonzero(~mask) == num_masked
     kept, masked = np.abs(weights[mask]), np.abs(weights[~mask])
@@ -87,7 +88,7 @@ def test_number_of_zeros_is_exact_even_with_ties(weights, sparsity):
 
 def test_scope_model_ranks_all_kernels_together():
     small, large = np.full((4, 5), 0.1), np.full((2, 5), 3.0)
-    first, second = masking.magnitude_masks([small, large], 20 / 30)
+    first, second = masks.magnitude_masks([small, large], 20 / 30)
     assert not first.any()
     assert second.all()
     assert first.shape == small.shape

@@ -12,12 +12,13 @@ import tensorflow as tf
 from keras import layers
 
 import compress
-from compress import clustering, masking
 from compress.graph import copy_model, leaf_layers
-from compress.kernels import find_kernels
+from compress.graph.kernels import find_kernels
 from compress.layers import Shared
-from compress.mask_callback import Keep
-from compress.passes.prune import Schedule
+from compress.passes.prune.callback import Keep
+from compress.passes.prune.masks import lamp_masks, magnitude_masks
+from compress.passes.prune.settings import Schedule
+from compress.passes.share_weights import clustering
 from compress.tfmot import load, prune
 
 RANDOM = np.random.RandomState(11)
@@ -136,7 +137,7 @@ def tfmots_mask(weights, sparsity=0.0, **structure):
 @pytest.mark.parametrize("shape", [(300, 100), (3, 3, 16, 32), (8,), (1000, 1)])
 def test_masks_equal_tfmots(tfmot, sparsity, shape):
     weights = np.random.RandomState(len(shape)).randn(*shape).astype("float32")
-    (mask,) = masking.magnitude_masks([weights], sparsity)
+    (mask,) = magnitude_masks([weights], sparsity)
     np.testing.assert_array_equal(mask, tfmots_mask(weights, sparsity))
 
 
@@ -280,7 +281,7 @@ def test_lamp_keeps_the_largest_scores_of_the_paper():
     random = np.random.RandomState(0)
     weights = [random.normal(size=(5, 7)), 1e-3 * random.normal(size=(40, 11)), np.zeros((3, 2))]
     weights[1][:20] = 0
-    masks = masking.lamp_masks(weights, 0.8)
+    masks = lamp_masks(weights, 0.8)
     scores = [
         np.array([w**2 / max(np.sum(a[abs(a) >= abs(w)] ** 2), 1e-300) for w in a.flat])
         for a in weights
@@ -290,7 +291,7 @@ def test_lamp_keeps_the_largest_scores_of_the_paper():
     line = np.concatenate(scores)
     assert line[kept].min() >= line[~kept].max()
     assert masks[0].any() and masks[1].any()
-    by_magnitude = masking.magnitude_masks(weights, 0.8)
+    by_magnitude = magnitude_masks(weights, 0.8)
     assert masks[1].sum() > by_magnitude[1].sum()
 
 

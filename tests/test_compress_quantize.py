@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 
 import compress
 import export
-from compress import integers, quantization
-from compress.equalisation import equalised
 from compress.graph import copy_model, leaf_layers
 from compress.layers import Parametrized, Range
+from compress.passes.quantize import grids, integers
+from compress.passes.quantize.equalisation import equalised
 from export.source import prepare
 from export.target import About, Source
 from export.targets.convert import convert
@@ -276,7 +276,7 @@ def test_mean_bits_keeps_eight_for_what_moves_the_outputs_most():
     bits = {name: x.chain[-1].bits for name, x in found.items()}
     assert set(bits.values()) == {4, 8}
     assert sum(bits[name] * sizes[name] for name in bits) <= 6 * sum(sizes.values())
-    moved = integers.errors(quantization.prepared(model), list(samples.values()), 4)
+    moved = integers.errors(grids.prepared(model), list(samples.values()), 4)
     rate = {name.removesuffix("_inner"): bits[name] for name in bits}
     order = sorted(
         moved, key=lambda path: moved[path] / sizes.get(path, sizes.get(f"{path}_inner"))

@@ -9,9 +9,10 @@ import pytest
 from keras import layers
 
 import compress
-from compress import costs, packed, stages
 from compress.graph import leaf_layers
-from compress.report import Counts, PassReport, Runtime
+from compress.measure import costs, packed
+from compress.measure.report import Counts, PassReport, Runtime
+from compress.pipeline import stages
 
 PICO = 1e-12
 

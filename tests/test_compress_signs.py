@@ -8,7 +8,7 @@ from keras import layers
 
 import compress
 from compress.layers import Binary, BinaryActivation, Ternary
-from compress.signs import between
+from compress.passes.few_values.training import between
 
 KERNEL = np.array([[0.4, -1.5, 0.0], [-0.2, 0.05, 0.9], [1.2, -0.6, -0.3]], "float32")
 UPSTREAM = np.array([[1.0, 2.0, -1.0], [0.5, -3.0, 4.0], [2.0, 1.0, -2.0]], "float32")
@@ -177,7 +177,7 @@ def test_they_learn_digits_and_take_few_bits(item, tmp_path):
     again = compress.unpack(tmp_path / "m")
     assert evaluate(again) == small.report.after.metrics
     kernel = small.model.get_layer("conv3").kernel
-    from compress.packed import weight_bytes
+    from compress.measure.packed import weight_bytes
 
     bits = 8 * weight_bytes(kernel) / np.prod(kernel.shape)
     assert bits < (1.2 if item.kind == "binarize" and item.method != "xnor" else 2.2)

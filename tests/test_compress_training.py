@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 
 import compress
 from compress.graph import copy_model, leaf_layers
-from compress.kernels import find_kernels
-from compress.passes.prune import Schedule
+from compress.graph.kernels import find_kernels
+from compress.passes.prune.settings import Schedule
 
 
 def zeros(array):

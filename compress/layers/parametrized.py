@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from compress.kernels import clone_layer, kernel_of
+from compress.graph.kernels import clone_layer, kernel_of
 
 
 class Parametrization(layers.Layer):
@@ -46,7 +46,7 @@ class Parametrized(layers.Wrapper):
     Shapes: those of the layer. It is in the graph under the layer's own name.
 
     Args:
-        layer: Has a kernel, see `compress.kernels`.
+        layer: Has a kernel, see `compress.graph.kernels`.
         chain: Applied to the kernel in turn, each to what the one before returns.
         **kwargs: Those of `keras.layers.Layer`. A `dtype` is passed on to the layer; the chain is
             computed in float32 whatever it is.

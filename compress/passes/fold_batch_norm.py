@@ -34,8 +34,7 @@ class FoldBatchNorm(Pass):
         """Folds in a copy of `model`; see `Pass.rewrite`."""
         from keras import layers
 
-        from compress import folding
-        from compress.graph import leaf_layers, replace_layers
+        from compress.graph import folding, leaf_layers, replace_layers
 
         found = dict(leaf_layers(model))
         pairs = folding.pairs(model)

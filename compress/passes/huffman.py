@@ -1,7 +1,7 @@
 """Entropy coding: the last stage of deep compression, which changes the file and no weight.
 
-Source: Han, Mao & Dally 2016, Deep compression, arXiv:1510.00149, section 4; `compress.packed` is
-the file, and says where it differs.
+Source: Han, Mao & Dally 2016, Deep compression, arXiv:1510.00149, section 4;
+`compress.measure.packed` is the file, and says where it differs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Huffman(Pass):
     ) -> Rewrite:
         """Notes what each layer takes in the file; see `Pass.rewrite`."""
         from compress.graph import copy_model
-        from compress.packed import weight_bytes
+        from compress.measure.packed import weight_bytes
 
         notes = {}
         for path, layer in chosen.items():

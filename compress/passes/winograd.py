@@ -73,7 +73,7 @@ class Winograd(Pass):
         from keras import ops
 
         from compress.layers.winograd import WinogradConv2D, transformed
-        from compress.masking import magnitude_masks
+        from compress.passes.prune.masks import magnitude_masks
 
         new = WinogradConv2D(
             layer.filters,
@@ -99,7 +99,7 @@ def _why_not(layer: keras.layers.Layer, shapes: list[tuple[int | None, ...]]) ->
     """Why a layer stays; empty where it need not."""
     from keras import layers
 
-    from compress.kernels import find_kernels
+    from compress.graph.kernels import find_kernels
 
     if type(layer) is not layers.Conv2D:
         return f"{type(layer).__name__} is not a plain convolution"

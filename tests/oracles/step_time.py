@@ -23,8 +23,8 @@ import tensorflow as tf
 
 import compress
 from compress import tfmot
-from compress.holding import hold
-from compress.passes.prune import Schedule
+from compress.graph.holding import hold
+from compress.passes.prune.settings import Schedule
 
 TFMOT = tfmot.load()
 import tf_keras  # noqa: E402  after tfmot's guarded import

@@ -10,10 +10,10 @@ import pytest
 
 import compress
 from compress.base import Pass
-from compress.budget import Budget
 from compress.catalog import pass_class
-from compress.passes.prune import Schedule
-from compress.report import Counts, FileSize, Snapshot
+from compress.measure.report import Counts, FileSize, Snapshot
+from compress.passes.prune.settings import Schedule
+from compress.pipeline.budget import Budget
 
 PASSES = [
     compress.Prune(sparsity=0.8),

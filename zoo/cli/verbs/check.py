@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _cost(model: Any) -> Finding:
-    from compress import account
+    from compress.measure import account
     from zoo.craft.finding import Finding
 
     total = account.total(account.layer_table(model))

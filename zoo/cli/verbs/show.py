@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _layers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from compress import account
+    from compress.measure import account
     from zoo.models import create
 
     model = create(arguments.model, input_shape=arguments.input, num_classes=arguments.classes)

@@ -1,0 +1,1 @@
+"""Weights of two values or of three, and how they learn."""

@@ -1,0 +1,1 @@
+"""Layers of two thin factors or more: which rank, and which form."""

@@ -1,0 +1,97 @@
+"""Low-rank factorisation of dense layers and convolutions.
+
+Sources: Sainath et al. 2013, ICASSP, "Low-rank matrix factorization for deep neural network
+training"; Denton et al. 2014, arXiv:1404.0736, section 3. W (n, m) becomes U_r S_r V_r^T, which
+holds r (n + m) weights; no matrix of rank r is closer to W (Eckart & Young 1936). For convolutions
+see `convolutions.py`, for ranks by VBMF `vbmf.py` (Kim et al. 2016, arXiv:1511.06530).
+Differs: both factors get the square root of S_r, so that fine-tuning moves them at the same pace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
+
+from compress.base import Context, Ladder, Note, Pass, Rewrite
+from compress.settings import FractionAboveZero
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+
+class LowRank(Pass):
+    """Replaces a layer by smaller ones; a dense one by `NAME_u`, then `NAME`, which keeps the bias.
+
+    Exactly one of `energy`, `rank`, `ratio` and `vbmf` is given. A layer stays where its factors
+    would hold no fewer weights, and where it is a factor already, so a second application changes
+    nothing.
+
+    Attributes:
+        energy: Fraction of the squared singular values that the rank keeps at least, in (0, 1].
+        rank: Number of singular values to keep in each layer.
+        ratio: Fraction of a kernel's weights that its factors may hold, in (0, 1].
+        vbmf: Whether the rank is what variational Bayesian matrix factorisation tells from noise.
+        convolutions: What becomes of convolutions: `keep`, or a form of `convolutions.py`,
+            `tucker`, `cp` or `spatial`.
+    """
+
+    kind: Literal["low_rank"] = "low_rank"
+    energy: FractionAboveZero | None = None
+    rank: int | None = Field(default=None, ge=1)
+    ratio: FractionAboveZero | None = None
+    vbmf: bool = False
+    convolutions: Literal["keep", "tucker", "cp", "spatial"] = "keep"
+
+    @model_validator(mode="after")
+    def _has_one_criterion(self) -> Self:
+        if [self.energy, self.rank, self.ratio, self.vbmf or None].count(None) != 3:
+            raise ValueError("exactly one of energy, rank, ratio, vbmf")
+        return self
+
+    def ladder(self) -> Ladder | None:
+        """See `Pass.ladder`; a rank is no strength, as layers differ in size."""
+        if self.energy is not None:
+            return Ladder("energy", (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4))
+        if self.ratio is not None:
+            return Ladder("ratio", (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1))
+        return None
+
+    def rewrite(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> Rewrite:
+        """Factorises layers of a copy of `model`; see `Pass.rewrite`."""
+        from compress import graph
+        from compress.passes.low_rank import factors
+
+        paths = {path for path, _ in graph.leaf_layers(model)}
+        notes, replacements = {}, {}
+        for path, layer in chosen.items():
+            reason, found = factors.factorise(path, layer, paths, self.convolutions, self._rank)
+            if found is None:
+                notes[path] = Note(False, reason)
+                continue
+            stem = path.removesuffix(layer.name)
+            notes[path] = Note(True, reason, into=tuple(stem + new.name for new in found))
+            replacements[path] = found
+        new_model = graph.replace_layers(model, replacements)
+        return Rewrite(new_model, notes, context.fine_tune(new_model, epochs=self.epochs))
+
+    def _rank(
+        self, matrix: np.ndarray, singular: np.ndarray, of_ratio: Callable[[float], int]
+    ) -> int:
+        """The rank of a matrix; see `factors.ToRank`."""
+        import numpy as np
+
+        from compress.passes.low_rank import vbmf
+
+        if self.vbmf:
+            return vbmf.rank(matrix)
+        if self.energy is not None:
+            kept = np.cumsum(np.square(singular, dtype=np.float64))
+            return min(int(np.searchsorted(kept, self.energy * kept[-1])) + 1, singular.size)
+        if self.ratio is not None:
+            return max(of_ratio(self.ratio), 1)
+        return min(self.rank or 1, singular.size)

@@ -1,0 +1,82 @@
+"""Pruning in rounds, with the surviving weights trained on, or wound back to earlier values.
+
+Sources: Han et al. 2015, arXiv:1506.02626 (prune, retrain, repeat); Frankle & Carbin 2019, The
+lottery ticket hypothesis, arXiv:1803.03635: each round prunes the same share of what is left, and
+the survivors go back to their initial values; Frankle et al. 2020, arXiv:1903.01611: in large nets
+to those of an early epoch.
+Differs: the output layer is pruned like the others; Frankle & Carbin prune it at half the rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+from keras import ops
+
+from compress.base import Context
+from compress.graph import leaf_layers
+from compress.graph.kernels import find_kernels
+from compress.passes.prune.masks import find_prunable, prune_kernels
+
+if TYPE_CHECKING:
+    from compress.passes.prune.settings import Prune
+
+
+def prune_in_rounds(
+    model: keras.Model, prune: Prune, paths: Collection[str], context: Context
+) -> str:
+    """Prunes a model in place, round by round; returns a line that says how.
+
+    A round prunes at once, winds back, and trains. A model that is itself what the weights go back
+    to is trained before the first round too, or there would be nothing to rank them by.
+
+    Args:
+        model: Functional or Sequential.
+        prune: Says the rounds, and what to wind back to.
+        paths: The layers to prune.
+        context: Has the `fit`.
+    """
+    early = _early_weights(model, prune)
+    found = dict(leaf_layers(model))
+    layers, _ = find_prunable({path: found[path] for path in paths}, prune)
+    if prune.rewind is True:
+        context.fine_tune(model, epochs=prune.epochs)
+    steps = prune.sparsities()
+    for sparsity in steps:
+        prune_kernels(layers, prune, sparsity)
+        if early:
+            _rewind(model, early)
+        text = context.fine_tune(model, epochs=prune.epochs)
+    path = "the input" if prune.rewind is True else prune.rewind
+    back = f", weights back to those of {path}" if early else ""
+    return f"sparsity {', '.join(f'{s:.4g}' for s in steps)}{back}; after each {text}"
+
+
+def _early_weights(model: keras.Model, prune: Prune) -> list[np.ndarray]:
+    """The weights to go back to; none where the rounds go on from what they have."""
+    if prune.rewind is False:
+        return []
+    if prune.rewind is True:
+        return [ops.convert_to_numpy(weight) for weight in model.weights]
+    if not Path(prune.rewind).is_file():
+        raise FileNotFoundError(f"Prune.rewind: {prune.rewind}: not found; expected a .keras file.")
+    saved = keras.saving.load_model(prune.rewind, compile=False)
+    if [weight.shape for weight in saved.weights] != [weight.shape for weight in model.weights]:
+        raise ValueError(
+            f"Prune.rewind: {prune.rewind}: its weights have other shapes than the model's; "
+            "expected the same net at an earlier time."
+        )
+    return [ops.convert_to_numpy(weight) for weight in saved.weights]
+
+
+def _rewind(model: keras.Model, early: list[np.ndarray]) -> None:
+    """Sets all weights back; kernels keep their zeros, those of earlier passes too."""
+    kernels, _ = find_kernels(dict(leaf_layers(model)), depthwise=True)
+    masked = {id(kernel) for kernel in kernels.values()}
+    for weight, value in zip(model.weights, early, strict=True):
+        kept = ops.convert_to_numpy(weight) != 0
+        weight.assign(np.where(kept, value, 0) if id(weight) in masked else value)

@@ -1,0 +1,227 @@
+"""Magnitude pruning: at once, step by step during fine-tuning, or in rounds.
+
+Zeros shrink a file only once it is gzipped, and make neither TensorFlow nor LiteRT faster. N:M
+zeros are what sparse tensor cores take.
+
+Sources: Han et al. 2015, arXiv:1506.02626: weights of small magnitude become zero, the others are
+retrained. Zhu & Gupta 2017, arXiv:1710.01878, eq. 1: the sparsity grows by a polynomial.
+Structures: `masks.py`. Rounds and rewinding, the lottery ticket: `rounds.py`.
+Differs: Han et al. set a threshold for each layer from the standard deviation of its weights; here
+the number of zeros is exact, for each layer or, with `scope="model"`, for all kernels together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from compress.base import Context, Ladder, Note, Pass, Rewrite
+from compress.settings import FractionAboveZero, FractionBelowOne, Settings
+
+if TYPE_CHECKING:
+    import keras
+
+_Size = Annotated[int, Field(ge=1)]
+_UNUSED = {
+    "polynomial": (),
+    "constant": ("initial", "power"),
+    "one_shot": ("end", "initial", "power", "every"),
+}
+
+
+class Schedule(Settings):
+    """How the sparsity grows during training.
+
+    Attributes:
+        shape: `polynomial` grows from `initial` to the target between `begin` and `end`, and
+            renews the masks on the way: cubic unless `power` says otherwise. `constant` has the
+            target from `begin` on, and renews the masks until `end`: a weight that grows again may
+            take another's place. `one_shot` masks once, at `begin`.
+        begin: Fraction of the training steps before the first weights are masked.
+        end: Fraction of the training steps after which the masks are final.
+        initial: Sparsity at the beginning, as a fraction.
+        power: Exponent of the polynomial.
+        every: Steps between two renewals of the masks.
+    """
+
+    shape: Literal["polynomial", "constant", "one_shot"] = "polynomial"
+    begin: FractionBelowOne = 0.0
+    end: FractionAboveZero = 0.75
+    initial: FractionBelowOne = 0.0
+    power: float = Field(default=3.0, gt=0)
+    every: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _begins_before_its_end(self) -> Self:
+        for name in _UNUSED[self.shape]:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"no {name}, which shape {self.shape!r} does not use")
+        if self.shape != "one_shot" and self.begin >= self.end:
+            raise ValueError("begin < end")
+        return self
+
+    def turn(self, step: int, num_steps: int) -> int | None:
+        """Returns the latest step, up to `step`, that renews the masks; None before `begin`.
+
+        Args:
+            step: Number of steps done.
+            num_steps: Number of steps of the whole training.
+        """
+        begin, end = self._range(num_steps)
+        if step < begin:
+            return None
+        if self.shape == "one_shot":
+            return begin
+        return end if step >= end else begin + (step - begin) // self.every * self.every
+
+    def sparsity(self, step: int, num_steps: int, *, final: float) -> float:
+        """Returns the sparsity after `step` steps, between `initial` and `final`."""
+        if self.shape != "polynomial":
+            return final
+        begin, end = self._range(num_steps)
+        left = 1.0 - min(max((step - begin) / (end - begin), 0.0), 1.0)
+        # Eq. 1: s_t = s_f + (s_i - s_f) (1 - (t - t_0) / (n Δt))^3
+        return final + (self.initial - final) * math.pow(left, self.power)
+
+    def _range(self, num_steps: int) -> tuple[int, int]:
+        begin = min(round(self.begin * num_steps), num_steps - 1)
+        return begin, max(round(self.end * num_steps), begin + 1)
+
+
+class Prune(Pass):
+    """Sets the kernel weights of smallest magnitude to zero.
+
+    Works on the kernels of dense layers and convolutions, and on the pointwise kernels of separable
+    ones; biases and normalisation stay. Without fine-tuning, a second application changes nothing.
+
+    Attributes:
+        sparsity: Fraction of the weights that become zero, in [0, 1); exact to one weight, or one
+            block. `n_of_m` settles it.
+        scope: `layer` prunes each kernel to `sparsity`; `model` all kernels together, by magnitude;
+            `lamp` likewise, by magnitude relative to the kernel (Lee et al. 2021): use it where the
+            layers differ in width.
+        schedule: How the sparsity grows during fine-tuning.
+        block: (inputs, outputs) of the kernel's matrix that become zero together, by their mean
+            magnitude.
+        n_of_m: (N, M): of every M consecutive inputs of an output, N are kept, M - N become zero.
+            (2, 4) is what sparse tensor cores take. `sparsity` is then 1 - N / M.
+        rounds: Times to prune, at once, and to fine-tune for `epochs`. Each keeps the same share of
+            what is left.
+        rewind: Whether each round sets the weights that are left back before it trains them: True
+            to those of the input, which is then trained before the first round too, or to those of
+            a `.keras` file. For a lottery ticket these are the initial weights, or an early
+            epoch's.
+    """
+
+    kind: Literal["prune"] = "prune"
+    sparsity: FractionBelowOne
+    scope: Literal["layer", "model", "lamp"] = "layer"
+    schedule: Schedule = Schedule()
+    block: tuple[_Size, _Size] = (1, 1)
+    n_of_m: tuple[_Size, _Size] | None = None
+    rounds: int = Field(default=1, ge=1)
+    rewind: bool | str = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_sparsity(cls, values: Any) -> Any:
+        """N of M says the sparsity; what is wrong with N and M is said by the checks below."""
+        match values:
+            case {"sparsity": _}:
+                return values
+            case {"n_of_m": [int(kept), int(size)]}:
+                return {**values, "sparsity": 1 - kept / size if 0 < kept < size else 0.0}
+        return values
+
+    @field_validator("n_of_m")
+    @classmethod
+    def _keeps_some(cls, pair: tuple[int, int] | None) -> tuple[int, int] | None:
+        if pair is not None and pair[0] >= pair[1]:
+            raise ValueError("(N, M), with N < M: N are kept of every M")
+        return pair
+
+    @field_validator("rewind")
+    @classmethod
+    def _names_a_file(cls, value: bool | str) -> bool | str:
+        if isinstance(value, str) and not value.endswith(".keras"):
+            raise ValueError("True, False or a path that ends in .keras")
+        return value
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.schedule.initial > self.sparsity:
+            raise ValueError("schedule.initial <= sparsity")
+        if self.n_of_m is not None:
+            kept, size = self.n_of_m
+            if not math.isclose(self.sparsity, 1 - kept / size, abs_tol=1e-6):
+                raise ValueError(f"no sparsity, or {1 - kept / size:g}, which n_of_m settles")
+            if self.block != (1, 1):
+                raise ValueError("block or n_of_m, not both")
+            if self.scope != "layer":
+                raise ValueError("scope 'layer', because n_of_m is the same in every kernel")
+        if (self.rounds > 1 or self.rewind) and self.schedule != Schedule():
+            raise ValueError("no schedule, because rounds, or a rewind, prune at once")
+        return self
+
+    def sparsities(self) -> list[float]:
+        """Returns the sparsity after each round."""
+        kept = 1 - self.sparsity
+        return [1 - kept ** (turn / self.rounds) for turn in range(1, self.rounds)] + [
+            self.sparsity
+        ]
+
+    def ladder(self) -> Ladder | None:
+        """See `Pass.ladder`."""
+        if self.n_of_m is not None:
+            return None
+        rungs = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
+        return Ladder("sparsity", tuple(x for x in rungs if x >= self.schedule.initial))
+
+    def callback(self) -> keras.callbacks.Callback:
+        """Returns a callback that prunes the model in any `fit`, in place.
+
+        Raises:
+            ValueError: There are `rounds` or a `rewind`, which take several trainings.
+        """
+        from compress.passes.prune.callback import MaskCallback
+
+        if self.rounds > 1 or self.rewind:
+            raise ValueError("Prune.callback: rounds and rewind take several trainings; use apply.")
+        return MaskCallback(self)
+
+    def rewrite(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> Rewrite:
+        """Prunes a copy of `model`; see `Pass.rewrite`."""
+        from compress.graph import copy_model, leaf_layers
+        from compress.graph.holding import shares
+        from compress.graph.kernels import kernel_of
+        from compress.passes.prune.callback import MaskCallback
+        from compress.passes.prune.masks import find_prunable, prune_kernels
+        from compress.passes.prune.rounds import prune_in_rounds
+
+        pruned = copy_model(model)
+        found = dict(leaf_layers(pruned))
+        layers, _ = find_prunable({path: found[path] for path in chosen}, self)
+        if self.rounds > 1 or self.rewind:
+            text = prune_in_rounds(pruned, self, chosen, context)
+        elif any(map(shares, map(kernel_of, layers.values()))):
+            # While values are shared, the weights that a schedule would rank do not move.
+            prune_kernels(layers, self, self.sparsity)
+            text = context.fine_tune(pruned, epochs=self.epochs)
+            text += "; pruned in one shot before, because weights share values"
+        else:
+            callback = MaskCallback(self)
+            text = context.fine_tune(pruned, epochs=self.epochs, callbacks=[callback])
+            if callback.sparsity < self.sparsity:
+                text += f"; from sparsity {callback.sparsity:g} to {self.sparsity:g} in one shot"
+        found = dict(leaf_layers(pruned))
+        layers, reasons = find_prunable({path: found[path] for path in chosen}, self)
+        notes = {path: Note(False, reason) for path, reason in reasons.items()}
+        # After a complete schedule this changes nothing: the zeros are there already.
+        for path, (num_zeros, size) in prune_kernels(layers, self, self.sparsity).items():
+            notes[path] = Note(num_zeros > 0, f"{num_zeros:,} of {size:,} kernel weights are zero")
+        return Rewrite(pruned, notes, text)

@@ -1,0 +1,1 @@
+"""Whole channels removed: which count least, and how many go."""

@@ -1,0 +1,1 @@
+"""Numbers on the grids of integers: where they stand, over which ranges, with which weights."""

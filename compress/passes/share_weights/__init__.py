@@ -1,0 +1,1 @@
+"""A few weights that many share."""

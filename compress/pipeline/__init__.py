@@ -1,0 +1,1 @@
+"""Passes one after another, and the search for those that fit a budget."""
