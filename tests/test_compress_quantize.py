@@ -15,10 +15,10 @@ from compress.graph import copy_model, leaf_layers
 from compress.layers import Parametrized, Range
 from compress.passes.quantize import grids, integers
 from compress.passes.quantize.equalisation import equalised
+from export.formats.saved_model.signatures import save
+from export.formats.tflite.child import convert
 from export.source import prepare
 from export.target import About, Source
-from export.targets.convert import convert
-from export.targets.signatures import save
 from export.targets.tflite import TFLiteInt8
 
 TYPES = {value: name for name, value in vars(schema.TensorType).items()}

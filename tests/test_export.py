@@ -583,7 +583,7 @@ def test_onnx_of_an_older_opset_with_channels_first(opset, convnet, digits, tmp_
 
 
 def test_weights_beyond_one_file_lie_beside_it(convnet, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("export.targets.thin.LARGEST", 50_000)
+    monkeypatch.setattr("export.formats.onnx.convert.LARGEST", 50_000)
     done = export.export(convnet, "onnx", tmp_path / "out", samples=digits[0][:64])
     assert sorted(p.name for p in (tmp_path / "out" / "onnx").iterdir()) == [
         "model.data",

@@ -13,10 +13,11 @@ import pytest
 from keras import layers
 
 import export
+from export.formats.micro import arena
+from export.formats.tflite.flatbuffer import parse
 from export.source import prepare
 from export.target import About, Source
-from export.targets import arena, ethos_u, golden, tflm
-from export.targets.flatbuffer import parse
+from export.targets import ethos_u, integers, tflm
 
 pytest.importorskip("tflite_micro", reason="needs tflite-micro")
 pytest.importorskip("ethosu.vela", reason="needs ethos-u-vela")
@@ -94,7 +95,7 @@ def signs():
     net, signature = prepare(model)
     drawn = np.random.default_rng(0).standard_normal((32, 8, 8, 1), np.float32)
     source = Source(net=net, signature=signature, about=About(), calibration={"image": drawn})
-    return model, drawn, golden.integers(source, io="int8")
+    return model, drawn, integers.integers(source, io="int8")
 
 
 def accuracy(scores, classes):
@@ -188,7 +189,7 @@ def test_the_search_survives_the_death_of_its_process(needed, deadly, monkeypatc
         return SimpleNamespace(stdout="\n".join(lines), stderr="", returncode=code)
 
     monkeypatch.setattr(arena, "_outputs", outputs)
-    monkeypatch.setattr(arena.alone, "run", run)
+    monkeypatch.setattr(arena.processes, "run", run)
     assert arena.smallest(b"", 1000 * arena.STEP) == needed * arena.STEP
     if needed > 1:
         with pytest.raises(arena.RefusedError):

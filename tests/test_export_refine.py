@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import layers
 
 import export
+from export.formats.tflite.calibrate import STEPS, _Histogram
 from export.targets import find_target
-from export.targets.refine import STEPS, _Histogram
 
 RANDOM = np.random.RandomState(4)
 

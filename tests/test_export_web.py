@@ -10,7 +10,8 @@ import pytest
 from keras import layers
 
 import export
-from export.targets import convert_tfjs, find_target, node
+from export.formats.web import convert_tfjs, node
+from export.targets import find_target
 from export.targets.coreml import weights
 from export.targets.tfjs import packages
 
@@ -107,7 +108,7 @@ def test_onnx_web_is_the_file_of_onnx(deployed):
 
 def test_onnx_web_refuses_two_files(convnet, tmp_path, monkeypatch):
     here("onnx-web")
-    monkeypatch.setattr("export.targets.thin.LARGEST", 1000)
+    monkeypatch.setattr("export.formats.onnx.convert.LARGEST", 1000)
     with pytest.raises(RuntimeError, match="expected one file"):
         export.export(convnet, "onnx-web", tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from export import processes
+from export.formats.tflite.litert import quantisation
 from export.manifest import Proof, Signature
 from export.target import INT8, Source, Target, Tolerance, Written
-from export.targets import alone
-from export.targets.golden import integers
-from export.targets.litert import quantisation
+from export.targets.integers import integers
 from export.targets.tflite import TFLiteInt8
 
 FILE, LAYERS = "model_vela.tflite", "layers.csv"
@@ -83,7 +83,7 @@ class EthosU(Target):
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the operators: those left to the CPU, and the runs of those that were placed."""
-        from export.targets.litert import count
+        from export.formats.tflite.litert import count
 
         return count(path.read_bytes())
 
@@ -97,7 +97,7 @@ class EthosU(Target):
 
     def _compile(self, scratch: str) -> str:
         """Runs Vela in a process of its own, and returns what it printed."""
-        done = alone.run(
+        done = processes.run(
             "ethosu.vela",
             *("model.tflite", "--output-dir", ".", "--verbose-performance"),
             *("--accelerator-config", self.accelerator),

@@ -45,7 +45,7 @@ class ONNX(Target):
         """Writes `model.onnx`; beyond 1.9 GB the folder `onnx`, its weights in a second file."""
         import onnx
 
-        from export.targets.thin import LARGEST, to_onnx
+        from export.formats.onnx.convert import LARGEST, to_onnx
 
         pictures = self._pictures(source.signature)
         model = to_onnx(source.net, source.signature, opset=self.opset, nchw=pictures)

@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from export.examples import one_by_one, one_example
+from export.formats.onnx import lockstep
+from export.formats.tflite.litert import quantisation
 from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
-from export.targets import lockstep
-from export.targets.golden import compared, integers, steps_apart
-from export.targets.litert import quantisation
+from export.targets.integers import compared, integers, steps_apart
 from export.targets.onnx import FILE, ONNX, count, describe, node_times, open_onnx
 
 OPSET = 18
@@ -161,7 +161,7 @@ def quantise(source: Source, path: Path) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    from export.targets.thin import to_onnx
+    from export.formats.onnx.convert import to_onnx
 
     if not source.calibration:
         raise ValueError("no examples to calibrate with; pass `samples`, or --samples FILE.npy")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from export.formats.web.node import WebTarget, open_in_node
 from export.target import Session, Source, Written
-from export.targets.node import WebTarget, open_in_node
 from export.targets.onnx import FILE, ONNX
 
 

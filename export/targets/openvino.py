@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from export.examples import Arrays, one_example
+from export.formats.tflite.litert import quantisation
 from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
-from export.targets.golden import integers, steps_apart
-from export.targets.litert import quantisation
+from export.targets.integers import integers, steps_apart
 
 FOLDER, FILE = "openvino", "model.xml"
 FLOAT32_PINNED: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -94,7 +94,7 @@ class OpenVINO(_OpenVINO):
         """Writes the folder `openvino`, from a SavedModel: of a Keras model it loses the names."""
         import openvino
 
-        from export.targets.signatures import save
+        from export.formats.saved_model.signatures import save
 
         with tempfile.TemporaryDirectory() as scratch:
             save(source, Path(scratch, "saved_model"), batch=None)

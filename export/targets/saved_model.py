@@ -33,7 +33,7 @@ class SavedModel(Target):
         Raises:
             RuntimeError: `classify_bytes` does not answer as the model does.
         """
-        from export.targets import signatures
+        from export.formats.saved_model import signatures
 
         name = re.sub(r"[^\w.-]", "_", source.about.name) or "model"
         path = directory / name / VERSION

@@ -16,12 +16,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from export import processes
 from export.examples import Arrays
+from export.formats.web.convert_tfjs import FILE
+from export.formats.web.node import WebTarget, home, open_in_node
 from export.manifest import Signature
 from export.target import Session, Source, Written
-from export.targets import alone
-from export.targets.convert_tfjs import FILE
-from export.targets.node import WebTarget, home, open_in_node
 
 FOLDER = "tfjs"
 CONVERTER, VERSION = "tensorflowjs", "4.22.0"
@@ -70,8 +70,8 @@ class TFJS(WebTarget):
             RuntimeError: The model has a layer that TensorFlow.js cannot run; or the converter
                 failed or took too long.
         """
+        from export.formats.saved_model.signatures import save
         from export.source import refuse_loops
-        from export.targets.signatures import save
 
         refuse_loops(source.net, self.kind, "TensorFlow.js finds no way through it")
         for layer in source.net._flatten_layers(include_self=False):
@@ -119,8 +119,8 @@ class TFJS(WebTarget):
         return Signature(inputs=inputs, outputs=outputs)
 
     def _convert(self, *arguments: str) -> None:
-        done = alone.run(
-            "export.targets.convert_tfjs",
+        done = processes.run(
+            "export.formats.web.convert_tfjs",
             *arguments,
             who=f"export to {self.kind}: the converter",
             seconds=self.timeout_seconds,

@@ -11,9 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from export import processes
 from export.manifest import Signature, TensorSpec
 from export.target import INT8, Session, Source, Target, Tolerance, Written
-from export.targets import alone
 
 FILE = "model.tflite"
 
@@ -52,8 +52,8 @@ class _LiteRT(Target):
             RuntimeError: The converter failed, crashed or took too long.
             ValueError: There are no examples to calibrate with.
         """
-        from export.targets.converter import convert
-        from export.targets.metadata import embedded
+        from export.formats.tflite.convert import convert
+        from export.formats.tflite.metadata import embedded
 
         path = directory / FILE
         options = {"precision": self.precision, **self._options()}
@@ -61,7 +61,7 @@ class _LiteRT(Target):
             convert(source, path, options, batch=self.batch, seconds=self.timeout_seconds)
         except TimeoutError:
             who = f"export to {self.kind}: the converter"
-            raise alone.too_slow(who, self.timeout_seconds) from None
+            raise processes.too_slow(who, self.timeout_seconds) from None
         except RuntimeError as error:
             told = RuntimeError(f"export to {self.kind}: {error}")
             for note in getattr(error, "__notes__", ()):
@@ -79,13 +79,13 @@ class _LiteRT(Target):
 
     def open(self, path: Path, *, threads: int | None = None) -> Session:
         """Opens the file in LiteRT; scales the ends that are integers."""
-        from export.targets.litert import open_file
+        from export.formats.tflite.litert import open_file
 
         return open_file(path.read_bytes(), batch=self.batch, threads=threads)
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the operators of all subgraphs."""
-        from export.targets.litert import count
+        from export.formats.tflite.litert import count
 
         return count(path.read_bytes())
 
@@ -135,7 +135,7 @@ class _Integers(_LiteRT):
 
     def write(self, source: Source, directory: Path) -> Written:
         """Writes `model.tflite`; the manifest tells what the integers at its ends mean."""
-        from export.targets.litert import quantisation
+        from export.formats.tflite.litert import quantisation
 
         written = super().write(source, directory)
         content = (directory / written.file).read_bytes()
@@ -146,7 +146,7 @@ class _Integers(_LiteRT):
 
         A model with ranges of its own says itself which of its layers are integers.
         """
-        from export.targets.litert import has_own_ranges, operators
+        from export.formats.tflite.litert import has_own_ranges, operators
 
         content = path.read_bytes()
         if has_own_ranges(content):

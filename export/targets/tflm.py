@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from export.examples import Arrays
+from export.formats.micro import arena
+from export.formats.tflite.litert import from_file, quantisation, to_file
 from export.manifest import Signature
 from export.target import INT8, Session, Source, Target, Tolerance, Written
-from export.targets import arena
-from export.targets.golden import integers, steps_apart
-from export.targets.litert import from_file, quantisation, to_file
+from export.targets.integers import integers, steps_apart
 from export.targets.tflite import FILE, TFLiteInt8
 
 CODE, HEADER, OPERATORS = "model.cc", "model.h", "model_ops.h"
@@ -134,7 +134,7 @@ class TFLM(Target):
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the operators of the model in the array."""
-        from export.targets.litert import count
+        from export.formats.tflite.litert import count
 
         return count(read_array(path))
 
@@ -165,7 +165,7 @@ def registration_name(operator: str) -> str:
 
 def _bare(content: bytes) -> bytes:
     """The same model without what no microcontroller reads: names of tensors, metadata, labels."""
-    from export.targets.flatbuffer import parse, serialise
+    from export.formats.tflite.flatbuffer import parse, serialise
 
     model = parse(content)
     model.description, model.metadata = None, []
@@ -181,7 +181,7 @@ def _bare(content: bytes) -> bytes:
 
 def _enough(content: bytes) -> int:
     """An arena that is far more than enough: every tensor at once, and scratch memory for each."""
-    from export.targets.flatbuffer import parse
+    from export.formats.tflite.flatbuffer import parse
 
     model = parse(content)
     tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
@@ -191,7 +191,7 @@ def _enough(content: bytes) -> int:
 
 def _places(content: bytes) -> tuple[dict[str, int], dict[str, int]]:
     """The place of each named input and output among those of the graph."""
-    from export.targets.flatbuffer import parse
+    from export.formats.tflite.flatbuffer import parse
 
     model = parse(content)
     (names,), graph = model.signatureDefs, model.subgraphs[0]
@@ -218,7 +218,7 @@ def _namespace(name: str) -> str:
 
 def _ends(content: bytes) -> list[str]:
     """A line of comment for each input and output: what to put in, and what comes out."""
-    from export.targets.flatbuffer import parse
+    from export.formats.tflite.flatbuffer import parse
 
     graph, lines = parse(content).subgraphs[0], []
     for kind, named, order in zip(
@@ -273,7 +273,7 @@ static_assert(sizeof(kModel) == kModelBytes, "{CODE} and {HEADER} are of two mod
 
 
 def _registration(content: bytes, space: str, arena_bytes: int) -> str:
-    from export.targets.litert import count
+    from export.formats.tflite.litert import count
 
     names = [registration_name(name) for name in count(content)]
     calls = "\n".join(

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from export.examples import one_by_one
-from export.targets.flatbuffer import parse, schema, serialise, to_buffer
-from export.targets.litert import calls
+from export.formats.tflite.flatbuffer import parse, schema, serialise, to_buffer
+from export.formats.tflite.litert import calls
 
 EXAMPLES = 64  # that are looked at
 STEPS = 255  # of an int8 range

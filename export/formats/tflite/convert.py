@@ -1,4 +1,4 @@
-"""The door to `export.targets.convert`: one process for all conversions, which forks for each.
+"""The door to `export.formats.tflite.child`: one process for all conversions, which forks for each.
 
 To import TensorFlow takes that process six seconds, once; a conversion that ends in a segmentation
 fault, as integer recurrent layers do, ends a fork and no more.
@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from export import processes
 from export.target import Source
-from export.targets import alone
 
 
 def convert(
@@ -35,7 +35,7 @@ def convert(
     Args:
         source: The model, and the examples to calibrate with.
         path: Of the file.
-        options: Arguments of `export.targets.convert.convert`.
+        options: Arguments of `export.formats.tflite.child.convert`.
         batch: Number of examples that a call takes; `None` for any.
         seconds: That it may take.
 
@@ -43,7 +43,7 @@ def convert(
         RuntimeError: The converter failed, with its last words; the whole log is a note of it.
         TimeoutError: It took too long.
     """
-    from export.targets.signatures import save
+    from export.formats.saved_model.signatures import save
 
     with tempfile.TemporaryDirectory() as scratch:
         save(source, Path(scratch, "saved_model"), batch=batch)
@@ -91,8 +91,8 @@ class _Process:
         if self._process is None or not ours or self._process.poll() is not None:
             self._owner = os.getpid()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "export.targets.convert"],
-                cwd=alone.ROOT,
+                [sys.executable, "-m", "export.formats.tflite.child"],
+                cwd=processes.ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

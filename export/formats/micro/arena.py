@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from export.targets import alone
+from export import processes
 
 STEP = 16  # bytes; the alignment of an arena
 
@@ -30,7 +30,7 @@ def smallest(
     Args:
         content: Of the `.tflite` file.
         enough: Bytes that are certainly enough; memory that is not touched costs nothing.
-        who: See `alone.run`.
+        who: See `processes.run`.
         seconds: Likewise, of one process; where it dies, another goes on.
 
     Raises:
@@ -43,7 +43,7 @@ def smallest(
         path.write_bytes(content)
         while True:
             arguments = str(path), str(low), str(high)
-            done = alone.run("export.targets.arena", *arguments, who=who, seconds=seconds)
+            done = processes.run("export.formats.micro.arena", *arguments, who=who, seconds=seconds)
             tried = [int(size) for size in re.findall(r"^try (\d+)", done.stdout, re.M)]
             fit = [int(size) for size in re.findall(r"^fits (\d+)", done.stdout, re.M)]
             if high not in fit:

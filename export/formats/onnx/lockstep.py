@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.examples import Arrays
-from export.targets.litert import calls, int8_tensors
+from export.formats.tflite.litert import calls, int8_tensors
 from export.targets.onnx import open_onnx
 
 ZERO = 128  # activations are int8 in TFLite, and by this much more, as uint8, in ONNX

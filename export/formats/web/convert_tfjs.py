@@ -1,4 +1,4 @@
-"""SavedModel to TensorFlow.js, in a process of its own: `python -m export.targets.convert_tfjs`.
+"""SavedModel to TensorFlow.js, in its own process: `python -m export.formats.web.convert_tfjs`.
 
 The modules of `tensorflowjs` import what it requires although the conversion of a SavedModel calls
 none of it: decision forests and TensorFlow Hub in the file of the conversion, JAX and Keras 2 in

@@ -1,6 +1,6 @@
 """SavedModel to `.tflite`, job by job, each in a fork of this process.
 
-`export.targets.converter` starts it and writes a job to its standard input, a line of JSON; it
+`export.formats.tflite.convert` starts it and writes a job to its standard input, a line of JSON; it
 answers with a line, the status of the fork. What the converter says is in the job's `log`.
 """
 
@@ -22,10 +22,10 @@ import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
 
 from export.examples import one_by_one
+from export.formats.tflite.calibrate import refined
+from export.formats.tflite.int4 import narrowed
+from export.formats.tflite.int16 import widened
 from export.target import SIGNATURE
-from export.targets.narrow import narrowed
-from export.targets.refine import refined
-from export.targets.widen import widened
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
 _TYPES = {"float32": tf.float32, "int8": tf.int8, "uint8": tf.uint8, "int16": tf.int16}

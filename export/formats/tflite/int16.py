@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from export.targets.flatbuffer import parse, schema, serialise, to_buffer
+from export.formats.tflite.flatbuffer import parse, schema, serialise, to_buffer
 
 
 def widened(data: bytes) -> bytes:

@@ -14,9 +14,9 @@ from typing import Any
 
 import flatbuffers
 
+from export.formats.tflite.flatbuffer import parse, schema, serialise, to_buffer
 from export.manifest import Preprocessing
 from export.target import Source
-from export.targets.flatbuffer import parse, schema, serialise, to_buffer
 
 KEY = b"TFLITE_METADATA"
 LABELS = "labels.txt"

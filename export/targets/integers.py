@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 
 from export.examples import Arrays, draw_inputs
+from export.formats.tflite.litert import open_file, quantisation
 from export.target import Session, Source
-from export.targets.litert import open_file, quantisation
 from export.targets.tflite import FILE, TFLiteInt8
 
 NUM_COMPARED = 16

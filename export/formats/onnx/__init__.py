@@ -1,0 +1,1 @@
+"""ONNX: from Keras, and beside the TFLite file that it comes from."""

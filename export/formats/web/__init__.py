@@ -1,0 +1,1 @@
+"""Files for browsers, converted and run in Node."""
