@@ -13,7 +13,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from compress.passes.prune.settings import Prune, Schedule
+from compress.passes.prune.schedule import Schedule
+from compress.passes.prune.settings import Prune
 
 _SWITCH = "TF_USE_LEGACY_KERAS"
 

@@ -17,7 +17,7 @@ from compress.graph.kernels import find_kernels
 from compress.layers import Shared
 from compress.passes.prune.callback import Keep
 from compress.passes.prune.masks import lamp_masks, magnitude_masks
-from compress.passes.prune.settings import Schedule
+from compress.passes.prune.schedule import Schedule
 from compress.passes.share_weights import clustering
 from compress.tfmot import load, prune
 

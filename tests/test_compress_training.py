@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 import compress
 from compress.graph import copy_model, leaf_layers
 from compress.graph.kernels import find_kernels
-from compress.passes.prune.settings import Schedule
+from compress.passes.prune.schedule import Schedule
 
 
 def zeros(array):

@@ -24,7 +24,7 @@ import tensorflow as tf
 import compress
 from compress import tfmot
 from compress.graph.holding import hold
-from compress.passes.prune.settings import Schedule
+from compress.passes.prune.schedule import Schedule
 
 TFMOT = tfmot.load()
 import tf_keras  # noqa: E402  after tfmot's guarded import

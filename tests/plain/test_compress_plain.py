@@ -12,7 +12,7 @@ import compress
 from compress.base import Pass
 from compress.catalog import pass_class
 from compress.measure.report import Counts, FileSize, Snapshot
-from compress.passes.prune.settings import Schedule
+from compress.passes.prune.schedule import Schedule
 from compress.pipeline.budget import Budget
 
 PASSES = [

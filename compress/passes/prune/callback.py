@@ -7,8 +7,8 @@ are not moved by a Keras optimizer, the callback sets the zeros itself after eac
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,10 +16,8 @@ from keras import ops
 
 from compress.graph import leaf_layers
 from compress.graph.kernels import kernel_of
-from compress.passes.prune.masks import find_prunable, kernel_masks, set_zeros
-
-if TYPE_CHECKING:
-    from compress.passes.prune.settings import Prune
+from compress.passes.prune.masks import Structure, find_prunable, kernel_masks, set_zeros
+from compress.passes.prune.schedule import Schedule
 
 
 class Keep:
@@ -56,14 +54,28 @@ class MaskCallback(keras.callbacks.Callback):
     last update. With `steps_per_execution` above 1, masks are renewed between executions only, and
     a masked weight seldom has such an update.
 
+    Args:
+        schedule: Says when the masks are renewed, and how sparse they are then.
+        structure: Of the zeros.
+        sparsity: Fraction of the weights that are zero in the end, in [0, 1).
+        left_out: Returns the paths, of those it is given, that are not to be pruned, with reasons.
+
     Attributes:
         sparsity: Sparsity of the masks so far.
     """
 
-    def __init__(self, prune: Prune) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        structure: Structure,
+        *,
+        sparsity: float,
+        left_out: Callable[[Iterable[str]], Mapping[str, str]],
+    ) -> None:
         super().__init__()
         self.sparsity = 0.0
-        self._prune = prune
+        self._schedule, self._structure, self._final = schedule, structure, sparsity
+        self._left_out = left_out
         self._layers: dict[str, keras.layers.Layer] = {}
         self._keeps: dict[str, Keep] = {}
         self._steps, self._epoch = 0, 0
@@ -79,9 +91,9 @@ class MaskCallback(keras.callbacks.Callback):
             )
         self._steps, self._epoch, self._turn = params["steps"], 0, None
         found = dict(leaf_layers(self.model))
-        left_out = self._prune.left_out(found)
+        left_out = self._left_out(found)
         chosen = {path: found[path] for path in found if path not in left_out}
-        self._layers, _ = find_prunable(chosen, self._prune)
+        self._layers, _ = find_prunable(chosen, self._structure)
         for path, layer in self._layers.items():
             kernel = kernel_of(layer)
             self._keeps[path] = kernel.constraint = Keep(kernel)
@@ -106,15 +118,15 @@ class MaskCallback(keras.callbacks.Callback):
         self._layers, self._keeps = {}, {}
 
     def _advance(self, step: int) -> None:
-        schedule, num_steps = self._prune.schedule, self._steps * self.params["epochs"]
+        schedule, num_steps = self._schedule, self._steps * self.params["epochs"]
         turn = schedule.turn(step, num_steps)
         if turn is None:
             return
         renewed = turn != self._turn
         if renewed:
             self._turn = turn
-            self.sparsity = schedule.sparsity(turn, num_steps, final=self._prune.sparsity)
-            masks = kernel_masks(self._layers, self._prune, self.sparsity)
+            self.sparsity = schedule.sparsity(turn, num_steps, final=self._final)
+            masks = kernel_masks(self._layers, self._structure, self.sparsity)
             for path, mask in masks.items():
                 self._keeps[path].mask.assign(mask)
         for path, keep in self._keeps.items():

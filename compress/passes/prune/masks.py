@@ -9,7 +9,7 @@ over its input channels, which runtimes also lay out side by side.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -18,14 +18,26 @@ from keras import ops
 from compress.graph.channels import output_axis
 from compress.graph.kernels import find_kernels, inner, kernel_of
 
-if TYPE_CHECKING:
-    from compress.passes.prune.settings import Prune
-
 Layers = Mapping[str, keras.layers.Layer]
 
 
+class Structure(NamedTuple):
+    """Which weights become zero together, and which are ranked together.
+
+    Attributes:
+        scope: `layer`, `model` or `lamp`; see `Prune`.
+        block: (inputs, outputs) of a kernel's matrix that become zero together.
+        n_of_m: (N, M): of every M consecutive inputs of an output, N are kept; the others are
+            settled then.
+    """
+
+    scope: Literal["layer", "model", "lamp"] = "layer"
+    block: tuple[int, int] = (1, 1)
+    n_of_m: tuple[int, int] | None = None
+
+
 def find_prunable(
-    found: Layers, prune: Prune
+    found: Layers, structure: Structure
 ) -> tuple[dict[str, keras.layers.Layer], dict[str, str]]:
     """Sorts layers, given by path, into those with a kernel to prune and reasons against.
 
@@ -34,45 +46,47 @@ def find_prunable(
     """
     kernels, reasons = find_kernels(found)
     layers = {path: inner(found[path]) for path in kernels}
-    rows, columns = (prune.n_of_m[1], 1) if prune.n_of_m else prune.block
+    rows, columns = (structure.n_of_m[1], 1) if structure.n_of_m else structure.block
     for path, layer in list(layers.items()):
         inputs, outputs = _last_axes(layer)
         if inputs % rows or outputs % columns:
-            whole = f"groups of {rows}" if prune.n_of_m else f"blocks of {rows} x {columns}"
+            whole = f"groups of {rows}" if structure.n_of_m else f"blocks of {rows} x {columns}"
             reasons[path] = f"its {inputs} inputs and {outputs} outputs do not divide into {whole}"
             del layers[path]
     return layers, reasons
 
 
-def kernel_masks(layers: Layers, prune: Prune, sparsity: float) -> dict[str, np.ndarray]:
+def kernel_masks(layers: Layers, structure: Structure, sparsity: float) -> dict[str, np.ndarray]:
     """Returns a boolean array for each kernel, False where its weight is to be zero.
 
     Args:
         layers: As `find_prunable` gives them.
-        prune: Says the scope and the structure.
+        structure: Of the zeros, in all kernels.
         sparsity: Fraction of the weights to mask, in [0, 1).
     """
     matrices = [np.abs(_matrix(layer)) for layer in layers.values()]
-    if prune.n_of_m is not None:
-        size = prune.n_of_m[1]
+    if structure.n_of_m is not None:
+        size = structure.n_of_m[1]
         masks = [group_mask(matrix, size, round(sparsity * size)) for matrix in matrices]
     else:
-        pooled = [_pooled(matrix, prune.block) for matrix in matrices]
-        if prune.scope == "layer":
+        pooled = [_pooled(matrix, structure.block) for matrix in matrices]
+        if structure.scope == "layer":
             masks = [magnitude_masks([array], sparsity)[0] for array in pooled]
-        elif prune.scope == "lamp":
+        elif structure.scope == "lamp":
             masks = lamp_masks(pooled, sparsity)
         else:
             masks = magnitude_masks(pooled, sparsity)
-        masks = [_spread(mask, prune.block) for mask in masks]
+        masks = [_spread(mask, structure.block) for mask in masks]
     pairs = zip(layers.items(), masks, strict=True)
     return {path: _as_kernel(mask, layer) for (path, layer), mask in pairs}
 
 
-def prune_kernels(layers: Layers, prune: Prune, sparsity: float) -> dict[str, tuple[int, int]]:
+def prune_kernels(
+    layers: Layers, structure: Structure, sparsity: float
+) -> dict[str, tuple[int, int]]:
     """Prunes at once, in place; returns the number of zeros and of weights of each kernel."""
     counts = {}
-    for path, mask in kernel_masks(layers, prune, sparsity).items():
+    for path, mask in kernel_masks(layers, structure, sparsity).items():
         kernel = kernel_of(layers[path])
         set_zeros(kernel, mask)
         array = ops.convert_to_numpy(kernel)

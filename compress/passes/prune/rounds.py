@@ -9,9 +9,8 @@ Differs: the output layer is pruned like the others; Frankle & Carbin prune it a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -20,14 +19,18 @@ from keras import ops
 from compress.base import Context
 from compress.graph import leaf_layers
 from compress.graph.kernels import find_kernels
-from compress.passes.prune.masks import find_prunable, prune_kernels
-
-if TYPE_CHECKING:
-    from compress.passes.prune.settings import Prune
+from compress.passes.prune.masks import Layers, Structure, prune_kernels
 
 
 def prune_in_rounds(
-    model: keras.Model, prune: Prune, paths: Collection[str], context: Context
+    model: keras.Model,
+    layers: Layers,
+    context: Context,
+    *,
+    structure: Structure,
+    sparsities: Sequence[float],
+    rewind: bool | str,
+    epochs: int,
 ) -> str:
     """Prunes a model in place, round by round; returns a line that says how.
 
@@ -36,38 +39,42 @@ def prune_in_rounds(
 
     Args:
         model: Functional or Sequential.
-        prune: Says the rounds, and what to wind back to.
-        paths: The layers to prune.
+        layers: Those of the model to prune, as `find_prunable` gives them.
         context: Has the `fit`.
+        structure: Of the zeros.
+        sparsities: Fraction of the weights that are zero after each round, in [0, 1).
+        rewind: What the weights go back to, see `Prune`.
+        epochs: Of each training.
+
+    Raises:
+        FileNotFoundError: There is no such file to go back to.
+        ValueError: Its weights have other shapes than the model's.
     """
-    early = _early_weights(model, prune)
-    found = dict(leaf_layers(model))
-    layers, _ = find_prunable({path: found[path] for path in paths}, prune)
-    if prune.rewind is True:
-        context.fine_tune(model, epochs=prune.epochs)
-    steps = prune.sparsities()
-    for sparsity in steps:
-        prune_kernels(layers, prune, sparsity)
+    early = _early_weights(model, rewind)
+    if rewind is True:
+        context.fine_tune(model, epochs=epochs)
+    for sparsity in sparsities:
+        prune_kernels(layers, structure, sparsity)
         if early:
             _rewind(model, early)
-        text = context.fine_tune(model, epochs=prune.epochs)
-    path = "the input" if prune.rewind is True else prune.rewind
+        text = context.fine_tune(model, epochs=epochs)
+    path = "the input" if rewind is True else rewind
     back = f", weights back to those of {path}" if early else ""
-    return f"sparsity {', '.join(f'{s:.4g}' for s in steps)}{back}; after each {text}"
+    return f"sparsity {', '.join(f'{s:.4g}' for s in sparsities)}{back}; after each {text}"
 
 
-def _early_weights(model: keras.Model, prune: Prune) -> list[np.ndarray]:
+def _early_weights(model: keras.Model, rewind: bool | str) -> list[np.ndarray]:
     """The weights to go back to; none where the rounds go on from what they have."""
-    if prune.rewind is False:
+    if rewind is False:
         return []
-    if prune.rewind is True:
+    if rewind is True:
         return [ops.convert_to_numpy(weight) for weight in model.weights]
-    if not Path(prune.rewind).is_file():
-        raise FileNotFoundError(f"Prune.rewind: {prune.rewind}: not found; expected a .keras file.")
-    saved = keras.saving.load_model(prune.rewind, compile=False)
+    if not Path(rewind).is_file():
+        raise FileNotFoundError(f"Prune.rewind: {rewind}: not found; expected a .keras file.")
+    saved = keras.saving.load_model(rewind, compile=False)
     if [weight.shape for weight in saved.weights] != [weight.shape for weight in model.weights]:
         raise ValueError(
-            f"Prune.rewind: {prune.rewind}: its weights have other shapes than the model's; "
+            f"Prune.rewind: {rewind}: its weights have other shapes than the model's; "
             "expected the same net at an earlier time."
         )
     return [ops.convert_to_numpy(weight) for weight in saved.weights]

@@ -4,8 +4,8 @@ Zeros shrink a file only once it is gzipped, and make neither TensorFlow nor Lit
 zeros are what sparse tensor cores take.
 
 Sources: Han et al. 2015, arXiv:1506.02626: weights of small magnitude become zero, the others are
-retrained. Zhu & Gupta 2017, arXiv:1710.01878, eq. 1: the sparsity grows by a polynomial.
-Structures: `masks.py`. Rounds and rewinding, the lottery ticket: `rounds.py`.
+retrained. Zhu & Gupta 2017, arXiv:1710.01878, eq. 1: the sparsity grows by a polynomial, see
+`schedule.py`. Structures: `masks.py`. Rounds and rewinding, the lottery ticket: `rounds.py`.
 Differs: Han et al. set a threshold for each layer from the standard deviation of its weights; here
 the number of zeros is exact, for each layer or, with `scope="model"`, for all kernels together.
 """
@@ -19,76 +19,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from compress.base import Context, Ladder, Note, Pass, Rewrite
-from compress.settings import FractionAboveZero, FractionBelowOne, Settings
+from compress.passes.prune.schedule import Schedule
+from compress.settings import FractionBelowOne
 
 if TYPE_CHECKING:
     import keras
 
+    from compress.passes.prune.callback import MaskCallback
+    from compress.passes.prune.masks import Structure
+
 _Size = Annotated[int, Field(ge=1)]
-_UNUSED = {
-    "polynomial": (),
-    "constant": ("initial", "power"),
-    "one_shot": ("end", "initial", "power", "every"),
-}
-
-
-class Schedule(Settings):
-    """How the sparsity grows during training.
-
-    Attributes:
-        shape: `polynomial` grows from `initial` to the target between `begin` and `end`, and
-            renews the masks on the way: cubic unless `power` says otherwise. `constant` has the
-            target from `begin` on, and renews the masks until `end`: a weight that grows again may
-            take another's place. `one_shot` masks once, at `begin`.
-        begin: Fraction of the training steps before the first weights are masked.
-        end: Fraction of the training steps after which the masks are final.
-        initial: Sparsity at the beginning, as a fraction.
-        power: Exponent of the polynomial.
-        every: Steps between two renewals of the masks.
-    """
-
-    shape: Literal["polynomial", "constant", "one_shot"] = "polynomial"
-    begin: FractionBelowOne = 0.0
-    end: FractionAboveZero = 0.75
-    initial: FractionBelowOne = 0.0
-    power: float = Field(default=3.0, gt=0)
-    every: int = Field(default=10, ge=1)
-
-    @model_validator(mode="after")
-    def _begins_before_its_end(self) -> Self:
-        for name in _UNUSED[self.shape]:
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"no {name}, which shape {self.shape!r} does not use")
-        if self.shape != "one_shot" and self.begin >= self.end:
-            raise ValueError("begin < end")
-        return self
-
-    def turn(self, step: int, num_steps: int) -> int | None:
-        """Returns the latest step, up to `step`, that renews the masks; None before `begin`.
-
-        Args:
-            step: Number of steps done.
-            num_steps: Number of steps of the whole training.
-        """
-        begin, end = self._range(num_steps)
-        if step < begin:
-            return None
-        if self.shape == "one_shot":
-            return begin
-        return end if step >= end else begin + (step - begin) // self.every * self.every
-
-    def sparsity(self, step: int, num_steps: int, *, final: float) -> float:
-        """Returns the sparsity after `step` steps, between `initial` and `final`."""
-        if self.shape != "polynomial":
-            return final
-        begin, end = self._range(num_steps)
-        left = 1.0 - min(max((step - begin) / (end - begin), 0.0), 1.0)
-        # Eq. 1: s_t = s_f + (s_i - s_f) (1 - (t - t_0) / (n Δt))^3
-        return final + (self.initial - final) * math.pow(left, self.power)
-
-    def _range(self, num_steps: int) -> tuple[int, int]:
-        begin = min(round(self.begin * num_steps), num_steps - 1)
-        return begin, max(round(self.end * num_steps), begin + 1)
 
 
 class Prune(Pass):
@@ -186,11 +126,9 @@ class Prune(Pass):
         Raises:
             ValueError: There are `rounds` or a `rewind`, which take several trainings.
         """
-        from compress.passes.prune.callback import MaskCallback
-
         if self.rounds > 1 or self.rewind:
             raise ValueError("Prune.callback: rounds and rewind take several trainings; use apply.")
-        return MaskCallback(self)
+        return self._callback()
 
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
@@ -199,29 +137,48 @@ class Prune(Pass):
         from compress.graph import copy_model, leaf_layers
         from compress.graph.holding import shares
         from compress.graph.kernels import kernel_of
-        from compress.passes.prune.callback import MaskCallback
         from compress.passes.prune.masks import find_prunable, prune_kernels
         from compress.passes.prune.rounds import prune_in_rounds
 
-        pruned = copy_model(model)
+        pruned, structure = copy_model(model), self._structure()
         found = dict(leaf_layers(pruned))
-        layers, _ = find_prunable({path: found[path] for path in chosen}, self)
+        layers, _ = find_prunable({path: found[path] for path in chosen}, structure)
         if self.rounds > 1 or self.rewind:
-            text = prune_in_rounds(pruned, self, chosen, context)
+            text = prune_in_rounds(
+                pruned,
+                layers,
+                context,
+                structure=structure,
+                sparsities=self.sparsities(),
+                rewind=self.rewind,
+                epochs=self.epochs,
+            )
         elif any(map(shares, map(kernel_of, layers.values()))):
             # While values are shared, the weights that a schedule would rank do not move.
-            prune_kernels(layers, self, self.sparsity)
+            prune_kernels(layers, structure, self.sparsity)
             text = context.fine_tune(pruned, epochs=self.epochs)
             text += "; pruned in one shot before, because weights share values"
         else:
-            callback = MaskCallback(self)
+            callback = self._callback()
             text = context.fine_tune(pruned, epochs=self.epochs, callbacks=[callback])
             if callback.sparsity < self.sparsity:
                 text += f"; from sparsity {callback.sparsity:g} to {self.sparsity:g} in one shot"
         found = dict(leaf_layers(pruned))
-        layers, reasons = find_prunable({path: found[path] for path in chosen}, self)
+        layers, reasons = find_prunable({path: found[path] for path in chosen}, structure)
         notes = {path: Note(False, reason) for path, reason in reasons.items()}
         # After a complete schedule this changes nothing: the zeros are there already.
-        for path, (num_zeros, size) in prune_kernels(layers, self, self.sparsity).items():
+        for path, (num_zeros, size) in prune_kernels(layers, structure, self.sparsity).items():
             notes[path] = Note(num_zeros > 0, f"{num_zeros:,} of {size:,} kernel weights are zero")
         return Rewrite(pruned, notes, text)
+
+    def _structure(self) -> Structure:
+        from compress.passes.prune.masks import Structure
+
+        return Structure(self.scope, self.block, self.n_of_m)
+
+    def _callback(self) -> MaskCallback:
+        from compress.passes.prune.callback import MaskCallback
+
+        return MaskCallback(
+            self.schedule, self._structure(), sparsity=self.sparsity, left_out=self.left_out
+        )
