@@ -8,7 +8,8 @@ from zoo.baselines import BASELINES
 from zoo.baselines.gradients import hog
 from zoo.baselines.neighbours import count, neighbours
 from zoo.bundle import Bundle, Record
-from zoo.data.dataset import Split, load
+from zoo.data.dataset import Split
+from zoo.data.loading import load
 
 
 @pytest.mark.parametrize(("metric", "power"), [("l1", 1), ("l2", 2)])

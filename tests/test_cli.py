@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from zoo.cli import VERBS
-from zoo.data.dataset import load
+from zoo.data.loading import load
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 import zoo as package
 from zoo.bundle import Bundle
-from zoo.data.dataset import load
+from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
 from zoo.layers import LogMeanProbability
 

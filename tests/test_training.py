@@ -18,8 +18,8 @@ from sklearn.metrics import log_loss, top_k_accuracy_score
 from tests.toy import DATA, SCALE, difference, feed, settings, small, train
 from zoo.bundle import Bundle
 from zoo.catalog import CATALOG
-from zoo.data.dataset import load
 from zoo.data.feed import Feed
+from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
 from zoo.models.saved import load as load_model
@@ -270,7 +270,7 @@ def test_jit_takes_the_same_steps():
 TWO_DEVICES = """
     import json, sys
     import keras, numpy as np, tensorflow as tf
-    from zoo.data.dataset import load
+    from zoo.data.loading import load
     from zoo.data.feed import Feed
     from zoo.data.preprocessing import Preprocessing
     from zoo.models.build import create

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.dataset import load
 from zoo.data.feed import Feed
+from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
 from zoo.recipe import Hardware, Optimizer, Train
 from zoo.tasks.classify import Classify

@@ -13,7 +13,7 @@ from zoo import baselines
 from zoo import bundle as bundles
 from zoo.baselines.fitted import Fitted
 from zoo.bundle import Card, Record, Report
-from zoo.data import dataset
+from zoo.data import loading
 from zoo.data.dataset import DataSet
 from zoo.metrics.classification import confusion_matrix, per_class, top_k_accuracy
 from zoo.training import provenance
@@ -49,7 +49,7 @@ def baseline(
     row = baselines.find(name)
     out = Path(out or Path("runs") / f"{name}-{Path(data).name.replace(':', '-')}")
     bundles.check_free(out, force=force)
-    found = dataset.load(data, size=size, limit=limit)
+    found = loading.load(data, size=size, limit=limit)
     if found.target != "class" or found.train.is_table:
         raise ValueError(f"{name}: {data} has no images with classes; expected a data set of them.")
     sizes = ", ".join(f"{len(getattr(found, split)):,} {split}" for split in SPLITS)

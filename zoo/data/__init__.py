@@ -110,7 +110,7 @@ _EXPORTS = {
     "Feed": "zoo.data.feed",
     "Preprocessing": "zoo.data.preprocessing",
     "Split": "zoo.data.dataset",
-    "load": "zoo.data.dataset",
+    "load": "zoo.data.loading",
 }
 
 __all__ = sorted(["DATASETS", "FOLDER", "DataFacts", "check_name", *_EXPORTS])

@@ -20,7 +20,7 @@ from zoo import bundle as bundles
 from zoo import catalog, tasks, weights
 from zoo import recipe as recipes
 from zoo.bundle import Bundle, Card, Report
-from zoo.data import dataset
+from zoo.data import loading
 from zoo.data.dataset import DataSet
 from zoo.data.feed import Feed
 from zoo.data.preprocessing import Preprocessing
@@ -126,7 +126,7 @@ class Run:
         self.recipe = recipe
         self.architecture = catalog.find(recipe.model)
         self.machine = choose(recipe.hardware)  # before TensorFlow's first operation
-        self.data: DataSet = dataset.load(
+        self.data: DataSet = loading.load(
             recipe.data.name,
             size=recipe.data.size,
             channels=recipe.data.channels,
