@@ -37,18 +37,18 @@ def modules():
 def imports(path):
     """Every module that a file names in an import, at any depth; `from a import b` gives a.b.
 
-    What only a type checker imports does not count.
+    Imports for types count, and so does `import_module` of a name that is written there.
     """
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args:
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called == "import_module" and isinstance(node.args[0], ast.Constant):
+                yield node.args[0].value
 
 
 def floor(module):
@@ -89,12 +89,25 @@ def test_there_is_no_circle():
         module: {
             found
             for name in imports(path)
-            for found in (name, name.rpartition(".")[0])
-            if found in MODULES and found != module
+            # `from package import module` names the module; any other name stands in the package.
+            if (found := name if name in MODULES else name.rpartition(".")[0]) in MODULES
+            and found != module
         }
         for module, path in MODULES.items()
     }
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError with the circle
+
+
+def test_imports_of_every_kind_are_seen(tmp_path):
+    file = tmp_path / "file.py"
+    file.write_text(
+        "import a.b\n"
+        "from c import d, e\n"
+        "if TYPE_CHECKING:\n    from f import g\n"
+        "def later():\n    from h import i\n"
+        "    return import_module('j.k').l, importlib.import_module('m'), import_module(n)\n"
+    )
+    assert set(imports(file)) == {"a.b", "c.d", "c.e", "f.g", "h.i", "j.k", "m"}
 
 
 PACKAGES = [module for module, path in MODULES.items() if path.name == "__init__.py"]
