@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 from pydantic import Field
 
 from compress.measure.report import LayerReport, PassReport, Runtime
-from compress.settings import Settings, nearest
+from zoo.common.settings import Settings, nearest
 
 if TYPE_CHECKING:
     import keras
@@ -54,6 +54,25 @@ class Measure(Protocol):
         """
 
 
+class Headline(NamedTuple):
+    """The metric that tells how good a model is.
+
+    Attributes:
+        name: A name that `evaluate` returns.
+        higher: Whether more is better.
+    """
+
+    name: str = "top1"
+    higher: bool = True
+
+    def fall(self, before: float, after: float) -> float:
+        """Returns by how much it has become worse; below 0 where it has become better."""
+        return before - after if self.higher else after - before
+
+
+TOP1 = Headline()
+
+
 @dataclass(frozen=True)
 class Context:
     """What a pass may use beside the model.
@@ -67,6 +86,7 @@ class Context:
         samples: Examples as the model takes them, to calibrate on: an array (n, ...), or a mapping
             from input name to array. Some hundred are enough.
         teacher: What a model may learn from; a pipeline gives the one that it is applied to.
+        headline: What budgets limit and passes choose by, where they name no metric.
     """
 
     fit: Fit | None = None
@@ -75,6 +95,7 @@ class Context:
     measure: Measure | None = None
     samples: Any = None
     teacher: keras.Model | None = None
+    headline: Headline = TOP1
 
     def seconds(self, model: keras.Model) -> float | None:
         """Returns the latency of `model` in the main runtime; None where none measures it."""

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from compress.settings import nearest
+from zoo.common.settings import nearest
 
 PASSES = {
     "prune": "compress.passes.prune.settings:Prune",

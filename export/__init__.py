@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from export.deploy import Deployable, export
-    from export.manifest import Manifest, Preprocessing
+    from export.manifest import Manifest
     from export.parity import ParityError
     from export.source import functional
     from export.target import About, Labelled, Target, Tolerance
     from export.targets import TARGETS, target_names
+    from zoo.common.preprocessing import Preprocessing
 
 __all__ = [
     "TARGETS",
@@ -40,7 +41,7 @@ _HOMES = {
     "Labelled": "export.target",
     "Manifest": "export.manifest",
     "ParityError": "export.parity",
-    "Preprocessing": "export.manifest",
+    "Preprocessing": "zoo.common.preprocessing",
     "TARGETS": "export.targets",
     "Target": "export.target",
     "Tolerance": "export.target",

@@ -14,11 +14,12 @@ import keras
 from export import card, locate
 from export import manifest as manifests
 from export.examples import Arrays, check_inputs, draw_inputs, edge_inputs
-from export.manifest import Manifest, Parity, Preprocessing, Score
+from export.manifest import Manifest, Parity, Score
 from export.parity import ParityError, compare
 from export.source import prepare, run_keras, without_softmax
 from export.target import About, Labelled, Source, Target, Written
 from export.targets import find_target
+from zoo.common.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -182,10 +183,11 @@ def _prove(
     score = _scored(session.run, source, labelled) if labelled and parity.passed else None
     reason = fault or parity.reason
     reason = reason or (edges.reason and f"on zeros, extremes and noise, {edges.reason}")
-    if score and not reason:
-        lost = score.model.get("top1", 0) - score.file.get("top1", 0)
+    if score and labelled and not reason:
+        name = labelled.headline
+        lost = score.model.get(name, 0) - score.file.get(name, 0)
         if lost > limits.max_drop:
-            reason = f"top1 falls by {lost:.4f} on {score.examples} examples, limit"
+            reason = f"{name} falls by {lost:.4f} on {score.examples} examples, limit"
             reason += f" {limits.max_drop:g}"
     return _Proof(parity, edges, score, reason)
 

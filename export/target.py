@@ -6,17 +6,18 @@ A target never judges its own file: `export.parity` compares what `run` returns 
 from __future__ import annotations
 
 import abc
-import difflib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from export.examples import in_batches
-from export.manifest import Preprocessing, Proof, Signature, gzip_bytes, size_bytes
+from export.manifest import Proof, Signature, gzip_bytes, size_bytes
+from zoo.common.preprocessing import Preprocessing
+from zoo.common.settings import Settings
 
 if TYPE_CHECKING:
     import keras
@@ -27,39 +28,24 @@ if TYPE_CHECKING:
 SIGNATURE = "serving_default"  # what TF Serving and the TFLite runtimes call when told no name
 
 
-class _Settings(BaseModel):
-    """A frozen group of settings, given by keyword.
+class _Settings(Settings):
+    """A group of settings of a target."""
 
-    Raises:
-        ValueError: One line for each problem: where, what was got, what was expected.
-    """
+    @classmethod
+    def called(cls) -> str:
+        """See `Settings.called`: what the user calls it."""
+        kind = cls.model_fields.get("kind")
+        return str(kind.default) if kind else cls.__name__
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            kind = type(self).model_fields.get("kind")
-            name = kind.default if kind else type(self).__name__
-            lines = (_problem(item, self.options()) for item in error.errors())
-            raise ValueError("\n".join(f"{name}: {line}" for line in lines)) from None
+    @classmethod
+    def offered(cls) -> list[str]:
+        """See `Settings.offered`: what a caller chooses."""
+        return cls.options()
 
     @classmethod
     def options(cls) -> list[str]:
         """Returns the names of the settings that a caller chooses."""
         return [name for name in cls.model_fields if name not in ("kind", "tolerance")]
-
-
-def _problem(item: Any, names: list[str]) -> str:
-    """One line on one problem that pydantic found."""
-    place = ".".join(map(str, item["loc"]))
-    if item["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(place, names, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names) or 'none'}."
-        return f"no option {place!r}; {hint}"
-    wish = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{place}: got {item['input']!r}; expected {wish.rstrip('.')}."
 
 
 class About(_Settings):
@@ -88,11 +74,14 @@ class Labelled(NamedTuple):
 
     Attributes:
         inputs: As the model takes them: an array (n, ...), or a mapping from input name to array.
-        measure: From outputs (n, ...) by name to metrics by name; `top1` has a limit.
+        measure: From outputs (n, ...) by name to metrics by name.
+        headline: The metric, a fraction that is better when higher, whose fall has a limit; empty
+            for none.
     """
 
     inputs: Any
     measure: Callable[[Mapping[str, Any]], Mapping[str, float]]
+    headline: str = "top1"
 
 
 class Tolerance(_Settings):
@@ -106,7 +95,7 @@ class Tolerance(_Settings):
             tie, which either may win; such examples do not count towards the agreement.
         edges: `max_relative` for inputs at the edges; `None` asks for numbers, no more: a file that
             was calibrated clips what its examples did not have.
-        max_drop: Limit on what the metric `top1` may lose.
+        max_drop: Limit on what the headline of the labelled examples may lose.
     """
 
     max_relative: float | None = Field(gt=0)

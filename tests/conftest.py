@@ -12,7 +12,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
     """LeNet-5 on scikit-learn's digits: a real training, in seconds."""
-    from zoo.training.run import fit
+    from zoo.training.fitting import fit
 
     out = tmp_path_factory.mktemp("runs") / "lenet5"
     return fit("lenet5", data="digits", out=out, changes=["train.epochs=6"])

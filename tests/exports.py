@@ -25,11 +25,11 @@ import export
 from export.target import INT8, Tolerance
 from export.targets import find_target
 from tests.applications import NETWORKS, fill, images, network
-from tests.golden.vector import small
+from tests.golden.vector import CLASSIFIERS, small
 from zoo import results
 from zoo.catalog import CATALOG
 from zoo.models import create
-from zoo.results import KERAS, OURS, deployed
+from zoo.results import KERAS, OURS, deployed, pages
 
 TARGETS = ("saved_model", "tflite", "onnx", "tflite-int8")
 ANY = Tolerance(max_relative=None, min_top1_agreement=0, tie=INT8.tie)
@@ -101,7 +101,7 @@ def recorded(row: dict) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=[*NETWORKS, *CATALOG], metavar="NETWORK")
+    parser.add_argument("networks", nargs="*", default=[*NETWORKS, *CLASSIFIERS], metavar="NETWORK")
     parser.add_argument("--targets", nargs="+", default=TARGETS)
     parser.add_argument("--rows", type=Path, help="keeps rows, one a line; they are not done again")
     parser.add_argument("--side", type=int, help="of the pictures, in pixels")
@@ -128,7 +128,7 @@ def main() -> None:
                     file.write(line + "\n")
     if options.record:
         results.merge("export", [recorded(row) for row in found])
-        results.README.write_text(results.render(results.README.read_text()))
+        pages.write()
 
 
 if __name__ == "__main__":

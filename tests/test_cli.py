@@ -1,4 +1,4 @@
-"""The command line, end to end, as the README shows it; and what it says to a user's mistakes."""
+"""The command line: its reports, and what it says to a user's mistakes; see also test_docs."""
 
 import json
 import os
@@ -13,61 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.cli import VERBS
 from zoo.data.loading import load
 
 ROOT = Path(__file__).parents[1]
 
 
-def readme_commands():
-    blocks = re.findall(
-        r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    lines = "\n".join(blocks).splitlines()
-    return [line.split("#")[0].strip() for line in lines if line.startswith("zoo ")]
-
-
-def test_readme_shows_every_verb_in_order():
-    verbs = [command.split()[1] for command in readme_commands()]
-    assert list(dict.fromkeys(verbs)) == list(VERBS)
-
-
-def test_readme_commands_end_to_end(tmp_path, monkeypatch, zoo):
-    """Every command of the README, on LeNet-5 and scikit-learn's digits to take seconds."""
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(load("digits").test.images[0, ..., 0]).save("digit.png")
-    outputs = {}
-    for command in readme_commands():
-        arguments = command.replace("vgg16", "lenet5").split()[1:]
-        if arguments[0] == "serve":
-            outputs["serve"] = serve(arguments[1])
-            continue
-        if arguments[0] in ("check", "find-lr", "tune", "baseline"):
-            arguments += ["--data", "digits"]
-        if arguments[0] == "tune":
-            arguments += ["--trials", "2", "--set", "train.epochs=1"]
-        if arguments[0] == "train" and "--dry-run" not in arguments:
-            if "--resume" in arguments:
-                assert "no unfinished run" in zoo(*arguments, expect=2)
-                continue
-            if "--data" in arguments:
-                arguments[arguments.index("--data") + 1] = "digits"
-                arguments += ["--out", "runs/second"]
-            else:
-                arguments += ["--data", "digits", "--set", "train.epochs=6"]
-        outputs.setdefault(arguments[0], zoo(*arguments))
-    assert "vgg19_bn" in outputs["list"] and "61,706" in outputs["show"]
-    assert "test top1" in outputs["train"] and "confusion" not in outputs["train"]
-    assert "precision" in outputs["evaluate"] and "digit.png" in outputs["predict"]
-    assert "tflite" in outputs["export"] and "onnx" in outputs["export"]
-    report = json.loads(Path("runs/lenet5-prune90/report.json").read_text())
-    card = json.loads(Path("runs/lenet5-prune90/card.json").read_text())
-    assert card["parent"] and card["passes"][0]["kind"] == "prune"
-    assert report["compression"] and report["metrics"]["top1"] > 0.8
-    assert outputs["serve"] == "lenet5-prune90"
-    assert "overfits" in outputs["check"] and "learning_rate" in outputs["find-lr"]
-    assert "best:" in outputs["tune"] and "mobilenet_v2" in outputs["weights"]
-    assert "knn_l2" in outputs["baseline"] and "runs/both" in outputs["ensemble"]
+def test_the_server_starts_answers_and_stops(bundle, zoo, tmp_path):
+    zoo("export", bundle.path, "tflite", "--out", tmp_path)
+    assert serve(tmp_path / "lenet5-tflite") == "lenet5"
 
 
 def serve(directory):
@@ -109,7 +62,7 @@ def test_reports_as_json(bundle, zoo, tmp_path):
     assert found["metrics"] == pytest.approx(bundle.report.metrics)
     assert zoo("train", "vgg16", "--dry-run", "--json")["model"] == "vgg16"
     picture = tmp_path / "picture.png"
-    Image.fromarray(load("digits").test.images[0, ..., 0]).save(picture)
+    Image.fromarray(load("digits").test["image"][0, ..., 0]).save(picture)
     best = zoo("predict", bundle.path, picture, "--json")
     assert len(best) == 3 and best[0]["probability"] >= best[1]["probability"]
 

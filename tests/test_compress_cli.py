@@ -44,7 +44,7 @@ def test_report_is_measured_on_the_files(bundle, recipe, zoo, tmp_path):
 
     out = tmp_path / "small"
     report = zoo("compress", bundle.path, recipe("packed", PACKED), "--out", out, "--json")
-    before, after = report["compression"]["before"], report["compression"]["after"]
+    before, after = (report["compress"]["passes"][side] for side in ("before", "after"))
     assert after["size"]["packed_bytes"] == (out / "model.packed").stat().st_size
     assert after["size"]["raw_bytes"] == pytest.approx(
         (out / "model.keras").stat().st_size, rel=0.01
@@ -63,7 +63,7 @@ def test_report_is_measured_on_the_files(bundle, recipe, zoo, tmp_path):
     zeros = sum(int(np.sum(np.asarray(weight) == 0)) for weight in model.weights)
     assert after["total"]["sparsity"] == pytest.approx(zeros / model.count_params())
     # Zeros and sharing leave a .tflite file as it is, and the report says so.
-    lines = report["compression"]["idle"]
+    lines = report["compress"]["passes"]["idle"]
     assert re.fullmatch(
         r"prune, \d\d% zeros: tflite stays [\d,]{7} bytes, \d\.\d\dx as fast", lines[0]
     )
@@ -77,12 +77,12 @@ def test_report_is_measured_on_the_files(bundle, recipe, zoo, tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Times nothing: a conversion is a process of its own, and takes seconds."""
-    from zoo.cli import latency
+    from zoo.stages import compress
 
     def measure(*models, samples=None):
         return [{"none": Runtime(1, 1, 1e-9 * model.count_params())} for model in models]
 
-    monkeypatch.setattr(latency, "measure", measure)
+    monkeypatch.setattr(compress, "measure", measure)
 
 
 SEARCHED = """
@@ -95,7 +95,7 @@ def test_budget_is_searched_and_drawn(quick, bundle, recipe, zoo, tmp_path):
     out = tmp_path / "small"
     path = recipe("searched", SEARCHED.format(drop=0.03, more=""))
     shown = zoo("compress", bundle.path, path, "--out", out)
-    found = Bundle(out).report.compression
+    found = Bundle(out).report.compress.passes
     trials = found["search"]["trials"]
     best = trials[found["search"]["best"]]
     assert len(trials) == 4 and best["kept"] and found["passed"]
@@ -121,7 +121,7 @@ def test_budget_that_cannot_be_met_exits_with_1_and_keeps_the_best(
     shown = zoo("compress", bundle.path, path, "--out", out, expect=1)
     size = (out / "model.packed").stat().st_size
     line = f"over budget: bytes of the packed file {size:,}, {size - 2000:,} too many"
-    assert line in shown and Bundle(out).report.compression["passed"] is False
+    assert line in shown and Bundle(out).report.compress.passes["passed"] is False
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,8 @@ def test_zoos_own_loop_adds_the_teachers_loss():
     expected = toy.small(seed=0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
-    for images, labels, _ in toy.feed().dataset(0):
+    for batch in toy.feed().dataset(0):
+        images, labels = batch["image"], batch["label"]
         with tf.GradientTape() as tape:
             logits = expected(images, training=True)
             p, q = (tf.nn.log_softmax(x / 3.0) for x in (teacher(images), logits))

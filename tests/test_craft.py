@@ -15,13 +15,15 @@ import pytest
 import tensorflow as tf
 from scipy.stats import kstest
 
+from tests import toy
 from zoo.craft import check, copies, find_lr, folds, gradients, health, space, tune
 from zoo.craft import study as studies
 from zoo.craft.check import Bench
 from zoo.craft.plan import Plan, prepare
 from zoo.data.preprocessing import Preprocessing
-from zoo.losses import functions, load
 from zoo.recipe import Recipe, changed, resolve
+from zoo.tasks.classify import Classify
+from zoo.training import run as runs
 from zoo.training.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -46,15 +48,11 @@ def net(*layers, shape=(6, 6, 1), logits=1.0):
     return model
 
 
-def bench(model, loss=functions.cross_entropy, first=FIRST, num=32):
+def bench(model, loss="cross_entropy", first=FIRST, num=32):
     random = np.random.RandomState(0)
     images = random.standard_normal((num, *model.input_shape[1:])).astype("float32")
     labels = np.arange(num, dtype="int32") % CLASSES
-
-    def hits(labels, outputs):
-        return keras.ops.cast(keras.ops.argmax(outputs, -1) == labels, "float32")
-
-    return Bench(model, loss, images, labels, first, hits)
+    return Bench({"net": model}, Classify(loss=loss), {"image": images, "label": labels}, first)
 
 
 def dense(units, kind=None, scale=1.0, name=None, bias=0.0):
@@ -72,7 +70,7 @@ def dense(units, kind=None, scale=1.0, name=None, bias=0.0):
 
 def layers_of(model):
     table = bench(model)
-    return health.measure(model, table.loss, table.images, table.labels)
+    return health.measure(table.task, table.networks, table.batch(32))
 
 
 class Scaled(keras.layers.Layer):
@@ -132,16 +130,17 @@ def test_slopes_are_those_of_the_closed_form():
     table = bench(model)
     twin = copies.copy(model, dtype="float64")
     assert {w.dtype for w in twin.weights} == {"float64"}
-    slopes = gradients.check(model, table.loss, table.images[:4], table.labels[:4])
+    images, labels = table.columns["image"], table.columns["label"]
+    slopes = gradients.check(table.task, table.networks, table.batch(4))
     random = np.random.RandomState(0)  # the same first move as the check's
     kernel, bias = (w.numpy() for w in twin.trainable_variables)
     kernel, bias = (
         w + 0.01 * np.where(w == 0, 1, abs(w)) * random.standard_normal(w.shape)
         for w in (kernel, bias)
     )
-    logits = table.images[:4].reshape(4, -1).astype("float64") @ kernel + bias
+    logits = images[:4].reshape(4, -1).astype("float64") @ kernel + bias
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    exact = (p - np.eye(CLASSES)[table.labels[:4]]).mean(axis=0)
+    exact = (p - np.eye(CLASSES)[labels[:4]]).mean(axis=0)
     found = [slope for slope in slopes if slope.path == "logits/bias"]
     assert len(found) == 6
     for slope in found:
@@ -153,10 +152,10 @@ def test_first_loss():
     model = net(keras.layers.Flatten())
     assert check.first_loss(bench(model)).verdict == "ok"
     assert check.first_loss(bench(model)).values["zero_outputs"] == pytest.approx(math.log(5))
-    svm = check.first_loss(bench(model, load("multiclass_svm"), first=CLASSES - 1))
+    svm = check.first_loss(bench(model, "multiclass_svm", first=CLASSES - 1))
     assert svm.verdict == "ok" and svm.values["zero_outputs"] == pytest.approx(4)
     # A loss that is not what it is called, and outputs that are too large.
-    assert check.first_loss(bench(model, load("multiclass_svm"))).verdict == "FAIL"
+    assert check.first_loss(bench(model, "multiclass_svm")).verdict == "FAIL"
     assert check.first_loss(bench(net(keras.layers.Flatten(), logits=5))).verdict == "warn"
     huge = check.first_loss(bench(net(keras.layers.Flatten(), logits=100)))
     assert huge.verdict == "FAIL" and huge.values["fresh"] > 20 and "last layer" in huge.remedy
@@ -167,12 +166,12 @@ def test_overfits():
     found = check.overfits(bench(model))
     assert found.verdict == "ok" and found.values["wrong"] == 0 and found.values["examples"] == 20
     constant = net(keras.layers.Flatten(), keras.layers.Rescaling(0.0))
-    stuck = check.overfits(bench(constant), steps=30)
+    stuck = check.overfits(bench(constant), num_steps=30)
     # One answer for all is right for the largest class only, 4 of the 18 that 185 weights get.
     assert stuck.verdict == "FAIL" and stuck.values["wrong"] >= 14
     # Without weights to spare it gets fewer examples: 10 weights, 5 outputs.
     few = net(keras.layers.GlobalAveragePooling2D(), logits=1.0)
-    assert check.overfits(bench(few), steps=1).values["examples"] == 1
+    assert check.overfits(bench(few), num_steps=1).values["examples"] == 1
 
 
 def test_dead_layers():
@@ -229,11 +228,11 @@ def test_ratios_by_hand():
     """Softmax regression: the gradient of the kernel is x' (p - y) / n."""
     model = net(keras.layers.Flatten())
     table = bench(model)
-    x = table.images.reshape(len(table.images), -1)
+    x = table.columns["image"].reshape(32, -1)
     kernel, bias = model.get_weights()
     logits = x @ kernel + bias
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    slope = x.T @ (p - np.eye(CLASSES)[table.labels]) / len(x)
+    slope = x.T @ (p - np.eye(CLASSES)[table.columns["label"]]) / len(x)
     (found,) = [layer for layer in layers_of(model) if layer.path == "logits"]
     assert found.ratio == pytest.approx(np.linalg.norm(slope) / np.linalg.norm(kernel), rel=1e-4)
     assert found.std == pytest.approx(logits.std(), rel=1e-4)
@@ -267,6 +266,16 @@ def test_first_losses_of_recipes(model, first):
     assert found.verdict == "ok" and found.values["zero_outputs"] == pytest.approx(first, rel=1e-5)
 
 
+def test_first_loss_counts_auxiliary_heads_and_no_smoothing(monkeypatch):
+    monkeypatch.setattr(runs, "create", lambda name, **options: toy.small(auxiliary=True))
+    changes = ["task.auxiliary_weight=0.4", "task.label_smoothing=0.1"]
+    _, table = check.bench(resolve("linear", data="digits", changes=changes))
+    found = check.first_loss(table)
+    assert found.verdict == "ok"
+    assert found.values["zero_outputs"] == pytest.approx(1.4 * math.log(10), rel=1e-5)
+    assert found.values["closed_form"] == pytest.approx(1.4 * math.log(10))
+
+
 # The range test.
 
 
@@ -276,10 +285,10 @@ def test_losses_of_a_sweep_are_those_of_the_batches():
     found = find_lr.sweep(recipe, low=1e-12, high=1e-11, steps=20)
     np.testing.assert_allclose(found.rates, np.geomspace(1e-12, 1e-11, 20))
     run = Run(recipe)
-    model = run.create()
-    logits = model.predict(run.preprocessing.apply(run.data.train.images), verbose=0)
+    model = run.create()["net"]
+    logits = model.predict(run.preprocessing.apply(run.data.train["image"]), verbose=0)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    each = -np.log(p[np.arange(len(p)), run.data.train.labels])
+    each = -np.log(p[np.arange(len(p)), run.data.train["label"]])
     # 12 batches of 100 are an epoch, less a remainder that differs in each epoch.
     mean, std = float(each.mean()), float(each.std())
     assert found.losses[:12].mean() == pytest.approx(mean, abs=3 * std / 1200**0.5)
@@ -485,7 +494,7 @@ def test_divergence_is_a_failed_trial(zoo, tmp_path):
 
 def test_folds():
     run = Run(resolve("linear", data="digits"))
-    everything = np.concatenate([run.data.train.images, run.data.validation.images])
+    everything = np.concatenate([run.data.train["image"], run.data.validation["image"]])
     before = run.preprocessing
     parts = list(folds.runs(run, 5))
     assert len(parts) == 5
@@ -493,14 +502,14 @@ def test_folds():
     for part in parts:
         train, validation = part.data.train, part.data.validation
         assert len(train) + len(validation) == len(everything) == 1437
-        shares = np.bincount(validation.labels) / len(validation)
-        np.testing.assert_allclose(shares, np.bincount(train.labels) / len(train), atol=0.01)
+        shares = np.bincount(validation["label"]) / len(validation)
+        np.testing.assert_allclose(shares, np.bincount(train["label"]) / len(train), atol=0.01)
         # No leak: what is measured on the data is measured on this training part.
-        assert part.preprocessing == Preprocessing.measure(train)
-        mean = train.images.astype("float64").mean() / 255
+        assert part.preprocessing == Preprocessing.measure(train["image"])
+        mean = train["image"].astype("float64").mean() / 255
         assert part.preprocessing.mean[0] == pytest.approx(mean, rel=1e-9)
         assert part.data.test is run.data.test
-        keys = [image.tobytes() for image in validation.images]
+        keys = [image.tobytes() for image in validation["image"]]
         seen = np.concatenate([seen, [hash(key) for key in keys]])
     assert sorted(seen) == sorted(hash(image.tobytes()) for image in everything)
     assert len({part.preprocessing.mean for part in parts}) == 5

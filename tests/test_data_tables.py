@@ -8,7 +8,8 @@ from PIL import Image
 from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
-from zoo.data import DATASETS, Feed, Preprocessing, Split, images, load
+from zoo.common.columns import Column
+from zoo.data import DATASETS, DataSet, Feed, Preprocessing, Split, images, load
 from zoo.data.dataset import stratify
 from zoo.recipe import Augment
 
@@ -22,7 +23,13 @@ def splits(data):
 def table(num=20, features=4, seed=0):
     random = np.random.RandomState(seed)
     rows = (random.normal(size=(num, features)) * [1, 10, 100, 1e-3] + 50).astype("float32")
-    return Split(rows, random.normal(size=num).astype("float32"))
+    return Split({"features": rows, "target": random.normal(size=num).astype("float32")})
+
+
+def learnt(data):
+    """Name of the column that is learnt."""
+    _, name = data.columns
+    return name
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -30,11 +37,14 @@ def test_table_agrees_with_its_row(name):
     data, row = load(name), DATASETS[name]
     assert data.name == name and not data.mirror and data.problems == ()
     assert max(len(data.labels), 1) == row.num_classes
-    assert data.target == ("class" if data.labels else "number")
+    assert data.input == "features" and data.columns["features"].kind == "features"
+    assert learnt(data) == ("label" if data.labels else "target")
+    assert data.columns[learnt(data)].kind == ("class" if data.labels else "number")
+    assert tuple(column.kind for column in data.columns.values()) == row.kinds
     for split in splits(data):
-        assert split.is_table and split.images.shape[1:] == row.shape
-        assert split.images.dtype == np.float32
-        assert split.labels.dtype == (np.int32 if data.labels else np.float32)
+        assert split["features"].shape[1:] == row.shape == data.columns["features"].shape
+        assert split["features"].dtype == np.float32
+        assert split[learnt(data)].dtype == (np.int32 if data.labels else np.float32)
 
 
 @pytest.mark.oracle
@@ -49,9 +59,11 @@ def test_table_holds_scikit_learns_rows_once(name):
     )
     data = load(name)
     ours = sorted((*row, label) for split in splits(data)
-                  for row, label in zip(split.images, split.labels, strict=True))  # fmt: skip
+                  for row, label in zip(*split.columns.values(), strict=True))  # fmt: skip
     assert np.array_equal(ours, theirs)
-    assert len({row.tobytes() for split in splits(data) for row in split.images}) == len(theirs)
+    assert len({row.tobytes() for split in splits(data) for row in split["features"]}) == len(
+        theirs
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,16 +78,16 @@ def test_split_is_fixed(name, counts, golden):
     assert tuple(map(len, splits(data))) == counts
     state = hashlib.sha256()
     for split in splits(data):
-        state.update(split.images.tobytes() + split.labels.tobytes())
+        state.update(split["features"].tobytes() + split[learnt(data)].tobytes())
     assert state.hexdigest()[:16] == golden
 
 
 def test_classes_keep_their_proportions_and_numbers_their_distribution():
     cancer, diabetes = load("breast_cancer"), load("diabetes")
-    shares = [split.labels.mean() for split in splits(cancer)]
+    shares = [split["label"].mean() for split in splits(cancer)]
     assert max(shares) - min(shares) < 0.01
-    assert abs(cancer.train.labels[:50].mean() - shares[0]) < 0.02
-    means = [split.labels.mean() for split in splits(diabetes)]
+    assert abs(cancer.train["label"][:50].mean() - shares[0]) < 0.02
+    means = [split["target"].mean() for split in splits(diabetes)]
     assert max(means) - min(means) < 25  # of 25 to 346
 
 
@@ -83,10 +95,10 @@ def test_stratify_splits_numbers_as_one_class():
     everything = table(20)
     train, validation, test = stratify(everything, lambda num: (num - 9, 4, 5))
     assert tuple(map(len, (train, validation, test))) == (11, 4, 5)
-    found = np.concatenate([part.labels for part in (train, validation, test)])
-    assert sorted(found) == sorted(everything.labels)
+    found = np.concatenate([part["target"] for part in (train, validation, test)])
+    assert sorted(found) == sorted(everything["target"])
     order = np.random.RandomState(0).permutation(20)
-    np.testing.assert_array_equal(train.labels, everything.labels[order[:11]])
+    np.testing.assert_array_equal(train["target"], everything["target"][order[:11]])
 
 
 def test_limit_of_a_table():
@@ -103,13 +115,23 @@ def test_a_table_has_neither_size_nor_colour(settings):
         load("diabetes", **settings)
 
 
-def test_split_refuses_other_tables():
+def test_data_set_refuses_other_tables():
+    facts = {"features": Column("features", (3,)), "target": Column("number")}
+
+    def made(rows, targets):
+        split = Split({"features": rows, "target": targets})
+        return DataSet("made", "here", facts, split, split, split)
+
     with pytest.raises(
-        ValueError, match=r"got float64 \(2, 3\); expected .*float32 \(n, features\)"
+        ValueError, match=r"got float64 \(2, 3\); expected float32 \(n, 3\), a colu"
     ):
-        Split(np.zeros((2, 3)), np.zeros(2, np.int32))
-    with pytest.raises(ValueError, match=r"got float64 \(2,\); expected int32 \(2,\), or float32"):
-        Split(np.zeros((2, 3), np.float32), np.zeros(2))
+        made(np.zeros((2, 3)), np.zeros(2, np.float32))
+    with pytest.raises(
+        ValueError, match=r"got float64 \(2,\); expected float32 \(n\), a column of k"
+    ):
+        made(np.zeros((2, 3), np.float32), np.zeros(2))
+    with pytest.raises(ValueError, match=r"got float32 \(2, 4\); expected float32 \(n, 3\)"):
+        made(np.zeros((2, 4), np.float32), np.zeros(2, np.float32))
 
 
 # Preprocessing and batches
@@ -119,10 +141,10 @@ def test_split_refuses_other_tables():
 @pytest.mark.parametrize("name", TABLES)
 def test_standardising_equals_scikit_learn(name):
     train = load(name).train
-    measured = Preprocessing.measure(train)
+    measured = Preprocessing.measure(train["features"])
     assert measured.size is None and measured.shape == DATASETS[name].shape
-    theirs = StandardScaler().fit_transform(train.images.astype("float64"))
-    inputs = measured.apply(train.images)
+    theirs = StandardScaler().fit_transform(train["features"].astype("float64"))
+    inputs = measured.apply(train["features"])
     assert inputs.dtype == np.float32
     np.testing.assert_allclose(inputs, theirs, atol=2e-5)
     assert Preprocessing.model_validate_json(measured.model_dump_json()) == measured
@@ -131,7 +153,7 @@ def test_standardising_equals_scikit_learn(name):
 def test_a_constant_feature_gives_zeros():
     rows = np.tile(np.array([[0.1, 0, 1e6]], np.float32), (5, 1))
     rows[0, 1] = 1
-    measured = Preprocessing.measure(Split(rows, np.zeros(5, np.int32)))
+    measured = Preprocessing.measure(rows)
     inputs = measured.apply(rows)
     assert np.abs(inputs[:, [0, 2]]).max() < 0.1 and inputs[0, 1] == pytest.approx(2)
 
@@ -139,7 +161,7 @@ def test_a_constant_feature_gives_zeros():
 def test_cards_of_images_still_load():
     old = {"size": 28, "channels": 1, "scale": 1 / 255, "mean": [0.13], "std": [0.31]}
     measured = Preprocessing.parse(old, "card.json")
-    assert measured.shape == (28, 28, 1) and measured.model_dump(mode="json") == old
+    assert measured.shape == (28, 28, 1) and measured.model_dump(mode="json") == old | {"pad": 8}
     with pytest.raises(ValueError, match="channels got 2; expected 1 for grey or 3 for RGB"):
         Preprocessing(size=28, channels=2, mean=(0, 0), std=(1, 1))
     with pytest.raises(ValueError, match="got 1 means and 2 deviations"):
@@ -147,7 +169,7 @@ def test_cards_of_images_still_load():
 
 
 def test_rows_of_another_table_are_refused(tmp_path):
-    measured = Preprocessing.measure(table())
+    measured = Preprocessing.measure(table()["features"])
     for wrong in (np.zeros((2, 3), "float32"), np.zeros((2, 4)), np.zeros((2, 4, 4, 1), np.uint8)):
         with pytest.raises(ValueError, match=r"expected float32 \(n, 4\)"):
             measured.apply(wrong)
@@ -156,30 +178,33 @@ def test_rows_of_another_table_are_refused(tmp_path):
 
 
 def test_rows_are_read_from_csv(tmp_path):
-    file, rows = tmp_path / "a.csv", table(3).images
+    file, rows = tmp_path / "a.csv", table(3)["features"]
     file.write_text("\n".join(", ".join(map(str, row)) for row in rows) + "\n\n")
-    np.testing.assert_array_equal(Preprocessing.measure(table()).rows(file), rows)
+    np.testing.assert_array_equal(Preprocessing.measure(table()["features"]).rows(file), rows)
 
 
 def test_batches_of_a_table():
     split = table(20)
-    scale = Preprocessing.measure(split)
-    batches = list(Feed(split, scale, batch_size=8).dataset())
-    inputs = np.concatenate([inputs for inputs, _, _ in batches])
-    labels = np.concatenate([labels for _, labels, _ in batches])
-    assert inputs.dtype == labels.dtype == np.float32
-    np.testing.assert_allclose(inputs[:20], scale.apply(split.images), rtol=1e-6, atol=1e-5)
-    np.testing.assert_array_equal(labels[:20], split.labels)
+    scale = Preprocessing.measure(split["features"])
+    prepare = {"features": scale}
+    batches = list(Feed(split, prepare, batch_size=8).dataset())
+    assert all(set(batch) == {"features", "target", "weight"} for batch in batches)
+    inputs = np.concatenate([batch["features"] for batch in batches])
+    targets = np.concatenate([batch["target"] for batch in batches])
+    assert inputs.dtype == targets.dtype == np.float32
+    np.testing.assert_allclose(inputs[:20], scale.apply(split["features"]), rtol=1e-6, atol=1e-5)
+    np.testing.assert_array_equal(targets[:20], split["target"])
     still = Augment(mirror=False)
-    assert Feed(split, scale, batch_size=8, training=True, augment=still).steps == 2
+    assert Feed(split, prepare, batch_size=8, training=True, augment=still).steps == 2
 
 
 @pytest.mark.parametrize("settings", [{"shift": 1}, {"rotate": 5}, {"mirror": True}])
 def test_a_table_is_not_augmented(settings):
     split = table()
     moved = Augment(**{"mirror": False, **settings})
-    with pytest.raises(ValueError, match="rows of a table; expected none"):
-        Feed(split, Preprocessing.measure(split), batch_size=8, training=True, augment=moved)
+    prepare = {"features": Preprocessing.measure(split["features"])}
+    with pytest.raises(ValueError, match=r"rows of a table, .*; expected none"):
+        Feed(split, prepare, batch_size=8, training=True, augment=moved)
 
 
 # Colour
@@ -202,12 +227,12 @@ def test_grey_is_repeated_and_colour_becomes_luma():
 def test_channels_of_a_data_set(tmp_path):
     grey, colour = load("digits", size=16), load("digits", size=16, channels=3)
     for one, three in zip(splits(grey), splits(colour), strict=True):
-        assert three.images.shape == (*one.images.shape[:3], 3)
-        np.testing.assert_array_equal(three.images, np.repeat(one.images, 3, axis=-1))
-        np.testing.assert_array_equal(three.labels, one.labels)
-    assert (
-        load("digits", channels=1).train.images.tobytes() == load("digits").train.images.tobytes()
-    )
+        assert three["image"].shape == (*one["image"].shape[:3], 3)
+        np.testing.assert_array_equal(three["image"], np.repeat(one["image"], 3, axis=-1))
+        np.testing.assert_array_equal(three["label"], one["label"])
+    assert colour.columns["image"].shape == (16, 16, 3)
+    same, stored = load("digits", channels=1).train, load("digits").train
+    assert same["image"].tobytes() == stored["image"].tobytes()
     with pytest.raises(ValueError, match="channels: got 2; expected 1 for grey or 3"):
         load("digits", channels=2)
 
@@ -222,8 +247,8 @@ def test_a_picture_becomes_what_training_saw(tmp_path):
             Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
     for channels, levels in ((3, 0), (1, 1)):  # a folder's pictures turn grey after they shrink
         data = load(f"folder:{tmp_path}", size=16, channels=channels)
-        reader = Preprocessing.measure(data.train)
-        seen = np.concatenate([split.images for split in splits(data)]).astype(int)
+        reader = Preprocessing.measure(data.train[data.input])
+        seen = np.concatenate([split["image"] for split in splits(data)]).astype(int)
         for path in tmp_path.glob("*/*.png"):
             distances = np.abs(seen - reader.image(path)).reshape(6, -1).max(axis=1)
             assert sorted(distances <= levels) == [False] * 5 + [True]

@@ -40,7 +40,7 @@ def probabilities(bundle, images):
 
 
 def images_of(bundle):
-    return load("digits", size=bundle.recipe.data.size).test.images
+    return load("digits", size=bundle.recipe.data.size).test["image"]
 
 
 def test_probabilities_are_the_mean_of_the_members(runs, both):
@@ -59,9 +59,9 @@ def test_card_and_report_name_the_members(runs, both, zoo):
     assert [member["name"] for member in card.members] == ["first", "second"]
     assert [member["sha256"] for member in card.members] == [run.sha256 for run in runs]
     assert card.custom_layers == ("zoo>LogMeanProbability",)
-    for run, metrics in zip(runs, report.member_metrics, strict=True):
+    for run, metrics in zip(runs, report.ensemble.member_metrics, strict=True):
         assert metrics == pytest.approx(run.report.metrics, abs=1e-5)
-    truth = load("digits").test.labels
+    truth = load("digits").test["label"]
     guesses = probabilities(both, images_of(both)).argmax(axis=1)
     assert report.metrics["top1"] == pytest.approx(np.mean(guesses == truth))
     found = zoo("evaluate", both.path, "--json")
@@ -70,7 +70,7 @@ def test_card_and_report_name_the_members(runs, both, zoo):
 
 def test_predict_names_a_digit(both, zoo, tmp_path):
     picture = tmp_path / "digit.png"
-    Image.fromarray(load("digits").test.images[0, ..., 0]).save(picture)
+    Image.fromarray(load("digits").test["image"][0, ..., 0]).save(picture)
     rows = zoo("predict", both.path, picture, "--top", 10, "--json")
     assert sum(row["probability"] for row in rows) == pytest.approx(1, abs=1e-5)
 
@@ -87,7 +87,7 @@ def test_compresses_like_a_model(both, zoo, tmp_path):
     out = tmp_path / "half"
     report = zoo("compress", both.path, recipe, "--out", out, "--json")
     small = Bundle(out)
-    assert report["compression"]["after"]["counts"]["nonzero"] < 0.52 * both.card.parameters
+    assert report["compress"]["passes"]["after"]["counts"]["nonzero"] < 0.52 * both.card.parameters
     assert report["metrics"]["top1"] > 0.8
     assert small.card.architecture == "ensemble" and small.card.members == both.card.members
     assert small.card.parent == both.sha256
@@ -118,6 +118,11 @@ def test_snapshots_of_one_run(zoo, tmp_path):
     assert bundle.card.paper == "Huang et al., arXiv:1704.00109"
 
 
+def renamed(card, names):
+    """The outputs of a card, with other names of the classes."""
+    return {key: column | {"names": list(names)} for key, column in card["outputs"].items()}
+
+
 def test_mistakes_get_one_line(runs, both, zoo, tmp_path):
     first, second = (run.path for run in runs)
     out = tmp_path / "out"
@@ -132,7 +137,7 @@ def test_mistakes_get_one_line(runs, both, zoo, tmp_path):
     card = json.loads((small.path / "card.json").read_text())
     for change, message in (
         ({"task": "regress"}, "expected classify with cross_entropy"),
-        ({"labels": list("abcdefghij")}, "got classes ('a', 'b'"),
+        ({"outputs": renamed(card, "abcdefghij")}, "got classes ('a', 'b'"),
     ):
         (small.path / "card.json").write_text(json.dumps(card | change))
         assert message in zoo("ensemble", out, first, small.path, expect=2)

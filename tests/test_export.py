@@ -618,8 +618,8 @@ def kernels_of_4_bits(deployable):
 @pytest.mark.parametrize(
     ("target", "options", "line"),
     [
-        ("onnx", {"opset": 19}, "onnx: opset: got 19; expected less than or equal to 18."),
-        ("onnx", {"layot": "nchw"}, "onnx: no option 'layot'; did you mean 'layout'?"),
+        ("onnx", {"opset": 19}, "onnx.opset: got 19; expected less than or equal to 18."),
+        ("onnx", {"layot": "nchw"}, "onnx.layot: unknown key. Did you mean 'layout'?"),
         ("tflite-int8", {"io": "int16"}, "io: got 'int16'; expected 'float32', 'int8' or 'uint8'."),
     ],
 )

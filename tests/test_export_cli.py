@@ -118,11 +118,11 @@ def test_a_lambda_layer_loads_when_it_is_trusted(anybodys, zoo, tmp_path):
         (["onnx", "--samples", "gone.npy"], 2, "gone.npy: no such file"),
         (["onnx", "--samples", "theirs.keras"], 2, "not a .npy or .npz file of numbers"),
         (["onnx", "--set", "opset"], 2, "--set: got 'opset'; expected KEY=VALUE"),
-        (["onnx", "--set", "opset=22"], 2, "onnx: opset: got 22; expected less than or equal"),
+        (["onnx", "--set", "opset=22"], 2, "onnx.opset: got 22; expected less than or equal"),
         (
             ["onnx", "tflite", "--set", "opset=17"],
             2,
-            "tflite: no option 'opset'; it has batch, tim",
+            "tflite.opset: unknown key. Known: batch, tim",
         ),
         (["onyx"], 2, "unknown target 'onyx'. Did you mean 'onnx'?"),
         (["onnx", "--pixels"], 2, "got --pixels; a .keras file does not say how pixels become"),

@@ -46,7 +46,8 @@ def mnist():
 
     data = load()
     return [
-        (split.images.astype("float32") / 255, split.labels) for split in (data.train, data.test)
+        (split["image"].astype("float32") / 255, split["label"])
+        for split in (data.train, data.test)
     ]
 
 
@@ -400,5 +401,5 @@ def test_processors_are_those_that_vela_knows():
 def test_an_unknown_processor_is_refused():
     with pytest.raises(ValueError, match=r"accelerator: got 'ethos-u99'; expected 'ethos"):
         ethos_u.EthosU(accelerator="ethos-u99")
-    with pytest.raises(ValueError, match=r"did you mean 'accelerator'\?"):
+    with pytest.raises(ValueError, match=r"Did you mean 'accelerator'\?"):
         ethos_u.EthosU(acelerator="ethos-u55-64")

@@ -253,10 +253,10 @@ def test_missing_packages_are_named_before_any_work(name, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("coreml", {"weights": "palette5"}, "coreml: weights: got 'palette5'; expected 'float16'"),
-        ("coreml", {"weight": "palette4"}, "coreml: no option 'weight'; did you mean 'weights'"),
-        ("onnx-web", {"layout": "nchw"}, "onnx-web: no option 'layout'; it has none"),
-        ("tfjs", {"timeout": 1}, "tfjs: no option 'timeout'; did you mean 'timeout_seconds'"),
+        ("coreml", {"weights": "palette5"}, "coreml.weights: got 'palette5'; expected 'float16'"),
+        ("coreml", {"weight": "palette4"}, "coreml.weight: unknown key. Did you mean 'weights'?"),
+        ("onnx-web", {"layout": "nchw"}, "onnx-web.layout: unknown key. There is none."),
+        ("tfjs", {"timeout": 1}, "tfjs.timeout: unknown key. Did you mean 'timeout_seconds'?"),
     ],
 )
 def test_wrong_settings_are_refused(name, settings, message):

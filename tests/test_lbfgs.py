@@ -18,11 +18,13 @@ from tests.toy import DATA, SCALE, settings, small
 from zoo.data.feed import Feed
 from zoo.recipe import Hardware
 from zoo.tasks.classify import Classify
-from zoo.training import lbfgs, run, strategy
+from zoo.tasks.supervised import Supervised
+from zoo.tasks.task import Mean
+from zoo.training import fitting, lbfgs, strategy
 
 ROOT = Path(__file__).parents[1]
-IMAGES = SCALE.apply(DATA.train.images).reshape(len(DATA.train), -1).astype("float64")
-LABELS = DATA.train.labels
+IMAGES = SCALE.apply(DATA.train["image"]).reshape(len(DATA.train), -1).astype("float64")
+LABELS = DATA.train["label"]
 
 
 def softmax_regression(seed=0):
@@ -35,8 +37,12 @@ def softmax_regression(seed=0):
 def fit(model, *, epochs=500, task=None, split=DATA.train, l2=0.0, **options):
     machine = strategy.choose(Hardware(strategy="one", precision="mixed_bfloat16"))
     chosen = settings(epochs=epochs, kind="lbfgs", regularize={"l2": l2})
-    batches = Feed(split, SCALE, batch_size=250)  # 640 images: the last batch is padded
-    return lbfgs.fit(model, task or Classify(10), chosen, machine, batches, **options)
+    batches = feed(split, 250)  # 640 images: the last batch is padded
+    return lbfgs.fit(model, task or Classify(), chosen, machine, batches, **options)
+
+
+def feed(split=DATA.train, batch_size=320):
+    return Feed(split, {"image": SCALE}, batch_size=batch_size)
 
 
 def objective(kernel, bias, l2):
@@ -68,17 +74,17 @@ def test_reaches_the_objective_of_scikit_learn(l2):
     assert (falls <= 0).all()
 
 
-class Squares:
+TARGET = np.random.RandomState(0).normal(size=(10, 1)).astype("float32")
+
+
+class Squares(Supervised):
     """A number for each image: the mean squared error against a fixed target."""
 
-    TARGET = np.random.RandomState(0).normal(size=(10, 1)).astype("float32")
+    kind: str = "squares"
 
-    def loss(self, labels, outputs):
-        target = keras.ops.take(self.TARGET, labels, axis=0)
-        return keras.ops.mean((outputs - target) ** 2, axis=-1)
-
-    def measures(self, labels, outputs):
-        return {}
+    def loss_of(self, batch, outputs):
+        target = keras.ops.take(TARGET, batch["label"], axis=0)
+        return Mean(keras.ops.mean((outputs - target) ** 2, axis=-1))
 
 
 @pytest.mark.oracle
@@ -92,11 +98,11 @@ def test_least_squares_equals_numpy():
     fit(model, task=Squares())
     pooled = IMAGES.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(len(LABELS), -1)
     features = np.concatenate([pooled, np.ones((len(LABELS), 1))], axis=1)
-    solution, *_ = np.linalg.lstsq(features, Squares.TARGET[LABELS].astype("float64"))
+    solution, *_ = np.linalg.lstsq(features, TARGET[LABELS].astype("float64"))
     layer = model.get_layer("logits")
     found = np.concatenate([layer.kernel.numpy(), layer.bias.numpy()[None]])
     np.testing.assert_allclose(found, solution, atol=1e-3)
-    errors = [np.mean((features @ w - Squares.TARGET[LABELS]) ** 2) for w in (found, solution)]
+    errors = [np.mean((features @ w - TARGET[LABELS]) ** 2) for w in (found, solution)]
     assert errors[0] == pytest.approx(errors[1], rel=1e-6)
 
 
@@ -107,7 +113,7 @@ def test_trains_a_network_and_calls_back(tmp_path):
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs)),
     ]
-    validation = Feed(DATA.validation, SCALE, batch_size=100)
+    validation = feed(DATA.validation, 100)
     history = fit(model, epochs=12, validation=validation, callbacks=given)
     assert history.epochs == 12 == len(seen)
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 13
@@ -130,8 +136,7 @@ def test_frozen_layers_do_not_change_the_objective():
     before = model.get_weights()
     machine = strategy.choose(Hardware(strategy="one", precision="float32"))
     chosen = settings(epochs=20, kind="lbfgs", transfer={"weights": "imagenet", "unfreeze": 0.1})
-    batches = Feed(DATA.train, SCALE, batch_size=320)
-    history = lbfgs.fit(model, Classify(10), chosen, machine, batches)
+    history = lbfgs.fit(model, Classify(), chosen, machine, feed())
     assert history.rows[-1]["loss"] < 0.1
     for old, new in zip(before[:-2], model.get_weights()[:-2], strict=True):
         np.testing.assert_array_equal(old, new)
@@ -152,15 +157,15 @@ CHANGES = (
 
 def test_ctrl_c_leaves_a_bundle_and_resume_starts_from_its_best_point(tmp_path):
     out = tmp_path / "out"
-    first = run.fit("linear", data="digits", out=out, changes=CHANGES, callbacks=[press_at(6)])
+    first = fitting.fit("linear", data="digits", out=out, changes=CHANGES, callbacks=[press_at(6)])
     assert first.report.status == "interrupted" and first.report.epochs == 6
     assert first.report.metrics["top1"] > 0.7
     stopped = float((out / "history.csv").read_text().splitlines()[-1].split(",")[2])
-    bundle = run.fit("linear", out=out, resume=True)
+    bundle = fitting.fit("linear", out=out, resume=True)
     lines = (out / "history.csv").read_text().splitlines()
     assert bundle.report.status == "complete" and 6 < bundle.report.epochs == len(lines) - 1 < 200
     assert float(lines[6].split(",")[2]) == stopped > float(lines[7].split(",")[2])
-    whole = run.fit("linear", data="digits", out=tmp_path / "whole", changes=CHANGES)
+    whole = fitting.fit("linear", data="digits", out=tmp_path / "whole", changes=CHANGES)
     ends = [
         float((path / "history.csv").read_text().splitlines()[-1].split(",")[2])
         for path in (out, whole.path)
@@ -182,9 +187,7 @@ def test_ctrl_c_within_an_iteration_keeps_the_last_point(monkeypatch):
     model = softmax_regression()
     machine = strategy.choose(Hardware(strategy="one", precision="float32"))
     chosen = settings(epochs=50, kind="lbfgs")
-    history = lbfgs.fit(
-        model, Classify(10), chosen, machine, Feed(DATA.train, SCALE, batch_size=320)
-    )
+    history = lbfgs.fit(model, Classify(), chosen, machine, feed())
     assert len(batches) == 15 and history.interrupted and 1 < history.epochs < 8
     layer = model.get_layer("logits")
     now = objective(layer.kernel, layer.bias, 0.0)
@@ -201,8 +204,7 @@ TWO_DEVICES = """
     for machine in (one, two):
         model = softmax_regression()
         chosen = settings(epochs=10, kind="lbfgs", regularize={"l2": 0.01})
-        batches = Feed(DATA.train, SCALE, batch_size=250)
-        history = lbfgs.fit(model, Classify(10), chosen, machine, batches)
+        history = lbfgs.fit(model, Classify(), chosen, machine, feed(DATA.train, 250))
         ends.append([row["objective"] for row in history.rows])
     print(json.dumps(ends))
 """

@@ -8,8 +8,10 @@ from keras import ops
 from sklearn import metrics
 
 from zoo import losses
-from zoo.losses import LOSSES
-from zoo.recipe import Train
+from zoo.losses import LOSSES, Loss
+from zoo.recipe import Recipe
+from zoo.tasks.classify import Classify
+from zoo.tasks.regress import Regress
 
 NAMED = {kind: [row.name for row in LOSSES.values() if row.target == kind]
          for kind in ("class", "binary", "number")}  # fmt: skip
@@ -63,6 +65,12 @@ def test_multiclass_svm_is_the_lectures():
         ("mae", {}, [[1, 2]], [[3, 6]], [3]),
         ("huber", {}, [0, 0], [0.5, 3], [0.125, 2.5]),
         ("huber", {"delta": 2}, [0, 0], [0.5, 3], [0.125, 4]),
+        # The label's share p is 3/4, then 1/4: -1/4 (1 - p)^2 log p.
+        ("focal", {}, [1, 0], np.log([[1, 3], [1, 3]]), [np.log(4 / 3) / 64, np.log(4) * 9 / 64]),
+        ("focal", {"gamma": 0, "alpha": 1}, [1], np.log([[1, 3]]), [np.log(4 / 3)]),
+        # A yes of p = 3/4 weighs 1/4, a no that is answered by 3/4 yes weighs 3/4.
+        ("binary_focal", {}, [1, 0], [np.log(3)] * 2, [np.log(4 / 3) / 64, np.log(4) * 27 / 64]),
+        ("binary_focal", {"gamma": 1, "alpha": 0.5}, [1], [np.log(3)], [np.log(4 / 3) / 8]),
     ],
 )
 def test_values_by_hand(name, settings, labels, outputs, expected):
@@ -78,7 +86,8 @@ def test_the_first_loss(name, num_classes):
     first, labels = losses.first(name, num_classes), np.arange(4) % 2
     found = value(name, labels, np.zeros((4, columns), "float32"))
     if first is None:
-        assert name in ("zero_one", *NAMED["number"]) and len(set(found)) > 1
+        by_label = ("zero_one", "focal", "binary_focal", *NAMED["number"])
+        assert name in by_label and (name == "focal" or len(set(found)) > 1)
     else:
         np.testing.assert_allclose(found, first, rtol=1e-6)
     expected = {"cross_entropy": np.log(num_classes), "multiclass_svm": num_classes - 1, "hinge": 1}
@@ -150,8 +159,45 @@ def test_label_smoothing_equals_keras(smoothing):
     ours = value("binary_cross_entropy", labels, outputs, label_smoothing=smoothing)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
     assert {row.name for row in LOSSES.values() if row.smooths} == {
-        "cross_entropy", "binary_cross_entropy"
+        "cross_entropy", "binary_cross_entropy", "focal", "binary_focal"
     }  # fmt: skip
+
+
+FOCI = [(2.0, 0.25), (0.5, 0.9), (0.0, 0.5)]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("gamma", "alpha"), FOCI)
+def test_focal_losses_equal_keras(gamma, alpha, smoothing):
+    focus = {"gamma": gamma, "alpha": alpha, "label_smoothing": smoothing}
+    labels, outputs = example("focal")
+    theirs = keras.losses.CategoricalFocalCrossentropy(from_logits=True, reduction=None, **focus)
+    expected = theirs(ops.one_hot(labels, 5), outputs)
+    np.testing.assert_allclose(value("focal", labels, outputs, **focus), expected, rtol=1e-4)
+    labels, outputs = example("binary_focal")
+    theirs = keras.losses.BinaryFocalCrossentropy(
+        from_logits=True, reduction=None, apply_class_balancing=True, **focus
+    )
+    expected = theirs(labels[:, None].astype("float32"), outputs)
+    np.testing.assert_allclose(value("binary_focal", labels, outputs, **focus), expected, rtol=1e-4)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("gamma", "alpha"), FOCI)
+def test_focal_losses_are_those_of_the_paper(gamma, alpha):
+    """-alpha (1 - p)^gamma log p, in float64."""
+    focus = {"gamma": gamma, "alpha": alpha}
+    labels, outputs = example("focal", dtype="float64")
+    p = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    p = p[np.arange(len(labels)), labels]
+    expected = -alpha * (1 - p) ** gamma * np.log(p)
+    np.testing.assert_allclose(value("focal", labels, outputs, **focus), expected, rtol=1e-9)
+    labels, outputs = example("binary_focal", dtype="float64")
+    p = 1 / (1 + np.exp(-outputs[:, 0]))
+    p, weight = np.where(labels, p, 1 - p), np.where(labels, alpha, 1 - alpha)
+    expected = -weight * (1 - p) ** gamma * np.log(p)
+    np.testing.assert_allclose(value("binary_focal", labels, outputs, **focus), expected, rtol=1e-9)
 
 
 # Gradients, shapes and numbers
@@ -183,11 +229,12 @@ def test_zero_one_has_no_gradient_and_is_refused_by_a_recipe():
         tape.watch(x)
         total = ops.sum(losses.load("zero_one")(labels, x))
     assert tape.gradient(total, x) is None
-    with pytest.raises(ValueError, match=r"\.loss: got 'zero_one'; .*cross_entropy") as caught:
-        Train(loss="zero_one")
-    assert "\n" not in str(caught.value)
+    for loss in ("zero_one", {"kind": "zero_one"}):
+        with pytest.raises(ValueError, match=r"\.loss: got 'zero_one'; .*cross_entropy") as caught:
+            Classify(loss=loss)
+        assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="Did you mean 'hinge'"):
-        Train(loss="hing")
+        Recipe(model="linear", task={"loss": "hing"})
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -226,8 +273,24 @@ def test_huge_outputs_stay_finite(name):
     with tf.GradientTape() as tape:
         tape.watch(x)
         found = losses.load(name)(labels, x)
-    assert np.isfinite(found).all() and np.max(found) >= 1e4 - 1
-    assert np.isfinite(tape.gradient(found, x)).all()
+    # The focal losses weigh an example by alpha, 1/4 of a class and of a yes, 3/4 of a no.
+    weight = {"focal": 0.25, "binary_focal": 0.75}.get(name, 1)
+    assert np.isfinite(found).all() and np.max(found) >= weight * (1e4 - 1)
+    slopes = tape.gradient(found, x).numpy()
+    assert np.isfinite(slopes).all() and np.abs(slopes[np.argmax(found)]).max() >= weight * 0.9
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["focal", "binary_focal"])
+def test_a_weak_focus_has_a_gradient_where_the_answer_is_sure(name, gamma):
+    """(1 - p)^gamma is infinitely steep at p = 1 where gamma is below 1."""
+    outputs = np.zeros((2, 2 if name == "focal" else 1), "float32")
+    outputs[:, 0] = [40, -40]
+    x, labels = tf.constant(outputs), np.array([0, 1]) if name == "focal" else np.array([1, 0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = losses.load(name)(labels, x, gamma=gamma)
+    assert np.abs(found).max() < 1e-6 and np.abs(tape.gradient(found, x)).max() < 1e-6
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -264,3 +327,56 @@ def test_the_table_answers_without_keras():
         losses.find("hubre")
     with pytest.raises(ValueError, match="a loss"):
         losses.first("hubre", 2)
+
+
+# With settings
+
+
+def test_a_loss_with_settings_computes_with_them():
+    labels, outputs = example("huber")
+    found = Loss(kind="huber", delta=0.3)(labels, outputs)
+    np.testing.assert_array_equal(found, value("huber", labels, outputs, delta=0.3))
+    assert np.abs(np.asarray(found) - value("huber", labels, outputs)).max() > 0.1
+    labels, outputs = example("focal")
+    found = Loss(kind="focal", gamma=0.5)(labels, outputs, label_smoothing=0.2)
+    expected = value("focal", labels, outputs, gamma=0.5, label_smoothing=0.2)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("loss", "plain"),
+    [
+        ("huber", "huber"),
+        ({"kind": "huber"}, "huber"),
+        ({"kind": "huber", "delta": 2}, {"kind": "huber", "delta": 2}),
+    ],
+    ids=str,
+)
+def test_a_loss_is_a_name_or_a_name_with_settings(loss, plain):
+    task = Regress(loss=loss)
+    assert task.model_dump(mode="json")["loss"] == plain
+    assert Regress(**task.model_dump(mode="json")) == task
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            {"kind": "huber", "delt": 2},
+            r"\.loss\.delt: unknown key of huber. Did you mean 'delta'\?",
+        ),
+        ({"kind": "huber", "margin": 2}, r"\.loss\.margin: unknown key of huber. Known: delta\."),
+        ({"kind": "mse", "delta": 2}, r"\.loss\.delta: unknown key of mse. It has no settings\."),
+        ({"kind": "huber", "delta": -1}, r"\.loss\.delta: got -1; expected a number, not below 0"),
+        ({"kind": "huber", "delta": "2m"}, r"\.loss\.delta: got '2m'; expected a number"),
+        ({"kind": "huber", "delta": True}, r"\.loss\.delta: got True; expected a number"),
+        ({"kind": "hubre"}, r"\.loss: got 'hubre'; expected a loss. Did you mean 'huber'\?"),
+    ],
+    ids=str,
+)
+def test_settings_that_a_loss_lacks_are_refused_in_one_line(loss, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Regress(loss=loss)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"^Recipe\.task" + message):
+        Recipe(model="linear_regression", data={"name": "diabetes"}, task={"loss": loss})

@@ -126,7 +126,7 @@ def test_moving_average_is_validated_and_saved():
     raw = small(batch_norm=True)
     train(raw, settings(epochs=2))  # the average does not change the path
     assert max(np.abs(a - b).max() for a, b in zip(ends[-1], trainable(raw), strict=True)) < 1e-5
-    images, labels = SCALE.apply(DATA.validation.images), DATA.validation.labels
+    images, labels = SCALE.apply(DATA.validation["image"]), DATA.validation["label"]
     right = np.mean(model.predict(images, verbose=0).argmax(axis=1) == labels)
     assert history.rows[-1]["val_top1"] == pytest.approx(right)
 
@@ -181,7 +181,7 @@ TWO_DEVICES = """
         models, rows = [], []
         for machine in (one, two):
             model = small(auxiliary=heads)
-            trainer = Trainer(model, Classify(10), settings(**values), machine)
+            trainer = Trainer(model, Classify(), settings(**values), machine)
             history = trainer.fit(feed(), validation())
             models.append(model)
             rows.append([[row["loss"], row["val_loss"]] for row in history.rows])

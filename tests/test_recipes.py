@@ -5,7 +5,7 @@ import pytest
 from zoo.catalog import CATALOG
 from zoo.models.saved import load
 from zoo.recipe import RECIPES, resolve
-from zoo.training.run import fit
+from zoo.training.fitting import fit
 
 # One for each kind of learning and of loss: these take seconds.
 FAST = {"lenet", "linear", "linear_regression", "linear_svm", "logistic_regression", "perceptron"}

@@ -9,17 +9,26 @@ from sklearn import metrics
 
 from serving.engines import load as open_directory
 from zoo import losses
+from zoo.common.columns import Column
 from zoo.data import Preprocessing, load
 from zoo.models import create
 from zoo.models.saved import load as load_model
-from zoo.recipe import Train
-from zoo.tasks import choose
+from zoo.recipe import Recipe
 from zoo.tasks.binary import Binary
 from zoo.tasks.classify import Classify
 from zoo.tasks.regress import Regress
-from zoo.training.run import fit
+from zoo.training.fitting import fit
 
 DIGITS, CANCER, DIABETES = (load(name) for name in ("digits", "breast_cancer", "diabetes"))
+
+
+def named(value):
+    return getattr(value, "name", str(value))
+
+
+def asked(data, model="linear", **task):
+    """The task of a recipe on a data set."""
+    return Recipe(model=model, data={"name": data.name}, task=task).task
 
 
 @pytest.mark.parametrize(
@@ -33,87 +42,184 @@ DIGITS, CANCER, DIABETES = (load(name) for name in ("digits", "breast_cancer", "
         (DIABETES, "auto", "regress", 1),
         (DIABETES, "huber", "regress", 1),
     ],
-    ids=str,
+    ids=named,
 )
-def test_choose(data, loss, kind, outputs):
-    task = choose(Train(loss=loss), data)
-    assert (task.kind, task.num_outputs) == (kind, outputs)
+def test_the_kind_follows_data_and_loss(data, loss, kind, outputs):
+    task = asked(data, **{} if loss == "auto" else {"loss": loss})
+    task.check(data)
+    sizes = task.sizes(data)
+    assert (task.kind, sizes["num_classes"]) == (kind, outputs)
+    assert sizes["input_shape"] == data.train[data.input].shape[1:]
     usual = "mse" if kind == "regress" else "cross_entropy"
-    assert task.loss_name == (usual if loss == "auto" else loss)
+    assert task.loss.kind == (usual if loss == "auto" else loss)
+    (output,) = task.outputs(data).values()
+    assert output.names == data.labels
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "kind"),
+    [
+        ("logistic_regression", CANCER, "binary"),
+        ("linear_regression", DIABETES, "regress"),
+        ("linear_regression", DIGITS, "classify"),
+        ("logistic_regression", DIABETES, "regress"),
+        ("lenet5", DIGITS, "classify"),
+    ],
+    ids=named,
+)
+def test_the_kind_is_the_architectures_where_the_data_allow_it(model, data, kind):
+    assert asked(data, model=model).kind == kind
 
 
 @pytest.mark.parametrize(
     ("data", "settings", "message"),
     [
-        (DIGITS, {"loss": "mse"}, "got 'mse', a loss of numbers; digits has 10 classes"),
-        (DIGITS, {"loss": "hinge"}, "got 'hinge', a loss of a yes or no; digits has 10 classes"),
-        (DIABETES, {"loss": "cross_entropy"}, "a loss of classes; diabetes has no classes"),
+        (DIGITS, {"loss": "mse"}, r"got regress, which learns target \(number\); digits has image"),
+        (
+            DIGITS,
+            {"loss": "hinge"},
+            "got binary, a yes or no; digits has 10 classes. Take task.kin",
+        ),
+        (
+            DIABETES,
+            {"loss": "cross_entropy"},
+            r"got classify, which learns label \(class\); diabetes has .* target \(number\)",
+        ),
         (
             DIABETES,
             {"loss": "hinge"},
-            "diabetes has no classes, and its labels are numbers. Take m",
+            r"got binary, which learns label \(class\); diabetes has .* target \(number\). Take an",
         ),
-        (DIGITS, {"loss": "multiclass_svm", "label_smoothing": 0.1}, "got 0.1 with multiclass_svm"),
-        (DIABETES, {"label_smoothing": 0.1}, "expected 0, or one of cross_entropy, binary_cross_"),
     ],
-    ids=str,
+    ids=named,
 )
-def test_choose_refuses_in_one_line(data, settings, message):
+def test_a_loss_of_other_data_is_refused_in_one_line(data, settings, message):
+    task = asked(data, **settings)
     with pytest.raises(ValueError, match=message) as caught:
-        choose(Train(**settings), data)
-    assert str(caught.value).startswith("train.") and "\n" not in str(caught.value)
+        task.check(data)
+    assert str(caught.value).startswith("task.kind: ") and "\n" not in str(caught.value)
 
 
-def sample(task, num=200, seed=0):
+@pytest.mark.parametrize(
+    ("data", "settings", "message"),
+    [
+        (
+            DIGITS,
+            {"loss": "multiclass_svm", "label_smoothing": 0.1},
+            r"label_smoothing: got 0.1 with multiclass_svm; expected 0, or a loss that smooths",
+        ),
+        (DIABETES, {"label_smoothing": 0.1}, r"label_smoothing: got 0.1 with mse; .*cross_entropy"),
+        (
+            DIGITS,
+            {"kind": "classify", "loss": "mse"},
+            r"loss: got 'mse', a loss of numbers; expected one of classes, .* Take cross_entropy",
+        ),
+        (
+            DIGITS,
+            {"kind": "classify", "loss": "hinge"},
+            r"loss: got 'hinge', a loss of a yes or no; expected one of classes",
+        ),
+        (
+            DIABETES,
+            {"kind": "regress", "loss": "cross_entropy"},
+            r"loss: got 'cross_entropy', a loss of classes; expected one of numbers, .* Take mse",
+        ),
+        (
+            DIABETES,
+            {"kind": "regress", "loss": "hinge"},
+            r"loss: got 'hinge', a loss of a yes or no; expected one of numbers, .* Take mse",
+        ),
+        (
+            CANCER,
+            {"kind": "binary", "loss": "focal"},
+            r"loss: got 'focal', .* Take binary_cross_en",
+        ),
+        (
+            DIGITS,
+            {"kind": "clasify"},
+            r"kind: got 'clasify'; expected a task. Did you mean 'classi",
+        ),
+        (DIGITS, {"los": "mse"}, r"los: unknown key. Did you mean 'loss'"),
+    ],
+    ids=named,
+)
+def test_settings_that_do_not_fit_are_refused_in_one_line(data, settings, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        asked(data, **settings)
+    assert str(caught.value).startswith("Recipe.task.") and "\n" not in str(caught.value)
+
+
+def sample(task, num=200, seed=0, classes=10):
+    """Targets and outputs that suit a task."""
     random = np.random.RandomState(seed)
-    outputs = random.normal(size=(num, task.num_outputs)).astype("float32")
+    outputs = random.normal(size=(num, classes if task.kind == "classify" else 1)).astype("float32")
     if task.kind == "regress":
         return (outputs[:, 0] + random.normal(size=num)).astype("float32"), outputs
-    return random.randint(0, max(2, task.num_outputs), num).astype("int32"), outputs
+    return random.randint(0, max(2, outputs.shape[1]), num).astype("int32"), outputs
+
+
+def scored(task, labels, outputs, names=None):
+    """The evaluation of outputs; the classes are numbers when they have no names."""
+    if task.kind == "regress":
+        return task.score({"target": labels}, outputs, {"target": Column("number")})
+    names = names or tuple(map(str, range(max(2, outputs.shape[1]))))
+    return task.score({"label": labels}, outputs, {"label": Column("class", (), names)})
+
+
+def batch_of(task, labels):
+    (name,) = task.targets
+    return {name: labels}
 
 
 TASKS = [
-    Classify(10),
-    Classify(3, 0.1),
-    Classify(10, 0.0, "multiclass_svm"),
-    Binary(),
-    Binary(0.1),
-    Binary(0.0, "hinge"),
-    Regress(),
-    Regress("huber"),
+    (Classify(), 10),
+    (Classify(label_smoothing=0.1), 3),
+    (Classify(loss="multiclass_svm"), 10),
+    (Classify(loss={"kind": "focal", "gamma": 1.0}, label_smoothing=0.1), 4),
+    (Binary(), 1),
+    (Binary(label_smoothing=0.1), 1),
+    (Binary(loss="hinge"), 1),
+    (Regress(), 1),
+    (Regress(loss="huber"), 1),
+    (Regress(loss={"kind": "huber", "delta": 0.25}), 1),
 ]
 
 
-@pytest.mark.parametrize("task", TASKS, ids=str)
-def test_training_and_report_measure_the_same(task):
+@pytest.mark.parametrize(("task", "classes"), TASKS, ids=named)
+def test_training_and_report_measure_the_same(task, classes):
     """`measures`, whose means training prints, and `score`, which a report holds."""
-    labels, outputs = sample(task)
-    found = task.score(labels, outputs)
-    for name, values in task.measures(labels, outputs).items():
-        assert values.shape == labels.shape
+    labels, outputs = sample(task, classes=classes)
+    found, batch = scored(task, labels, outputs), batch_of(task, labels)
+    measures = task.measures(batch, outputs)
+    assert measures
+    for name, (values, weights) in measures.items():
+        assert values.shape == labels.shape and weights is None
         assert float(ops.mean(values)) == pytest.approx(found.metrics[name], rel=1e-5)
-    plain = losses.load(task.loss_name)(labels, outputs)
+    plain = losses.load(task.loss.kind)(labels, outputs, **task.loss.changes)
     assert found.metrics["loss"] == pytest.approx(float(ops.mean(plain)), rel=1e-5)
-    smoothed = float(ops.mean(task.loss(labels, outputs)))
+    smoothed = float(ops.mean(task.loss_of(batch, outputs).values))
     smooths = getattr(task, "label_smoothing", 0) > 0
     assert (abs(smoothed - found.metrics["loss"]) > 1e-4) == smooths
-    assert json.loads(json.dumps([found.metrics, found.per_class])) is not None
-    assert bool(found.per_class) == (task.kind != "regress") == bool(found.confusion.size)
+    assert json.loads(json.dumps([found.metrics, found.tables])) is not None
+    classed = {"per_class", "confusion", "reliability"}
+    assert set(found.tables) == (set() if task.kind == "regress" else classed)
+    assert all(map(len, found.tables.values()))
+    assert set(found.pictures) == (set() if task.kind == "regress" else {"confusion"})
 
 
 @pytest.mark.oracle
 def test_scores_equal_scikit_learn():
-    labels, outputs = sample(Classify(10))
-    found = Classify(10).score(labels, outputs).metrics
+    labels, outputs = sample(Classify())
+    found = scored(Classify(), labels, outputs).metrics
     assert found["top1"] == pytest.approx(metrics.top_k_accuracy_score(labels, outputs, k=1))
     assert found["top5"] == pytest.approx(metrics.top_k_accuracy_score(labels, outputs, k=5))
     labels, outputs = sample(Binary())
-    found = Binary().score(labels, outputs)
+    found = scored(Binary(), labels, outputs, ("no", "yes"))
     assert found.metrics["auc"] == pytest.approx(metrics.roc_auc_score(labels, outputs[:, 0]))
     assert found.metrics["top1"] == metrics.accuracy_score(labels, outputs[:, 0] > 0)
-    assert [row["label"] for row in found.per_class] == ["no", "yes"]
+    assert [row["label"] for row in found.tables["per_class"]] == ["no", "yes"]
     labels, outputs = sample(Regress())
-    found = Regress().score(labels, outputs).metrics
+    found = scored(Regress(), labels, outputs).metrics
     assert set(found) == {"loss", "mse", "mae", "r2"}
     assert found["r2"] == pytest.approx(metrics.r2_score(labels, outputs[:, 0]))
 
@@ -122,25 +228,27 @@ def test_one_output_says_what_two_would():
     """The sigmoid of s is the softmax of (0, s): all that both tasks measure is equal."""
     labels, outputs = sample(Binary())
     two = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
-    one, both = Binary().score(labels, outputs), Classify(2).score(labels, two)
+    one, both = scored(Binary(), labels, outputs), scored(Classify(), labels, two)
     for name in ("loss", "top1", "ece"):
         assert one.metrics[name] == pytest.approx(both.metrics[name], rel=1e-5)
-    np.testing.assert_array_equal(one.confusion, both.confusion)
+    assert one.tables["confusion"] == both.tables["confusion"]
     assert both.metrics["top5"] == 1
 
 
 def test_a_split_of_one_class_has_no_auc():
-    assert "auc" not in Binary().score(np.ones(4, "int32"), np.ones((4, 1), "float32")).metrics
+    found = scored(Binary(), np.ones(4, "int32"), np.ones((4, 1), "float32")).metrics
+    assert "auc" not in found and found["top1"] == 1
 
 
 def test_equal_outputs_are_no_hit():
     """In training as in the report: a dead net is right for the first class only."""
     labels, outputs = np.arange(10, dtype="int32"), np.zeros((10, 10), "float32")
-    task = Classify(10)
-    found = task.score(labels, outputs).metrics
+    task = Classify()
+    found = scored(task, labels, outputs).metrics
     for name, expected in (("top1", 0.1), ("top5", 0.5)):
         assert found[name] == expected
-        assert float(ops.mean(task.measures(labels, outputs)[name])) == pytest.approx(expected)
+        (values, _) = task.measures({"label": labels}, outputs)[name]
+        assert float(ops.mean(values)) == pytest.approx(expected)
 
 
 # From a recipe to a bundle
@@ -163,8 +271,8 @@ def test_bundle_of_a_yes_or_no(bundles):
     assert card.task == "binary" and card.labels == ("malignant", "benign")
     assert card.input_shape == (30,) and card.parameters == 31
     assert report.metrics["top1"] > 0.9 and report.metrics["auc"] > 0.97
-    assert np.sum(report.confusion) == report.examples["test"] == 113
-    assert {row["label"] for row in report.per_class} == {"malignant", "benign"}
+    assert np.sum(report.tables["confusion"]) == report.examples["test"] == 113
+    assert {row["label"] for row in report.tables["per_class"]} == {"malignant", "benign"}
     assert (bundle.path / "confusion.png").is_file()
 
 
@@ -174,7 +282,7 @@ def test_bundle_of_a_number(bundles):
     assert card.task == "regress" and card.labels == () and card.parameters == 11
     assert report.metrics["r2"] > 0.4 and report.metrics["mae"] > 0
     assert report.metrics["loss"] == pytest.approx(report.metrics["mse"])
-    assert report.per_class == () == report.confusion
+    assert report.tables == {}
     assert (bundle.path / "curves.png").is_file()
     assert not (bundle.path / "confusion.png").exists()
     assert "val_mae" in (bundle.path / "history.csv").read_text().splitlines()[0]
@@ -187,33 +295,33 @@ def write_csv(path, rows):
 
 def test_predict_and_evaluate_a_yes_or_no(bundles, zoo, tmp_path):
     bundle = bundles["logistic_regression"]
-    file = write_csv(tmp_path / "rows.csv", CANCER.test.images)
+    file = write_csv(tmp_path / "rows.csv", CANCER.test["features"])
     best = zoo("predict", bundle.path, file, "--top", "1", "--json")
     assert len(best) == 113 and best[0]["row"] == f"{file}:1"
     right = [row["label"] == CANCER.labels[label]
-             for row, label in zip(best, CANCER.test.labels, strict=True)]  # fmt: skip
+             for row, label in zip(best, CANCER.test["label"], strict=True)]  # fmt: skip
     assert np.mean(right) == pytest.approx(bundle.report.metrics["top1"])
     both = zoo(
-        "predict", bundle.path, write_csv(tmp_path / "1.csv", CANCER.test.images[:1]), "--json"
+        "predict", bundle.path, write_csv(tmp_path / "1.csv", CANCER.test["features"][:1]), "--json"
     )
     assert {row["label"] for row in both} == set(CANCER.labels)
     assert sum(row["probability"] for row in both) == pytest.approx(1)
     found = zoo("evaluate", bundle.path, "--json")
     assert found["metrics"] == pytest.approx(bundle.report.metrics)
-    assert sum(row["num"] for row in found["reliability"]) == 113
+    assert sum(row["num"] for row in found["tables"]["reliability"]) == 113
     out = zoo("evaluate", bundle.path)
     assert "ece" in out and "confidence" in out and "malignant" in out
 
 
 def test_predict_and_evaluate_a_number(bundles, zoo, tmp_path):
     bundle = bundles["linear_regression"]
-    file = write_csv(tmp_path / "rows.csv", DIABETES.test.images)
+    file = write_csv(tmp_path / "rows.csv", DIABETES.test["features"])
     values = np.array([row["value"] for row in zoo("predict", bundle.path, file, "--json")])
-    error = np.mean((values - DIABETES.test.labels) ** 2)
+    error = np.mean((values - DIABETES.test["target"]) ** 2)
     assert error == pytest.approx(bundle.report.metrics["mse"], rel=1e-4)
     found = zoo("evaluate", bundle.path, "--json")
     assert found["metrics"] == pytest.approx(bundle.report.metrics)
-    assert found["per_class"] == found["confusion"] == found["reliability"] == []
+    assert found["tables"] == {}
     assert "confusion" not in zoo("evaluate", bundle.path)
 
 
@@ -237,11 +345,13 @@ def test_one_output_is_exported_and_served(name, bundles, zoo, tmp_path):
     assert max(row["parity"]["relative"] for row in done[:3]) < 1e-5
     assert done[0]["preprocessing"]["size"] is None
     data = CANCER if name == "logistic_regression" else DIABETES
-    inputs = Preprocessing.model_validate(bundle.card.preprocessing).apply(data.test.images)
+    inputs = Preprocessing.model_validate(bundle.card.preprocessing).apply(data.test["features"])
     expected = load_model(bundle.path).predict(inputs, verbose=0)
     for target in targets[:2]:
         _, engine = open_directory(tmp_path / f"{name}-{target}", num_threads=1)
-        np.testing.assert_allclose(engine.predict({"image": inputs})["logits"], expected, rtol=1e-4)
+        np.testing.assert_allclose(
+            engine.predict({"features": inputs})["logits"], expected, rtol=1e-4
+        )
 
 
 def test_results_of_a_number_have_no_top1(bundles, tmp_path, monkeypatch):
@@ -252,6 +362,30 @@ def test_results_of_a_number_have_no_top1(bundles, tmp_path, monkeypatch):
     (row,) = results.read("train")
     assert row["top1"] == "" and row["test_images"] == "88"
     assert "| `linear_regression` | diabetes |" in results.tables()
+
+
+def test_a_loss_with_settings_from_the_recipe_to_the_report(zoo, tmp_path):
+    """By their formulas, on the answers of the saved models."""
+    changes = ["task.loss={kind: huber, delta: 20}", "train.epochs=8"]
+    bundle = fit("linear_regression", out=tmp_path / "huber", changes=changes)
+    assert bundle.recipe.task.loss.changes == {"delta": 20}
+    inputs = Preprocessing.model_validate(bundle.card.preprocessing).apply
+    guesses = load_model(bundle.path).predict(inputs(DIABETES.test["features"]), verbose=0)[:, 0]
+    size = np.abs(guesses.astype("float64") - DIABETES.test["target"])
+    huber = np.where(size <= 20, size**2 / 2, 20 * size - 200).mean()
+    assert bundle.report.metrics["loss"] == pytest.approx(huber, rel=1e-5)
+    assert zoo("evaluate", bundle.path, "--json")["metrics"] == bundle.report.metrics
+
+    changes = ["task.loss={kind: focal, gamma: 1, alpha: 0.5}", "task.label_smoothing=0.1"]
+    changes += ["train.epochs=8", "train.batch_size=40", "data.limit=400"]
+    bundle = fit("linear", data="digits", out=tmp_path / "focal", changes=changes)
+    inputs = Preprocessing.model_validate(bundle.card.preprocessing).apply
+    outputs = load_model(bundle.path).predict(inputs(DIGITS.test["image"]), verbose=0)
+    p = np.exp(outputs.astype("float64"))
+    p = (p / p.sum(axis=1, keepdims=True))[np.arange(len(p)), DIGITS.test["label"]]
+    focal = (-0.5 * (1 - p) * np.log(p)).mean()  # a report smooths nothing
+    assert bundle.report.metrics["loss"] == pytest.approx(focal, rel=1e-4)
+    assert bundle.report.metrics["top1"] > 0.7
 
 
 def test_a_table_is_not_for_a_convolution(tmp_path):

@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
+from tests.golden.vector import CLASSIFIERS
 from tests.toy import DATA, SCALE, difference, feed, settings, small, train
 from zoo.bundle import Bundle
-from zoo.catalog import CATALOG
 from zoo.data.feed import Feed
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
@@ -25,11 +25,11 @@ from zoo.models.build import create
 from zoo.models.saved import load as load_model
 from zoo.recipe import Hardware, Optimizer, Train
 from zoo.tasks.classify import Classify
-from zoo.tasks.task import evaluate
 from zoo.training import optimizer as optimizers
 from zoo.training import strategy
+from zoo.training.evaluation import evaluate
+from zoo.training.fitting import fit
 from zoo.training.history import DivergedError
-from zoo.training.run import fit
 from zoo.training.trainer import Trainer
 from zoo.training.twin import FusedBatchNormalization, make_twin
 
@@ -46,7 +46,7 @@ def test_equals_keras_fit(kind):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     theirs.compile(optimizers.build(chosen.optimizer, steps=20), loss, jit_compile=False)
     for epoch in range(2):
-        batches = feed().dataset(epoch).map(lambda image, label, weight: (image, label))
+        batches = feed().dataset(epoch).map(lambda batch: (batch["image"], batch["label"]))
         theirs.fit(batches, epochs=1, verbose=0, shuffle=False)
     assert difference(ours, small(batch_norm=True)) > 1e-3
     assert difference(ours, theirs) < 1e-5
@@ -59,7 +59,7 @@ def test_clips_the_norm_of_the_whole_gradient():
         kind="sgd", learning_rate=1.0, momentum=0.0, schedule="constant", clip_global_norm=0.1
     ))  # fmt: skip
     machine = strategy.choose(Hardware(precision="float32", strategy="one"))
-    Trainer(after, Classify(10), one_step, machine).fit(feed(640))
+    Trainer(after, Classify(), one_step, machine).fit(feed(640))
     step = [a - b for a, b in zip(after.get_weights(), before.get_weights(), strict=True)]
     assert np.sqrt(sum((part**2).sum() for part in step)) == pytest.approx(0.1, rel=1e-4)
 
@@ -101,7 +101,7 @@ def test_keras_callbacks_work_unchanged(tmp_path):
         calls.TerminateOnNaN(),
         calls.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(logs["loss"])),
     ]
-    validation = Feed(DATA.validation, SCALE, batch_size=32)
+    validation = Feed(DATA.validation, {"image": SCALE}, batch_size=32)
     history = train(model, settings(epochs=9), validation=validation, callbacks=given)
     assert history.epochs == 4 and not history.interrupted  # the first is best, patience 3
     assert len(seen) == 4 * 10
@@ -159,7 +159,7 @@ def test_fused_batch_normalisation_equals_keras():
     twin = make_twin(plain, "float32", replicas=1)
     layer = twin.get_layer("conv_bn")
     assert isinstance(layer, FusedBatchNormalization)
-    images = tf.constant(SCALE.apply(DATA.train.images[:64]))
+    images = tf.constant(SCALE.apply(DATA.train["image"][:64]))
     results = []
     for model in (plain, twin):
         with tf.GradientTape() as tape:
@@ -186,20 +186,21 @@ def test_twin_computes_in_bfloat16_and_gives_float32():
 
 
 @pytest.mark.parametrize(
-    "name", {row.builder: row.name for row in reversed(CATALOG.values())}.values()
+    "name", {row.builder: row.name for row in reversed(CLASSIFIERS.values())}.values()
 )
 def test_every_builder_has_a_twin_that_trains(name):
-    row = CATALOG[name]
+    row = CLASSIFIERS[name]
     side = max(row.smallest, 8)
     model = create(name, input_shape=(side, side, 1), num_classes=10)
     data = load("digits", size=side, limit=64)
-    images = Feed(data.train, Preprocessing.measure(data.train), batch_size=64, training=True)
+    scale = Preprocessing.measure(data.train["image"])
+    images = Feed(data.train, {"image": scale}, batch_size=64, training=True)
     twin = make_twin(model, "mixed_bfloat16", replicas=2)
-    inputs = next(iter(images.dataset()))[0]
+    inputs = next(iter(images.dataset()))["image"]
     expected = model(inputs).numpy()
     assert np.abs(twin(inputs).numpy() - expected).max() < 0.1 * np.abs(expected).max()
     machine = strategy.choose(Hardware(precision="mixed_bfloat16", strategy="one"))
-    history = Trainer(model, Classify(10), settings(epochs=1), machine).fit(images)
+    history = Trainer(model, Classify(), settings(epochs=1), machine).fit(images)
     assert history.epochs == 1
     assert np.abs(model(inputs).numpy() - expected).max() > 0
 
@@ -208,25 +209,29 @@ def test_every_builder_has_a_twin_that_trains(name):
 def test_measures_equal_scikit_learn():
     random = np.random.RandomState(0)
     logits, labels = random.normal(size=(200, 10)).astype("float32"), random.randint(0, 10, 200)
-    task = Classify(10)
+    task, batch = Classify(), {"label": labels}
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert float(np.mean(task.loss(labels, logits))) == pytest.approx(log_loss(labels, shares))
+    ours = float(np.mean(task.loss_of(batch, logits).values))
+    assert ours == pytest.approx(log_loss(labels, shares))
     for name, k in (("top1", 1), ("top5", 5)):
-        ours = float(np.mean(task.measures(labels, logits)[name]))
+        ours = float(np.mean(task.measures(batch, logits)[name].values))
         assert ours == pytest.approx(top_k_accuracy_score(labels, logits, k=k))
     smooth = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     theirs = smooth(keras.ops.one_hot(labels, 10), logits)
-    assert float(np.mean(Classify(10, 0.1).loss(labels, logits))) == pytest.approx(float(theirs))
+    ours = float(np.mean(Classify(label_smoothing=0.1).loss_of(batch, logits).values))
+    assert ours == pytest.approx(float(theirs))
 
 
 def test_evaluation_counts_every_image_once(bundle):
     data = load("digits", size=32)
     scale = Preprocessing.model_validate(bundle.card.preprocessing)
     model = load_model(bundle.path)
-    found = evaluate(model, Feed(data.test, scale, batch_size=250), Classify(10))
-    logits = model.predict(scale.apply(data.test.images), verbose=0)
-    assert found.metrics["top1"] == pytest.approx(np.mean(logits.argmax(1) == data.test.labels))
-    assert found.confusion.sum() == len(data.test) == sum(c["support"] for c in found.per_class)
+    source = Feed(data.test, {"image": scale}, batch_size=250)
+    found = evaluate(Classify(), {"net": model}, source, data.columns)
+    logits = model.predict(scale.apply(data.test["image"]), verbose=0)
+    assert found.metrics["top1"] == pytest.approx(np.mean(logits.argmax(1) == data.test["label"]))
+    assert np.sum(found.tables["confusion"]) == len(data.test)
+    assert sum(row["support"] for row in found.tables["per_class"]) == len(data.test)
 
 
 def test_bundle_explains_itself(bundle):
@@ -283,7 +288,7 @@ TWO_DEVICES = """
     two = choose(Hardware(strategy="mirrored", devices=2, precision="float32"))
     one = choose(Hardware(strategy="one", precision="float32"))
     data = load("digits", size=32, limit=640)
-    scale = Preprocessing.measure(data.train)
+    scale = {"image": Preprocessing.measure(data.train["image"])}
     found = {}
     for kind, clip in (("sgd", None), ("sgd", 0.5), ("adamw", 1.0)):
         weights, losses = [], []
@@ -296,7 +301,7 @@ TWO_DEVICES = """
                         augment=Augment(shift=2, mirror=False))
             settings = Train(epochs=2, batch_size=64, optimizer=chosen)
             validation = Feed(data.validation, scale, batch_size=50)
-            history = Trainer(model, Classify(10), settings, machine).fit(feed, validation)
+            history = Trainer(model, Classify(), settings, machine).fit(feed, validation)
             weights.append(model.get_weights())
             names = ("loss", "val_loss", "val_top1")
             losses.append([row[name] for row in history.rows for name in names])
@@ -334,7 +339,7 @@ def test_two_devices_take_the_steps_of_one():
 KILLED = """
     import sys
     from zoo.training import trainer
-    from zoo.training.run import fit
+    from zoo.training.fitting import fit
     trainer.SNAPSHOT_SECONDS = 0.0
     fit("lenet5", data="digits", out=sys.argv[1], changes=["train.epochs=20"])
 """

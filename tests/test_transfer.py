@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from compress.graph import leaf_layers
 from tests.toy import DATA, SCALE, difference, feed, interrupt, settings, small, train, validation
 from zoo import weights as trained
 from zoo.bundle import Bundle
@@ -11,9 +12,10 @@ from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
 from zoo.models.saved import load
 from zoo.recipe import resolve
-from zoo.training import cycles, run
-from zoo.training.heads import without_auxiliary
-from zoo.training.transfer import freeze, leaves, thaw
+from zoo.tasks.classify import Classify
+from zoo.tasks.supervised import without_auxiliary
+from zoo.training import cycles, fitting, origins, run
+from zoo.training.transfer import freeze, thaw
 
 FROZEN = {"weights": "imagenet", "frozen_epochs": 2, "head_learning_rate": 0.02}
 
@@ -56,7 +58,7 @@ def moved(before, after):
 def test_share_of_the_layers_that_learn(unfreeze, learning, dropping):
     model = net()
     frozen = freeze(model, unfreeze)
-    assert {layer.name for layer in leaves(model) if layer.trainable_weights} == learning
+    assert {layer.name for _, layer in leaf_layers(model) if layer.trainable_weights} == learning
     images = np.ones((4, 6), "float32")
     acts = {name for name in ("one_drop", "two_drop") if drops(model.get_layer(name), images)}
     assert acts == dropping
@@ -108,8 +110,8 @@ def test_frozen_features_are_those_of_inference():
         top = keras.Sequential([keras.Input(features.output_shape[1:]), head])
         top.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         for epoch in epochs:
-            for images, labels, _ in feed().dataset(epoch):
-                top.train_on_batch(features(images, training=False), labels)
+            for batch in feed().dataset(epoch):
+                top.train_on_batch(features(batch["image"], training=False), batch["label"])
     assert np.abs(weights(model, "logits") - weights(body, "logits")).max() < 1e-5
     assert moved(net(), model)["logits"]
 
@@ -139,12 +141,12 @@ def test_run_takes_weights_and_preprocessing_of_the_name(monkeypatch, tmp_path):
         return create(name, **options)
 
     monkeypatch.setattr(run, "create", fake)
-    monkeypatch.setattr(run.weights, "find", lambda model, name: row)
+    monkeypatch.setattr(origins.weights, "find", lambda model, name: row)
     changes = [
         "data.channels=3", "data.limit=100", "train.epochs=2", "train.batch_size=50",
         "train.transfer.weights=imagenet", "train.transfer.frozen_epochs=1",
     ]  # fmt: skip
-    bundle = run.fit("lenet5", data="digits", out=tmp_path / "out", changes=changes)
+    bundle = fitting.fit("lenet5", data="digits", out=tmp_path / "out", changes=changes)
     assert asked == {"name": "lenet5", "weights": "imagenet"}
     found = Preprocessing.model_validate(bundle.card.preprocessing)
     assert (found.scale, found.mean, found.std) == (row.scale, row.mean, row.std)
@@ -156,24 +158,26 @@ def test_run_takes_weights_and_preprocessing_of_the_name(monkeypatch, tmp_path):
 
 
 def test_auxiliary_head_adds_its_share_to_the_gradient():
-    share = 0.4
-    chosen = settings(epochs=1).model_copy(update={"auxiliary_weight": share})
+    share, chosen = 0.4, settings(epochs=1)
     ours, theirs = small(auxiliary=True), small(auxiliary=True)
-    history = train(ours, chosen, validation=validation())
+    history = train(ours, chosen, task=Classify(auxiliary_weight=share), validation=validation())
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     theirs.compile(
-        keras.optimizers.SGD(0.05, momentum=0.9), [loss, loss], loss_weights=[1.0, share]
+        keras.optimizers.SGD(0.05, momentum=0.9),
+        {"logits": loss, "auxiliary": loss},
+        loss_weights={"logits": 1.0, "auxiliary": share},
     )
-    for images, labels, _ in feed().dataset(0):
-        theirs.train_on_batch(images, [labels, labels])
+    for batch in feed().dataset(0):
+        label = batch["label"]
+        theirs.train_on_batch(batch["image"], {"logits": label, "auxiliary": label})
     assert difference(ours, theirs) < 1e-5
     alone = small(auxiliary=True)
-    train(alone, chosen.model_copy(update={"auxiliary_weight": 0.0}))
+    train(alone, chosen, task=Classify(auxiliary_weight=0.0))
     assert np.any(weights(alone, "conv") != weights(ours, "conv"))
     assert not moved(small(auxiliary=True), alone)["side_logits"]
     # What is measured is the answer.
-    logits = ours.predict(SCALE.apply(DATA.validation.images), verbose=0)[0]
-    right = np.mean(logits.argmax(axis=1) == DATA.validation.labels)
+    logits = ours.predict(SCALE.apply(DATA.validation["image"]), verbose=0)["logits"]
+    right = np.mean(logits.argmax(axis=1) == DATA.validation["label"])
     assert history.rows[-1]["val_top1"] == pytest.approx(right)
 
 
@@ -181,7 +185,7 @@ def test_bundle_has_no_auxiliary_head(monkeypatch, tmp_path):
     monkeypatch.setattr(run, "create", lambda name, **options: small(auxiliary=True))
     changes = ["data.size=8", "data.limit=100", "train.epochs=2", "train.batch_size=50"]
     changes += ["train.optimizer.schedule=cyclic", "train.optimizer.cycles=2"]
-    bundle = run.fit("linear", data="digits", out=tmp_path / "out", changes=changes)
+    bundle = fitting.fit("linear", data="digits", out=tmp_path / "out", changes=changes)
     for path in (bundle.path, *cycles.files(bundle.path)):
         model = load(path)
         assert model.name == "small" and model.output_names == ["logits"]
@@ -191,9 +195,9 @@ def test_bundle_has_no_auxiliary_head(monkeypatch, tmp_path):
 
 def test_answer_alone_computes_what_it_did():
     model = small(auxiliary=True)
-    images = SCALE.apply(DATA.test.images[:5])
+    images = SCALE.apply(DATA.test["image"][:5])
     alone = without_auxiliary(model)
-    np.testing.assert_array_equal(alone(images), model(images)[0])
+    np.testing.assert_array_equal(alone(images), model(images)["logits"])
     assert without_auxiliary(alone) is alone
 
 
@@ -235,9 +239,9 @@ def test_cycles_survive_a_stop_and_end_in_the_bundle(tmp_path):
         "train.optimizer.schedule=cyclic", "train.optimizer.cycles=3",
     ]  # fmt: skip
     out = tmp_path / "out"
-    first = run.fit("linear", data="digits", out=out, changes=changes, callbacks=[interrupt(7)])
+    first = fitting.fit("linear", data="digits", out=out, changes=changes, callbacks=[interrupt(7)])
     assert first.report.status == "interrupted" and len(cycles.files(out)) == 1
-    bundle = run.fit("linear", out=out, resume=True)
+    bundle = fitting.fit("linear", out=out, resume=True)
     assert bundle.report.status == "complete"
     last = load(cycles.files(out)[2])
     assert difference(last, load(out)) == 0.0 and len(cycles.files(out)) == 3
@@ -250,10 +254,10 @@ def test_smoke_is_a_recipe_of_its_own(tmp_path, zoo):
     smoke = resolve("linear", smoke=True)
     assert zoo("train", "linear", "--smoke", "--dry-run") == smoke.to_yaml()
     assert smoke != resolve("linear") and smoke.train.epochs < resolve("linear").train.epochs
-    bundle = run.fit("linear", smoke=True, out=tmp_path / "out")
+    bundle = fitting.fit("linear", smoke=True, out=tmp_path / "out")
     assert Bundle(bundle.path).recipe == smoke
     with pytest.raises(ValueError, match="--smoke"):
-        run.fit("linear", smoke=True, resume=True, out=tmp_path / "out")
+        fitting.fit("linear", smoke=True, resume=True, out=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +271,7 @@ def test_smoke_is_a_recipe_of_its_own(tmp_path, zoo):
 def test_any_bundle_trains_on_for_compression(changes, tmp_path):
     """What `zoo compress` does: another number of epochs, callbacks in every step."""
     plain = ("data.limit=100", "train.batch_size=50", "train.epochs=2")
-    bundle = run.fit("linear", data="digits", out=tmp_path / "out", changes=(*plain, *changes))
+    bundle = fitting.fit("linear", data="digits", out=tmp_path / "out", changes=(*plain, *changes))
     seen = []
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: seen.append(b))
     history = run.Run(bundle.recipe).train(

@@ -16,7 +16,7 @@ from zoo.training import strategy
 from zoo.training.trainer import Trainer
 
 DATA = load("digits", limit=640)
-SCALE = Preprocessing.measure(DATA.train)
+SCALE = Preprocessing.measure(DATA.train["image"])
 
 
 def small(*, dropout=0.0, batch_norm=False, auxiliary=False, seed=0):
@@ -34,15 +34,15 @@ def small(*, dropout=0.0, batch_norm=False, auxiliary=False, seed=0):
         return keras.Model(image, logits, name="small")
     side = keras.layers.GlobalAveragePooling2D(name="side_pool")(side)
     side = keras.layers.Dense(10, name="side_logits")(side)
-    return keras.Model(image, [logits, side], name="small")
+    return keras.Model(image, {"logits": logits, "auxiliary": side}, name="small")
 
 
 def feed(batch_size=64, **settings):
-    return Feed(DATA.train, SCALE, batch_size=batch_size, training=True, **settings)
+    return Feed(DATA.train, {"image": SCALE}, batch_size=batch_size, training=True, **settings)
 
 
 def validation():
-    return Feed(DATA.validation, SCALE, batch_size=50)
+    return Feed(DATA.validation, {"image": SCALE}, batch_size=50)
 
 
 def settings(epochs=2, transfer=None, regularize=None, **optimizer):
@@ -56,9 +56,9 @@ def settings(epochs=2, transfer=None, regularize=None, **optimizer):
     )
 
 
-def train(model, train_settings, *, hardware=None, batches=None, **options):
+def train(model, train_settings, *, hardware=None, batches=None, task=None, **options):
     machine = strategy.choose(hardware or Hardware(precision="float32", strategy="one"))
-    trainer = Trainer(model, Classify(10), train_settings, machine)
+    trainer = Trainer(model, task or Classify(), train_settings, machine)
     return trainer.fit(batches or feed(), **options)
 
 
@@ -83,9 +83,9 @@ def descend(model, optimizer, *, steps=20, change=lambda gradients: gradients, p
     """A plain loop over the batches that the trainer sees, in order."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     batches = (batch for epoch in range(2) for batch in feed().dataset(epoch))
-    for _, (images, labels, _) in zip(range(steps), batches, strict=False):
+    for _, batch in zip(range(steps), batches, strict=False):
         with tf.GradientTape() as tape:
-            total = loss(labels, model(images, training=True))
+            total = loss(batch["label"], model(batch["image"], training=True))
             total += penalty(model) if penalty else 0.0
         weights = [variable.value for variable in model.trainable_variables]
         optimizer.apply(change(tape.gradient(total, weights)), model.trainable_variables)

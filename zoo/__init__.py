@@ -18,11 +18,17 @@ _EXPORTS = {
     "Bundle": "zoo.bundle",
     "Recipe": "zoo.recipe",
     "baseline": "zoo.baselines.run",
+    "compress": "zoo.stages.compress",
     "convolutionalize": "zoo.models.convolutional",
     "create": "zoo.models.build",
     "ensemble": "zoo.training.ensemble",
-    "fit": "zoo.training.run",
+    "evaluate": "zoo.stages.evaluate",
+    "export": "zoo.stages.export",
+    "fit": "zoo.training.fitting",
+    "list_models": "zoo.models.listing",
     "load": "zoo.models.saved",
+    "predict": "zoo.stages.predict",
+    "show": "zoo.models.listing",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -2,37 +2,43 @@
 
 A bundle explains itself:
 
-    model.keras     plain Keras layers, float32
+    model.keras     what is deployed: plain Keras layers, float32
+    networks/       `NAME.keras` of each network, where a model has several
     recipe.yaml     resolved: enough to repeat the run
     card.json       what it is (`Card`)
     report.json     what happened (`Report`)
+    samples.npz     a few raw examples: it can be exported and tried where its data set is not
     history.csv     one row for each epoch
-    *.png           curves, the confusion matrix of classes, and the trials of a budget's search
+    *.png           curves, what the task has to show, and the trials of a budget's search
 
-It is written to a temporary directory and renamed, so a kill never leaves half a bundle.
+It is written to a temporary directory and renamed, so a kill never leaves half a bundle. Bundles of
+the first version, which had no columns, no samples and one network, are read as before.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer
 
+from zoo.common import digests
+from zoo.common.columns import Column
+from zoo.common.home import SHIPPED, shipped
+from zoo.common.settings import Settings, nearest
 from zoo.recipe import Recipe
-from zoo.settings import Settings
 
 MODEL, RECIPE, CARD, REPORT = "model.keras", "recipe.yaml", "card.json", "report.json"
-HISTORY, CURVES, CONFUSION = "history.csv", "curves.png", "confusion.png"
+NETWORKS, SAMPLES = "networks", "samples.npz"
+HISTORY, CURVES = "history.csv", "curves.png"
 PACKED = "model.packed"  # of a compression with `huffman`
 INTEGERS = "model.tflite"  # of a quantised model
 PARETO = "pareto.png"  # of a compression whose budget was searched for
+
+Columns = Mapping[str, Annotated[Column, PlainSerializer(Column._asdict)]]
 
 
 class Card(Settings):
@@ -40,14 +46,16 @@ class Card(Settings):
 
     Attributes:
         architecture: Name of the catalogue row; `ensemble` of a bundle with `members`.
-        task: Kind of learning: `classify`, `binary` (two classes, one output) or `regress`.
+        task: Kind of learning, a key of `zoo.catalog.TASKS`.
         paper: The architecture's source.
-        input_shape: Height, width and channels of one input, or (features,) of a table's row.
-        labels: Class names in the order of the outputs; no before yes of a single output; none for
-            numbers.
-        preprocessing: How a raw example becomes an input (`zoo.data.preprocessing.Preprocessing`).
-        parameters: Number of trainable weights.
-        data: Name of the data set.
+        columns: What an example of the data set is made of; none in bundles of the first version.
+        inputs: What `model.keras` reads, raw: a column for each input.
+        outputs: What it answers with, by name of the output.
+        preprocessing: How a raw example becomes an input (`zoo.data.preprocessing.Preprocessing`);
+            empty where it is one already.
+        parameters: Number of trainable weights, over all networks.
+        data: Name of the data set, or of the environment.
+        networks: Names of the networks in `networks/`; none where `model.keras` is all there is.
         passes: The compression passes it went through, in order.
         parent: sha256 of the `model.keras` that it was made from; `None` when trained from scratch.
         custom_layers: Registered names of the layers that are not Keras' own.
@@ -55,20 +63,66 @@ class Card(Settings):
             that of the first.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     architecture: str
     task: str
     paper: str
-    input_shape: tuple[int, ...]
-    labels: tuple[str, ...]
+    columns: Columns = Field(default_factory=dict)
+    inputs: Columns
+    outputs: Columns
     preprocessing: dict[str, Any]
     parameters: int
     data: str
     licence: str = "Apache-2.0"
+    networks: tuple[str, ...] = ()
     passes: tuple[dict[str, Any], ...] = ()
     parent: str | None = None
     custom_layers: tuple[str, ...] = ()
     members: tuple[dict[str, str], ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the first input, e.g. height, width and channels."""
+        return next(iter(self.inputs.values())).shape
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes or of the vocabulary of the answer; none where it has none."""
+        return next((column.names for column in self.outputs.values() if column.names), ())
+
+
+class Compression(Settings):
+    """The part of a report on `zoo compress`.
+
+    Attributes:
+        passes: What the passes did (`compress.Report`).
+        recipe: Name of the recipe.
+        changes: What was changed of the recipe that it fine-tuned with.
+        parent_name: Name of the directory of the bundle that it was made from.
+        parent_metrics: The `metrics` of the bundle that it was made from.
+        file: Of a quantised model, its integer TFLite file beside `model.keras`: `bytes`,
+            `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, and `operators`.
+    """
+
+    passes: Mapping[str, Any]
+    recipe: str
+    changes: tuple[str, ...] = ()
+    parent_name: str = ""
+    parent_metrics: Mapping[str, float] = Field(default_factory=dict)
+    file: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Ensemble(Settings):
+    """The part of a report on `zoo ensemble`: the metrics of each model on its own."""
+
+    member_metrics: tuple[dict[str, float], ...] = ()
+
+
+class Baseline(Settings):
+    """The part of a report on `zoo baseline`: settings, and what was tried to choose them."""
+
+    settings: Mapping[str, Any]
+    tried: tuple[Mapping[str, Any], ...] = ()
 
 
 class Report(Settings):
@@ -76,58 +130,43 @@ class Report(Settings):
 
     Attributes:
         status: `interrupted` when the run was stopped before its last epoch.
-        metrics: What the task measures on the test split. Of classes: `loss`, `top1`, `top5` and
-            the calibration error `ece`; of a yes or no: `auc` in place of `top5`; of numbers:
-            `loss`, `mse`, `mae` and `r2`.
+        metrics: What the task measures on the test split, e.g. of classes `loss`, `top1`, `top5`
+            and the calibration error `ece`.
         validation: The same on the validation split.
-        examples: Number of images or rows in each split.
+        tables: What else the task measures on the test split, by name: rows.
+        examples: Number of examples in each split.
         source: Where the data was read from.
         problems: What was left out of the data, one line each.
-        per_class: `label`, `precision`, `recall`, `f1` and `support` of each class; empty for
-            numbers.
-        confusion: Counts; rows are true classes, columns are predicted ones; empty for numbers.
         epochs: Number of finished epochs.
         seconds: `train` and `total`, wall time; `epoch` is the median epoch.
-        images_per_second: Training images divided by training seconds.
+        examples_per_second: Training examples divided by training seconds.
         hardware: Processor, device kinds, strategy, precision, jit, and why they were chosen.
         versions: Version of each package that took part.
         seed: Seed of the run.
         commit: Commit of the zoo's source tree; empty outside one.
-        compression: What the passes did (`compress.Report`); empty when there were none.
-        pipeline: Of a compression, the name of its recipe.
-        changes: Of a compression, what was changed of the recipe that it fine-tuned with.
-        parent_name: Name of the directory of the bundle that it was made from.
-        parent_metrics: The `metrics` of the bundle that it was made from.
-        file: Of a quantised model, its integer TFLite file beside `model.keras`: `bytes`,
-            `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, and `operators`.
-        member_metrics: The same of each model of an ensemble on its own, in the card's order.
-        baseline: `settings`, and what was `tried` on the validation split, of `zoo.baselines`.
+        compress: What `zoo compress` adds.
+        ensemble: What `zoo ensemble` adds.
+        baseline: What `zoo baseline` adds.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     status: Literal["complete", "interrupted"]
     metrics: dict[str, float]
     validation: dict[str, float]
+    tables: dict[str, Any] = Field(default_factory=dict)
     examples: dict[str, int]
     source: str
     problems: tuple[str, ...] = ()
-    per_class: tuple[dict[str, Any], ...]
-    confusion: tuple[tuple[int, ...], ...]
     epochs: int
     seconds: dict[str, float]
-    images_per_second: float
+    examples_per_second: float
     hardware: dict[str, Any]
     versions: dict[str, str]
     seed: int
     commit: str = ""
-    compression: Mapping[str, Any] = Field(default_factory=dict)
-    pipeline: str = ""
-    changes: tuple[str, ...] = ()
-    parent_name: str = ""
-    parent_metrics: Mapping[str, float] = Field(default_factory=dict)
-    file: Mapping[str, Any] = Field(default_factory=dict)
-    member_metrics: tuple[dict[str, float], ...] = ()
-    baseline: Mapping[str, Any] = Field(default_factory=dict)
+    compress: Compression | None = None
+    ensemble: Ensemble | None = None
+    baseline: Baseline | None = None
 
 
 class Record:
@@ -148,9 +187,12 @@ class Record:
             raise FileNotFoundError(
                 f"{path}: no such directory; expected a bundle, e.g. one that `zoo train` wrote."
             )
-        missing = [file for file in self.files if not (self.path / file).is_file()]
+        missing = [file for file in self.files if not self._holds(file)]
         if missing:
             raise FileNotFoundError(f"{path}: not a bundle; {', '.join(missing)} is missing.")
+
+    def _holds(self, file: str) -> bool:
+        return (self.path / file).is_file()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -158,12 +200,12 @@ class Record:
     @cached_property
     def card(self) -> Card:
         """What the bundle is."""
-        return Card.model_validate_json((self.path / CARD).read_text())
+        return Card.parse(_upgraded_card(_plain(self.path / CARD)), where=CARD)
 
     @cached_property
     def report(self) -> Report:
         """What happened."""
-        return Report.model_validate_json((self.path / REPORT).read_text())
+        return Report.parse(_upgraded_report(_plain(self.path / REPORT)), where=REPORT)
 
 
 class Bundle(Record):
@@ -178,62 +220,92 @@ class Bundle(Record):
 
     files = (MODEL, RECIPE, CARD, REPORT)
 
+    def _holds(self, file: str) -> bool:
+        return super()._holds(self.model_file.name if file == MODEL else file)
+
+    @property
+    def model_file(self) -> Path:
+        """`model.keras`, or `model.packed` of a bundle that is shipped."""
+        packed = self.path / PACKED
+        return (
+            packed if packed.is_file() and not (self.path / MODEL).is_file() else self.path / MODEL
+        )
+
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved settings of the run."""
-        return Recipe.read(self.path / RECIPE)
+        return Recipe.read(self.path / RECIPE, upgrade=True)
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of `model.keras`."""
-        with (self.path / MODEL).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """Digest of the model's file."""
+        return digests.sha256(self.model_file)
 
 
-def check_free(path: Path, *, force: bool, mark: str = CARD) -> None:
-    """Refuses a path that is taken, and, even with `force`, one that holds something else.
-
-    Args:
-        path: A directory to be.
-        force: Whether what is there may be replaced.
-        mark: A file that every directory of this kind holds; that of a bundle by default.
-
-    Raises:
-        FileExistsError: `path` exists and `force` is not set, or it lacks the mark.
-    """
-    if not path.exists():
-        return
-    if not force:
-        raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
-    if not (path / mark).is_file():
-        kind = "a bundle" if mark == CARD else f"ours, as it has no {mark}"
-        raise FileExistsError(f"{path}: exists and is not {kind}; choose another --out.")
-
-
-@contextlib.contextmanager
-def staged(path: str | Path, *, force: bool = False, mark: str = CARD) -> Iterator[Path]:
-    """Gives a temporary directory that takes the place of `path` when the block ends well.
+def find_bundle(name: str | Path | Bundle) -> Bundle:
+    """Returns a bundle by its directory, or a shipped one by the name of its architecture.
 
     Args:
-        path: The directory to be.
-        force: Whether it may replace what is there.
-        mark: See `check_free`.
+        name: A directory; else `ARCHITECTURE` or `ARCHITECTURE-DATA` of a shipped bundle.
 
     Raises:
-        FileExistsError: See `check_free`.
+        FileNotFoundError: There is neither.
     """
-    path = Path(path)
-    check_free(path, force=force, mark=mark)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as holder:
-        stage = Path(holder) / "new"
-        stage.mkdir()
-        yield stage
-        if path.exists():
-            path.rename(Path(holder) / "old")
-        stage.rename(path)
+    if isinstance(name, Bundle):
+        return name
+    if not Path(name).exists():
+        names = [path.name for path in shipped()]
+        for known in names:
+            if str(name) in (known, known.rpartition("-")[0]):
+                return Bundle(SHIPPED / known)
+        if "/" not in str(name) and names:
+            hint = nearest(str(name), [known.rpartition("-")[0] for known in names])
+            raise FileNotFoundError(
+                f"{name}: no such directory, and no trained model of that name comes with the zoo. "
+                f"{hint}"
+            )
+    return Bundle(name)
 
 
-def remove(path: Path) -> None:
-    """Deletes a directory that may be absent."""
-    shutil.rmtree(path, ignore_errors=True)
+def _plain(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}).") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: got {type(values).__name__}; expected keys and values.")
+    return values
+
+
+def _upgraded_card(values: dict[str, Any]) -> dict[str, Any]:
+    """A card of the first version as one of today."""
+    if values.get("schema_version") != 1 or "input_shape" not in values:
+        return values
+    values = {**values, "schema_version": 2}
+    shape, labels = values.pop("input_shape"), values.pop("labels", ())
+    name = "image" if len(shape) == 3 else "features"
+    # Its one input was called `image`, whatever it read.
+    values["inputs"] = {"image": {"kind": name, "shape": shape}}
+    kind = "class" if labels else "number"
+    values["outputs"] = {"logits": {"kind": kind, "shape": (), "names": labels}}
+    return values
+
+
+def _upgraded_report(values: dict[str, Any]) -> dict[str, Any]:
+    """A report of the first version as one of today."""
+    if values.get("schema_version") != 1:
+        return values
+    values = {**values, "schema_version": 2}
+    values["examples_per_second"] = values.pop("images_per_second", 0.0)
+    tables = {name: values.pop(name, ()) for name in ("per_class", "confusion")}
+    values["tables"] = {name: table for name, table in tables.items() if table}
+    names = ("changes", "parent_name", "parent_metrics", "file")
+    part = {name: values.pop(name) for name in names if name in values}
+    passes, recipe = values.pop("compression", {}), values.pop("pipeline", "")
+    if passes:
+        values["compress"] = {"passes": passes, "recipe": recipe, **part}
+    if members := values.pop("member_metrics", ()):
+        values["ensemble"] = {"member_metrics": members}
+    if not values.get("baseline"):
+        values.pop("baseline", None)
+    return values

@@ -9,6 +9,21 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
+# Kinds of learning, each a file of `zoo.tasks`; `task.kind` of a recipe is one of them.
+TASKS = {
+    "classify": "zoo.tasks.classify:Classify",
+    "binary": "zoo.tasks.binary:Binary",
+    "regress": "zoo.tasks.regress:Regress",
+    "a2c": "zoo.tasks.a2c:A2C",
+    "dqn": "zoo.tasks.dqn:DQN",
+    "language": "zoo.tasks.language:Language",
+    "segment": "zoo.tasks.segment:Segment",
+    "localise": "zoo.tasks.localise:Localise",
+    "vae": "zoo.tasks.vae:VAE",
+    "gan": "zoo.tasks.gan:GAN",
+}
+VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
+
 
 class Architecture(NamedTuple):
     """One variant of an architecture, and the facts of its paper.
@@ -19,11 +34,13 @@ class Architecture(NamedTuple):
         parameters: Trainable parameters at `input_shape` and `num_classes`.
         settings: The builder's keyword arguments that make this variant.
         builder: The function that builds it, `module:function`.
-        task: The kind of learning, a module of `zoo.tasks`.
+        task: The kind of learning, a key of `TASKS`; the recipe or the data may ask for another.
         paper: Short citation, with the arXiv number or the journal.
         year: When the paper appeared.
-        input_shape: The paper's input, (height, width, channels); (features,) for a table's rows.
-        num_classes: The paper's number of classes; 1 for a number, or for a yes or no.
+        input_shape: The paper's input, (height, width, channels); (features,) for a table's rows;
+            (time,) of a text.
+        num_classes: The paper's number of classes; 1 for a number, for a yes or no, or where there
+            are none; tokens of a vocabulary; actions.
         smallest: The smallest height and width that work, in pixels.
         recipe: The training recipe, a file of `zoo/recipes` without its ending.
     """
@@ -51,14 +68,45 @@ def find(name: str) -> Architecture:
     if name in CATALOG:
         return CATALOG[name]
 
-    from zoo.settings import nearest
+    from zoo.common.settings import nearest
 
     # Two swapped characters are a likelier slip than a wrong one.
     swapped = [known for known in CATALOG if sorted(known) == sorted(name)]
     raise ValueError(f"unknown model {name!r}. {nearest(name, swapped or CATALOG)}")
 
 
+def usual_task(architecture: Architecture, kinds: tuple[str, ...]) -> str:
+    """Returns the kind of learning of an architecture on data whose columns are of these kinds.
+
+    It is the row's, unless the row takes any vector of outputs and the data want another one:
+    numbers, or classes where the row's is of numbers.
+    """
+    task = architecture.task
+    if task in VECTOR and "number" in kinds:
+        return "regress"
+    return "classify" if task == "regress" and "class" in kinds else task
+
+
 # What a family shares is said once; its rows say what makes each one different.
+_a2c = partial(
+    Architecture,
+    builder="zoo.models.policy:actor_critic",
+    task="a2c",
+    paper="Mnih et al., arXiv:1602.01783",
+    year=2016,
+    input_shape=(4,),
+    num_classes=2,
+    smallest=1,
+    recipe="a2c",
+)
+_dqn = partial(
+    _a2c,
+    builder="zoo.models.policy:q_network",
+    task="dqn",
+    paper="Mnih et al., Nature 518",
+    year=2015,
+    recipe="dqn",
+)
 _linear = partial(
     Architecture,
     builder="zoo.models.linear:linear",
@@ -72,6 +120,7 @@ _linear = partial(
 )
 _perceptron = partial(
     _linear,
+    task="binary",
     paper="Rosenblatt, Psychological Review 65(6)",
     year=1958,
     input_shape=(20, 20, 1),
@@ -80,6 +129,7 @@ _perceptron = partial(
 )
 _logistic = partial(
     _linear,
+    task="binary",
     paper="Cox, J. R. Stat. Soc. B 20(2)",
     year=1958,
     input_shape=(30,),
@@ -348,6 +398,63 @@ _lite = partial(
 )
 _lite1 = partial(_lite, input_shape=(240, 240, 3))
 _lite2 = partial(_lite, input_shape=(260, 260, 3))
+_char_lstm = partial(
+    Architecture,
+    builder="zoo.models.char_lstm:char_lstm",
+    task="language",
+    paper="Graves, arXiv:1308.0850",
+    year=2013,
+    input_shape=(100,),
+    num_classes=103,
+    smallest=1,
+    recipe="char_lstm",
+)
+_char_gru = partial(_char_lstm, paper="Cho et al., arXiv:1406.1078", year=2014)
+_unet = partial(
+    Architecture,
+    builder="zoo.models.unet:unet",
+    task="segment",
+    paper="Ronneberger et al., arXiv:1505.04597",
+    year=2015,
+    input_shape=(572, 572, 1),
+    num_classes=2,
+    smallest=188,
+    recipe="unet",
+)
+_locator = partial(
+    Architecture,
+    builder="zoo.models.locator:locator",
+    task="localise",
+    paper="Sermanet et al., arXiv:1312.6229",
+    year=2013,
+    input_shape=(64, 64, 3),
+    num_classes=10,
+    smallest=16,
+    recipe="locator",
+)
+_vae = partial(
+    Architecture,
+    builder="zoo.models.vae:vae",
+    task="vae",
+    paper="Kingma & Welling, arXiv:1312.6114",
+    year=2013,
+    input_shape=(28, 28, 1),
+    num_classes=1,
+    smallest=1,
+    recipe="vae",
+)
+_dcgan = partial(
+    Architecture,
+    builder="zoo.models.dcgan:dcgan",
+    task="gan",
+    paper="Radford et al., arXiv:1511.06434",
+    year=2015,
+    input_shape=(64, 64, 3),
+    num_classes=1,
+    smallest=16,
+    recipe="dcgan",
+)
+_dcgan_small = partial(_dcgan, input_shape=(28, 28, 1), smallest=4)
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -356,7 +463,10 @@ _V1_5 = {"bottleneck": True, "stride_in": "3x3"}
 _BC = {"bottleneck": True, "compression": 0.5}
 _SD, _PRE = {"survival": 0.5}, {"preactivation": True}
 _CAFFE2 = {"top": (512, 512, 512), "units": (4096, 1024), "caffe2": True}
+_CHAR = {"units": (256,), "embedding": 64}
+_SMALL = {"doublings": 2, "width": 32, "latent": 64}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
+_SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
 
 # fmt: off
 ROWS = (
@@ -430,6 +540,16 @@ ROWS = (
     _lite("efficientnet_lite0", "EfficientNet-Lite0", 4_652_008, {}),
     _lite1("efficientnet_lite1", "EfficientNet-Lite1", 5_416_680, {"depth": 1.1}),
     _lite2("efficientnet_lite2", "EfficientNet-Lite2", 6_092_072, {"width": 1.1, "depth": 1.2}),
+    _char_lstm("char_lstm", "LSTM of characters", 361_767, _CHAR),
+    _char_gru("char_gru", "GRU of characters", 280_359, {**_CHAR, "recurrent": "gru"}),
+    _a2c("a2c", "A2C 64-64", 9_155, {"units": (64, 64)}),
+    _dqn("dqn", "DQN 256-256", 67_586, {"units": (256, 256)}),
+    _unet("unet", "U-Net", 31_030_658, {}),
+    _unet("unet_small", "U-Net, 12 maps", 271_922, _SMALL_U, input_shape=(64, 64, 3), smallest=8),
+    _locator("locator", "Locator", 562_238, {}),
+    _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
+    _dcgan("dcgan", "DCGAN", 6_342_272, {}),
+    _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),
 )
 # fmt: on
 

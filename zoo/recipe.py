@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from zoo import catalog, losses
-from zoo.settings import Settings, SettingsError
+from zoo import catalog
+from zoo.common.settings import Settings, SettingsError, nearest
+from zoo.datasets import DATASETS
+from zoo.losses import LOSSES
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -48,10 +51,13 @@ class Data(Settings):
     """What the model learns from.
 
     Attributes:
-        name: A data set of `zoo.data.DATASETS`, or `folder:PATH`.
-        size: Side of the square images, in pixels; `None` keeps the data set's own.
+        name: A data set of `zoo.data.DATASETS`, `folder:PATH` or `text:PATH`.
+        size: Side of the square images, in pixels, or predictions in a window of a text; `None`
+            keeps the data set's own.
         channels: 1 for grey, 3 for RGB; `None` keeps the data set's own.
         limit: Number of training images to keep; `None` keeps all.
+        stream: Whether the pictures of a folder stay on the disk and are read for every batch;
+            `auto` does so from 1 GiB of pixels on.
         augment: Random changes of the training images.
     """
 
@@ -59,6 +65,7 @@ class Data(Settings):
     size: Count | None = None
     channels: Literal[1, 3] | None = None
     limit: Count | None = None
+    stream: bool | Literal["auto"] = "auto"
     augment: Augment = Augment()
 
 
@@ -71,6 +78,8 @@ class Optimizer(Settings):
         learning_rate: The largest rate, reached after the warm-up; `lbfgs` has none.
         momentum: Momentum of `sgd` and `rmsprop`; the others ignore it.
         nesterov: Whether `sgd` looks ahead along its momentum.
+        beta_1: Share of the old mean gradient that `adam` and `adamw` keep in a step; the others
+            ignore it.
         weight_decay: Decay of the weights, decoupled from the gradient; biases and normalisation
             are exempt.
         warmup: Fraction of all steps during which the rate rises linearly from 0.
@@ -95,6 +104,7 @@ class Optimizer(Settings):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     momentum: Fraction = 0.9
     nesterov: bool = False
+    beta_1: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Fraction = 0.0
     schedule: Literal["cosine", "constant", "step", "plateau", "divide", "cyclic"] = "cosine"
@@ -167,42 +177,94 @@ class Transfer(Settings):
     unfreeze: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
+class Phase(Settings):
+    """A part of a training, with optimizers of its own.
+
+    Attributes:
+        epochs: Passes over the training examples.
+        objectives: Names of the task's objectives that take turns; none is all of them.
+        unfreeze: Share of the layers with weights, from the head down, that learn.
+        optimizer: Changes of the optimizers' settings.
+    """
+
+    epochs: Count
+    objectives: tuple[str, ...] = ()
+    unfreeze: Annotated[float, Field(gt=0, le=1)] = 1.0
+    optimizer: Mapping[str, Any] = Field(default_factory=dict)
+
+
 class Train(Settings):
-    """How long, and towards what.
+    """How long, and by which steps.
 
     Attributes:
         epochs: Passes over the training images.
-        batch_size: Images in a step, over all devices together.
-        loss: A name of `zoo.losses.LOSSES`; `auto` takes the cross-entropy for classes and the
-            squared error for numbers.
-        label_smoothing: Share of the target spread evenly over all classes.
-        auxiliary_weight: Share of each auxiliary head in the loss, where a model has some.
+        batch_size: Examples in a step, over all devices together.
         optimizer: How a gradient becomes a step.
+        optimizers: Changes of `optimizer` for single objectives of the task, by their names, e.g.
+            `{critic: {learning_rate: 4.0e-4}}`.
+        phases: Parts of the training, one after another; none is one part.
+        keep: Which weights the bundle holds: the `last`, or those of the epoch with the `best`
+            headline on the validation split.
         regularize: What keeps the kernels small.
         transfer: Trained weights to start from.
     """
 
+    moved: ClassVar[Mapping[str, str]] = {
+        "loss": "task.loss",
+        "label_smoothing": "task.label_smoothing",
+        "auxiliary_weight": "task.auxiliary_weight",
+    }
+
     epochs: Count = 10
     batch_size: Count = 128
-    loss: str = "auto"
-    label_smoothing: Fraction = 0.0
-    auxiliary_weight: Fraction = 0.3
     optimizer: Optimizer = Optimizer()
+    optimizers: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    phases: tuple[Phase, ...] = ()
+    keep: Literal["last", "best"] = "last"
     regularize: Regularize = Regularize()
     transfer: Transfer = Transfer()
 
-    @field_validator("loss")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return name if name == "auto" else losses.find_trainable(name).name
+    def optimizer_of(self, objective: str) -> Optimizer:
+        """Returns the settings of the optimizer of one objective."""
+        changes = self.optimizers.get(objective, {})
+        if not changes:
+            return self.optimizer
+        return Optimizer(**{**self.optimizer.model_dump(), **changes})
+
+    def _changed(self) -> list[str]:
+        """What is wrong with the optimizers as they are changed, one line each."""
+        problems = []
+        places: list[tuple[str, str, Mapping[str, Any]]] = [
+            (f".optimizers.{name}", name, {}) for name in self.optimizers
+        ]
+        for number, phase in enumerate(self.phases):
+            names = ("", *self.optimizers)  # the common one too
+            places += [(f".phases.{number}.optimizer", name, phase.optimizer) for name in names]
+        for place, name, changes in places:
+            values = {**self.optimizer.model_dump(), **self.optimizers.get(name, {}), **changes}
+            try:
+                Optimizer(**values)
+            except SettingsError as error:
+                problems += [f"{place}{problem}" for problem in error.problems]
+        return list(dict.fromkeys(problems))
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
-        problems = []
+        problems = self._changed()
         transfer, optimizer = self.transfer, self.optimizer
         if transfer.weights is None and (transfer.frozen_epochs or transfer.unfreeze < 1):
             problems.append(
                 ".transfer: got frozen layers without weights; expected train.transfer.weights too."
+            )
+        if self.phases and sum(phase.epochs for phase in self.phases) != self.epochs:
+            problems.append(
+                f".epochs: got {self.epochs}; expected "
+                f"{sum(phase.epochs for phase in self.phases)}, the sum of train.phases."
+            )
+        if self.phases and (transfer.frozen_epochs or optimizer.kind == "lbfgs"):
+            problems.append(
+                ".phases: got phases with frozen epochs or lbfgs, which have their own; expected "
+                "one of them."
             )
         if transfer.frozen_epochs >= self.epochs:
             problems.append(
@@ -245,9 +307,36 @@ class Train(Settings):
             update={
                 "epochs": epochs,
                 "optimizer": optimizer.model_copy(update=changes),
+                "optimizers": {
+                    name: {key: value for key, value in values.items() if key != "learning_rate"}
+                    | (
+                        {"learning_rate": rate * values["learning_rate"]}
+                        if "learning_rate" in values
+                        else {}
+                    )
+                    for name, values in self.optimizers.items()
+                },
+                "phases": (),
+                "keep": "last",
                 "transfer": Transfer(),
             }
         )
+
+
+class Environment(Settings):
+    """What an agent acts in, and learns from.
+
+    Attributes:
+        name: An environment of gymnasium, e.g. `CartPole-v1`.
+        copies: Number of copies that are acted in side by side.
+        frames: Steps of the environment in an epoch, over all copies.
+        episodes: Episodes that are played to validate and to test.
+    """
+
+    name: str = "CartPole-v1"
+    copies: Count = 16
+    frames: Count = 4096
+    episodes: Count = 100
 
 
 class Hardware(Settings):
@@ -274,15 +363,20 @@ class Recipe(Settings):
     Attributes:
         model: Name of an architecture of the catalogue.
         settings: The builder's own settings, e.g. `dropout: 0.3`.
+        task: What is learnt: `kind`, a key of `zoo.catalog.TASKS`, and that kind's settings. The
+            kind is the architecture's, or what the data ask for, where none is given.
         data: What the model learns from.
-        train: How long, and towards what.
+        environment: What an agent acts in, in the place of data.
+        train: How long, and by which steps.
         hardware: Where it runs.
         seed: Seed of the initial weights, the order of the data, augmentation and dropout.
     """
 
     model: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    task: SerializeAsAny[Settings]
     data: Data = Data()
+    environment: Environment | None = None
     train: Train = Train()
     hardware: Hardware = Hardware()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -291,6 +385,30 @@ class Recipe(Settings):
     @classmethod
     def _known(cls, name: str) -> str:
         return catalog.find(name).name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Fills in the kind of the task."""
+        task, model = values.get("task", {}), values.get("model")
+        if isinstance(task, Mapping) and "kind" not in task and model in catalog.CATALOG:
+            kind = catalog.usual_task(catalog.find(model), _kinds(values.get("data")))
+            if kind in catalog.VECTOR and task.get("loss"):
+                kind = _kind_of(task["loss"]) or kind
+            return {**values, "task": {"kind": kind, **task}}
+        return values
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _task(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        kind = value.get("kind")
+        if kind not in catalog.TASKS:
+            hint = nearest(str(kind), catalog.TASKS)
+            raise SettingsError("", [f".kind: got {kind!r}; expected a task. {hint}"])
+        module, name = catalog.TASKS[kind].split(":")
+        return getattr(import_module(module), name)(**value)
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -301,27 +419,39 @@ class Recipe(Settings):
             "function. Write data.augment={}."
         )
         _refuse([problem] if moves and self.train.optimizer.kind == "lbfgs" else [])
+        if self.environment is not None and self.data != Data():
+            _refuse([".environment: got an environment and data; expected one of them."])
         return self
 
     def to_yaml(self) -> str:
         """Returns the recipe as YAML that `read` understands."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        values = self.model_dump(mode="json")
+        values.pop("environment" if self.environment is None else "data")
+        return yaml.safe_dump(values, sort_keys=False)
 
     @classmethod
-    def read(cls, path: str | Path) -> Recipe:
+    def read(cls, path: str | Path, *, upgrade: bool = False) -> Recipe:
         """Reads a resolved recipe.
+
+        Args:
+            path: A YAML file.
+            upgrade: Whether the file may be of the first version of bundles, which had no tasks.
 
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: A key is unknown or a value is wrong.
         """
-        return cls.parse(_load(Path(path)), where=Path(path).name)
+        values = _load(Path(path))
+        return cls.parse(upgraded(values) if upgrade else values, where=Path(path).name)
 
 
 def resolve(
     model: str, *, data: str | None = None, changes: Iterable[str] = (), smoke: bool = False
 ) -> Recipe:
     """Returns the recipe for an architecture, changed as asked.
+
+    Where the family's images are smaller than the architecture works with, they are as small as it
+    works with.
 
     Args:
         model: Name of an architecture of the catalogue.
@@ -339,11 +469,48 @@ def resolve(
     shorter = values.pop("smoke", {})
     if smoke:
         values = _merge(values, shorter)
+    size = values.get("data", {}).get("size")
+    if size is not None and size < architecture.smallest:  # of a smaller network of the family
+        values["data"]["size"] = architecture.smallest
     if data is not None:
         values.setdefault("data", {})["name"] = data
     for change in changes:
         _change(values, change)
     return Recipe.parse(values, where="recipe")
+
+
+def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a recipe of the first version of bundles as those of today.
+
+    The loss, its smoothing and the weight of auxiliary heads were in `train`; they are the task's.
+    """
+    if "task" in values:
+        return dict(values)
+    train = dict(values.get("train", {}))
+    loss = train.pop("loss", "auto")
+    task: dict[str, Any] = {
+        key: train.pop(key) for key in ("label_smoothing", "auxiliary_weight") if key in train
+    }
+    if loss == "auto":  # the cross-entropy for classes, the squared error for numbers
+        numbers = "number" in _kinds(values.get("data"))
+        task |= {"kind": "regress" if numbers else "classify"}
+    else:
+        task |= {"kind": _kind_of(loss), "loss": loss}
+    return {**values, "task": task, "train": train}
+
+
+def _kind_of(loss: Any) -> str | None:
+    """The kind of the task that a loss belongs to; `None` for an unknown one."""
+    kinds = {"class": "classify", "binary": "binary", "number": "regress"}
+    row = LOSSES.get(str(loss.get("kind") if isinstance(loss, Mapping) else loss))
+    return kinds[row.target] if row else None
+
+
+def _kinds(data: Any) -> tuple[str, ...]:
+    """Kinds of the columns of the data set that a recipe's plain `data` names."""
+    name = data.get("name") if isinstance(data, Mapping) else getattr(data, "name", None)
+    row = DATASETS.get(name or Data().name)
+    return row.kinds if row else ("image", "class")
 
 
 def changed(recipe: Recipe, changes: Iterable[str]) -> Recipe:

@@ -6,6 +6,7 @@ from compress.graph.graph import (
     copy_model,
     inputs_of,
     leaf_layers,
+    map_layers,
     replace_layers,
     trace,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "copy_model",
     "inputs_of",
     "leaf_layers",
+    "map_layers",
     "replace_layers",
     "trace",
 ]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
-from compress.settings import nearest
+from zoo.common.settings import nearest
 
 Replacement: TypeAlias = keras.layers.Layer | Sequence[keras.layers.Layer]
 
@@ -106,6 +106,29 @@ def copy_model(model: keras.Model) -> keras.Model:
         ValueError: `model` is not built.
     """
     return replace_layers(model, {})
+
+
+def map_layers(
+    model: keras.Model, change: Callable[[keras.layers.Layer], keras.layers.Layer]
+) -> keras.Model:
+    """Rebuilds a model with every leaf layer made anew by `change`, with the old weights.
+
+    The states of random generators are fresh; the new model is not compiled.
+
+    Args:
+        model: A built Functional or Sequential model; it stays as it is.
+        change: Returns a new layer of the same name and the same weights, not yet built.
+
+    Raises:
+        TypeError: `model` is subclassed.
+        ValueError: `model` is not built.
+    """
+    pairs = [(layer, change(layer)) for _, layer in leaf_layers(model)]
+    new_model = replace_layers(model, dict(pairs))
+    for old, new in pairs:
+        for source, target in zip(old.weights, new.weights, strict=True):
+            target.assign(keras.ops.convert_to_numpy(source))
+    return new_model
 
 
 def replace_layers(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from compress.base import Context, Note, Pass, Rewrite
-from compress.settings import FractionBelowOne
+from zoo.common.settings import FractionBelowOne
 
 if TYPE_CHECKING:
     import keras

@@ -10,8 +10,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from compress.base import Headline
 from compress.measure.report import BudgetReport, Snapshot
-from compress.settings import Settings
+from zoo.common.settings import Settings
 
 ROUNDING = 1e-9  # 0.98 - 0.975 is a little more than 0.005
 
@@ -20,8 +21,10 @@ class Budget(Settings):
     """What a compression may cost at most; None: any.
 
     Attributes:
-        max_drop: Largest allowed fall of the metric, e.g. 0.005 for half a point.
-        metric: Name of a metric that `evaluate` returns and that is better when higher.
+        max_drop: Largest allowed fall of the metric, e.g. 0.005 for half a point; of a metric that
+            is better when lower, its largest allowed rise.
+        metric: Name of a metric that `evaluate` returns; None: the context's headline.
+        higher: Whether more of the metric is better.
         max_bytes: Largest allowed file: the packed one of a pipeline with `huffman`, else the
             gzipped `.keras`.
         max_macs: Most multiply-accumulates for one example, of the layers where they are known.
@@ -31,7 +34,8 @@ class Budget(Settings):
     """
 
     max_drop: float | None = Field(default=0.005, ge=0)
-    metric: str = "top1"
+    metric: str | None = None
+    higher: bool = True
     max_bytes: int | None = Field(default=None, gt=0)
     max_macs: int | None = Field(default=None, gt=0)
     max_latency_seconds: float | None = Field(default=None, gt=0)
@@ -46,6 +50,17 @@ class Budget(Settings):
             raise ValueError("max_drop, which a search goes up to")
         return self
 
+    def on(self, headline: Headline) -> Budget:
+        """Returns the budget with a headline in the place of a metric that is None."""
+        if self.metric is not None:
+            return self
+        return self.model_copy(update={"metric": headline.name, "higher": headline.higher})
+
+    @property
+    def headline(self) -> Headline:
+        """The metric; the default one where it is None."""
+        return Headline() if self.metric is None else Headline(self.metric, self.higher)
+
     def require(self, metrics: Mapping[str, float], *, timed: bool = True) -> None:
         """Refuses a budget whose limits are on what is not measured.
 
@@ -56,9 +71,9 @@ class Budget(Settings):
         Raises:
             ValueError: The metric, or the latency, is not there.
         """
-        if self.max_drop is not None and self.metric not in metrics:
+        if self.max_drop is not None and self.headline.name not in metrics:
             got = f"`evaluate` returns {sorted(metrics)}" if metrics else "there is no `evaluate`"
-            raise ValueError(f"Budget.metric: got {self.metric!r}, but {got}.")
+            raise ValueError(f"Budget.metric: got {self.headline.name!r}, but {got}.")
         if self.max_latency_seconds is not None and not timed:
             raise ValueError(
                 f"Budget.max_latency_seconds: got {self.max_latency_seconds:g}, but nothing "
@@ -69,11 +84,13 @@ class Budget(Settings):
         """Compares the result with the limits."""
         lines, over = [], []
         if self.max_drop is not None:
-            old, new = before.metrics[self.metric], after.metrics[self.metric]
-            lines.append(f"{self.metric} {old:.4f} -> {new:.4f}, may fall by {self.max_drop:g}")
+            name, higher = self.headline
+            old, new = before.metrics[name], after.metrics[name]
+            may, did = ("fall", "fell") if higher else ("rise", "rose")
+            lines.append(f"{name} {old:.4f} -> {new:.4f}, may {may} by {self.max_drop:g}")
             if not self.holds_drop(before, after):
-                much = old - new - self.max_drop
-                over.append(f"{self.metric} fell by {old - new:.4f}, {much:.4f} too much")
+                fall = self.headline.fall(old, new)
+                over.append(f"{name} {did} by {fall:.4f}, {fall - self.max_drop:.4f} too much")
         for name, unit, got, most in self._limits(after):
             lines.append(f"{name} {got:{unit}}, may be {most:{unit}}")
             if not got <= most:
@@ -84,8 +101,7 @@ class Budget(Settings):
         """Whether the metric fell by no more than it may; never where it is no number."""
         if self.max_drop is None:
             return True
-        fall = before.metrics[self.metric] - after.metrics[self.metric]
-        return fall <= self.max_drop + ROUNDING
+        return self._fall(before, after) <= self.max_drop + ROUNDING
 
     def excess(self, before: Snapshot, after: Snapshot) -> tuple[float, float, int]:
         """Returns what orders results, the best first.
@@ -96,10 +112,14 @@ class Budget(Settings):
         """
         fall = 0.0
         if self.max_drop is not None and not self.holds_drop(before, after):
-            fall = before.metrics[self.metric] - after.metrics[self.metric] - self.max_drop
+            fall = self._fall(before, after) - self.max_drop
             fall = fall if fall == fall else float("inf")  # a metric that is no number is last
         shares = [got / most - 1 for _, _, got, most in self._limits(after)]
         return fall, sum(max(0.0, share) for share in shares), after.size.least_bytes
+
+    def _fall(self, before: Snapshot, after: Snapshot) -> float:
+        name = self.headline.name
+        return self.headline.fall(before.metrics[name], after.metrics[name])
 
     def _limits(self, after: Snapshot) -> list[tuple[str, str, float, float]]:
         """Name, format, value and limit of what may not be too much."""

@@ -14,7 +14,7 @@ from compress.base import Context, Fit, Measure, Pass
 from compress.catalog import pass_class, recipe_path
 from compress.measure.report import Report
 from compress.pipeline.budget import Budget
-from compress.settings import Settings, SettingsError
+from zoo.common.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     import keras
@@ -109,14 +109,15 @@ class Pipeline:
         from compress.pipeline.search import search
 
         context = context or Context()
+        limits = self.budget and self.budget.on(context.headline)
         if context.teacher is None:
             context = dataclasses.replace(context, teacher=model)
         packed = any(item.kind == "huffman" for item in self.passes)
         before, tried = stages.snapshot(model, context), None
-        if self.budget is not None:
-            self.budget.require(before.metrics, timed=context.measure is not None)
-        if self.budget is not None and self.budget.search:
-            result, tried = search(self.passes, self.budget, model, before, context)
+        if limits is not None:
+            limits.require(before.metrics, timed=context.measure is not None)
+        if limits is not None and limits.search:
+            result, tried = search(self.passes, limits, model, before, context)
             done, after = result.stages, result.after
         else:
             done = stages.run(self.passes, model, context)
@@ -129,7 +130,7 @@ class Pipeline:
         ]
         before = stages.with_costs(before, model, first)
         after = stages.with_costs(after, small, others[-1])
-        budget = None if self.budget is None else self.budget.check(before, after)
+        budget = None if limits is None else limits.check(before, after)
         idle = stages.idle(first, reports)
         return Compressed(small, Report(before, after, tuple(reports), budget, tried, idle))
 

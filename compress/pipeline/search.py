@@ -169,7 +169,7 @@ class _Search:
                 kept=self.budget.check(self.before, after).kept,
                 least_bytes=after.size.least_bytes,
                 macs=after.counts.macs,
-                metric=after.metrics[self.budget.metric],
+                metric=after.metrics[self.budget.headline.name],
                 latency_seconds=after.latency_seconds,
                 seconds=seconds,
             )
@@ -177,17 +177,18 @@ class _Search:
 
     def _sensitive(self, plan: Plan, number: int) -> tuple[str, ...]:
         """The layers to spare; measured on what the passes before have made."""
-        step, metric = plan[number], self.budget.metric
+        step, headline = plan[number], self.budget.headline
         done = run(plan[:number], self.model, self.context, self.best.stages)
         model = done[-1].model if done else self.model
         layers = dict(leaf_layers(model))
         reasons = step.left_out(layers)
         kernels, _ = find_kernels({p: x for p, x in layers.items() if p not in reasons})
-        whole = self.context.metrics(model)[metric]
+        whole = self.context.metrics(model)[headline.name]
         falls = []
         for path in kernels:
             alone = step.alone(path).apply(model, self.context).model
-            falls.append(Fall(step.kind, path, whole - self.context.metrics(alone)[metric]))
+            fall = headline.fall(whole, self.context.metrics(alone)[headline.name])
+            falls.append(Fall(step.kind, path, fall))
         falls.sort(key=lambda one: -one.fall)
         self.falls += falls
         most = self.budget.max_drop or 0.0

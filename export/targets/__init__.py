@@ -5,10 +5,11 @@ To add a target, write one file with a `Target` subclass and add its row here.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from zoo.common.settings import nearest
 
 if TYPE_CHECKING:
     from export.target import Target
@@ -72,7 +73,5 @@ def find_target(target: str | Target, options: Mapping[str, Any] | None = None) 
     if not isinstance(target, str):
         return target
     if target not in TARGETS:
-        close = difflib.get_close_matches(target, TARGETS, n=1, cutoff=0.5)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(TARGETS)}."
-        raise ValueError(f"export: unknown target {target!r}. {hint}")
+        raise ValueError(f"export: unknown target {target!r}. {nearest(target, TARGETS)}")
     return TARGETS[target](**(options or {}))

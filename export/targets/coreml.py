@@ -19,8 +19,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from export.manifest import Preprocessing, Proof, Signature, TensorSpec
+from export.manifest import Proof, Signature, TensorSpec
 from export.target import Source, Target, Written
+from zoo.common.preprocessing import Preprocessing
 
 FILE = "model.mlpackage"
 DEPLOYMENT = "iOS16"  # with macOS 13: the first with palettes

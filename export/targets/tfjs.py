@@ -19,9 +19,10 @@ import numpy as np
 from export import processes
 from export.examples import Arrays
 from export.formats.web.convert_tfjs import FILE
-from export.formats.web.node import WebTarget, home, open_in_node
+from export.formats.web.node import WebTarget, open_in_node
 from export.manifest import Signature
 from export.target import Session, Source, Written
+from zoo.common.home import home
 
 FOLDER = "tfjs"
 CONVERTER, VERSION = "tensorflowjs", "4.22.0"

@@ -6,7 +6,6 @@ runtime from PyPI has. Only built-in operators are allowed, for the same reason.
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from export import processes
 from export.manifest import Signature, TensorSpec
 from export.target import INT8, Session, Source, Target, Tolerance, Written
+from zoo.common.settings import nearest
 
 FILE = "model.tflite"
 
@@ -215,9 +215,8 @@ class TFLiteInt4(_Integers):
         known = [layer.name for layer in source.net._flatten_layers(include_self=False)]
         for name in self.keep:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
-                raise ValueError(f"export to {self.kind}: keep: no layer {name!r}.{hint}")
+                hint = nearest(name, known)
+                raise ValueError(f"export to {self.kind}: keep: no layer {name!r}. {hint}")
         return super().write(source, directory)
 
     def _options(self) -> dict[str, Any]:

@@ -15,7 +15,11 @@ def main(names: list[str]) -> None:
     old = vector.FILE.read_text() if vector.FILE.exists() else "{}\n"
     golden = json.loads(old)
     for name in names:
-        golden[name] = vector.measure(vector.net(find(name)))
+        row = find(name)
+        if name in vector.CLASSIFIERS:
+            golden[name] = vector.measure(vector.net(row))
+        else:
+            golden[name] = vector.measure_all(vector.nets(row))
     rows = [f'  "{name}": {json.dumps(golden[name])}' for name in CATALOG if name in golden]
     new = "{\n" + ",\n".join(rows) + "\n}\n"
     vector.FILE.write_text(new)

@@ -10,15 +10,27 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from zoo.catalog import Architecture
+from zoo.catalog import CATALOG, VECTOR, Architecture
 from zoo.models import create
 
 FILE = Path(__file__).with_name("models.json")
 BATCH = 3
+TIME = 5  # of a text whose length varies
+CLASSIFIERS = {name: row for name, row in CATALOG.items() if row.task in VECTOR}
+OTHERS = {name: row for name, row in CATALOG.items() if name not in CLASSIFIERS}
 
 
 def read() -> dict[str, dict]:
     return json.loads(FILE.read_text())
+
+
+def nets(row: Architecture) -> dict[str, keras.Model]:
+    """The networks of a row by name, filled."""
+    made = create(row.name, input_shape=small(row))
+    networks = {"net": made} if isinstance(made, keras.Model) else made
+    for network in networks.values():
+        fill(network)
+    return networks
 
 
 def net(row: Architecture) -> keras.Model:
@@ -53,13 +65,31 @@ def fill(model: keras.Model) -> None:
 
 
 def sample(model: keras.Model, batch: int = BATCH) -> np.ndarray:
-    shape = (batch, *model.input_shape[1:])
-    return np.random.RandomState(7).uniform(-1, 1, size=shape).astype("float32")
+    shape = (batch, *(size or TIME for size in model.inputs[0].shape[1:]))
+    random = np.random.RandomState(7)
+    if model.inputs[0].dtype == "int32":
+        return random.randint(0, 10, size=shape).astype("int32")
+    return random.uniform(-1, 1, size=shape).astype("float32")
 
 
 def measure(model: keras.Model) -> dict:
     logits = np.asarray(model(sample(model), training=False))
+    return _golden(logits)
+
+
+def measure_all(networks: dict[str, keras.Model]) -> dict[str, dict]:
+    """The first numbers of every output of every network."""
+    found = {}
+    for name, network in networks.items():
+        outputs = network(sample(network), training=False)
+        named = outputs if isinstance(outputs, dict) else {network.output_names[0]: outputs}
+        for output, values in named.items():
+            found[f"{name}/{output}"] = _golden(np.asarray(values).reshape(BATCH, -1))
+    return found
+
+
+def _golden(values: np.ndarray) -> dict:
     return {
-        "logits": [[float(f"{value:.4g}") for value in row[:4]] for row in logits],
-        "mean_abs": float(f"{np.abs(logits).mean():.4g}"),
+        "logits": [[float(f"{value:.4g}") for value in row[:4]] for row in values],
+        "mean_abs": float(f"{np.abs(values).mean():.4g}"),
     }

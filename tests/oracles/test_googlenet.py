@@ -15,6 +15,7 @@ from zoo.weights.transplant import from_torch
 
 pytestmark = pytest.mark.oracle
 
+OUTPUTS = ("logits", "auxiliary1", "auxiliary2")
 BRANCHES = {
     "1x1": "branch1",
     "3x3_reduce": "branch2.0",
@@ -70,8 +71,10 @@ def test_form_with_batch_norm_equals_torchvision(torchvision, shape):
     for hook in hooks:
         hook.remove()
     heads = [theirs.aux1(seen[0]), theirs.aux2(seen[1])]
-    for output, expected in zip(ours.outputs, [logits, *heads], strict=True):
-        check(keras.Model(ours.input, output), images, expected.detach())
+    expected = dict(zip(OUTPUTS, [logits, *heads], strict=True))
+    assert set(ours.output) == set(expected)
+    for name, output in ours.output.items():
+        check(keras.Model(ours.input, output), images, expected[name].detach())
 
 
 def test_parameters_equal_torchvision(torchvision):
@@ -121,15 +124,15 @@ def test_first_form_equals_the_published_caffe_net():
     ours = filled("googlenet", auxiliary=True)
     images = 20 * vector.sample(ours, 2)  # or the normalisation does little
     logits, *middle = theirs.run(caffe_weights(ours), images, [features["4a"], features["4d"]])
-    check(keras.Model(ours.input, ours.outputs[0]), images, logits, 1e-3)
+    check(keras.Model(ours.input, ours.output["logits"]), images, logits, 1e-3)
 
     net = Plain(ours)
-    for index, (x, output) in enumerate(zip(middle, ours.outputs[1:], strict=True), start=1):
-        place = f"auxiliary{index}"
+    for x, place in zip(middle, OUTPUTS[1:], strict=True):
         x = net.ops.avg_pool2d(net.torch.from_numpy(x), 5, 3)
         assert tuple(x.shape[2:]) == (4, 4)  # as section 5 has it
         x = net.dense(net.conv(x, f"{place}_conv"), f"{place}_fc").relu()
-        check(keras.Model(ours.input, output), images, net.dense(x, place), 1e-3)
+        head = keras.Model(ours.input, ours.output[place])
+        check(head, images, net.dense(x, place), 1e-3)
 
 
 def test_heads_counted_by_hand():
@@ -146,7 +149,7 @@ def test_heads_counted_by_hand():
 def test_heads_work_on_small_images(side):
     """Windows of 5x5 reach over the edge of smaller maps; nothing outside counts in their mean."""
     model = create("googlenet", input_shape=(side, side, 1), num_classes=10, auxiliary=True)
-    assert model.output_names == ["logits", "auxiliary1", "auxiliary2"]
+    assert sorted(model.output) == sorted(model.output_names) == sorted(OUTPUTS)
     maps, pool = model.get_layer("inception4a").output, model.get_layer("auxiliary1_pool")
     assert maps.shape[1] < 5
     ones = np.ones((1, *maps.shape[1:]), "float32")

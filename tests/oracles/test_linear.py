@@ -33,11 +33,12 @@ FULL_BATCH = ["train.optimizer.kind=lbfgs", "train.epochs=2000", "hardware.preci
 def solve(name, *changes):
     """Trains by the zoo on the whole training split; gives its inputs, labels, weights and bias."""
     run = Run(resolve(name, changes=[*FULL_BATCH, *changes]))
-    model = run.create()
+    model = run.create()["net"]
     run.train(model)
     weights, bias = (value.astype("float64") for value in model.get_weights())
     inputs = run.samples(len(run.data.train)).reshape(len(run.data.train), -1)
-    return inputs.astype("float64"), run.data.train.labels, weights, bias
+    (learnt,) = run.task.targets
+    return inputs.astype("float64"), run.data.train[learnt], weights, bias
 
 
 def check(ours, theirs, limit):
@@ -61,7 +62,7 @@ def test_gradient_descent_of_the_recipe_finds_least_squares_too():
     run.train(model)
     inputs = run.samples(310).astype("float64")
     matrix = np.column_stack([inputs, np.ones(310)])
-    targets = run.data.train.labels.astype("float64")
+    targets = run.data.train["target"].astype("float64")
     exact, *_ = np.linalg.lstsq(matrix, targets)
     best = np.mean((matrix @ exact - targets) ** 2)
     found = run.evaluate(model, "train").metrics["mse"]
@@ -104,7 +105,7 @@ def test_linear_svm_equals_scikit_learn(c):
     """The squared hinge, which is smooth; a bias scaled by 1000 is as good as free."""
     inputs, labels, weights, bias = solve(
         "logistic_regression",
-        "train.loss=squared_hinge",
+        "task.loss=squared_hinge",
         f"train.regularize.l2={1 / (2 * c * 399)}",
     )
     theirs = LinearSVC(
@@ -124,7 +125,7 @@ def test_multiclass_svm_of_two_classes_is_the_svm():
     inputs, labels, weights, bias = solve(
         "linear_svm",
         "data.name=breast_cancer",
-        "train.loss=multiclass_svm_squared",
+        "task.loss=multiclass_svm_squared",
         f"train.regularize.l2={1 / (c * 399)}",
     )
     theirs = LinearSVC(
@@ -134,11 +135,13 @@ def test_multiclass_svm_of_two_classes_is_the_svm():
     check(bias[1:] - bias[:1], theirs.intercept_, 1e-3)
     # Not squared, the sum is what scikit-learn's `SVC` minimises: nothing near it costs less.
     theirs = SVC(kernel="linear", C=c, tol=1e-8).fit(inputs, labels)
-    task = Classify(2, 0.0, "multiclass_svm")
+    task = Classify(loss="multiclass_svm")
 
     def objective(w, b):
         scores = np.column_stack([-inputs @ w - b, inputs @ w + b]) / 2
-        return float(np.mean(task.loss(labels, scores))) + (w @ w / 2) / (c * 399)
+        return float(np.mean(task.loss_of({"label": labels}, scores).values)) + (w @ w / 2) / (
+            c * 399
+        )
 
     best = objective(theirs.coef_[0], theirs.intercept_[0])
     random = np.random.RandomState(0)
@@ -155,26 +158,26 @@ def toy(num=60):
     points = np.random.RandomState(2).uniform(-2, 2, (2 * num, 2)).astype("float32")
     height = points @ np.array([1.5, -1.0]) / np.hypot(1.5, 1.0) - 0.8
     points, height = points[np.abs(height) > 0.1], height[np.abs(height) > 0.1]
-    return Split(points[:num], (height[:num] > 0).astype("int32"))
+    return Split({"features": points[:num], "label": (height[:num] > 0).astype("int32")})
 
 
 def rosenblatt(split, *, epochs):
     """The zoo's perceptron from weights of 0: one example at a time, steps of length 1."""
     as_it_is = Preprocessing(size=None, channels=2, scale=1.0, mean=(0, 0), std=(1, 1))
-    feed = Feed(split, as_it_is, batch_size=1, training=True)
+    feed = Feed(split, {"features": as_it_is}, batch_size=1, training=True)
     model = create("perceptron", input_shape=(2,))
     model.set_weights([np.zeros((2, 1)), np.zeros(1)])
     optimizer = Optimizer(kind="sgd", learning_rate=1.0, momentum=0.0, schedule="constant")
-    settings = Train(epochs=epochs, batch_size=1, optimizer=optimizer, loss="perceptron")
+    settings = Train(epochs=epochs, batch_size=1, optimizer=optimizer)
     machine = choose(Hardware(precision="float32", strategy="one"))
-    Trainer(model, Binary(0.0, "perceptron"), settings, machine).fit(feed)
+    Trainer(model, Binary(loss="perceptron"), settings, machine).fit(feed)
     return feed, np.append(*model.get_weights())
 
 
 def test_one_pass_of_the_perceptron_by_hand_and_by_scikit_learn():
     split = toy()
     feed, ours = rosenblatt(split, epochs=1)
-    order = [(x.numpy()[0], int(label[0])) for x, label, _ in feed.dataset()]
+    order = [(one["features"].numpy()[0], int(one["label"][0])) for one in feed.dataset()]
     assert len(order) == 60
     weights, mistakes = np.zeros(3), 0
     for x, label in order:
@@ -195,9 +198,9 @@ def test_perceptron_separates_what_can_be_separated():
     """Novikoff 1962: at most (R / margin)^2 mistakes, whatever the order."""
     split = toy()
     _, found = rosenblatt(split, epochs=40)
-    guesses = split.images @ found[:2] + found[2] > 0
-    assert (guesses == split.labels).all()
-    assert 0 < split.labels.mean() < 1
+    guesses = split["features"] @ found[:2] + found[2] > 0
+    assert (guesses == split["label"]).all()
+    assert 0 < split["label"].mean() < 1
 
 
 @pytest.mark.parametrize(
@@ -212,5 +215,5 @@ def test_perceptron_separates_what_can_be_separated():
 )
 def test_heads_are_coupled_to_losses(name, loss, outputs):
     run = Run(resolve(name))
-    assert run.task.loss_name == loss
-    assert run.create().output_shape == (None, outputs) == create(name).output_shape
+    assert run.task.loss.kind == loss and not run.task.loss.changes
+    assert run.create()["net"].output_shape == (None, outputs) == create(name).output_shape

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from zoo.catalog import CATALOG, ROWS, find
+from zoo.catalog import CATALOG, ROWS, TASKS, find
 
 
 def test_names_are_unique():
@@ -42,3 +42,23 @@ def test_the_page_needs_the_standard_library_only():
     code = f"import sys, zoo.catalog; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_tasks_are_files_that_need_no_framework():
+    """`zoo train NAME --dry-run` reads them, and is instant."""
+    heavy = {"tensorflow", "keras", "numpy"}
+    code = (
+        "import sys\nfrom importlib import import_module\nfrom zoo.catalog import TASKS\n"
+        "for kind, place in TASKS.items():\n"
+        "    module, name = place.split(':')\n"
+        "    task = getattr(import_module(module), name)\n"
+        "    assert task.model_fields['kind'].default == kind, place\n"
+        "    assert task.headline.name\n"
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_every_row_has_a_task_that_there_is():
+    assert {row.task for row in ROWS} <= set(TASKS)

@@ -2,11 +2,12 @@
 
 import pytest
 
-from zoo.bundle import Bundle, staged
+from zoo.bundle import Bundle
 from zoo.catalog import CATALOG
-from zoo.data import DATASETS
+from zoo.common.settings import nearest
+from zoo.common.staging import staged
+from zoo.datasets import DATASETS
 from zoo.recipe import RECIPES, Optimizer, Recipe, resolve
-from zoo.settings import nearest
 
 
 @pytest.mark.parametrize("name", CATALOG)

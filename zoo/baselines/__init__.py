@@ -69,7 +69,7 @@ def find(name: str) -> Baseline:
     Raises:
         ValueError: There is no such row; the line suggests one.
     """
-    from zoo.settings import nearest
+    from zoo.common.settings import nearest
 
     if name not in BASELINES:
         raise ValueError(f"unknown baseline {name!r}. {nearest(name, BASELINES)}")

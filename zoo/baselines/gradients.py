@@ -28,7 +28,7 @@ def gradients(train: Split, validation: Split, num_classes: int) -> Fitted:
     Raises:
         ValueError: The images are too small.
     """
-    side = min(train.images.shape[1:3])
+    side = min(train["image"].shape[1:3])
     if side < SMALLEST:
         raise ValueError(
             f"hog_svm: got images of {side} pixels; expected at least {SMALLEST}. Set --size."

@@ -29,24 +29,24 @@ def neighbours(train: Split, validation: Split, num_classes: int, *, metric: str
 
     numbers = [k for k in NUMBERS if k <= len(train)]
     search = NearestNeighbors(n_neighbors=numbers[-1], metric=METRICS[metric], algorithm="brute")
-    search.fit(_flat(train.images))
+    search.fit(_flat(train["image"]))
 
     def vote(images: np.ndarray) -> np.ndarray:
         """The classes of the nearest training images, the nearest first: (n, k)."""
-        return train.labels[search.kneighbors(_flat(images), return_distance=False)]
+        return train["label"][search.kneighbors(_flat(images), return_distance=False)]
 
-    votes = vote(validation.images)
+    votes = vote(validation["image"])
     _, k, tried = choose(
         "k",
         numbers,
         lambda k: (None, count(votes[:, : int(k)], num_classes)),
-        validation.labels,
+        validation["label"],
     )
     return Fitted(
         score=lambda images: count(vote(images)[:, : int(k)], num_classes),
         settings={"metric": metric, "k": k},
         tried=tried,
-        parameters=train.images.size,
+        parameters=train["image"].size,
     )
 
 

@@ -13,6 +13,7 @@ from zoo import baselines
 from zoo import bundle as bundles
 from zoo.baselines.fitted import Fitted
 from zoo.bundle import Card, Record, Report
+from zoo.common import staging
 from zoo.data import loading
 from zoo.data.dataset import DataSet
 from zoo.metrics.classification import confusion_matrix, per_class, top_k_accuracy
@@ -48,9 +49,9 @@ def baseline(
     began = time.perf_counter()
     row = baselines.find(name)
     out = Path(out or Path("runs") / f"{name}-{Path(data).name.replace(':', '-')}")
-    bundles.check_free(out, force=force)
+    staging.check_free(out, force=force)
     found = loading.load(data, size=size, limit=limit)
-    if found.target != "class" or found.train.is_table:
+    if [column.kind for column in found.columns.values()] != ["image", "class"]:
         raise ValueError(f"{name}: {data} has no images with classes; expected a data set of them.")
     sizes = ", ".join(f"{len(getattr(found, split)):,} {split}" for split in SPLITS)
     LOG.info("%s: %s", found.name, found.source)
@@ -59,9 +60,9 @@ def baseline(
     method: Callable[..., Fitted] = getattr(import_module(module), function)
     fitted = method(found.train, found.validation, len(found.labels), **row.settings)
     seconds = time.perf_counter() - began
-    scores = fitted.score(found.test.images)  # (n, classes)
-    truth, guesses = found.test.labels, scores.argmax(axis=1)
-    with bundles.staged(out, force=force) as stage:
+    scores = fitted.score(found.test["image"])  # (n, classes)
+    truth, guesses = found.test["label"], scores.argmax(axis=1)
+    with staging.staged(out, force=force) as stage:
         _dump(_card(row, found, fitted), stage / bundles.CARD)
         report = Report(
             status="complete",
@@ -70,16 +71,18 @@ def baseline(
             examples={split: len(getattr(found, split)) for split in SPLITS},
             source=found.source,
             problems=found.problems,
-            per_class=per_class(truth, guesses, found.labels),
-            confusion=confusion_matrix(truth, guesses, len(found.labels)).tolist(),
+            tables={
+                "per_class": list(per_class(truth, guesses, found.labels)),
+                "confusion": confusion_matrix(truth, guesses, len(found.labels)).tolist(),
+            },
             epochs=0,
             seconds={"total": time.perf_counter() - began, "train": seconds, "epoch": 0.0},
-            images_per_second=len(found.train) / seconds,
+            examples_per_second=len(found.train) / seconds,
             hardware={"processor": provenance.processor(), "cores": provenance.cores()},
             versions=provenance.versions("numpy", "scikit-learn", "scikit-image"),
             seed=0,
             commit=provenance.commit(),
-            baseline={"settings": fitted.settings, "tried": fitted.tried},
+            baseline=bundles.Baseline(settings=fitted.settings, tried=tuple(fitted.tried)),
         )
         _dump(report, stage / bundles.REPORT)
     return Record(out)
@@ -90,8 +93,8 @@ def _card(row: baselines.Baseline, data: DataSet, fitted: Fitted) -> Card:
         architecture=row.name,
         task="classify",
         paper=row.paper,
-        input_shape=data.train.images.shape[1:],
-        labels=data.labels,
+        inputs={"image": data.columns["image"]},
+        outputs={"scores": data.columns["label"]},
         preprocessing={},
         parameters=fitted.parameters,
         data=data.name,

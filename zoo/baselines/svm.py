@@ -27,13 +27,13 @@ def fit_svm(train: Split, validation: Split, features: Any, settings: dict[str, 
     """
     from sklearn.svm import LinearSVC
 
-    inputs, others = features(train.images), features(validation.images)
+    inputs, others = features(train["image"]), features(validation["image"])
 
     def fit(cost: float) -> tuple[Any, np.ndarray]:
-        model = LinearSVC(C=cost, random_state=0).fit(inputs, train.labels)
+        model = LinearSVC(C=cost, random_state=0).fit(inputs, train["label"])
         return model, _scores(model, others)
 
-    model, cost, tried = choose("C", COSTS, fit, validation.labels)
+    model, cost, tried = choose("C", COSTS, fit, validation["label"])
     return Fitted(
         score=lambda images: _scores(model, features(images)),
         settings={**settings, "features": inputs.shape[1], "C": cost},

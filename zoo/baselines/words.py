@@ -35,13 +35,13 @@ def words(train: Split, validation: Split, num_classes: int) -> Fitted:
     from sklearn.cluster import MiniBatchKMeans
     from threadpoolctl import threadpool_limits
 
-    side = min(train.images.shape[1:3])
+    side = min(train["image"].shape[1:3])
     if side < SMALLEST:
         raise ValueError(
             f"bag_of_words: got images of {side} pixels; expected at least {SMALLEST}. Set --size."
         )
     radius, step = max(2, side // 7), max(1, side // 14)
-    patches = describe(train.images[:NUM_VOCABULARY_IMAGES], radius=radius, step=step)
+    patches = describe(train["image"][:NUM_VOCABULARY_IMAGES], radius=radius, step=step)
     patches = patches.reshape(-1, patches.shape[-1])  # (images * places, d)
     num_words = min(NUM_WORDS, len(patches))
     vocabulary = MiniBatchKMeans(num_words, batch_size=4096, n_init=3, random_state=0)

@@ -22,6 +22,8 @@ VERBS = {
     "train": "train a model and write a bundle",
     "evaluate": "measure a bundle on a split of its data",
     "predict": "name what is on an image",
+    "play": "let a trained agent act in its environment",
+    "generate": "make new pictures, or text, with a bundle",
     "compress": "make a bundle smaller and write a new one",
     "export": "write deployable directories, each checked against the model",
     "bench": "time exported files on this machine",
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
-        from zoo.settings import nearest
+        from zoo.common.settings import nearest
 
         print(f"zoo: unknown command {argv[0]!r}. {nearest(argv[0], VERBS)}", file=sys.stderr)
         return MISUSE

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.bundle import PACKED, Bundle
+from zoo.bundle import PACKED, Bundle, Compression
 from zoo.cli import text
 
 
 def summary(bundle: Bundle) -> str:
     """Returns the tables that close a compression: each pass, each layer, before and after."""
-    report = bundle.report.compression
+    report = _part(bundle).passes
     tables = [_pass(one) for one in report["passes"]]
     tables.append(_layers(report["after"]["layers"]))
     if report["search"]:
@@ -19,6 +19,14 @@ def summary(bundle: Bundle) -> str:
     if report["idle"]:
         tables.append("\n".join(report["idle"]))
     return "\n\n".join(tables)
+
+
+def _part(bundle: Bundle) -> Compression:
+    """What the report says of the compression."""
+    part = bundle.report.compress
+    if part is None:
+        raise ValueError(f"{bundle.path}: was not compressed.")
+    return part
 
 
 def _pass(one: dict[str, Any]) -> str:
@@ -80,7 +88,7 @@ def _trials(search: dict[str, Any]) -> str:
 
 def _total(bundle: Bundle) -> str:
     """The whole model before and after."""
-    report = bundle.report.compression
+    report = _part(bundle).passes
     before, after = report["before"], report["after"]
     both = before["total"], after["total"]
     rows: list[tuple[Any, ...]] = [
@@ -108,7 +116,7 @@ def _total(bundle: Bundle) -> str:
     rows.append(("  if zeros are skipped", *(_energy(cost["sparse_joules"]) for cost in both)))
     rows += [
         (f"test {name}", value, bundle.report.metrics[name])
-        for name, value in bundle.report.parent_metrics.items()
+        for name, value in _part(bundle).parent_metrics.items()
     ]
     return text.table((str(bundle.path), "before", "after"), rows)
 

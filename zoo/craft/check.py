@@ -12,7 +12,7 @@ overfitting a tiny subset, activations and gradients by layer.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,11 @@ from zoo.craft import gradients, health
 from zoo.craft.copies import copy
 from zoo.craft.finding import Finding, Verdict
 from zoo.recipe import Recipe
-from zoo.tasks import choose
-from zoo.training.heads import minimised
+from zoo.tasks import supervised
+from zoo.tasks.classify import Labelled
+from zoo.tasks.supervised import Supervised, divided
+from zoo.tasks.task import Seen, Task
+from zoo.training import steps
 from zoo.training.run import Run
 
 FEW, SOME, MANY = 4, 20, 32  # examples for finite differences, to overfit, to look at layers
@@ -40,53 +43,69 @@ STEPS, QUICK_STEPS = 200, 100  # at each rate
 
 @dataclass(frozen=True)
 class Bench:
-    """A fresh model with all that its checks need.
+    """Fresh networks with all that their checks need.
 
     Attributes:
-        model: Functional, float32, plain Keras; the checks leave it as it is.
-        loss: What training minimises, (labels, outputs) to (batch,); the outputs are all heads'.
-        hits: Whether an example is right, (labels, outputs) to (batch,); `None` for numbers.
-        images: Training inputs, at least `MANY` where there are as many, (n, ...).
-        labels: (n,).
+        networks: Functional, float32, plain Keras, by name; the checks leave them as they are.
+        task: What training minimises; the checks are of its first objective.
+        columns: Training examples, at least `MANY` where there are as many, (n, ...).
         first: The loss of outputs that are all 0; `None` where it depends on the labels.
     """
 
-    model: keras.Model
-    loss: Any
-    images: np.ndarray
-    labels: np.ndarray
+    networks: dict[str, keras.Model]
+    task: Task
+    columns: Mapping[str, np.ndarray]
     first: float | None = None
-    hits: Any = None
+
+    @property
+    def learning(self) -> list[keras.Model]:
+        """The networks that learn by the first objective."""
+        return [self.networks[name] for name in self.task.objectives()[0].learns]
+
+    def batch(self, count: int) -> dict[str, np.ndarray]:
+        """Returns the first examples, all of weight 1."""
+        columns = {name: values[:count] for name, values in self.columns.items()}
+        num = len(next(iter(columns.values())))
+        return {**columns, "weight": np.ones(num, np.float32)}
+
+    def mean(self, seen: Seen) -> float:
+        """Returns the mean loss of all examples that were seen."""
+        values, weights = (
+            keras.ops.convert_to_numpy(x).astype(float)
+            for x in steps.weighed(seen.loss, self.batch(len(seen.loss.values)))
+        )
+        return float((values * weights).sum() / weights.sum())
+
+    def wrong(self, seen: Seen) -> Any | None:
+        """Returns the number of wrong answers; `None` where an answer is not right or wrong."""
+        if "top1" not in seen.measures:
+            return None
+        return tf.reduce_sum(1 - seen.measures["top1"].values)
 
 
 def bench(recipe: Recipe) -> tuple[Run, Bench]:
-    """Returns the run of a recipe and its fresh model, ready to be checked.
+    """Returns the run of a recipe and its fresh networks, ready to be checked.
 
     The loss is the recipe's without label smoothing; penalties on the weights are left out.
     """
     run = Run(recipe)
-    train = recipe.train.model_copy(update={"label_smoothing": 0.0})
-    task = choose(train, run.data)
+    networks = run.create()
+    task = run.task
+    if getattr(task, "label_smoothing", 0):
+        task = task.model_copy(update={"label_smoothing": 0.0})
+    count = min(MANY, run.examples("train"))
+    return run, Bench(networks, task, run.columns(run.raw("train", count)), _first(task, run))
 
-    def loss(labels: Any, outputs: Any) -> Any:
-        return minimised(task, labels, outputs, train.auxiliary_weight)
 
-    def hits(labels: Any, outputs: Any) -> Any:
-        return task.measures(labels, keras.tree.flatten(outputs)[0])["top1"]
-
-    model = run.create()
-    count = min(MANY, len(run.data.train))
-    first = losses.first(_loss_name(recipe, run), run.task.num_outputs)
-    if first is not None:
-        first *= 1 + (len(model.outputs) - 1) * train.auxiliary_weight
-    return run, Bench(
-        model,
-        loss,
-        run.samples(count),
-        run.data.train.labels[:count],
-        first,
-        hits if run.data.target == "class" else None,
-    )
+def _first(task: Task, run: Run) -> float | None:
+    """The loss of outputs that are all 0, by its closed form, with that of auxiliary heads."""
+    if not isinstance(task, Labelled):
+        return None
+    first = losses.first(task.loss.kind, task.sizes(run.data)["num_classes"])
+    if first is None or task.loss.changes:
+        return None
+    _, others = divided(run.networks["net"].output)
+    return first * (1 + len(others) * task.auxiliary_weight)
 
 
 def check(bench: Bench, *, quick: bool = False, seed: int = 0) -> Iterator[Finding]:
@@ -99,26 +118,29 @@ def check(bench: Bench, *, quick: bool = False, seed: int = 0) -> Iterator[Findi
     """
     first = first_loss(bench)
     yield first
-    layers = health.measure(bench.model, bench.loss, *_examples(bench, _affordable(bench.model)))
+    layers = health.measure(bench.task, bench.networks, bench.batch(_affordable(bench)))
     yield from (health.dead(layers), health.saturated(layers), health.vanishing(layers))
-    yield health.exploding(layers, first.values["zero_outputs"])
-    coordinates = 2 if quick else 3 if bench.model.count_params() > LARGE else 6
-    yield gradient(bench, coordinates=coordinates, seed=seed)
-    yield overfits(bench, steps=QUICK_STEPS if quick else STEPS)
+    yield health.exploding(layers, first.values["zero_outputs"] or 1.0)
+    large = sum(model.count_params() for model in bench.learning) > LARGE
+    yield gradient(bench, coordinates=2 if quick else 3 if large else 6, seed=seed)
+    if len(bench.task.objectives()) == 1:  # of several that play a game none has a goal of its own
+        yield overfits(bench, num_steps=QUICK_STEPS if quick else STEPS)
 
 
 def first_loss(bench: Bench) -> Finding:
     """Compares the first loss with what it must be."""
-    images, labels = _examples(bench, _affordable(bench.model))
-    outputs = copy(bench.model, still=True)(images, training=True)
-    fresh = _mean(bench.loss(labels, outputs))
-    zeros = keras.tree.map_structure(keras.ops.zeros_like, outputs)
-    level = _mean(bench.loss(labels, zeros))
+    batch = bench.batch(_affordable(bench))
+    networks = _copies(bench)
+    objective = bench.task.objectives()[0].name
+    fresh = bench.mean(bench.task.look(objective, networks, batch, training=True))
+    level = _at_zero(bench, networks, batch)
     values = {"zero_outputs": level, "closed_form": bench.first, "fresh": fresh}
+    if level is None:
+        verdict: Verdict = "ok" if math.isfinite(fresh) else "FAIL"
+        return Finding("first loss", f"{fresh:.4f} fresh", verdict, "", values)
     known = "" if bench.first is None else f" (closed form {bench.first:.4f})"
     measured = f"{level:.4f} at outputs of 0{known}, {fresh:.4f} fresh"
-    verdict: Verdict = "ok"
-    remedy = ""
+    verdict, remedy = "ok", ""
     if bench.first is not None and not math.isclose(level, bench.first, rel_tol=1e-4, abs_tol=1e-6):
         verdict, remedy = "FAIL", "the loss is not the one it is called: check its formula"
     elif not fresh <= TOO_HIGH * max(level, 1.0):
@@ -128,10 +150,21 @@ def first_loss(bench: Bench) -> Finding:
     return Finding("first loss", measured, verdict, remedy, values)
 
 
+def _at_zero(
+    bench: Bench, networks: Mapping[str, keras.Model], batch: Mapping[str, Any]
+) -> float | None:
+    """The loss of outputs that are all 0; `None` for a task of several networks."""
+    if not isinstance(bench.task, Supervised):
+        return None
+    outputs = supervised.run(networks["net"], batch, training=True)
+    zeros = keras.tree.map_structure(keras.ops.zeros_like, outputs)
+    return bench.mean(bench.task.judge(batch, zeros))
+
+
 def gradient(bench: Bench, *, coordinates: int = 6, seed: int = 0) -> Finding:
     """Compares backpropagation with finite differences."""
-    few = _examples(bench, FEW)
-    slopes = gradients.check(bench.model, bench.loss, *few, coordinates=coordinates, seed=seed)
+    few = bench.batch(FEW)
+    slopes = gradients.check(bench.task, bench.networks, few, coordinates=coordinates, seed=seed)
     if not slopes:
         return Finding("gradient", "the model has no weights", "warn", "nothing here learns")
     worst = max(slopes, key=lambda slope: slope.error)
@@ -153,26 +186,29 @@ def gradient(bench: Bench, *, coordinates: int = 6, seed: int = 0) -> Finding:
     return Finding("gradient", measured, values=values)
 
 
-def overfits(bench: Bench, *, steps: int = STEPS) -> Finding:
+def overfits(bench: Bench, *, num_steps: int = STEPS) -> Finding:
     """Learns a few examples by heart: no augmentation, no dropout, no penalty.
 
     A model with less than two weights for an output and an example gets fewer examples.
     """
-    weights = sum(math.prod(v.shape) for v in bench.model.trainable_variables)
-    outputs = sum(output.shape[-1] for output in bench.model.outputs)
+    weights = sum(math.prod(v.shape) for model in bench.learning for v in model.trainable_variables)
+    outputs = sum(output.shape[-1] or 1 for model in bench.learning for output in model.outputs)
     count = max(1, min(SOME, weights // (2 * outputs)))
-    images, labels = _examples(bench, count)
-    best = math.inf, math.inf, 0, 0.0, 0  # goal apart, loss, wrong ones, rate, steps
+    batch = bench.batch(count)
+    num = len(batch["weight"])
+    best: tuple[Any, ...] = math.inf, math.inf, 0, 0.0, 0
     for rate in RATES_OF_SMALL if weights < SMALL else RATES:
-        goal, loss, wrong, taken = _learn(bench, images, labels, rate, steps)
-        best = min(best, (loss / goal if goal else math.inf, loss, wrong, rate, taken))
+        goal, loss, wrong, taken = _learn(bench, batch, rate, num_steps)
+        # Goal apart, loss, wrong ones, rate, steps.
+        found = (loss / goal if goal else math.inf, loss, wrong, rate, taken)
+        best = min(best, found, key=lambda one: one[:2])
         if loss <= goal and not wrong:
             break
     apart, loss, wrong, rate, taken = best
-    measured = f"loss {loss:.2g} on {len(images)} examples after {taken} steps of Adam at {rate:g}"
-    if bench.hits is not None:
+    measured = f"loss {loss:.2g} on {num} examples after {taken} steps of Adam at {rate:g}"
+    if wrong is not None:
         measured += f", {wrong} wrong"
-    values = {"loss": loss, "examples": len(images), "wrong": wrong, "steps": taken, "rate": rate}
+    values = {"loss": loss, "examples": num, "wrong": wrong or 0, "steps": taken, "rate": rate}
     if apart <= 1 and not wrong:
         return Finding("overfits", measured, values=values)
     remedy = "it cannot learn even these: check labels, loss and the path of the gradient"
@@ -180,61 +216,50 @@ def overfits(bench: Bench, *, steps: int = STEPS) -> Finding:
 
 
 def _learn(
-    bench: Bench, images: np.ndarray, labels: np.ndarray, rate: float, steps: int
-) -> tuple[float, float, int, int]:
-    """Trains a copy on all examples at once, until they are learnt or the steps are over.
+    bench: Bench, batch: Mapping[str, Any], rate: float, num_steps: int
+) -> tuple[float, float, int | None, int]:
+    """Trains copies on all examples at once, until they are learnt or the steps are over.
 
     Returns:
         The loss to reach, the loss reached, the number of wrong examples, the number of steps.
     """
-    model = copy(bench.model, still=True)
+    networks = _copies(bench)
+    objective = bench.task.objectives()[0]
+    variables = [v for name in objective.learns for v in networks[name].trainable_variables]
     optimizer = keras.optimizers.Adam(rate)
-    optimizer.build(model.trainable_variables)
+    optimizer.build(variables)
 
     @tf.function(autograph=False)
     def step() -> tuple[Any, Any]:
-        with tf.GradientTape() as tape:
-            outputs = model(images, training=True)
-            value = tf.reduce_mean(bench.loss(labels, outputs))
-        weights = [v.value for v in model.trainable_variables]
-        slopes = tape.gradient(value, weights, unconnected_gradients="zero")
-        optimizer.apply(slopes, model.trainable_variables)
-        return value, tf.constant(0.0) if bench.hits is None else _wrong(bench, labels, outputs)
+        value, slopes, seen = steps.gradient(
+            bench.task, objective, networks, batch, variables=variables
+        )
+        optimizer.apply(slopes, variables)
+        wrong = bench.wrong(seen)
+        return value, tf.constant(-1.0) if wrong is None else wrong
 
-    goal, value, wrong, taken = 0.0, math.inf, 0, 0
-    for taken in range(1, steps + 1):
+    goal, value, wrong, taken = 0.0, math.inf, -1, 0
+    for taken in range(1, num_steps + 1):
         loss, mistakes = step()  # before the step's own change
         value, wrong = float(loss), int(mistakes)
         if taken == 1:
             goal = LEARNT * (bench.first or value)
-        if (value <= goal and not wrong) or not math.isfinite(value):
+        if (value <= goal and wrong <= 0) or not math.isfinite(value):
             break
-    return goal, value, wrong, taken
+    return goal, value, None if wrong < 0 else wrong, taken
 
 
-def _affordable(model: keras.Model) -> int:
+def _copies(bench: Bench) -> dict[str, keras.Model]:
+    """Copies of the networks that draw nothing at random."""
+    return {name: copy(network, still=True) for name, network in bench.networks.items()}
+
+
+def _affordable(bench: Bench) -> int:
     """Examples whose activations, all kept for the gradient, take less than about 2 GB."""
     numbers = sum(
         math.prod(d or 1 for d in tensor.shape)
+        for model in bench.networks.values()
         for layer in model.layers
         for tensor in keras.tree.flatten(layer.output)
     )
     return max(FEW, min(MANY, 2**28 // max(1, numbers)))
-
-
-def _examples(bench: Bench, count: int) -> tuple[np.ndarray, np.ndarray]:
-    return bench.images[:count], bench.labels[:count]
-
-
-def _mean(values: Any) -> float:
-    return float(np.mean(keras.ops.convert_to_numpy(values), dtype="float64"))
-
-
-def _wrong(bench: Bench, labels: Any, outputs: Any) -> Any:
-    return tf.reduce_sum(1 - bench.hits(labels, outputs))
-
-
-def _loss_name(recipe: Recipe, run: Run) -> str:
-    if recipe.train.loss != "auto":
-        return recipe.train.loss
-    return "mse" if run.data.target == "number" else "cross_entropy"

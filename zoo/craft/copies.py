@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-
-def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Gives each layer that is not a model itself, with its path, in the order of the graph."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from leaves(layer, f"{prefix}{layer.name}/")
-        else:
-            yield prefix + layer.name, layer
+from compress.graph import leaf_layers, map_layers
 
 
 def copy(model: keras.Model, *, dtype: str = "float32", still: bool = False) -> keras.Model:
@@ -28,19 +21,13 @@ def copy(model: keras.Model, *, dtype: str = "float32", still: bool = False) -> 
             the rest trains.
     """
 
-    def clone(layer: Any) -> Any:
-        kind, config = type(layer), layer.get_config()
-        if isinstance(layer, keras.layers.Layer):
-            config = _retyped(config, dtype)
-        twin = kind.from_config(config)
+    def change(layer: keras.layers.Layer) -> keras.layers.Layer:
+        twin = type(layer).from_config(_retyped(layer.get_config(), dtype))
         if still and _draws(twin):
             twin.call = _at_inference(twin.call)
         return twin
 
-    twin = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    for old, new in zip(model.weights, twin.weights, strict=True):
-        new.assign(keras.ops.convert_to_numpy(old))
-    return twin
+    return map_layers(model, change)
 
 
 def watch(model: keras.Model, look: Callable[[str, keras.layers.Layer, Any], None]) -> None:
@@ -50,7 +37,7 @@ def watch(model: keras.Model, look: Callable[[str, keras.layers.Layer, Any], Non
         model: A copy of one's own: its layers are changed for good.
         look: Is called from within the layer's call.
     """
-    for path, layer in leaves(model):
+    for path, layer in leaf_layers(model):
         layer.call = _watched(layer.call, path, layer, look)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.bundle import staged
+from zoo.common.staging import staged
 from zoo.craft import plots
 from zoo.craft.plan import RATES, check_sweep
 from zoo.recipe import Recipe

@@ -7,14 +7,12 @@ on its own training part. The test split stays out of sight.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from zoo.data.dataset import DataSet, Split
-from zoo.data.preprocessing import Preprocessing
 from zoo.training.run import Run
 
 
@@ -31,16 +29,18 @@ def split(data: DataSet, count: int, *, seed: int) -> Iterator[DataSet]:
     """
     from sklearn.model_selection import KFold, StratifiedKFold
 
-    images = np.concatenate([data.train.images, data.validation.images])
-    labels = np.concatenate([data.train.labels, data.validation.labels])
-    everything = Split(images, labels)
-    classes = data.labels != ()
-    fewest = int(np.unique(labels, return_counts=True)[1].min()) if classes else len(labels)
+    everything = Split(
+        {name: np.concatenate([data.train[name], data.validation[name]]) for name in data.columns}
+    )
+    by = next((name for name, column in data.columns.items() if column.kind == "class"), None)
+    classes, num = by is not None, len(everything)
+    labels = everything[by] if by else np.zeros(num, np.int32)
+    fewest = int(np.unique(labels, return_counts=True)[1].min())
     if not 2 <= count <= fewest:
         of = "examples in the smallest class" if classes else "examples"
         raise ValueError(f"--folds: got {count}; expected 2 to {fewest}, the number of {of}.")
     kind = StratifiedKFold if classes else KFold
-    folds = kind(count, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
+    folds = kind(count, shuffle=True, random_state=seed).split(np.zeros(num), labels)
     for train, validation in folds:
         yield replace(data, train=everything[train], validation=everything[validation])
 
@@ -51,8 +51,4 @@ def runs(run: Run, count: int) -> Iterator[Run]:
         yield run
         return
     for data in split(run.data, count, seed=run.recipe.seed):
-        fold = copy.copy(run)
-        fold.data = data
-        if run.recipe.train.transfer.weights is None:  # trained weights know theirs
-            fold.preprocessing = Preprocessing.measure(data.train)
-        yield fold
+        yield run.on(data)

@@ -13,6 +13,7 @@ biases are exactly 0, and a ReLU without input would then sit on its kink at eve
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo.craft.copies import copy, leaves
+from compress.graph import leaf_layers
+from zoo.craft.copies import copy
+from zoo.tasks.task import Task
+from zoo.training import steps
 
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7)  # h
 GOOD, WRONG = 1e-5, 1e-4  # relative errors: fine up to the first, wrong above the second
@@ -47,54 +51,59 @@ class Slope:
 
 
 def check(
-    model: keras.Model,
-    loss: Any,
-    images: np.ndarray,
-    labels: np.ndarray,
+    task: Task,
+    networks: Mapping[str, keras.Model],
+    batch: Mapping[str, np.ndarray],
     *,
     coordinates: int = 6,
     seed: int = 0,
 ) -> list[Slope]:
     """Compares slopes along a few weights of every kind: a class of layer, a name of weight.
 
-    Half of the weights are drawn from all of a kind, half from its larger gradients. The model is
-    in training mode; what it draws at random is drawn alike for all points.
+    Half of the weights are drawn from all of a kind, half from its larger gradients. The networks
+    are in training mode; what they draw at random is drawn alike for all points. The loss is that
+    of the task's first objective.
 
     Args:
-        model: Functional; stays as it is.
-        loss: (labels, outputs) to (batch,).
-        images: Inputs (n, ...); a few suffice.
-        labels: (n,).
+        task: Gives the loss.
+        networks: By name; they stay as they are.
+        batch: Named columns (n, ...) and `weight`; a few examples suffice.
         coordinates: Weights of each kind.
         seed: Seed of the choice.
     """
     random = np.random.RandomState(seed)
-    twin = copy(model, dtype="float64")
-    for variable in twin.trainable_variables:
+    objective = task.objectives()[0]
+    twins = {name: copy(network, dtype="float64") for name, network in networks.items()}
+    learning = [twins[name] for name in objective.learns]
+    variables = [variable for twin in learning for variable in twin.trainable_variables]
+    for variable in variables:
         value = variable.numpy()
         size = np.where(value == 0, 1.0, np.abs(value))
         variable.assign(value + 0.01 * size * random.standard_normal(value.shape))
-    weights = [v.value for v in twin.trainable_variables]
-    known = {id(v) for v in twin.weights}  # the states of random streams are not among them
-    seeds = [v for v in twin.variables if id(v) not in known]
+    weights = [v.value for v in variables]
+    # The states of random streams are not among the weights.
+    known = {id(v) for twin in twins.values() for v in twin.weights}
+    seeds = [v for twin in twins.values() for v in twin.variables if id(v) not in known]
     start = [v.numpy() for v in seeds]
 
-    def total() -> Any:
+    def again() -> None:
         for variable, value in zip(seeds, start, strict=True):
             variable.assign(value)
-        return tf.reduce_mean(loss(labels, twin(images, training=True)))
 
     @tf.function(autograph=False)
     def slopes() -> tuple[Any, list[Any]]:
-        with tf.GradientTape() as tape:
-            value = total()
-        return value, tape.gradient(value, weights, unconnected_gradients="zero")
+        again()
+        return steps.gradient(task, objective, twins, batch, variables=variables)[:2]
 
-    height = tf.function(total, autograph=False)
+    @tf.function(autograph=False)
+    def height() -> Any:
+        again()
+        return steps.loss(task, objective, twins, batch)[0]
+
     level, gradients = slopes()
     blur = ROUNDING * max(1.0, abs(float(level)))
     found: list[Slope] = []
-    for kind, members in _kinds(twin).items():
+    for kind, members in _kinds(learning, variables).items():
         for index, place in _choose(members, gradients, coordinates, random):
             backward = float(gradients[index].numpy()[place])
             best: Slope | None = None
@@ -137,11 +146,13 @@ def _put(weight: tf.Variable, place: tuple[int, ...], value: Any) -> None:
         weight.assign(value)
 
 
-def _kinds(model: keras.Model) -> dict[str, dict[int, str]]:
+def _kinds(
+    models: Sequence[keras.Model], variables: Sequence[keras.Variable]
+) -> dict[str, dict[int, str]]:
     """For each kind of weight, the indices of its trainable variables and their paths."""
-    place = {id(v): index for index, v in enumerate(model.trainable_variables)}
+    place = {id(v): index for index, v in enumerate(variables)}
     kinds: dict[str, dict[int, str]] = {}
-    for path, layer in leaves(model):
+    for path, layer in (pair for model in models for pair in leaf_layers(model)):
         for variable in layer.trainable_variables:
             kind = f"{type(layer).__name__} {variable.name}"
             kinds.setdefault(kind, {})[place[id(variable)]] = f"{path}/{variable.name}"

@@ -18,6 +18,7 @@ thresholds, each for a warning and for a failure:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +26,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo.craft.copies import copy, leaves, watch
+from compress.graph import leaf_layers
+from zoo.craft.copies import copy, watch
 from zoo.craft.finding import Finding, Verdict
+from zoo.tasks.task import Task
+from zoo.training import steps
 
 DEAD, SATURATED = (0.5, 0.9), (0.25, 0.5)
 VANISHING, EXPLODING = (1e4, 1e6), (100.0, 1e4)
@@ -57,30 +61,38 @@ class Layer:
     ratio: float | None = None
 
 
-def measure(model: keras.Model, loss: Any, images: np.ndarray, labels: np.ndarray) -> list[Layer]:
-    """Returns what each layer does, in the order of the graph.
+def measure(
+    task: Task, networks: Mapping[str, keras.Model], batch: Mapping[str, np.ndarray]
+) -> list[Layer]:
+    """Returns what each layer does, in the order of the graphs.
 
     Args:
-        model: Functional; stays as it is.
-        loss: (labels, outputs) to (batch,).
-        images: Inputs (n, ...).
-        labels: (n,).
+        task: Looks at the batch; its first objective gives the gradient.
+        networks: By name; they stay as they are. Where there are several, a path opens with the
+            name.
+        batch: Named columns (n, ...) and `weight`.
     """
     found: dict[str, Layer] = {}
+    seen = {name: copy(network, still=True) for name, network in networks.items()}
+    for name, network in seen.items():
+        watch(network, _noting(found, f"{name}/" if len(networks) > 1 else ""))
+    objective = task.objectives()[0]
+    task.look(objective.name, seen, batch, training=True)
+    for path, ratio in _ratios(task, networks, batch).items():
+        if path in found:
+            found[path].ratio = ratio
+    return list(found.values())
 
+
+def _noting(found: dict[str, Layer], prefix: str) -> Any:
     def look(path: str, layer: keras.layers.Layer, outputs: Any) -> None:
         values = keras.tree.flatten(outputs)[0]
         if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(values.dtype)):
             return
+        path = prefix + path
         found[path] = _look(path, layer, keras.ops.convert_to_numpy(values))
 
-    seen = copy(model, still=True)
-    watch(seen, look)
-    seen(images, training=True)
-    for path, ratio in _ratios(copy(model, still=True), loss, images, labels).items():
-        if path in found:
-            found[path].ratio = ratio
-    return list(found.values())
+    return look
 
 
 def _look(path: str, layer: keras.layers.Layer, values: np.ndarray) -> Layer:
@@ -100,31 +112,33 @@ def _look(path: str, layer: keras.layers.Layer, values: np.ndarray) -> Layer:
 
 
 def _ratios(
-    model: keras.Model, loss: Any, images: np.ndarray, labels: np.ndarray
+    task: Task, networks: Mapping[str, keras.Model], batch: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
     """Norm of the gradient over norm of the weights, for each layer's kernels."""
-    place = {id(v): index for index, v in enumerate(model.trainable_variables)}
+    twins = {name: copy(network, still=True) for name, network in networks.items()}
+    objective = task.objectives()[0]
+    variables = [v for name in objective.learns for v in twins[name].trainable_variables]
+    if not variables:
+        return {}
 
     @tf.function(autograph=False)
-    def squares(images: Any, labels: Any) -> tuple[Any, Any]:
-        weights = [v.value for v in model.trainable_variables]
-        with tf.GradientTape() as tape:
-            value = tf.reduce_mean(loss(labels, model(images, training=True)))
-        gradients = tape.gradient(value, weights, unconnected_gradients="zero")
+    def squares() -> tuple[Any, Any]:
+        _, gradients, _ = steps.gradient(task, objective, twins, batch, variables=variables)
         return tuple(
             tf.stack([tf.reduce_sum(tf.cast(x, "float64") ** 2) for x in each])
-            for each in (gradients, weights)
+            for each in (gradients, [v.value for v in variables])
         )
 
-    if not place:
-        return {}
-    gradient, weight = (x.numpy() for x in squares(images, labels))
+    of_gradients, of_weights = (each.numpy() for each in squares())
+    place = {id(v): index for index, v in enumerate(variables)}
     ratios = {}
-    for path, layer in leaves(model):
-        kernels = [place[id(v)] for v in layer.trainable_variables if len(v.shape) > 1]
-        size = weight[kernels].sum()
-        if size:
-            ratios[path] = float(np.sqrt(gradient[kernels].sum() / size))
+    for name in objective.learns:
+        prefix = f"{name}/" if len(networks) > 1 else ""
+        for path, layer in leaf_layers(twins[name]):
+            kernels = [place[id(v)] for v in layer.trainable_variables if len(v.shape) > 1]
+            size = of_weights[kernels].sum()
+            if size:
+                ratios[prefix + path] = float(np.sqrt(of_gradients[kernels].sum() / size))
     return ratios
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from zoo.bundle import check_free, remove
+from zoo.common.staging import check_free, remove
 from zoo.craft import space
 from zoo.craft.space import Axis, Value
 from zoo.recipe import Recipe

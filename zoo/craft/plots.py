@@ -82,7 +82,7 @@ def search(
     figure.savefig(path, dpi=120)
 
 
-def pareto(trials: Sequence[Any], metric: str, path: Path) -> None:
+def pareto(trials: Sequence[Any], metric: str, path: Path, *, higher: bool = True) -> None:
     """Draws the metric of each trial of a budget's search over the size of its file.
 
     The colour is the latency where it was measured. A line joins the trials that no other beats in
@@ -91,16 +91,18 @@ def pareto(trials: Sequence[Any], metric: str, path: Path) -> None:
     Args:
         trials: Have `least_bytes`, `metric`, `latency_seconds` and `kept`, as `compress.Report` has
             them; those without a result are left out.
-        metric: Name of the metric, better when higher.
+        metric: Name of the metric.
         path: The PNG to write.
+        higher: Whether more of the metric is better.
     """
+    sign = 1 if higher else -1
     done = sorted(
         (trial for trial in trials if trial.metric is not None),
-        key=lambda trial: (trial.least_bytes, -trial.metric),
+        key=lambda trial: (trial.least_bytes, -sign * trial.metric),
     )
     front: list[Any] = []
     for trial in done:
-        if not front or trial.metric > front[-1].metric:
+        if not front or sign * trial.metric > sign * front[-1].metric:
             front.append(trial)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()

@@ -6,7 +6,7 @@ search goes on after a kill. What a trial draws is a function of the seed and of
 before it: a search that was killed draws what one that was not would have drawn.
 
 The objective is measured on the validation split, or on that of each fold; the test split is never
-looked at. It is top-1, or the mean squared error where the labels are numbers.
+looked at. It is the headline of the task: top-1, or the mean squared error of numbers.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from zoo.craft.plan import CSV, PLOT, Plan
 from zoo.craft.space import Axis
 from zoo.craft.study import Trial
 from zoo.recipe import Recipe
+from zoo.tasks.task import Metric
 from zoo.training.history import DivergedError
 from zoo.training.run import Run
 
@@ -43,7 +44,7 @@ class Outcome:
     """What a search found.
 
     Attributes:
-        objective: `top1`, or `mse` of numbers.
+        objective: Name of the task's headline, e.g. `top1`.
         trials: All finished trials, the failed ones too.
         best: The best of them; `None` when all failed.
     """
@@ -70,16 +71,17 @@ def tune(plan: Plan, out: Path, *, resume: bool = False) -> Outcome:
     with studies.only_one(out):
         first = Run(plan.recipe)
         first.create()  # refuses what no trial could do
-        objective = "mse" if first.data.target == "number" else "top1"
+        headline = first.task.headline
+        objective = headline.name
         if plan.folds > 1:
             next(folds.split(first.data, plan.folds, seed=plan.recipe.seed))
-        study = studies.begin(plan, out, maximise=objective == "top1")
+        study = studies.begin(plan, out, maximise=headline.higher)
         total = plan.num_trials
         while len(trials := studies.finished(study)) < total:
             study.sampler = studies.sampler(plan, done=len(trials))
             _trial(study, plan, objective, f"{len(trials) + 1}/{total}")
             _write_table(plan.axes, objective, studies.finished(study), out / CSV)
-        found = _outcome(objective, trials)
+        found = _outcome(headline, trials)
         _write_table(plan.axes, objective, trials, out / CSV)
         plots.search(
             plan.axes,
@@ -156,11 +158,11 @@ def _trial(study: optuna.Study, plan: Plan, objective: str, name: str) -> None:
             study.tell(trial, statistics.fmean(results))
 
 
-def _outcome(objective: str, trials: tuple[Trial, ...]) -> Outcome:
+def _outcome(headline: Metric, trials: tuple[Trial, ...]) -> Outcome:
     good = [trial for trial in trials if trial.objective is not None]
-    sign = 1 if objective == "top1" else -1
+    sign = 1 if headline.higher else -1
     best = max(good, key=lambda t: sign * (t.objective or 0.0), default=None)
-    return Outcome(objective, trials, best)
+    return Outcome(headline.name, trials, best)
 
 
 def _told(results: tuple[float, ...]) -> str:

@@ -63,38 +63,53 @@ def draw(num: int, seed: tf.Tensor, settings: Augment) -> tf.Tensor:
     return tf.stack([*shifts, tf.cos(angle), tf.sin(angle), sign], axis=1)
 
 
-def move(images: tf.Tensor, motions: tf.Tensor, settings: Augment) -> tf.Tensor:
+def move(
+    images: tf.Tensor,
+    motions: tf.Tensor,
+    settings: Augment,
+    *,
+    outside: int = 0,
+    nearest: bool = False,
+) -> tf.Tensor:
     """Mirrors, rotates about the centre, then shifts every image by its motion.
 
     Args:
         images: Pixels (b, h, w, c), uint8 or float32; the shape is static.
         motions: Rows of `draw` (b, 5).
         settings: Those that the motions were drawn with.
+        outside: Value of what moves in from outside.
+        nearest: Whether a rotation takes the nearest pixel, as the classes of a mask need, in place
+            of interpolating.
 
     Returns:
-        Images (b, h, w, c): float32 when they rotate, else of the type that came in.
+        Images (b, h, w, c): float32 when they rotate and are interpolated, else of the type that
+        came in.
     """
     if settings.rotate:
-        return _transform(images, motions)
-    return _gather(images, motions, margin=settings.shift)
+        moved = _transform(images, motions, outside=outside, nearest=nearest)
+        return tf.cast(moved, images.dtype) if nearest else moved
+    return _gather(images, motions, margin=settings.shift, outside=outside)
 
 
-def _gather(images: tf.Tensor, motions: tf.Tensor, *, margin: int) -> tf.Tensor:
+def _gather(images: tf.Tensor, motions: tf.Tensor, *, margin: int, outside: int = 0) -> tf.Tensor:
     """Whole pixels: one flat gather, as cropping by `batch_dims` is far slower."""
     num, height, width, channels = images.shape
     down, right, _, _, sign = tf.unstack(tf.cast(motions, tf.int32), axis=1)  # (b,)
     rows = tf.range(height) - down[:, None]  # (b, h)
     columns = tf.range(width) - right[:, None]  # (b, w)
     columns = tf.where(sign[:, None] < 0, width - 1 - columns, columns)
-    padded = tf.pad(images, [[0, 0], [margin, margin], [margin, margin], [0, 0]])
+    frame = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
+    padded = tf.pad(images, frame, constant_values=tf.cast(outside, images.dtype))
     tall, wide = height + 2 * margin, width + 2 * margin
     lines = tf.range(num)[:, None] * tall + rows + margin  # (b, h)
     where = lines[:, :, None] * wide + (columns + margin)[:, None]  # (b, h, w)
     return tf.gather(tf.reshape(padded, (num * tall * wide, channels)), where)
 
 
-def _transform(images: tf.Tensor, motions: tf.Tensor) -> tf.Tensor:
-    """One bilinear interpolation for the whole motion."""
+def _transform(
+    images: tf.Tensor, motions: tf.Tensor, *, outside: int = 0, nearest: bool = False
+) -> tf.Tensor:
+    """One interpolation for the whole motion."""
     _, height, width, _ = images.shape
     down, right, cos, sin, sign = tf.unstack(motions, axis=1)  # (b,)
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
@@ -108,7 +123,7 @@ def _transform(images: tf.Tensor, motions: tf.Tensor) -> tf.Tensor:
         images=tf.cast(images, tf.float32),
         transforms=tf.stack([*horizontal, *vertical, *perspective], axis=1),  # (b, 8)
         output_shape=[height, width],
-        fill_value=0.0,
-        interpolation="BILINEAR",
+        fill_value=float(outside),
+        interpolation="NEAREST" if nearest else "BILINEAR",
         fill_mode="CONSTANT",
     )

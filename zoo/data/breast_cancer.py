@@ -13,8 +13,9 @@ from importlib.metadata import version
 
 import numpy as np
 
-from zoo.data import DATASETS
+from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, stratify
+from zoo.datasets import DATASETS
 
 
 def load() -> DataSet:
@@ -22,12 +23,14 @@ def load() -> DataSet:
     from sklearn.datasets import load_breast_cancer
 
     raw = load_breast_cancer()
-    everything = Split(raw.data.astype(np.float32), raw.target.astype(np.int32))
-    train, validation, test = stratify(everything, _counts)
+    rows, classes = raw.data.astype(np.float32), raw.target.astype(np.int32)
+    everything = Split({"features": rows, "label": classes})
+    train, validation, test = stratify(everything, _counts, by="label")
+    labels = tuple(str(name) for name in raw.target_names)
     return DataSet(
         "breast_cancer",
         f"scikit-learn {version('scikit-learn')}, load_breast_cancer",
-        tuple(str(name) for name in raw.target_names),
+        {"features": Column("features", (30,)), "label": Column("class", (), labels)},
         train,
         validation,
         test,

@@ -1,114 +1,145 @@
 """What a data set is, and how it is split.
 
 Every split is ordered so that each of its prefixes holds the classes in their proportions, or is a
-random part where the target is a number; official test splits keep their own order. Everything is
-held in memory.
+random part where there are no classes; official test splits keep their own order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, overload
 
 import numpy as np
 
+from zoo.common.columns import Column
 
-@dataclass(frozen=True, eq=False)
+
 class Split:
-    """Examples with their labels.
+    """Examples: a mapping from the name of a column to its values, all of equal length.
 
-    Attributes:
-        images: Pixels (n, height, width, channels), uint8, 0 to 255; or a table's rows, each with
-            its features in their own units, (n, features), float32.
-        labels: Index of each example's class (n,), int32; or its number in its own unit (n,),
-            float32.
+    `split["image"]` is a column (n, ...); `split[:5]` and `split[indices]` are splits of fewer
+    examples; `len(split)` is their number.
+
+    Args:
+        columns: Arrays (n, ...) by name, in the order of the data set's columns; pictures may stay
+            on the disk (`zoo.data.pictures.Pictures`), and are then no array until they are read.
 
     Raises:
-        ValueError: A shape or an element type differs.
+        ValueError: There is no column, or their lengths differ.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        if (self.images.ndim, self.images.dtype) not in ((4, np.uint8), (2, np.float32)):
-            got = f"{self.images.dtype} {self.images.shape}"
-            raise ValueError(
-                f"Split.images: got {got}; expected uint8 (n, height, width, channels), or float32 "
-                "(n, features)."
-            )
-        known = (np.int32, np.float32)
-        if self.labels.shape != self.images.shape[:1] or self.labels.dtype not in known:
-            got = f"{self.labels.dtype} {self.labels.shape}"
-            raise ValueError(
-                f"Split.labels: got {got}; expected int32 ({len(self.images)},), or float32 for "
-                "numbers."
-            )
+    def __init__(self, columns: Mapping[str, Any]):
+        self.columns = dict(columns)
+        lengths = {name: len(values) for name, values in self.columns.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"Split: got columns of lengths {lengths}; expected one length.")
+        (self._num,) = set(lengths.values())
 
     def __len__(self) -> int:
-        return len(self.images)
+        return self._num
 
-    def __getitem__(self, which: slice | np.ndarray) -> Split:
-        return Split(self.images[which], self.labels[which])
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
 
-    @property
-    def is_table(self) -> bool:
-        """Whether the examples are rows of features, not images."""
-        return self.images.ndim == 2
+    @overload
+    def __getitem__(self, which: str) -> Any: ...
+
+    @overload
+    def __getitem__(self, which: slice | np.ndarray) -> Split: ...
+
+    def __getitem__(self, which: str | slice | np.ndarray) -> Any:
+        if isinstance(which, str):
+            return self.columns[which]
+        return Split({name: values[which] for name, values in self.columns.items()})
+
+    def replace(self, **columns: Any) -> Split:
+        """Returns the split with some columns in the place of those of the same names."""
+        return Split({**self.columns, **columns})
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """A data set in memory.
+    """A data set.
+
+    A split is a `Split`, or a `zoo.data.stream.Stream`, which is read anew in every epoch.
 
     Attributes:
-        name: A name of `zoo.data.DATASETS`, or `folder:PATH`.
+        name: A name of `zoo.data.DATASETS`, `folder:PATH`, `text:PATH`, or any other of the user's
+            own.
         source: Where it was read from, one sentence.
-        labels: Class names; `Split.labels` indexes them. None where the target is a number.
+        columns: What an example is made of; the first column is what a model reads.
         train: Examples to learn from.
         validation: Examples to choose by.
         test: Examples to report on; disjoint from the others.
         mirror: Whether an image flipped left to right keeps its class.
         problems: What was left out, one line each: the file and the reason.
+
+    Raises:
+        ValueError: A split has other columns, or an array of another shape or element type.
     """
 
     name: str
     source: str
-    labels: tuple[str, ...]
-    train: Split
-    validation: Split
-    test: Split
-    mirror: bool
+    columns: Mapping[str, Column]
+    train: Any
+    validation: Any
+    test: Any
+    mirror: bool = False
     problems: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for split in ("train", "validation", "test"):
+            examples: Any = getattr(self, split)
+            if set(examples) != set(self.columns):
+                raise ValueError(
+                    f"{self.name}: {split} has the columns {', '.join(examples)}; expected "
+                    f"{', '.join(self.columns)}."
+                )
+            shown = examples if isinstance(examples, Split) else examples[:1]
+            for name, column in self.columns.items():
+                column.check(f"{self.name}: {split}[{name!r}]", shown[name])
+
     @property
-    def target(self) -> Literal["class", "number"]:
-        """What a label is."""
-        return "class" if self.labels else "number"
+    def input(self) -> str:
+        """Name of the column that a model reads."""
+        return next(iter(self.columns))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes of the first column that has classes, else of the vocabulary.
+
+        There are none where there is neither.
+        """
+        for kinds in (("class", "mask", "classes"), ("tokens",)):
+            for column in self.columns.values():
+                if column.kind in kinds:
+                    return column.names
+        return ()
 
 
 def stratify(
-    everything: Split, counts: Callable[[int], tuple[int, int, int]]
+    everything: Split,
+    counts: Callable[[int], tuple[int, int, int]],
+    *,
+    by: str | None = None,
 ) -> tuple[Split, Split, Split]:
     """Splits examples at random, but always in the same way, class by class.
 
     The examples of each class are permuted by one `RandomState(0)`, whose stream NumPy has frozen;
-    the first go to training, the next to validation, the last to test. Examples whose labels are
-    numbers are all of one class here.
+    the first go to training, the next to validation, the last to test.
 
     Args:
-        everything: Examples with their labels.
+        everything: The examples.
         counts: Returns how many examples of a class go to training, validation and test; they sum
             to its argument, the number of examples in the class.
+        by: Name of the column of classes, int32 (n,); with `None` all are of one class.
 
     Returns:
         Training, validation and test; every prefix of them is stratified.
     """
     random = np.random.RandomState(0)
-    groups = everything.labels
-    if groups.dtype != np.int32:
-        groups = np.zeros(len(groups), np.int32)
+    groups = np.zeros(len(everything), np.int32) if by is None else everything[by]
     parts: tuple[list[np.ndarray], ...] = ([], [], [])
     for label in np.unique(groups):
         members = random.permutation(np.flatnonzero(groups == label))

@@ -13,8 +13,9 @@ from importlib.metadata import version
 
 import numpy as np
 
-from zoo.data import DATASETS
+from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, stratify
+from zoo.datasets import DATASETS
 
 
 def load() -> DataSet:
@@ -22,12 +23,13 @@ def load() -> DataSet:
     from sklearn.datasets import load_diabetes
 
     raw = load_diabetes(scaled=False)
-    everything = Split(raw.data.astype(np.float32), raw.target.astype(np.float32))
+    rows, targets = raw.data.astype(np.float32), raw.target.astype(np.float32)
+    everything = Split({"features": rows, "target": targets})
     train, validation, test = stratify(everything, lambda num: (num - 132, 44, 88))
     return DataSet(
         "diabetes",
         f"scikit-learn {version('scikit-learn')}, load_diabetes",
-        (),
+        {"features": Column("features", (10,)), "target": Column("number")},
         train,
         validation,
         test,

@@ -12,8 +12,9 @@ from importlib.metadata import version
 
 import numpy as np
 
-from zoo.data import DATASETS
+from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, stratify
+from zoo.datasets import DATASETS
 
 
 def load() -> DataSet:
@@ -22,12 +23,13 @@ def load() -> DataSet:
 
     raw = load_digits()
     images = np.rint(raw.images * (255 / 16)).astype(np.uint8)[..., None]  # (1797, 8, 8, 1)
-    everything = Split(images, raw.target.astype(np.int32))
-    train, validation, test = stratify(everything, lambda num: (num - 54, 18, 36))
+    everything = Split({"image": images, "label": raw.target.astype(np.int32)})
+    train, validation, test = stratify(everything, lambda num: (num - 54, 18, 36), by="label")
+    labels = tuple(str(name) for name in raw.target_names)
     return DataSet(
         "digits",
         f"scikit-learn {version('scikit-learn')}, load_digits",
-        tuple(str(name) for name in raw.target_names),
+        {"image": Column("image", (8, 8, 1)), "label": Column("class", (), labels)},
         train,
         validation,
         test,

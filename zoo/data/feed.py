@@ -1,59 +1,155 @@
-"""Batches from memory, their order a function of (seed, epoch, step).
+"""Batches of a split, their order and their noise functions of (seed, epoch, step).
 
-Examples stay in one tensor, images as uint8; a batch is one gather by index. Any step can be asked
-for directly, so a resumed run sees what an uninterrupted one would have seen, and one device or
-several see the same images.
+Examples stay in one tensor for each column, images as uint8; a batch is one gather by index.
+Pictures that stay on the disk are read by index, to the same pixels. Any step can be asked for
+directly, so a resumed run sees what an uninterrupted one would have seen, and one device or several
+see the same examples.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tensorflow as tf
 
 from zoo.data.augment import draw, move, moves
 from zoo.data.dataset import Split
+from zoo.data.pictures import Pictures
 from zoo.data.preprocessing import Preprocessing
+from zoo.data.source import Draw, noise
+from zoo.data.stream import Stream
 from zoo.recipe import Augment
 
 PARALLEL = min(8, os.cpu_count() or 1)  # batches that are made at the same time
 
 
-class Feed:
-    """Preprocessed batches of a split.
-
-    Training shuffles anew in every epoch and drops the remainder, a different one each time.
-    Evaluation keeps the order and fills the last batch with repeated images of weight 0.
+class Batches:
+    """What every source of a data set does with the examples of a step.
 
     Args:
-        split: Examples and their labels.
-        preprocessing: How pixels or rows become inputs.
-        batch_size: Images in a step, over all replicas; when training on fewer images than that,
-            the batch is reduced to all of them, with a warning.
-        seed: Seed of the order and of the augmentation, in [0, 2**31).
+        preprocessing: How the values of a column become inputs, by name of the column; the other
+            columns come as they are.
+        shapes: Shape of one example of each column, by name.
+        batch_size: Examples in a step, over all replicas.
+        seed: Seed of the augmentation and the noise, in [0, 2**31).
+        augment: Random changes of the images, and of masks with them; `None` changes nothing.
+        draws: Columns of noise, by name.
+
+    Raises:
+        ValueError: Augmentation is asked for without images, or its `mirror` is `auto`.
+    """
+
+    def __init__(
+        self,
+        preprocessing: Mapping[str, Preprocessing],
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        batch_size: int,
+        seed: int,
+        augment: Augment | None,
+        draws: Mapping[str, Draw] | None,
+    ):
+        self.batch_size, self.seed = batch_size, seed
+        self.augment = augment if augment is not None and moves(augment) else None
+        if self.augment is not None and (
+            "image" not in shapes or {"boxes", "box", "points"} & set(shapes)
+        ):
+            raise ValueError(
+                "data.augment: got a shift, rotation or mirror for rows of a table, texts or boxes;"
+                " expected none. Only images, and masks with them, can move."
+            )
+        self.draws = dict(draws or {})
+        # On the CPU, where tf.data runs, whatever the default device is.
+        with tf.device("CPU:0"):
+            # Spread over the whole image: TensorFlow broadcasts 3 channels three times slower.
+            self.affine = {
+                name: [tf.broadcast_to(value, shapes[name]) for value in known.affine]
+                for name, known in preprocessing.items()
+            }
+
+    def share(self, replicas: int) -> int:
+        """Returns the number of examples of a replica in a step.
+
+        Raises:
+            ValueError: The batch cannot be shared evenly.
+        """
+        if self.batch_size % replicas:
+            raise ValueError(
+                f"batch_size: got {self.batch_size}; expected a multiple of {replicas} replicas."
+            )
+        return self.batch_size // replicas
+
+    def prepared(
+        self, batch: Mapping[str, tf.Tensor], element: tf.Tensor, *, epoch: int, replicas: int
+    ) -> dict[str, tf.Tensor]:
+        """Moves and preprocesses the examples of an element, and adds its noise.
+
+        Args:
+            batch: Columns (b, ...), as they are.
+            element: Its number: the share of replica `element % replicas` in step
+                `element // replicas`.
+            epoch: Number of the epoch.
+            replicas: Number of devices that share a step.
+        """
+        share = self.share(replicas)
+        step, replica = element // replicas, element % replicas
+        # Drawn for the whole batch, so that sharing it changes no example.
+        seed = tf.random.experimental.stateless_fold_in([self.seed, epoch], step)
+        batch = dict(batch)
+        if self.augment is not None:
+            motions = draw(self.batch_size, seed, self.augment)
+            motions = tf.slice(motions, [replica * share, 0], [share, -1])
+            batch["image"] = move(batch["image"], motions, self.augment)
+            if "mask" in batch:  # what moves in from outside counts not
+                mask = batch["mask"][..., None]
+                mask = move(mask, motions, self.augment, outside=255, nearest=True)
+                batch["mask"] = mask[..., 0]
+        for name, (factor, offset) in self.affine.items():
+            batch[name] = tf.cast(batch[name], tf.float32) * factor + offset
+        return batch | noise(self.draws, seed, self.batch_size, start=replica * share, count=share)
+
+
+class Feed:
+    """Preprocessed batches of a split: a `zoo.data.source.Source`.
+
+    Training shuffles anew in every epoch and drops the remainder, a different one each time.
+    Evaluation keeps the order and fills the last batch with repeated examples of weight 0.
+
+    Args:
+        split: The examples.
+        preprocessing: How the values of a column become inputs, by name of the column; the other
+            columns come as they are.
+        batch_size: Examples in a step, over all replicas; when training on fewer than that, the
+            batch is reduced to all of them, with a warning.
+        seed: Seed of the order, the augmentation and the noise, in [0, 2**31).
         training: Whether to shuffle, and to drop the remainder.
-        augment: Random changes of the training images; `None` changes nothing.
+        augment: Random changes of the training images, and of masks with them; `None` changes
+            nothing.
+        draws: Columns of noise, by name.
 
     Attributes:
-        batch_size: Images in a step, over all replicas.
+        batch_size: Examples in a step, over all replicas.
         steps: Steps in an epoch.
 
     Raises:
-        ValueError: The split is empty, the batch size is below 1, the images do not fit the
-            preprocessing, augmentation is asked for outside training or of a table's rows, or its
+        ValueError: The split is empty, the batch size is below 1, a column does not fit its
+            preprocessing, augmentation is asked for outside training or without images, or its
             `mirror` is `auto`.
     """
 
     def __init__(
         self,
-        split: Split,
-        preprocessing: Preprocessing,
+        split: Split | Stream,
+        preprocessing: Mapping[str, Preprocessing],
         *,
         batch_size: int,
         seed: int = 0,
         training: bool = False,
         augment: Augment | None = None,
+        draws: Mapping[str, Draw] | None = None,
     ):
         num = len(split)
         if not num or batch_size < 1:
@@ -62,32 +158,53 @@ class Feed:
             )
         if augment is not None and not training:
             raise ValueError("Feed: got augment with training=False; evaluation changes no image.")
-        if augment is not None and split.is_table and moves(augment):
-            raise ValueError(
-                "data.augment: got a shift, rotation or mirror for rows of a table; expected none. "
-                "Only images can move."
-            )
-        preprocessing.check(split.images)
+        head = split[:1]
+        for name, known in preprocessing.items():
+            known.check(split[name] if isinstance(split, Split) else head[name])
         if training and num < batch_size:
             warnings.warn(
                 f"batch_size: got {batch_size} for {num} training images; using {num}.",
                 stacklevel=2,
             )
             batch_size = num
+        shapes = {name: tuple(values.shape[1:]) for name, values in head.columns.items()}
+        self._made = Batches(
+            preprocessing, shapes, batch_size=batch_size, seed=seed, augment=augment, draws=draws
+        )
         self.batch_size = batch_size
         self.steps = num // batch_size if training else -(-num // batch_size)
-        self._num = num
-        self._seed = seed
-        self._training = training
-        self._augment = augment if augment is not None and moves(augment) else None
-        # On the CPU, where tf.data runs, whatever the default device is.
-        with tf.device("CPU:0"):
-            self._images = tf.constant(split.images)
-            self._labels = tf.constant(split.labels)
-            # Spread over the whole image: TensorFlow broadcasts 3 channels three times slower.
-            self._factor, self._offset = (
-                tf.broadcast_to(value, split.images.shape[1:]) for value in preprocessing.affine
-            )
+        self._num, self._seed, self._training = num, seed, training
+        self._whole: tuple[tf.distribute.Strategy, Any] | None = None
+        self._stream = split if isinstance(split, Stream) else None
+        if isinstance(split, Split):
+            with tf.device("CPU:0"):
+                self._columns = {
+                    name: values if isinstance(values, Pictures) else tf.constant(values)
+                    for name, values in split.columns.items()
+                }
+
+    def batches(
+        self,
+        strategy: tf.distribute.Strategy,
+        epoch: int = 0,
+        *,
+        start: int = 0,
+        networks: Any = None,
+    ) -> Iterator[Any]:
+        """See `zoo.data.source.Source.batches`; the networks are not asked."""
+        if self._training or start:
+            return iter(self._distributed(strategy, epoch, start))
+        if self._whole is None or self._whole[0] is not strategy:
+            # Read again and again: to make it takes longer than to read a small split.
+            self._whole = strategy, self._distributed(strategy, 0, 0)
+        return iter(self._whole[1])
+
+    def state(self) -> dict[str, Any]:
+        """See `zoo.data.source.Source.state`; there is nothing to keep."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `zoo.data.source.Source.restore`."""
 
     def dataset(self, epoch: int = 0, *, start: int = 0, replicas: int = 1) -> tf.data.Dataset:
         """Returns the batches of an epoch.
@@ -101,49 +218,64 @@ class Feed:
             replicas: Number of devices that share a step.
 
         Returns:
-            Elements (inputs (b, ...) float32, labels (b,) int32 for classes and float32 for
-            numbers, weights (b,) float32), with b = batch_size / replicas; a weight is 0 for an
-            example that fills up the last batch, else 1.
+            Elements that map the name of each column to its values (b, ...), float32 where the
+            column is preprocessed, and `weight` to (b,) float32, with b = batch_size / replicas; a
+            weight is 0 for an example that fills up the last batch, else 1.
 
         Raises:
             ValueError: The batch cannot be shared evenly, or `start` is out of range.
         """
-        if self.batch_size % replicas:
-            raise ValueError(
-                f"batch_size: got {self.batch_size}; expected a multiple of {replicas} replicas."
-            )
+        share = self._made.share(replicas)
         if not 0 <= start <= self.steps:
             raise ValueError(f"start: got step {start}; expected 0 to {self.steps}.")
-        share = self.batch_size // replicas
-        with tf.device("CPU:0"):
-            order = self._order(epoch)
+        first, last = start * replicas, self.steps * replicas
+        elements = tf.data.Dataset.range(first, last)
 
-        def fetch(element: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            first = element * share
-            chosen = tf.slice(order, [first], [share])
-            images = tf.gather(self._images, chosen)
-            if self._augment is not None:
-                step, replica = element // replicas, element % replicas
-                seed = tf.random.experimental.stateless_fold_in([self._seed, epoch], step)
-                # Drawn for the whole batch, so that sharing it changes no image.
-                motions = draw(self.batch_size, seed, self._augment)
-                motions = tf.slice(motions, [replica * share, 0], [share, -1])
-                images = move(images, motions, self._augment)
-            inputs = tf.cast(images, tf.float32) * self._factor + self._offset
-            weights = tf.cast(first + tf.range(share, dtype=tf.int64) < self._num, tf.float32)
-            return inputs, tf.gather(self._labels, chosen), weights
+        def fetch(element: tf.Tensor, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            batch = self._made.prepared(values, element, epoch=epoch, replicas=replicas)
+            place = element * share + tf.range(share, dtype=tf.int64)
+            return batch | {"weight": tf.cast(place < self._num, tf.float32)}
 
-        elements = tf.data.Dataset.range(start * replicas, self.steps * replicas)
-        batches = elements.map(fetch, num_parallel_calls=PARALLEL, deterministic=True).prefetch(4)
+        made: Any = fetch
+        if self._stream is not None:
+            shuffled = (self._seed, epoch) if self._training else None
+            shares = self._stream.dataset(shuffled).batch(share, drop_remainder=True)
+            elements = tf.data.Dataset.zip(elements, shares.skip(first))
+        else:
+            with tf.device("CPU:0"):
+                order = self._order(epoch)
+
+            def gathered(element: tf.Tensor) -> dict[str, tf.Tensor]:
+                chosen = tf.slice(order, [element * share], [share])
+                columns = self._columns.items()
+                return fetch(element, {name: _gather(values, chosen) for name, values in columns})
+
+            made = gathered
+        batches = elements.map(made, num_parallel_calls=PARALLEL, deterministic=True).prefetch(4)
         # The autotuner's thread sleeps for up to a minute between two looks, and the end of an
         # epoch would wait for it: epochs of VGG-16 took 41 s in place of 21 s.
         options = tf.data.Options()
         options.autotune.enabled = False
         return batches.with_options(options)
 
+    def _distributed(self, strategy: tf.distribute.Strategy, epoch: int, start: int) -> Any:
+        replicas = strategy.num_replicas_in_sync
+        return strategy.distribute_datasets_from_function(
+            lambda _: self.dataset(epoch, start=start, replicas=replicas)
+        )
+
     def _order(self, epoch: int) -> tf.Tensor:
-        """Indices of the images of an epoch (at least steps * batch_size,), int64."""
+        """Indices of the examples of an epoch (at least steps * batch_size,), int64."""
         if self._training:
             indices = tf.range(self._num, dtype=tf.int64)
             return tf.random.experimental.stateless_shuffle(indices, seed=(self._seed, epoch))
         return tf.range(self.steps * self.batch_size, dtype=tf.int64) % self._num
+
+
+def _gather(column: tf.Tensor | Pictures, chosen: tf.Tensor) -> tf.Tensor:
+    """The values of some examples."""
+    if not isinstance(column, Pictures):
+        return tf.gather(column, chosen)
+    images = tf.numpy_function(column.read, [chosen], tf.uint8, stateful=False)
+    images.set_shape((chosen.shape[0], *column.shape[1:]))
+    return images

@@ -3,30 +3,48 @@
 Every file is either read or named in `DataSet.problems` with the reason. The split is fixed by the
 sorted paths of the readable pictures: of each class, a tenth goes to validation and a tenth to
 test, at least one each. The images are grey when all pictures are.
-Limits: all images are held in memory; duplicates are not looked for; sub-folders of a class are not
-entered; a mirrored image is not assumed to keep its class.
+Many pictures stay on the disk and are read again for every batch, to the same pixels; loading them
+still looks at each file once, so that a broken one is named before a training begins.
+Limits: duplicates are not looked for; sub-folders of a class are not entered; a mirrored image is
+not assumed to keep its class.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from zoo.data import FOLDER, class_folders, folder_path
+from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, stratify
 from zoo.data.images import SUFFIXES, pixels, read
+from zoo.data.pictures import Pictures, each
+from zoo.datasets import FOLDER, class_folders, folder_path
 
 SIZE = 64
 """Side of the images in pixels when none is asked for."""
+IN_MEMORY = 2**30  # bytes of pixels up to which `auto` holds a folder in memory
 
 
-def load(name: str, *, size: int | None = None) -> DataSet:
+class _Seen(NamedTuple):
+    """What was found in a file: its pixels in colour, where they are kept, or what is wrong."""
+
+    path: Path
+    label: int
+    image: np.ndarray | None = None
+    grey: bool = True
+    problem: str = ""
+
+
+def load(name: str, *, size: int | None = None, stream: bool | Literal["auto"] = "auto") -> DataSet:
     """Reads a folder of pictures.
 
     Args:
         name: `folder:PATH`.
         size: Side of the square images in pixels; `None` is `SIZE`.
+        stream: Whether the pictures stay on the disk; `auto` does so from `IN_MEMORY` bytes of
+            pixels on.
 
     Returns:
         Images (size, size, 1 or 3).
@@ -38,26 +56,36 @@ def load(name: str, *, size: int | None = None) -> DataSet:
     """
     root = folder_path(name)
     folders = class_folders(root)
-    images: list[np.ndarray] = []
-    labels: list[int] = []
     problems = [f"{path}: not in a class folder." for path in _outside(root, folders)]
-    for label, folder in enumerate(folders):
-        for path in sorted(folder.iterdir()):
-            try:
-                images.append(_read(path, size or SIZE))
-            except (ValueError, FileNotFoundError) as error:
-                problems.append(str(error))
-            else:
-                labels.append(label)
-    everything = Split(_stack(images), np.asarray(labels, np.int32))
-    _check_counts(root, folders, everything.labels, problems)
-
-    side = f"{size or SIZE}x{size or SIZE} pixels" + ("" if size else " (the default)")
-    train, validation, test = stratify(everything, _counts)
+    files = [(path, label) for label, f in enumerate(folders) for path in sorted(f.iterdir())]
+    side = size or SIZE
+    streams = 3 * side**2 * len(files) > IN_MEMORY if stream == "auto" else stream
+    found = []
+    for seen in each(files, lambda file: _look(file[0], file[1], side, keep=not streams)):
+        if seen.problem:
+            problems.append(seen.problem)
+        else:
+            found.append(seen)
+    labels = np.asarray([seen.label for seen in found], np.int32)
+    _check_counts(root, folders, labels, problems)
+    channels = 1 if all(seen.grey for seen in found) else 3
+    images: np.ndarray | Pictures
+    if streams:
+        images = Pictures([seen.path for seen in found], size=side, channels=channels)
+    else:
+        images = np.stack([np.asarray(seen.image) for seen in found])[..., :channels]
+    everything = Split({"image": images, "label": labels})
+    told = f"{side}x{side} pixels" + ("" if size else " (the default)")
+    told += ", read from the disk" if streams else ""
+    train, validation, test = stratify(everything, _counts, by="label")
+    columns = {
+        "image": Column("image", images.shape[1:]),
+        "label": Column("class", (), tuple(folder.name for folder in folders)),
+    }
     return DataSet(
         name,
-        f"{root}: {len(labels)} pictures, {len(problems)} files left out, {side}",
-        tuple(folder.name for folder in folders),
+        f"{root}: {len(labels)} pictures, {len(problems)} files left out, {told}",
+        columns,
         train,
         validation,
         test,
@@ -70,6 +98,16 @@ def _outside(root: Path, folders: list[Path]) -> list[Path]:
     return sorted(set(root.iterdir()) - set(folders))
 
 
+def _look(path: Path, label: int, size: int, *, keep: bool) -> _Seen:
+    """Reads a file once."""
+    try:
+        image = _read(path, size)
+    except (ValueError, FileNotFoundError) as error:
+        return _Seen(path, label, problem=str(error))
+    grey = bool((image == image[..., :1]).all())
+    return _Seen(path, label, image if keep else None, grey)
+
+
 def _read(path: Path, size: int) -> np.ndarray:
     if path.is_dir():
         raise ValueError(f"{path}: a folder inside a class folder.")
@@ -78,14 +116,6 @@ def _read(path: Path, size: int) -> np.ndarray:
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: not a picture by its name; expected {', '.join(SUFFIXES)}.")
     return pixels(read(path), size=size, channels=3)
-
-
-def _stack(images: list[np.ndarray]) -> np.ndarray:
-    if not images:
-        return np.empty((0, 1, 1, 1), np.uint8)
-    colour = np.stack(images)  # (n, size, size, 3)
-    grey = colour[..., :1]
-    return grey if (colour == grey).all() else colour
 
 
 def _check_counts(root: Path, folders: list[Path], labels: np.ndarray, problems: list[str]) -> None:

@@ -1,13 +1,16 @@
-"""Data sets by name, in the size, the colours and the number that are asked for."""
+"""Loads a data set by name, in the size that a recipe asks for."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from typing import Literal
 
-from zoo.data import DATASETS, FOLDER, check_name
+from zoo.data import folder, text
 from zoo.data.dataset import DataSet, Split
 from zoo.data.images import fit, recolour
+from zoo.data.pictures import Pictures
+from zoo.datasets import DATASETS, FOLDER, TEXT, check_name
 
 
 def load(
@@ -16,21 +19,25 @@ def load(
     size: int | None = None,
     channels: int | None = None,
     limit: int | None = None,
+    stream: bool | Literal["auto"] = "auto",
 ) -> DataSet:
     """Loads a data set. The same name gives the same split on every machine.
 
     Args:
-        name: A name of `zoo.data.DATASETS`, or `folder:PATH`.
+        name: A name of `zoo.data.DATASETS`, `folder:PATH` or `text:PATH`.
         size: Side of the square images in pixels, see `zoo.data.images.fit`; `None` keeps the
-            stored size, and makes the images of a folder 64.
+            stored size, and makes the images of a folder 64. A set that is made takes it as the
+            side that it makes, a text as the predictions in a window.
         channels: 1 for grey, 3 for colour, see `zoo.data.images.recolour`; `None` keeps what is
             stored.
         limit: Number of training examples to keep, in the classes' proportions; `None`, or more
             than there are, keeps all.
+        stream: Whether the pictures of a folder stay on the disk, see `zoo.data.folder.load`.
 
     Raises:
         ValueError: The name is unknown, `size` or `limit` is too small, `channels` is neither 1 nor
-            3, the size or the channels of a table are asked for, or a folder holds too few images.
+            3, the size or the channels of what is no picture are asked for, or a folder holds too
+            few images.
         FileNotFoundError: A file or folder is not there.
         ModuleNotFoundError: The package that carries the images is not installed.
         ConnectionError: A download failed.
@@ -40,35 +47,66 @@ def load(
         raise ValueError(f"size: got {size}; expected a side of at least 1 pixel.")
     if channels not in (None, 1, 3):
         raise ValueError(f"channels: got {channels}; expected 1 for grey or 3 for colour.")
-    if name.startswith(FOLDER):
-        data: DataSet = import_module("zoo.data.folder").load(name, size=size)
-    else:
-        module, function = DATASETS[name].loader.split(":")
-        data = getattr(import_module(module), function)()
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit: got {limit} training examples; expected at least 1.")
+    if stream is True and not name.startswith(FOLDER):
+        raise ValueError(
+            f"stream: got true for {name}, which is held in memory; expected auto, or folder:PATH."
+        )
+    data = _read(name, size, stream)
     if limit is not None:
-        if limit < len(data.labels):
+        classes = next((c.names for c in data.columns.values() if c.kind == "class"), ())
+        if limit < len(classes):
             raise ValueError(
-                f"limit: got {limit} training images; expected at least {len(data.labels)}, "
+                f"limit: got {limit} training images; expected at least {len(classes)}, "
                 f"one for each class of {name}."
             )
-        if limit < 1:
-            raise ValueError(f"limit: got {limit} training examples; expected at least 1.")
         data = replace(data, train=data.train[:limit])
     if size is None and channels is None:
         return data
-    if data.train.is_table:
+    column = data.columns[data.input]
+    if column.kind == "tokens" and _sized(name) and channels is None:
+        return data  # its windows are of that size
+    if column.kind != "image":
         raise ValueError(
-            f"data: got size {size} and channels {channels} for {name}, whose examples are rows of "
-            "a table; expected null for both."
+            f"data: got size {size} and channels {channels} for {name}, whose examples are "
+            f"{_PLURAL.get(column.kind, column.kind)}; expected null for both."
         )
-    return replace(
-        data,
-        train=_shaped(data.train, size, channels),
-        validation=_shaped(data.validation, size, channels),
-        test=_shaped(data.test, size, channels),
+    if size is not None and column.shape[:2] != (size, size) and len(data.columns) > 2:
+        raise ValueError(f"size: got {size}; {name} has images of {column.shape[:2]} pixels only.")
+    train, validation, test = (
+        _shaped(split, data.input, size, channels)
+        for split in (data.train, data.validation, data.test)
     )
+    columns = {**data.columns, data.input: column._replace(shape=train[data.input].shape[1:])}
+    return replace(data, columns=columns, train=train, validation=validation, test=test)
 
 
-def _shaped(split: Split, size: int | None, channels: int | None) -> Split:
-    images = split.images if channels is None else recolour(split.images, channels)
-    return Split(images if size is None else fit(images, size), split.labels)
+_PLURAL = {"features": "rows of a table", "tokens": "texts", "series": "signals"}
+
+
+def _sized(name: str) -> bool:
+    """Whether a set is made in the size that is asked for."""
+    return name.startswith(TEXT) or (name in DATASETS and DATASETS[name].sized)
+
+
+def _read(name: str, size: int | None, stream: bool | Literal["auto"]) -> DataSet:
+    """Reads or makes the whole set."""
+    if name.startswith(FOLDER):
+        return folder.load(name, size=size, stream=stream)
+    if name.startswith(TEXT):
+        return text.load(name, size=size)
+    row = DATASETS[name]
+    module, function = row.loader.split(":")
+    load_rows = getattr(import_module(module), function)
+    made: DataSet = load_rows(size=size) if row.sized else load_rows()
+    return made
+
+
+def _shaped(split: Split, image: str, size: int | None, channels: int | None) -> Split:
+    pixels = split[image]
+    if isinstance(pixels, Pictures):
+        return split.replace(**{image: pixels.with_channels(channels or pixels.channels)})
+    if channels is not None:
+        pixels = recolour(pixels, channels)
+    return split.replace(**{image: pixels if size is None else fit(pixels, size)})

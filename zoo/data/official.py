@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data import DATASETS
+from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, stratify
+from zoo.datasets import DATASETS
 
 VALIDATION = 5000
 
@@ -33,9 +34,13 @@ def assemble(name: str, source: str, labels: tuple[str, ...], arrays: Arrays) ->
     """
     published, test = (_split(images, classes) for images, classes in arrays)
     held = VALIDATION // len(labels)
-    train, validation, _ = stratify(published, lambda num: (num - held, held, 0))
+    train, validation, _ = stratify(published, lambda num: (num - held, held, 0), by="label")
+    columns = {
+        "image": Column("image", test["image"].shape[1:]),
+        "label": Column("class", (), labels),
+    }
     mirror = DATASETS[name].mirror
-    return DataSet(name, source, labels, train, validation, test, mirror=mirror)
+    return DataSet(name, source, columns, train, validation, test, mirror=mirror)
 
 
 def download(name: str, load_data: Callable[[], Any], *, advice: str) -> Arrays:
@@ -63,4 +68,4 @@ def download(name: str, load_data: Callable[[], Any], *, advice: str) -> Arrays:
 def _split(images: np.ndarray, classes: np.ndarray) -> Split:
     if images.ndim == 3:
         images = images[..., None]  # (n, height, width, 1)
-    return Split(images, classes.reshape(-1).astype(np.int32))
+    return Split({"image": images, "label": classes.reshape(-1).astype(np.int32)})

@@ -13,14 +13,14 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from zoo.data.dataset import Split
-from zoo.data.images import pixels, read
-from zoo.settings import Settings
+from zoo.common import preprocessing
+from zoo.data.images import PAD, pixels, read
+from zoo.data.pictures import Pictures, blocks
 
 Count = Annotated[int, Field(ge=1)]
 
 
-class Preprocessing(Settings):
+class Preprocessing(preprocessing.Preprocessing):
     """From pixels or features to inputs; `model_dump` and `parse` are its plain form and back.
 
     Attributes:
@@ -29,6 +29,7 @@ class Preprocessing(Settings):
         scale: What a pixel (0 to 255) or a feature is multiplied by first.
         mean: Mean of each channel of the scaled values.
         std: Standard deviation of each channel of the scaled values.
+        pad: A picture up to this many pixels smaller gets a frame of zeros; others are resized.
     """
 
     size: Count | None
@@ -36,6 +37,7 @@ class Preprocessing(Settings):
     scale: Annotated[float, Field(gt=0)] = 1 / 255
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
+    pad: int = PAD
 
     @model_validator(mode="after")
     def _one_per_channel(self) -> Self:
@@ -51,34 +53,36 @@ class Preprocessing(Settings):
         return self
 
     @classmethod
-    def measure(cls, split: Split) -> Preprocessing:
+    def measure(cls, examples: np.ndarray | Pictures) -> Preprocessing:
         """Measures mean and deviation: exactly, from the histogram of the pixels; or in float64.
 
         A deviation below one grey level becomes one grey level, and that of a constant feature
         becomes 1, so that a constant channel gives zeros.
 
         Args:
-            split: Training examples; images must be square.
+            examples: Training examples: pixels (n, size, size, channels), uint8; or a table's rows
+                (n, features), float32.
 
         Raises:
             ValueError: The images are not square, or there is no example.
         """
-        if split.is_table and len(split):
-            rows = split.images.astype(np.float64)  # (n, features)
+        if examples.ndim == 2 and len(examples):
+            rows = np.asarray(examples, np.float64)  # (n, features)
             std = rows.std(axis=0)
             std[std <= 1e-6 * np.abs(rows).max(axis=0)] = 1  # nothing but rounding
             mean, deviation = tuple(rows.mean(axis=0).tolist()), tuple(std.tolist())
             return cls(size=None, channels=len(mean), scale=1.0, mean=mean, std=deviation)
-        if not len(split) or split.images.shape[1] != split.images.shape[2]:
+        if not len(examples) or examples.ndim != 4 or examples.shape[1] != examples.shape[2]:
             raise ValueError(
-                f"Preprocessing: got images {split.images.shape}; expected at least one, square."
+                f"Preprocessing: got images {examples.shape}; expected at least one, square."
             )
-        num, height, width, channels = split.images.shape
+        num, height, width, channels = examples.shape
         scale = cls.model_fields["scale"].default
         levels = np.arange(256) * scale
+        counts = _histograms(examples)  # (channels, 256)
         means, deviations = [], []
         for channel in range(channels):
-            share = _histogram(split.images[..., channel]) / (num * height * width)
+            share = counts[channel] / (num * height * width)
             mean = share @ levels
             means.append(float(mean))
             deviations.append(float(max(np.sqrt(share @ (levels - mean) ** 2), scale)))
@@ -101,7 +105,7 @@ class Preprocessing(Settings):
         inputs: np.ndarray = images * factor + offset
         return inputs
 
-    def check(self, images: np.ndarray) -> None:
+    def check(self, images: np.ndarray | Pictures) -> None:
         """Refuses pixels or rows of another shape or type than `apply` takes.
 
         Raises:
@@ -161,8 +165,11 @@ class Preprocessing(Settings):
         return table
 
 
-def _histogram(channel: np.ndarray) -> np.ndarray:
-    counts = np.zeros(256, np.int64)
-    for start in range(0, len(channel), 1000):  # in blocks: bincount copies its input to 64 bits
-        counts += np.bincount(channel[start : start + 1000].ravel(), minlength=256)
+def _histograms(examples: np.ndarray | Pictures) -> np.ndarray:
+    """How often each level of each channel occurs, (channels, 256)."""
+    channels = examples.shape[-1]
+    counts = np.zeros((channels, 256), np.int64)
+    for block in blocks(examples):  # bincount copies its input to 64 bits
+        for channel in range(channels):
+            counts[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
     return counts

@@ -7,13 +7,16 @@ outputs, both with the batch first, and return one number for each example, (bat
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
-from zoo.settings import nearest
+from pydantic import BeforeValidator, ConfigDict, model_serializer, model_validator
+
+from zoo.common.settings import Settings, SettingsError, nearest
 
 
-class Loss(NamedTuple):
+class LossFacts(NamedTuple):
     """One row of the catalogue.
 
     Attributes:
@@ -24,6 +27,7 @@ class Loss(NamedTuple):
         title: What people call it, with its source.
         trains: Whether it has a gradient to train by.
         smooths: Whether the function takes `label_smoothing`.
+        settings: What else the function takes, by keyword, with its usual value.
     """
 
     name: str
@@ -32,32 +36,42 @@ class Loss(NamedTuple):
     title: str
     trains: bool = True
     smooths: bool = False
+    settings: Mapping[str, float] = {}
 
 
 _HERE = "zoo.losses.functions"
+_MARGIN = {"margin": 1.0}
+_FOCUS = {"gamma": 2.0, "alpha": 0.25}
 
 # fmt: off
 _ROWS = (
-    Loss("zero_one", f"{_HERE}:zero_one", "class", "Zero-one loss", trains=False),
-    Loss("cross_entropy", f"{_HERE}:cross_entropy", "class", "Cross-entropy", smooths=True),
-    Loss("multiclass_svm", f"{_HERE}:multiclass_svm", "class", "Weston & Watkins 1999"),
-    Loss("multiclass_svm_squared", f"{_HERE}:multiclass_svm_squared", "class", "Its square"),
-    Loss("multiclass_perceptron", f"{_HERE}:multiclass_perceptron", "class", "Perceptron"),
-    Loss("binary_cross_entropy", f"{_HERE}:binary_cross_entropy", "binary", "Logistic loss",
+    LossFacts("zero_one", f"{_HERE}:zero_one", "class", "Zero-one loss", trains=False),
+    LossFacts("cross_entropy", f"{_HERE}:cross_entropy", "class", "Cross-entropy", smooths=True),
+    LossFacts("multiclass_svm", f"{_HERE}:multiclass_svm", "class", "Weston & Watkins 1999",
+         settings=_MARGIN),
+    LossFacts("multiclass_svm_squared", f"{_HERE}:multiclass_svm_squared", "class", "Its square",
+         settings=_MARGIN),
+    LossFacts("multiclass_perceptron", f"{_HERE}:multiclass_perceptron", "class", "Perceptron"),
+    LossFacts("focal", f"{_HERE}:focal", "class", "Lin et al., arXiv:1708.02002", smooths=True,
+         settings=_FOCUS),
+    LossFacts("binary_focal", f"{_HERE}:binary_focal", "binary", "Lin et al., arXiv:1708.02002",
+         smooths=True, settings=_FOCUS),
+    LossFacts("binary_cross_entropy", f"{_HERE}:binary_cross_entropy", "binary", "Logistic loss",
          smooths=True),
-    Loss("hinge", f"{_HERE}:hinge", "binary", "Hinge loss"),
-    Loss("squared_hinge", f"{_HERE}:squared_hinge", "binary", "Squared hinge loss"),
-    Loss("perceptron", f"{_HERE}:perceptron", "binary", "Rosenblatt 1958"),
-    Loss("mse", f"{_HERE}:mse", "number", "Mean squared error"),
-    Loss("mae", f"{_HERE}:mae", "number", "Mean absolute error"),
-    Loss("huber", f"{_HERE}:huber", "number", "Huber 1964"),
+    LossFacts("hinge", f"{_HERE}:hinge", "binary", "Hinge loss", settings=_MARGIN),
+    LossFacts("squared_hinge", f"{_HERE}:squared_hinge", "binary", "Squared hinge loss",
+         settings=_MARGIN),
+    LossFacts("perceptron", f"{_HERE}:perceptron", "binary", "Rosenblatt 1958"),
+    LossFacts("mse", f"{_HERE}:mse", "number", "Mean squared error"),
+    LossFacts("mae", f"{_HERE}:mae", "number", "Mean absolute error"),
+    LossFacts("huber", f"{_HERE}:huber", "number", "Huber 1964", settings={"delta": 1.0}),
 )
 # fmt: on
 
-LOSSES: dict[str, Loss] = {row.name: row for row in _ROWS}
+LOSSES: dict[str, LossFacts] = {row.name: row for row in _ROWS}
 
 
-def find(name: str) -> Loss:
+def find(name: str) -> LossFacts:
     """Returns the row called `name`.
 
     Raises:
@@ -68,7 +82,7 @@ def find(name: str) -> Loss:
     return LOSSES[name]
 
 
-def find_trainable(name: str) -> Loss:
+def find_trainable(name: str) -> LossFacts:
     """Returns the row called `name`, of a loss that a model can learn by.
 
     Raises:
@@ -78,6 +92,70 @@ def find_trainable(name: str) -> Loss:
     if not row.trains:
         raise ValueError("a loss with a gradient. Train by cross_entropy; top1 counts mistakes.")
     return row
+
+
+class Loss(Settings):
+    """A loss that a model learns by, with its settings; called, it gives each example's loss.
+
+    In a recipe it is a name, `huber`, or a name with settings, `{kind: huber, delta: 2.0}`.
+
+    Attributes:
+        kind: A name of `LOSSES` whose loss has a gradient.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        problems = []
+        try:
+            row = find_trainable(self.kind)
+        except ValueError as error:
+            raise SettingsError("", [f": got {self.kind!r}; expected {error}"]) from None
+        for name, value in self.changes.items():
+            if name not in row.settings:
+                hint = nearest(name, row.settings) if row.settings else "It has no settings."
+                problems.append(f".{name}: unknown key of {self.kind}. {hint}")
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+                problems.append(f".{name}: got {value!r}; expected a number, not below 0.")
+        if problems:
+            raise SettingsError("", problems)
+        return self
+
+    @model_serializer
+    def _plain(self) -> Any:
+        return {"kind": self.kind, **self.changes} if self.changes else self.kind
+
+    @property
+    def facts(self) -> LossFacts:
+        """The row of the catalogue."""
+        return LOSSES[self.kind]
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """The settings that were given."""
+        return dict(self.model_extra or {})
+
+    def __call__(self, labels: Any, outputs: Any, *, label_smoothing: float = 0.0) -> Any:
+        """Returns the loss of each example, (batch,).
+
+        Args:
+            labels: What the row's `target` says, with the batch first.
+            outputs: Of the network, with the batch first.
+            label_smoothing: Share of the target spread evenly; 0 for a loss that does not smooth.
+        """
+        smooth = {"label_smoothing": label_smoothing} if label_smoothing else {}
+        return load(self.kind)(labels, outputs, **self.changes, **smooth)
+
+
+def _spelled(value: Any) -> Any:
+    """A name alone is a loss with its usual settings."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+LossSpec = Annotated[Loss, BeforeValidator(_spelled)]
 
 
 def first(name: str, num_classes: int) -> float | None:

@@ -78,6 +78,62 @@ def multiclass_perceptron(labels: Any, outputs: Any) -> Any:
     return ops.max(outputs, axis=-1) - ops.sum(own * outputs, axis=-1)
 
 
+def focal(
+    labels: Any,
+    outputs: Any,
+    *,
+    gamma: float = 2.0,
+    alpha: float = 0.25,
+    label_smoothing: float = 0.0,
+) -> Any:
+    """Returns the focal loss -alpha (1 - p)^gamma log p of the label's share p of the softmax.
+
+    Source: Lin et al. 2017, arXiv:1708.02002, section 3; there for a yes or no.
+
+    Args:
+        labels: Class indices, (batch,).
+        outputs: Logits, (batch, classes).
+        gamma: How far examples that are right already count less, at least 0.
+        alpha: Weight of the whole.
+        label_smoothing: See `cross_entropy`.
+    """
+    outputs = _exact(outputs)
+    num_classes = outputs.shape[-1]
+    targets = ops.one_hot(labels, num_classes, dtype=outputs.dtype)  # (batch, classes)
+    targets = targets * (1 - label_smoothing) + label_smoothing / num_classes
+    # Keras' own clips p, and has no gradient where the answer is wrong by 16 or more.
+    logs = ops.log_softmax(outputs, axis=-1)
+    return alpha * ops.sum(-targets * _focus(-ops.expm1(logs), gamma) * logs, axis=-1)
+
+
+def binary_focal(
+    labels: Any,
+    outputs: Any,
+    *,
+    gamma: float = 2.0,
+    alpha: float = 0.25,
+    label_smoothing: float = 0.0,
+) -> Any:
+    """Returns the focal loss of a yes or no, with alpha for a yes and 1 - alpha for a no.
+
+    Source: Lin et al. 2017, arXiv:1708.02002, equation 5.
+
+    Args:
+        labels: 0 or 1, (batch,) or (batch, 1).
+        outputs: Logits of a yes, (batch,) or (batch, 1).
+        gamma: How far examples that are right already count less, at least 0.
+        alpha: Weight of a yes, in [0, 1].
+        label_smoothing: See `binary_cross_entropy`.
+    """
+    labels, outputs = _pairs(labels, outputs, "binary_focal")
+    labels = labels * (1 - label_smoothing) + label_smoothing / 2
+    # sigmoid(-s) is 1 - p without rounding to 0, where Keras' own gradient is no number.
+    missed = labels * ops.sigmoid(-outputs) + (1 - labels) * ops.sigmoid(outputs)
+    weights = labels * alpha + (1 - labels) * (1 - alpha)
+    losses = keras.losses.binary_crossentropy(labels[:, None], outputs[:, None], from_logits=True)
+    return weights * _focus(missed, gamma) * losses
+
+
 def binary_cross_entropy(labels: Any, outputs: Any, *, label_smoothing: float = 0.0) -> Any:
     """Returns the logistic loss log(1 + exp(-y s)), in nats.
 
@@ -159,6 +215,11 @@ def huber(labels: Any, outputs: Any, *, delta: float = 1.0) -> Any:
         delta: Magnitude of the error, in the target's unit, up to which it is squared.
     """
     return keras.losses.huber(*_numbers(labels, outputs, "huber"), delta=delta)
+
+
+def _focus(missed: Any, gamma: float) -> Any:
+    """(1 - p)^gamma; near 0 it stays above 0, as powers below 1 are infinitely steep there."""
+    return ops.power(ops.maximum(missed, keras.backend.epsilon()), gamma)
 
 
 def _exact(values: Any) -> Any:

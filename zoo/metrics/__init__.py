@@ -12,6 +12,7 @@ _EXPORTS = {
     "Bin": "zoo.metrics.calibration",
     "confusion_matrix": "zoo.metrics.classification",
     "expected_error": "zoo.metrics.calibration",
+    "frechet_distance": "zoo.metrics.frechet",
     "mean_absolute_error": "zoo.metrics.regression",
     "mean_squared_error": "zoo.metrics.regression",
     "per_class": "zoo.metrics.classification",

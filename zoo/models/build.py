@@ -6,11 +6,12 @@ import inspect
 from collections.abc import Sequence
 from importlib import import_module
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.catalog import Architecture, find
-from zoo.settings import nearest
-from zoo.weights import Weights
+from zoo.common.settings import nearest
+from zoo.weights import Weights, find_shipped
 from zoo.weights import find as find_weights
 
 if TYPE_CHECKING:
@@ -24,22 +25,26 @@ def create(
     num_classes: int | None = None,
     weights: str | None = None,
     **settings: Any,
-) -> keras.Model:
+) -> keras.Model | dict[str, keras.Model]:
     """Builds an architecture of the zoo, with fresh weights or with trained ones.
 
     Args:
         name: A row of the catalogue, e.g. `vgg16`.
         input_shape: (height, width, channels); where a net flattens its input anyway, also
-            (features,). Default: the paper's.
-        num_classes: Length of the output; 1 for a number, or for a yes or no. Default: the paper's.
-        weights: Trained weights, e.g. `imagenet`, that `zoo weights get NAME` has fetched; `None`
-            for fresh ones. For another number of classes than theirs the logits are fresh, drawn
-            with Keras' seed. Their input is prepared as `zoo.weights.find(name)` says.
+            (features,); (time,) of a text, `None` where its length varies. Default: the paper's.
+        num_classes: Length of the output; 1 for a number, or for a yes or no; tokens of a
+            vocabulary; actions. Default: the paper's.
+        weights: Trained weights: those of a data set, e.g. `mnist5k`, come with the zoo, and give
+            input and classes their sizes; `imagenet` has to be fetched by `zoo weights get NAME`;
+            `None` for fresh ones. For another number of classes than theirs the logits are fresh,
+            drawn with Keras' seed. Their input is prepared as their card, or
+            `zoo.weights.find(name)`, says.
         **settings: The builder's own settings, e.g. `dropout=0.3`; they go before the row's.
 
     Returns:
-        A Functional model called `name`: `image` (batch, height, width, channels) in, `logits`
-        (batch, num_classes) out. The logits are float32 under mixed precision too.
+        A Functional model called `name`, of a classifier `image` (batch, height, width, channels)
+        in, `logits` (batch, num_classes) out; or several by name, e.g. encoder and decoder. The
+        outputs are float32 under mixed precision too.
 
     Raises:
         ValueError: The name or a setting is unknown, the image is too small, there is no output,
@@ -49,32 +54,75 @@ def create(
         RuntimeError: The file of the trained weights has another sha256.
     """
     row = find(name)
+    ready = find_shipped(row.name, weights) if weights else None
+    if ready is not None:
+        return _shipped(row, ready, input_shape, num_classes, settings)
     family, function = row.builder.split(":")
     module = import_module(family)
     builder = getattr(module, function)
     shape = row.input_shape if input_shape is None else input_shape
-    if len(shape) == 1 and getattr(module, "TAKES_ROWS", False):
+    if len(shape) == 1 and getattr(module, "TAKES_TEXT", False):
+        shape = tuple(shape)
+    elif len(shape) == 1 and getattr(module, "TAKES_ROWS", False):
         shape = _row_shape(row, shape)
     else:
         shape = _image_shape(row, shape)
+    parameters = set(inspect.signature(builder).parameters)
     classes = row.num_classes if num_classes is None else num_classes
-    if not isinstance(classes, Integral) or classes < 1:
+    counts = "num_classes" in parameters
+    if counts and (not isinstance(classes, Integral) or classes < 1):
         raise ValueError(
             f"create({name!r}): num_classes got {classes!r}; expected an integer of at least 1. "
             "A yes or no takes 1 or 2, a number takes 1."
         )
-    known = set(inspect.signature(builder).parameters) - {"name", "input_shape", "num_classes"}
+    known = parameters - {"name", "input_shape", "num_classes"}
     for key in settings:
         if key not in known:
             hint = nearest(key, sorted(known)) if known else "It has none."
             raise ValueError(f"create({name!r}): unknown setting {key!r}. {hint}")
     trained = None if weights is None else _trained(row, weights, shape)
     settings = {**row.settings, **(trained.settings if trained else {}), **settings}
-    model: keras.Model = builder(name=name, input_shape=shape, num_classes=int(classes), **settings)
+    if counts:
+        settings["num_classes"] = int(classes)
+    model = builder(name=name, input_shape=shape, **settings)
     if trained is not None:
         from zoo.weights.pretrained import fill
 
         fill(model, trained)
+    return model
+
+
+def _shipped(
+    row: Architecture,
+    place: Path,
+    input_shape: Sequence[int] | None,
+    num_classes: int | None,
+    settings: dict[str, Any],
+) -> keras.Model:
+    """A model with weights that come with the zoo; another head or size is built and filled."""
+    from zoo.models.saved import load
+
+    trained = load(place)
+    shape, classes = trained.input_shape[1:], trained.output_shape[-1]
+    if input_shape in (None, shape) and num_classes in (None, classes) and not settings:
+        return trained
+    model: Any = create(
+        row.name,
+        input_shape=shape if input_shape is None else input_shape,
+        num_classes=classes if num_classes is None else num_classes,
+        **settings,
+    )
+    for layer in trained.layers:
+        if not layer.weights:
+            continue
+        own = model.get_layer(layer.name)
+        if [w.shape for w in own.weights] == [w.shape for w in layer.weights]:
+            own.set_weights(layer.get_weights())
+        elif layer.name != "logits":
+            raise ValueError(
+                f"create({row.name!r}): the trained layer {layer.name!r} has weights of other "
+                f"shapes; expected input_shape {tuple(shape)} and the settings it was trained with."
+            )
     return model
 
 

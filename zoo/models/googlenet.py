@@ -50,7 +50,7 @@ def googlenet(
         num_classes: Length of the output.
         batch_norm: Whether to build torchvision's form.
         auxiliary: Whether to add the two heads that only training uses. The outputs are then
-            [`logits`, `auxiliary1`, `auxiliary2`], each (batch, num_classes).
+            a mapping of `logits`, `auxiliary1` and `auxiliary2`, each (batch, num_classes).
         dropout: Fraction of the last features dropped in training, in [0, 1). The paper has 0.4,
             torchvision 0.2; both drop 0.7 in the heads.
     """
@@ -63,11 +63,11 @@ def googlenet(
     x = _conv(x, 192, 3, "conv2", batch_norm)  # (batch, 56, 56, 192)
     x = x if batch_norm else _normalise(x, "conv2_norm")
     x = overlapping_pool(x, name="pool2")  # (batch, 28, 28, 192)
-    heads = []
+    heads = {}
     for place, widths in INCEPTIONS.items():
         x = _inception(x, widths, f"inception{place}", batch_norm)
         if auxiliary and place in HEADS:
-            heads.append(_head(x, num_classes, HEADS[place], batch_norm))
+            heads[HEADS[place]] = _head(x, num_classes, HEADS[place], batch_norm)
         if place == "3b":
             x = overlapping_pool(x, name="pool3")  # (batch, 14, 14, 480)
         elif place == "4e" and batch_norm:
@@ -77,7 +77,7 @@ def googlenet(
     x = layers.GlobalAveragePooling2D(name="pool5")(x)  # (batch, 1024)
     x = layers.Dropout(dropout, name="pool5_drop")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
-    return keras.Model(image, [logits, *heads] if auxiliary else logits, name=name)
+    return keras.Model(image, {"logits": logits, **heads} if auxiliary else logits, name=name)
 
 
 def _inception(

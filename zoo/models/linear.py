@@ -30,7 +30,7 @@ def linear(*, name: str, input_shape: tuple[int, ...], num_classes: int) -> kera
         input_shape: (height, width, channels), or (features,).
         num_classes: Length of the output; 1 for a number, or for a yes or no.
     """
-    image = keras.Input(input_shape, name="image")
+    image = keras.Input(input_shape, name="image" if len(input_shape) == 3 else "features")
     x = layers.Flatten(name="flatten")(image)  # (batch, height * width * channels)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name=name)

@@ -34,7 +34,7 @@ def mlp(
         batch_norm: Whether a batch normalisation stands between each sum and its ReLU. The dense
             layers keep their bias, so that both forms share their weights by name.
     """
-    image = keras.Input(input_shape, name="image")
+    image = keras.Input(input_shape, name="image" if len(input_shape) == 3 else "features")
     x = layers.Flatten(name="flatten")(image)  # (batch, height * width * channels)
     for index, width in enumerate(units, start=1):
         place = f"hidden{index}"

@@ -9,15 +9,28 @@ from pathlib import Path
 
 import keras
 
+from compress.measure.packed import unpack
 from zoo import layers
-from zoo.bundle import MODEL
+from zoo.bundle import MODEL, NETWORKS, PACKED
+
+
+def load_networks(path: str | Path) -> dict[str, keras.Model]:
+    """Loads the networks of a bundle by name; a bundle with one has `net`.
+
+    Raises:
+        FileNotFoundError: There is no such bundle.
+        ValueError: See `load`.
+    """
+    path = Path(path)
+    files = sorted((path / NETWORKS).iterdir()) if (path / NETWORKS).is_dir() else []
+    return {file.stem: load(file) for file in files} or {"net": load(path)}
 
 
 def load(path: str | Path, *, unsafe: bool = False) -> keras.Model:
     """Loads a model, with the layers that Keras lacks.
 
     Args:
-        path: A bundle's directory, or a `.keras` file.
+        path: A bundle's directory, a `.keras` file, or a `.packed` one.
         unsafe: Loads Lambda layers too: Python code of whoever wrote the file, which then runs.
 
     Raises:
@@ -26,10 +39,14 @@ def load(path: str | Path, *, unsafe: bool = False) -> keras.Model:
             Lambda layer.
     """
     path = Path(path)
-    path = path / MODEL if path.is_dir() else path
+    if path.is_dir():
+        path = path / (PACKED if not (path / MODEL).is_file() else MODEL)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; expected a bundle or a .keras file.")
+        kept = path.with_name(MODEL) if path.name == PACKED else path
+        raise FileNotFoundError(f"{kept}: not found; expected a bundle or a .keras file.")
     layers.register()
+    if path.suffix == ".packed":
+        return unpack(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=not unsafe)
     except (zipfile.BadZipFile, KeyError, OSError, EOFError, json.JSONDecodeError) as error:

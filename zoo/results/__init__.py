@@ -1,11 +1,12 @@
-"""Measured numbers, one CSV file for each stage, and the README's tables made from them.
+"""Measured numbers, one CSV file for each stage, and the pages that are made from them.
 
     python -m zoo.results runs/vgg16 runs/vgg16-prune90 exported/vgg16-onnx
 
 copies the numbers of bundles, baselines and deployables, and of what `zoo bench --json` printed
-into a file, into the CSV files and writes the tables anew. A row is found by its name, that of a
-compression by its command, so a second run of the same thing replaces its numbers. Weak rows stay.
-`papers.csv` holds what the papers report, written by hand.
+into a file, into the CSV files and writes README and docs/numbers.md anew. A row is found by its
+name, that of a compression by its command, so a second run of the same thing replaces its numbers.
+Weak rows stay. `papers.csv` holds what the papers report, written by hand. Maintainers use this; it
+is not in the wheel.
 """
 
 from __future__ import annotations
@@ -13,137 +14,24 @@ from __future__ import annotations
 import csv
 import json
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from zoo.bundle import Record
+from zoo.catalog import TASKS
+from zoo.results import numbers
+from zoo.results.numbers import KERAS, OURS, Row
+
+__all__ = ["HERE", "KERAS", "OURS", "deployed", "merge", "read", "record", "tables"]
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
-BEGIN, END = (
-    "<!-- tables: written by `python -m zoo.results`; do not edit -->",
-    "<!-- end of tables -->",
-)
-
-Row = dict[str, Any]
-
-
-def _percent(text: str) -> str:
-    return f"{100 * float(text):.2f} %" if text else "-"
-
-
-def _r2(text: str) -> str:
-    return f"R² {float(text):.3f}" if text else ""
-
-
-def _count(text: str) -> str:
-    return f"{int(text):,}" if text else "-"
-
-
-def _megabytes(text: str) -> str:
-    return f"{int(text) / 1e6:.2f} MB"
-
-
-def _bytes(text: str) -> str:
-    return _megabytes(text) if int(text) >= 1_000_000 else f"{int(text) / 1e3:.1f} kB"
-
-
-def _times(text: str) -> str:
-    return f"{float(text):g} x" if text else "-"
-
-
-def _code(text: str) -> str:
-    return f"`{text}`"
-
-
-def _plain(text: str) -> str:
-    return text or "-"
-
-
-# Rows of networks that were not trained: a table of their own.
-KERAS, OURS = "keras.applications.", "zoo.models."
 KEYS = {  # what tells rows apart
     "train": ("name",),
     "compress": ("command",),
     "export": ("name",),
     "bench": ("name", "threads"),
-}
-
-# The README's columns: heading, column of the CSV file, and how a cell is shown.
-COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
-    "train": {
-        "`zoo train`": ("name", _code),
-        "data": ("data", str),
-        "trained on": ("train_images", _count),
-        "test images": ("test_images", _count),
-        "top-1": ("score", _plain),
-        "the paper's": ("paper", _plain),
-        "top-5": ("top5", _percent),
-        "parameters": ("parameters", _count),
-        "epochs": ("epochs", _plain),
-        "s per epoch": ("epoch_seconds", _plain),
-        "s in all": ("seconds", str),
-        "images/s": ("images_per_second", str),
-        "precision": ("precision", _plain),
-    },
-    "compress": {
-        "`zoo compress`": ("work", _code),
-        "data": ("data", str),
-        "seed": ("seed", str),
-        "top-1": ("top1_before", _percent),
-        "top-1 after": ("top1_after", _percent),
-        "points lost": ("drop", str),
-        "float32 weights": ("bytes_before", _bytes),
-        "file after": ("bytes_after", _bytes),
-        "smaller": ("ratio", _times),
-        "container": ("container", str),
-        "fewer products": ("macs_ratio", _times),
-        "faster": ("speedup", _times),
-        "s": ("seconds", str),
-    },
-    "export": {
-        "`zoo export`": ("name", _code),
-        "target": ("target", str),
-        "size": ("size_bytes", _bytes),
-        "gzipped": ("gzip_bytes", _bytes),
-        "proof": ("proof", _plain),
-        "largest difference": ("relative", _plain),
-        "same top-1": ("top1_agreement", _percent),
-        "examples": ("samples", _plain),
-        "top-1": ("top1_model", _percent),
-        "the file's": ("top1_file", _percent),
-        "runtime": ("runtime", _plain),
-    },
-    "bench": {
-        "`zoo bench`": ("name", _code),
-        "size": ("size_bytes", _bytes),
-        "ms, 1 thread": ("one", _plain),
-        "ms, 2 threads": ("two", _plain),
-        "memory": ("peak_bytes", _bytes),
-        "arithmetic": ("arithmetic", _plain),
-    },
-}
-CAPTIONS = {
-    "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
-    "test split, by a fresh load of the saved model; where labels are numbers, R² is. The paper's "
-    "top-1 is on its own data. Rows without epochs are baselines and ensembles. The machine was "
-    "not always idle: seconds are upper bounds.",
-    "compress": "Compressed and fine-tuned on the same machine, with recipes chosen on the "
-    "validation split. The file is the smallest that loads again: `model.keras`, the same gzipped, "
-    "`model.packed` or TFLite's, of a quantised model TFLite's, with its own top-1; it is compared "
-    "with the weights as float32. A row starts from the network as it trained at the row's commit, "
-    "which `zoo/results/compress.csv` tells. Faster is LiteRT's median time of one example on one "
-    "thread, both files run in turn. `-DATA` in a name is `--data DATA`, `-seedN` is "
-    "`--set seed=N`, and `28` is `--set data.size=28`, of `zoo train`.",
-    "export": "Each file was run in its own runtime. The largest difference is that of any output "
-    "to Keras', as a share of the largest output. Top-1 is on the first 1,000 test images.",
-    "bench": "One example at a time, on {processor}, {cores} cores: the median in milliseconds, in "
-    "turn with the other files of the same model; memory is the whole process. ResNet50 and "
-    "MobileNetV2 are those of `keras.applications` at 224 x 224, with random weights, which take "
-    "the same time: `python -m tests.exports ResNet50 --side 224 --keep DIR --targets tflite ...`, "
-    "then `zoo bench DIR/ResNet50`.",
 }
 
 
@@ -215,96 +103,42 @@ def deployed(name: str, manifest: Mapping[str, Any]) -> Row:
 
 
 def tables() -> str:
-    """Returns the README's tables."""
-    parts = []
-    for stage, columns in COLUMNS.items():
-        if rows := _shown(stage):
-            lines = [
-                tuple(columns),
-                ("---",) * len(columns),
-                *([show(row.get(key) or "") for key, show in columns.values()] for row in rows),
-            ]
-            table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-            parts.append(f"{CAPTIONS[stage].format(**rows[0])}\n\n{table}")
-    return "\n\n".join([*parts, *_networks()])
+    """Returns the tables of docs/numbers.md."""
+    return numbers.tables(read)
 
 
-def _networks() -> list[str]:
-    """What became of the networks with random weights: a caption and a table, or nothing."""
-    lines = []
-    for prefix in (KERAS, OURS):
-        rows = [row for row in read("export") if row["name"].startswith(prefix)]
-        for target in dict.fromkeys(row["target"] for row in rows):
-            mine = [row for row in rows if row["target"] == target]
-            passed = [row for row in mine if not row["rejected"]]
-            written = [row for row in mine if row["size_bytes"]]
-            worst = max((float(row["relative"]) for row in passed if row["relative"]), default=0.0)
-            same = [float(row["top1_agreement"]) for row in mine if row["top1_agreement"]]
-            cells = (
-                f"`{prefix[:-1]}`",
-                f"`{target}`",
-                str(len(mine)),
-                str(len(written)),
-                str(len(passed)),
-                f"{worst:.1e}",
-                f"{min(same):.0%}, {median(same):.0%}" if same else "-",
-            )
-            lines.append(f"| {' | '.join(cells)} |")
-    if not lines:
-        return []
-    caption = (
-        "Networks with random weights, exported by `python -m tests.exports`; those that fail, and"
-        " why, are in `zoo/results/export.csv`."
-    )
-    head = (
-        "| networks | target | number | written | pass | largest difference of those |"
-        " same top-1: least, median |"
-    )
-    return [caption, "\n".join([head, f"|{' --- |' * 7}", *lines])]
+def _figure(task: str, metrics: Mapping[str, float]) -> str:
+    """The headline of a task, in words."""
+    found = _headline(task, metrics)
+    return f"{found['metric']} {found['value']}"
 
 
-def render(text: str) -> str:
-    """Returns the README's text with its tables written anew."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{tables()}\n\n{END}{tail}"
-
-
-def _shown(stage: str) -> list[Row]:
-    """Returns the rows of a stage; those of a training with what the README adds."""
-    rows = [row for row in read(stage) if not row.get("name", "").startswith((KERAS, OURS))]
-    for row in rows if stage == "compress" else ():
-        row["work"] = row["command"].removeprefix("zoo compress runs/")
-    if stage == "bench":
-        times = {(row["name"], row["threads"]): row["p50_ms"] for row in rows}
-        rows = list({row["name"]: row for row in rows}.values())
-        for row in rows:
-            row |= {"one": times.get((row["name"], "1")), "two": times.get((row["name"], "2"))}
-    if stage == "train":
-        papers = {row["name"]: row["published"] for row in read("papers")}
-        for row in rows:
-            row["score"] = _percent(row["top1"]) if row["top1"] else _r2(row["r2"])
-            row["paper"] = papers.get(row["model"], "")
-    return rows
+def _headline(task: str, metrics: Mapping[str, float]) -> Row:
+    """What a task is judged by, and its value."""
+    module, name = TASKS[task].split(":")
+    metric = getattr(import_module(module), name).headline.name
+    return {"metric": metric, "value": _fraction(metrics.get(metric))}
 
 
 def _record(bundle: Record) -> tuple[str, Row]:
     report, name = bundle.report, bundle.path.resolve().name
-    if report.compression:
-        before, after = report.compression["before"], report.compression["after"]
-        metrics = report.file["metrics"] if report.file else report.metrics
+    if part := report.compress:
+        before, after = part.passes["before"], part.passes["after"]
+        metrics = part.file["metrics"] if part.file else report.metrics
         return "compress", {
             "model": bundle.card.architecture,
             "data": bundle.card.data,
-            "pipeline": report.pipeline,
+            "pipeline": part.recipe,
             "seed": report.seed,
-            **_lost(report.parent_metrics.get("top1"), metrics.get("top1")),
-            **_smaller(4 * before["counts"]["parameters"], after, report.file),
-            **_faster(before, after, quantised=bool(report.file)),
+            **_lost(part.parent_metrics.get("top1"), metrics.get("top1")),
+            "figure_before": _figure(bundle.card.task, part.parent_metrics),
+            "figure_after": _figure(bundle.card.task, metrics),
+            **_smaller(4 * before["counts"]["parameters"], after, part.file),
+            **_faster(before, after, quantised=bool(part.file)),
             "seconds": round(report.seconds["total"]),
             "hardware": f"{report.hardware['processor']}, {report.hardware['cores']} cores",
             "command": " --set ".join(
-                [f"zoo compress runs/{report.parent_name} {report.pipeline}", *report.changes]
+                [f"zoo compress runs/{part.parent_name} {part.recipe}", *part.changes]
             ),
             "commit": report.commit,
         }
@@ -318,7 +152,7 @@ def _record(bundle: Record) -> tuple[str, Row]:
         "epochs": report.epochs or "",
         "epoch_seconds": round(report.seconds["epoch"], 1) if report.epochs else "",
         "seconds": round(report.seconds["total"]),
-        "images_per_second": round(report.images_per_second),
+        "images_per_second": round(report.examples_per_second),
         "parameters": bundle.card.parameters,
         "precision": report.hardware.get("precision", ""),
         "processor": report.hardware["processor"],
@@ -327,6 +161,8 @@ def _record(bundle: Record) -> tuple[str, Row]:
         "tensorflow": report.versions.get("tensorflow", ""),
         "keras": report.versions.get("keras", ""),
         "commit": report.commit,
+        "task": bundle.card.task,
+        **_headline(bundle.card.task, report.metrics),
     }
 
 
@@ -382,9 +218,12 @@ def _faster(before: Row, after: Row, *, quantised: bool) -> Row:
     macs = before["counts"]["macs"] / after["counts"]["macs"]
     times = [row["latency_seconds"] for row in (before, after)]
     measured = (macs > 1 or quantised) and None not in times
+    told = ["" if time is None else f"{1e3 * time:.3g}" for time in times]
     return {
         "macs_ratio": round(macs, 2),
         "speedup": round(times[0] / times[1], 2) if measured else "",
+        "ms_before": told[0],
+        "ms_after": told[1],
     }
 
 

@@ -6,72 +6,86 @@ cross-entropy; with the other losses the output is a score.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-from keras import ops
+from zoo.losses import Loss, LossSpec
+from zoo.tasks.classify import Labelled, classified
+from zoo.tasks.task import Evaluation, Mean, Metric
 
-from zoo import losses
-from zoo.metrics.calibration import expected_error, reliability
-from zoo.metrics.classification import confusion_matrix, per_class
-from zoo.tasks.task import Evaluation, mean
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.common.columns import Column
+    from zoo.data.dataset import DataSet
+    from zoo.tasks.task import Batch
 
 
-@dataclass(frozen=True)
-class Binary:
-    """The task of a model with one output for two classes.
+class Binary(Labelled):
+    """The task of a model with one output for two classes, no before yes.
 
-    Attributes:
-        label_smoothing: How far both labels move towards 1/2, as a share of the way, in [0, 1);
-            only for a loss that smooths.
-        loss_name: A `binary` loss of `zoo.losses`.
-        labels: Names of the two classes, no before yes.
+    Its `label_smoothing` is how far both labels move towards 1/2, as a share of the way.
     """
 
-    label_smoothing: float = 0.0
-    loss_name: str = "binary_cross_entropy"
-    labels: tuple[str, ...] = ("no", "yes")
+    headline: ClassVar[Metric] = Metric("top1", fraction=True)
+    targets: ClassVar[Mapping[str, str]] = {"label": "class"}
+    target: ClassVar[str] = "binary"
 
-    kind: ClassVar[str] = "binary"
-    num_outputs: ClassVar[int] = 1
+    kind: Literal["binary"] = "binary"
+    loss: LossSpec = Loss(kind="binary_cross_entropy")
 
-    def loss(self, labels: Any, outputs: Any) -> Any:
-        """Returns the loss of each example, (batch,).
+    def check(self, data: DataSet) -> None:
+        """See `Task.check`: there are two classes."""
+        super().check(data)
+        names = data.columns["label"].names
+        if len(names) != 2:
+            raise ValueError(
+                f"task.kind: got binary, a yes or no; {data.name} has {len(names)} classes. Take "
+                "task.kind=classify."
+            )
 
-        Args:
-            labels: 0 or 1, (batch,).
-            outputs: (batch, 1).
-        """
-        smooth = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
-        return losses.load(self.loss_name)(labels, outputs, **smooth)
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`: one output."""
+        return super().sizes(data) | {"num_classes": 1}
 
-    def measures(self, labels: Any, outputs: Any) -> dict[str, Any]:
-        """Returns whether each output lies on its label's side of 0, as 0 or 1, (batch,)."""
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`."""
+        return {"logits": data.columns["label"]}
+
+    def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
+        """Returns whether each output lies on its label's side of 0, as 0 or 1, (b,)."""
+        from keras import ops
+
         guesses = ops.cast(outputs[:, 0] > 0, "int32")
-        return {"top1": ops.cast(guesses == ops.cast(labels, "int32"), "float32")}
+        right = ops.cast(guesses == ops.cast(batch["label"], "int32"), "float32")
+        return {"top1": Mean(right)}
 
-    def score(self, labels: np.ndarray, outputs: np.ndarray) -> Evaluation:
+    def score(
+        self, columns: Mapping[str, np.ndarray], outputs: Any, facts: Mapping[str, Column]
+    ) -> Evaluation:
         """Measures `loss`, `top1`, `ece` and `auc`, the area under the ROC curve.
 
         There is no `auc` of a split with one class only.
 
         Args:
-            labels: 0 or 1, (n,).
+            columns: `label`: 0 or 1, (n,).
             outputs: (n, 1).
+            facts: Names the classes.
         """
+        import numpy as np
         from scipy.special import expit
         from sklearn.metrics import roc_auc_score
 
-        output = outputs[:, 0].astype("float64")
+        from zoo.metrics.calibration import expected_error, reliability
+
+        labels, output = columns["label"], outputs[:, 0].astype("float64")
         guesses = (output > 0).astype(labels.dtype)
         bins = reliability(expit(np.abs(output)), guesses == labels)
         metrics = {
-            "loss": mean(losses.load(self.loss_name)(labels, outputs)),
+            "loss": self.mean_loss(labels, outputs),
             "top1": float(np.mean(guesses == labels)),
             "ece": expected_error(bins),
         }
         if len(np.unique(labels)) == 2:
             metrics["auc"] = float(roc_auc_score(labels, output))
-        counts = confusion_matrix(labels, guesses, 2)
-        return Evaluation(metrics, per_class(labels, guesses, self.labels), counts, bins)
+        return classified(metrics, labels, guesses, bins, facts["label"].names)

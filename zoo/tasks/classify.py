@@ -7,76 +7,159 @@ which only the cross-entropy makes a probability.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-import numpy as np
-from keras import ops
+from pydantic import Field, model_validator
 
-from zoo import losses
-from zoo.metrics.calibration import expected_error, reliability
-from zoo.metrics.classification import confusion_matrix, per_class, top_k_accuracy
-from zoo.tasks.task import Evaluation, mean
+from zoo.common.settings import SettingsError
+from zoo.losses import Loss, LossSpec
+from zoo.tasks.supervised import Supervised
+from zoo.tasks.task import Evaluation, Mean, Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.common.columns import Column
+    from zoo.data.dataset import DataSet
+    from zoo.tasks.task import Batch
+
+PLURAL = {"class": "classes", "binary": "a yes or no", "number": "numbers"}
 
 
-@dataclass(frozen=True)
-class Classify:
-    """The task of a classifier.
+class Labelled(Supervised):
+    """A task whose loss reads one label of an example: of a class, a yes or no, or a number.
 
     Attributes:
-        num_classes: Number of classes.
+        loss: What is minimised, a loss of `zoo.losses` of the task's `target`.
         label_smoothing: Share of the target spread evenly over all classes (Szegedy et al.,
             arXiv:1512.00567, section 7), in [0, 1); only for a loss that smooths.
-        loss_name: A `class` loss of `zoo.losses`.
-        labels: Class names; numbers when empty.
     """
 
-    num_classes: int
-    label_smoothing: float = 0.0
-    loss_name: str = "cross_entropy"
-    labels: tuple[str, ...] = ()
+    target: ClassVar[str]
 
-    kind: ClassVar[str] = "classify"
+    loss: LossSpec
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    @property
-    def num_outputs(self) -> int:
-        """One for each class."""
-        return self.num_classes
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        usual = type(self).model_fields["loss"].default.kind
+        facts, problems = self.loss.facts, []
+        if facts.target != self.target:
+            problems.append(
+                f".loss: got {facts.name!r}, a loss of {PLURAL[facts.target]}; expected one of "
+                f"{PLURAL[self.target]}, as task.kind is {self.kind}. Take {usual}."
+            )
+        elif self.label_smoothing and not facts.smooths:
+            problems.append(
+                f".label_smoothing: got {self.label_smoothing} with {facts.name}; expected 0, or a "
+                f"loss that smooths labels, e.g. cross_entropy."
+            )
+        if problems:
+            raise SettingsError("", problems)
+        return self
 
-    def loss(self, labels: Any, outputs: Any) -> Any:
-        """Returns the loss of each example, (batch,).
+    def loss_of(self, batch: Batch, outputs: Any) -> Mean:
+        """See `Supervised.loss_of`: of each example, (b,)."""
+        (name,) = self.targets
+        return Mean(self.loss(batch[name], outputs, label_smoothing=self.label_smoothing))
 
-        Args:
-            labels: Class indices, (batch,).
-            outputs: (batch, classes).
-        """
-        smooth = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
-        return losses.load(self.loss_name)(labels, outputs, **smooth)
+    def mean_loss(self, labels: np.ndarray, outputs: np.ndarray) -> float:
+        """Returns the mean loss without label smoothing, summed in float64."""
+        import numpy as np
+        from keras import ops
 
-    def measures(self, labels: Any, outputs: Any) -> dict[str, Any]:
-        """Returns whether each label is among the largest outputs, as 0 or 1, each (batch,)."""
-        _, best = ops.top_k(outputs, min(5, self.num_classes))  # of equal outputs the first leads
-        hits = ops.cast(best == ops.cast(labels, best.dtype)[:, None], "float32")  # (batch, 5)
-        return {"top1": hits[:, 0], "top5": ops.sum(hits, axis=1)}
+        return float(np.mean(ops.convert_to_numpy(self.loss(labels, outputs)), dtype="float64"))
 
-    def score(self, labels: np.ndarray, outputs: np.ndarray) -> Evaluation:
+
+class Classify(Labelled):
+    """The task of a classifier; see `Labelled` for its settings."""
+
+    headline: ClassVar[Metric] = Metric("top1", fraction=True)
+    targets: ClassVar[Mapping[str, str]] = {"label": "class"}
+    target: ClassVar[str] = "class"
+
+    kind: Literal["classify"] = "classify"
+    loss: LossSpec = Loss(kind="cross_entropy")
+
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`: one output for each class."""
+        return super().sizes(data) | {"num_classes": len(data.columns["label"].names)}
+
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`."""
+        return {"logits": data.columns["label"]}
+
+    def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
+        """Returns whether each label is among the largest outputs, as 0 or 1, each (b,)."""
+        from keras import ops
+
+        # Of equal outputs the first leads.
+        _, best = ops.top_k(outputs, min(5, outputs.shape[-1]))
+        labels = ops.cast(batch["label"], best.dtype)
+        hits = ops.cast(best == labels[:, None], "float32")  # (b, 5)
+        return {"top1": Mean(hits[:, 0]), "top5": Mean(ops.sum(hits, axis=1))}
+
+    def score(
+        self, columns: Mapping[str, np.ndarray], outputs: Any, facts: Mapping[str, Column]
+    ) -> Evaluation:
         """Measures `loss`, `top1`, `top5` and `ece`, the expected calibration error.
 
         Args:
-            labels: Class indices, (n,).
+            columns: `label`: class indices, (n,).
             outputs: (n, classes).
+            facts: Names the classes.
         """
         from scipy.special import softmax
 
+        from zoo.metrics.calibration import expected_error, reliability
+        from zoo.metrics.classification import top_k_accuracy
+
+        labels = columns["label"]
         shares = softmax(outputs.astype("float64"), axis=1)
         guesses = outputs.argmax(axis=1)
         bins = reliability(shares.max(axis=1), guesses == labels)
         metrics = {
-            "loss": mean(losses.load(self.loss_name)(labels, outputs)),
+            "loss": self.mean_loss(labels, outputs),
             "top1": top_k_accuracy(labels, outputs, 1),
             "top5": top_k_accuracy(labels, outputs, 5),
             "ece": expected_error(bins),
         }
-        names = self.labels or tuple(map(str, range(self.num_classes)))
-        counts = confusion_matrix(labels, guesses, self.num_classes)
-        return Evaluation(metrics, per_class(labels, guesses, names), counts, bins)
+        return classified(metrics, labels, guesses, bins, facts["label"].names)
+
+
+def classified(
+    metrics: dict[str, float],
+    labels: np.ndarray,
+    guesses: np.ndarray,
+    bins: Any,
+    names: tuple[str, ...],
+) -> Evaluation:
+    """Returns the evaluation of guessed classes.
+
+    Args:
+        metrics: What was measured.
+        labels: Class indices, (n,).
+        guesses: Class indices, (n,).
+        bins: Confidence and accuracy, see `zoo.metrics.calibration`.
+        names: Names of the classes.
+
+    Returns:
+        With the tables `per_class` (`label`, `precision`, `recall`, `f1` and `support`),
+        `confusion` (counts; rows are true classes, columns are predicted ones) and `reliability`,
+        and the picture `confusion`.
+    """
+    from zoo.metrics.classification import confusion_matrix, per_class
+    from zoo.tasks import plots
+
+    counts = confusion_matrix(labels, guesses, len(names))
+    return Evaluation(
+        metrics,
+        {
+            "per_class": list(per_class(labels, guesses, names)),
+            "confusion": counts.tolist(),
+            "reliability": [row._asdict() for row in bins],
+        },
+        {"confusion": partial(plots.confusion, counts, names)},
+    )

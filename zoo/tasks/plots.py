@@ -9,18 +9,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 
-def curves(rows: Sequence[dict[str, float]], path: Path) -> None:
-    """Draws the loss and one measure over the epochs, of training and validation.
-
-    The measure is top-1 or, for numbers, the mean absolute error.
+def curves(rows: Sequence[dict[str, float]], headline: str, path: Path) -> None:
+    """Draws the losses and the headline over the epochs, of training and validation.
 
     Args:
         rows: One for each epoch (`zoo.training.history.History`).
+        headline: Name of one measure.
         path: The PNG to write.
     """
     figure = Figure(figsize=(9, 3.5), layout="constrained")
-    found = {key for row in rows for key in row}
-    names = ("loss", *[name for name in ("top1", "mae") if name in found])
+    found = {key.removeprefix("val_"): None for row in rows for key in row}
+    losses = [name for name in found if name == "loss" or name.endswith("_loss")] or ["loss"]
+    names = dict.fromkeys([*losses, *[name for name in found if name == headline]])
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             points = [(row["epoch"], row[key]) for row in rows if key in row]

@@ -7,54 +7,61 @@ of some hundreds in a few dozen steps, while Adam, whose steps are as long as it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
+from zoo.losses import Loss, LossSpec, load
+from zoo.tasks.classify import Labelled
+from zoo.tasks.task import Evaluation, Mean, Metric
 
-from zoo import losses
-from zoo.metrics.regression import mean_absolute_error, mean_squared_error, r2
-from zoo.tasks.task import Evaluation, mean
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.common.columns import Column
+    from zoo.data.dataset import DataSet
+    from zoo.tasks.task import Batch
 
 
-@dataclass(frozen=True)
-class Regress:
-    """The task of a model with one output, a number.
+class Regress(Labelled):
+    """The task of a model with one output, a number."""
 
-    Attributes:
-        loss_name: A `number` loss of `zoo.losses`.
-    """
+    headline: ClassVar[Metric] = Metric("mse", higher=False)
+    targets: ClassVar[Mapping[str, str]] = {"target": "number"}
+    target: ClassVar[str] = "number"
 
-    loss_name: str = "mse"
+    kind: Literal["regress"] = "regress"
+    loss: LossSpec = Loss(kind="mse")
 
-    kind: ClassVar[str] = "regress"
-    num_outputs: ClassVar[int] = 1
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`: one output."""
+        return super().sizes(data) | {"num_classes": 1}
 
-    def loss(self, labels: Any, outputs: Any) -> Any:
-        """Returns the loss of each example, (batch,).
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`."""
+        return {"logits": data.columns["target"]}
 
-        Args:
-            labels: Targets, (batch,).
-            outputs: (batch, 1).
-        """
-        return losses.load(self.loss_name)(labels, outputs)
+    def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
+        """Returns the squared error and the magnitude of the error, each (b,)."""
+        return {name: Mean(load(name)(batch["target"], outputs)) for name in ("mse", "mae")}
 
-    def measures(self, labels: Any, outputs: Any) -> dict[str, Any]:
-        """Returns the squared error and the magnitude of the error, each (batch,)."""
-        return {name: losses.load(name)(labels, outputs) for name in ("mse", "mae")}
-
-    def score(self, labels: np.ndarray, outputs: np.ndarray) -> Evaluation:
+    def score(
+        self, columns: Mapping[str, np.ndarray], outputs: Any, facts: Mapping[str, Column]
+    ) -> Evaluation:
         """Measures `loss`, `mse`, `mae`, and `r2`, the share of the variance that is explained.
 
         Args:
-            labels: Targets, (n,).
+            columns: `target`: numbers, (n,).
             outputs: (n, 1).
+            facts: The columns of the data set.
         """
-        guesses = outputs[:, 0]
-        metrics = {
-            "loss": mean(losses.load(self.loss_name)(labels, outputs)),
-            "mse": mean_squared_error(labels, guesses),
-            "mae": mean_absolute_error(labels, guesses),
-            "r2": r2(labels, guesses),
-        }
-        return Evaluation(metrics)
+        from zoo.metrics.regression import mean_absolute_error, mean_squared_error, r2
+
+        labels, guesses = columns["target"], outputs[:, 0]
+        return Evaluation(
+            {
+                "loss": self.mean_loss(labels, outputs),
+                "mse": mean_squared_error(labels, guesses),
+                "mae": mean_absolute_error(labels, guesses),
+                "r2": r2(labels, guesses),
+            }
+        )

@@ -1,16 +1,105 @@
-"""What every kind of learning offers, and how a model is measured by it."""
+"""What every kind of learning offers: what is seen of a batch, what is measured, what is deployed.
+
+A task is a tagged block of a recipe, `task: {kind: classify, loss: cross_entropy}`, and one file
+of this folder. The engine (`zoo.training`) owns the gradient, the mean over the whole batch and the
+optimizers; the source (`zoo.data.source`) owns order and noise.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-import keras
-import numpy as np
-import tensorflow as tf
+from zoo.common.columns import INPUTS
+from zoo.common.settings import Settings
 
-from zoo.data.feed import Feed
-from zoo.metrics.calibration import Bin
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from zoo.common.columns import Column
+    from zoo.data.dataset import DataSet
+    from zoo.data.preprocessing import Preprocessing
+    from zoo.data.source import Draw
+
+    Batch = Mapping[str, Any]  # named columns (b, ...), and "weight" (b,), 0 for padding
+    Networks = Mapping[str, keras.Model]  # Functional models by name
+
+
+class Mean(NamedTuple):
+    """A quantity whose mean is of interest, over examples, tokens, pixels or boxes.
+
+    The engine multiplies the weights by those of the examples, so that padding never counts.
+
+    Attributes:
+        values: Of each example (b,), or of each of its parts (b, ...).
+        weights: How much each value counts, of the shape of `values`; `None` where each counts 1.
+    """
+
+    values: Any
+    weights: Any = None
+
+
+class Seen(NamedTuple):
+    """What a task saw of a batch.
+
+    Attributes:
+        loss: What is minimised.
+        measures: What else is of interest, by name.
+    """
+
+    loss: Mean
+    measures: Mapping[str, Mean] = {}
+
+
+class Objective(NamedTuple):
+    """What one optimizer minimises; several take turns in a step.
+
+    Attributes:
+        name: Key of `train.optimizers`.
+        learns: Names of the networks that learn by it.
+        times: Turns in a step.
+    """
+
+    name: str = "loss"
+    learns: tuple[str, ...] = ("net",)
+    times: int = 1
+
+
+class Follow(NamedTuple):
+    """A network that does not learn but follows another: target networks, mean teachers.
+
+    Attributes:
+        network: Name of the one that follows; the engine makes it, as a copy.
+        of: Name of the one that is followed.
+        share: Share of the way that it goes at each turn.
+        every: Steps between two turns.
+    """
+
+    network: str
+    of: str
+    share: float = 1.0
+    every: int = 1
+
+
+class Metric(NamedTuple):
+    """The headline of a task: what searches, budgets, checkpoints and tables read.
+
+    Attributes:
+        name: Key of an evaluation's metrics, and of the history as `val_NAME`.
+        higher: Whether more is better.
+        fraction: Whether it is a fraction, in [0, 1].
+    """
+
+    name: str
+    higher: bool = True
+    fraction: bool = False
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether one value is better than another."""
+        return one > other if self.higher else one < other
 
 
 @dataclass(frozen=True)
@@ -19,74 +108,219 @@ class Evaluation:
 
     Attributes:
         metrics: Named numbers; which ones, the task says.
-        per_class: `label`, `precision`, `recall`, `f1` and `support` of each class; empty for
-            numbers.
-        confusion: Counts, (classes, classes); rows are true classes, columns are predicted ones;
-            (0, 0) for numbers.
-        reliability: Confidence and accuracy in bins, see `zoo.metrics.calibration`; empty for
-            numbers.
+        tables: Plain rows by name of the table, e.g. `per_class`.
+        pictures: What there is to see, by name: functions that draw it to a PNG file.
     """
 
     metrics: dict[str, float]
-    per_class: tuple[dict[str, Any], ...] = ()
-    confusion: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), int))
-    reliability: tuple[Bin, ...] = ()
+    tables: dict[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
 
 
-class Task(Protocol):
-    """A kind of learning: what a model's outputs are, what is minimised, what is measured."""
+class Meter(Protocol):
+    """Measures a split batch by batch."""
 
-    @property
-    def kind(self) -> str:
-        """The module of `zoo.tasks`."""
-
-    @property
-    def num_outputs(self) -> int:
-        """Number of outputs that a model needs."""
-
-    def loss(self, labels: Any, outputs: Any) -> Any:
-        """Returns the loss of each example, (batch,).
+    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
+        """Takes note of some examples.
 
         Args:
-            labels: Those of a data set, (batch,).
-            outputs: (batch, num_outputs).
+            batch: Columns (b, ...), without padding.
+            outputs: What `Task.answer` gave for them.
         """
 
-    def measures(self, labels: Any, outputs: Any) -> dict[str, Any]:
-        """Returns named quantities whose means are of interest, each (batch,)."""
+    def result(self) -> Evaluation:
+        """Returns what was measured."""
 
-    def score(self, labels: np.ndarray, outputs: np.ndarray) -> Evaluation:
-        """Measures the outputs of a whole split, without label smoothing.
+
+class Task(Settings):
+    """A kind of learning. Keras is imported when something is computed, not before.
+
+    Attributes:
+        kind: A key of `zoo.catalog.TASKS`.
+        headline: What searches, budgets, checkpoints and tables read.
+        served_apart: Whether what is deployed is another graph than the one network, which a bundle
+            then holds beside it.
+        deployed_answers: Whether `answer` is what the deployed model gives, so that an exported
+            file can be measured in its place.
+    """
+
+    headline: ClassVar[Metric] = Metric("loss", higher=False)
+    deployed_answers: ClassVar[bool] = False
+    served_apart: ClassVar[bool] = False
+
+    kind: str
+
+    def check(self, data: DataSet) -> None:
+        """Refuses a data set that this cannot be learnt from.
+
+        Raises:
+            ValueError: A column is missing, or is of another kind.
+        """
+
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """Returns what the builder must know of the data: `input_shape`, `num_classes` ..."""
+        raise NotImplementedError
+
+    def needs(self, data: DataSet) -> tuple[str, ...]:
+        """Returns the columns that are read, learnt or measured; the others never make a batch."""
+        return tuple(data.columns)
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """Returns what is minimised, in the order of a step."""
+        return (Objective(),)
+
+    def follows(self) -> tuple[Follow, ...]:
+        """Returns the networks that follow others."""
+        return ()
+
+    def draws(self, networks: Networks) -> Mapping[str, Draw]:
+        """Returns the columns of noise that a batch needs."""
+        return {}
+
+    def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
+        """Runs the networks on a batch; the only method inside the graph of a step.
 
         Args:
-            labels: (n,).
-            outputs: (n, num_outputs).
+            objective: Name of the objective whose turn it is.
+            networks: Those of the task, by name.
+            batch: Named columns (b, ...) and `weight` (b,).
+            training: Whether to run as in training.
         """
+        raise NotImplementedError
+
+    def watch(self, networks: Networks, batch: Batch) -> dict[str, Mean]:
+        """Returns what is measured of a validation batch: the loss and measures of each objective.
+
+        Names of several objectives open with the objective's.
+        """
+        objectives = self.objectives()
+        found: dict[str, Mean] = {}
+        for each in objectives:
+            seen = self.look(each.name, networks, batch, training=False)
+            found |= named(seen, each.name if len(objectives) > 1 else "")
+        return found
+
+    def answer(self, networks: Networks, batch: Batch) -> Any:
+        """Returns what `meter` reads of a batch, a structure of tensors (b, ...)."""
+        raise NotImplementedError
+
+    def meter(self, columns: Mapping[str, Column]) -> Meter:
+        """Returns a fresh meter for a split of these columns."""
+        raise NotImplementedError
+
+    def meter_of(self, data: DataSet) -> Meter:
+        """Returns a fresh meter for a split of a data set; most need no more than its columns."""
+        return self.meter(data.columns)
+
+    def generate(
+        self,
+        networks: Networks,
+        *,
+        columns: Mapping[str, Column],
+        count: int,
+        seed: int,
+        **options: Any,
+    ) -> Any:
+        """Makes new examples.
+
+        Args:
+            networks: Trained, by name.
+            columns: What the deployed model reads and answers with, as a bundle's card says.
+            count: Number of examples.
+            seed: Of the noise, in [0, 2**31); the same seed makes the same examples.
+            **options: Of the task.
+
+        Returns:
+            Pixels (count, height, width, channels), uint8; or `count` texts, a list of strings.
+
+        Raises:
+            ValueError: The task makes nothing, or has no such option.
+        """
+        raise ValueError(
+            f"task {self.kind} makes nothing; expected a bundle of a task that does, e.g. vae, gan."
+        )
+
+    def preprocessing(self, column: Column) -> Preprocessing | None:
+        """Returns how raw examples become inputs; `None` measures it on the training split.
+
+        Args:
+            column: What a model reads, an image or a table's row.
+        """
+        return None
+
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """Returns what the deployed model answers with, in the order of its outputs."""
+        return {}
+
+    def states(self, networks: Networks) -> dict[str, Column]:
+        """Returns the inputs of the deployed model that are neither data nor noise."""
+        return {}
+
+    def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
+        """Returns what the deployed model reads of some examples.
+
+        Args:
+            networks: Those of the task, by name.
+            columns: Preprocessed columns, and those of noise, (n, ...).
+
+        Returns:
+            An array (n, ...), or a mapping by the names of the inputs, where there are several.
+        """
+        return read(self.deployed(networks) if networks else None, columns)
+
+    def asked(
+        self, call: Callable[[Any], Any], networks: Networks, columns: Mapping[str, np.ndarray]
+    ) -> Any:
+        """Returns what `answer` would, asked of something else than Keras, e.g. an exported file.
+
+        Args:
+            call: From what the deployed model reads, see `inputs`, to what it answers.
+            networks: Those of the task, by name.
+            columns: Preprocessed columns, and those of noise, (n, ...).
+        """
+        return call(self.inputs(networks, columns))
+
+    def deployed(self, networks: Networks) -> keras.Model:
+        """Returns what `model.keras` holds."""
+        return next(iter(networks.values()))
+
+    def replaced(self, networks: Networks, model: keras.Model) -> dict[str, keras.Model]:
+        """Returns the networks with those in it that a changed deployed model brings along."""
+        return {**networks, next(iter(networks)): model}
 
 
-def evaluate(model: keras.Model, feed: Feed, task: Task) -> Evaluation:
-    """Measures a model.
+def read(model: keras.Model | None, columns: Mapping[str, Any]) -> Any:
+    """Returns the columns that a model reads: one as it is, several as a mapping by name.
+
+    Each input reads the column of its name. The only input of a model may have another name: then
+    it reads the first of `zoo.common.columns.INPUTS` that there is.
 
     Args:
-        model: Gives (batch, num_outputs).
-        feed: Batches in order.
-        task: Says what is measured.
+        model: Functional; `None` for a model of one input that is not known.
+        columns: By name.
+
+    Raises:
+        ValueError: There is no column for an input.
     """
-    outputs, labels = predict_all(model, feed)
-    return task.score(labels, outputs)
+    names = [tensor.name for tensor in model.inputs] if model else [""]
+    if len(names) == 1 and names[0] not in columns:
+        names = [name for name in INPUTS if name in columns][:1] or names
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise ValueError(
+            f"{model.name if model else 'model'}: reads {', '.join(names)}; got the columns "
+            f"{', '.join(columns)}. Name the inputs after the columns."
+        )
+    if len(names) == 1:
+        return columns[names[0]]
+    return {name: columns[name] for name in names}
 
 
-def predict_all(model: keras.Model, feed: Feed) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the outputs (n, num_outputs) and labels (n,) of all examples of a feed."""
-    forward = tf.function(lambda images: model(images, training=False), autograph=False)
-    outputs, truth = [], []
-    for images, labels, weights in feed.dataset():
-        real = weights.numpy() > 0  # the last batch is padded
-        outputs.append(forward(images).numpy()[real])
-        truth.append(labels.numpy()[real])
-    return np.concatenate(outputs), np.concatenate(truth)
+def named(seen: Seen, objective: str) -> dict[str, Mean]:
+    """Returns the loss and the measures by name; the names open with the objective's, if any.
 
-
-def mean(values: Any) -> float:
-    """Returns the mean of a tensor of numbers, summed in float64."""
-    return float(np.mean(keras.ops.convert_to_numpy(values), dtype="float64"))
+    A measure called `loss` stands for the loss, e.g. the loss without auxiliary heads.
+    """
+    prefix = f"{objective}_" if objective else ""
+    means = {"loss": seen.loss, **seen.measures}
+    return {f"{prefix}{name}": mean for name, mean in means.items()}

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import keras
 
-from zoo.training.heads import without_auxiliary
-from zoo.training.transfer import Phase
+from zoo.tasks.supervised import without_auxiliary
+from zoo.training.transfer import Epochs
 
 DIRECTORY = "cycles"
 
 
-def ending(phase: Phase, epoch: int) -> int | None:
+def ending(phase: Epochs, epoch: int) -> int | None:
     """Returns the number, from 1, of the cycle that ends with an epoch, counted from 0, if any."""
     if phase.optimizer.schedule != "cyclic":
         return None

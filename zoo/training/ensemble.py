@@ -8,7 +8,6 @@ arXiv:1704.00109: one training with cyclic learning rates gives all members.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +17,16 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from zoo.bundle import MODEL, Bundle, check_free
+from zoo.bundle import MODEL, Bundle
+from zoo.common import digests
+from zoo.common.staging import check_free
 from zoo.data.preprocessing import Preprocessing
 from zoo.layers.log_mean_probability import LogMeanProbability
 from zoo.models.saved import load
 from zoo.training import cycles
 from zoo.training.history import History
 from zoo.training.run import Run
+from zoo.training.writing import write
 
 NAME = "ensemble"
 PAPER, SNAPSHOTS_PAPER = "Hansen & Salamon, IEEE TPAMI 12(10)", "Huang et al., arXiv:1704.00109"
@@ -81,9 +83,9 @@ def ensemble(
         "architecture": NAME,
         "paper": SNAPSHOTS_PAPER if snapshots else PAPER,
         "members": [_identity(bundle, path) for bundle, path in files],
-        "member_metrics": [run.evaluate(part, "test").metrics for part in parts],
+        "ensemble": {"member_metrics": [run.evaluate(part, "test").metrics for part in parts]},
     }
-    return run.write(out, model, History(), began=began, force=force, origin=origin)
+    return write(run, out, model, History(), began=began, force=force, origin=origin)
 
 
 class Member(NamedTuple):
@@ -133,9 +135,9 @@ def _check_together(first: Bundle, other: Bundle) -> None:
     Raises:
         ValueError: `other` is no classifier with probabilities, or differs from the first.
     """
-    if other.card.task != "classify" or other.recipe.train.loss not in ("auto", "cross_entropy"):
+    if other.card.task != "classify" or _loss(other) != "cross_entropy":
         raise ValueError(
-            f"{other.path}: got task {other.card.task} with the loss {other.recipe.train.loss}; "
+            f"{other.path}: got task {other.card.task} with the loss {_loss(other)}; "
             "expected classify with cross_entropy, whose logits are probabilities."
         )
     facts = [
@@ -155,13 +157,18 @@ def _check_together(first: Bundle, other: Bundle) -> None:
             )
 
 
+def _loss(bundle: Bundle) -> str:
+    """Name of the loss of a bundle's task; empty where the task has none by name."""
+    loss = getattr(bundle.recipe.task, "loss", None)
+    return loss.kind if loss else ""
+
+
 def _files(bundle: Bundle, *, snapshots: bool) -> list[Path]:
     return cycles.files(bundle.path) if snapshots else [bundle.path / MODEL]
 
 
 def _identity(bundle: Bundle, path: Path) -> dict[str, Any]:
     name = bundle.path.resolve().name
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = digests.sha256(path)
     cycle = "" if path.parent == bundle.path else f"/{path.parent.name}/{path.name}"
     return {"name": name + cycle, "architecture": bundle.card.architecture, "sha256": digest}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 
 @dataclass
@@ -17,7 +20,7 @@ class History:
         epochs: Number of finished epochs.
         interrupted: Whether it was asked to stop before the last epoch.
         seconds: Wall time of the training steps.
-        images: Number of images trained on.
+        images: Number of examples trained on.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -40,20 +43,58 @@ class DivergedError(RuntimeError):
 
 
 class Sums:
-    """Running sums of quantities, and of the examples that they were taken over."""
+    """Running sums of quantities, each with the weight that it was taken over.
 
-    def __init__(self, totals: dict[str, float] | None = None):
-        self.totals = dict(totals or {})
+    They stay where they were computed until somebody asks.
 
-    def add(self, sums: dict[str, Any]) -> None:
+    Args:
+        totals: Sum and weight of each quantity.
+
+    Attributes:
+        totals: Sum and weight of each quantity, (2,).
+    """
+
+    def __init__(self, totals: Mapping[str, Any] | None = None):
+        self.totals = {name: np.asarray(pair, float) for name, pair in (totals or {}).items()}
+
+    def add(self, sums: Mapping[str, Any]) -> None:
         """Adds the sums of one batch."""
-        for name, value in sums.items():
-            self.totals[name] = self.totals.get(name, 0.0) + float(value)
+        for name, pair in sums.items():
+            self.totals[name] = self.totals[name] + pair if name in self.totals else pair
 
     def means(self) -> dict[str, float]:
         """Returns the mean of each quantity."""
-        count = self.totals.get("count", 0.0) or 1.0
-        return {name: value / count for name, value in self.totals.items() if name != "count"}
+        return {name: self.mean(name) for name in self.totals}
+
+    def mean(self, name: str) -> float:
+        """Returns the mean of one quantity."""
+        total, weight = np.asarray(self.totals[name])
+        return float(total / (weight or 1.0))
+
+    def plain(self) -> dict[str, list[float]]:
+        """Returns the sums as plain numbers, enough to go on from."""
+        return {name: np.asarray(pair).tolist() for name, pair in self.totals.items()}
+
+
+class Means(Mapping[str, float]):
+    """The means of running sums, computed when they are read: what callbacks get in every step.
+
+    Args:
+        sums: As they are now.
+    """
+
+    def __init__(self, sums: Sums):
+        self._sums = Sums()
+        self._sums.totals = dict(sums.totals)
+
+    def __getitem__(self, name: str) -> float:
+        return self._sums.mean(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sums.totals)
+
+    def __len__(self) -> int:
+        return len(self._sums.totals)
 
 
 def check_finite(loss: float, *, epoch: int, learning_rate: float) -> None:

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ import numpy as np
 import tensorflow as tf
 from scipy.optimize import OptimizeResult, minimize
 
-from zoo.data.feed import Feed
+from compress.graph import leaf_layers
+from zoo.data.source import Source
 from zoo.recipe import Train
-from zoo.tasks.task import Task
+from zoo.tasks.task import Task, named
 from zoo.training import steps, transfer
-from zoo.training.heads import minimised
 from zoo.training.history import DivergedError, History, Sums
 from zoo.training.regularize import regularize
 from zoo.training.signals import StopRequest, stop_request
@@ -54,8 +54,8 @@ def fit(
     task: Task,
     settings: Train,
     machine: Machine,
-    feed: Feed,
-    validation: Feed | None = None,
+    source: Source,
+    validation: Source | None = None,
     *,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     snapshot: Path | None = None,
@@ -68,7 +68,7 @@ def fit(
         task: What is minimised and measured.
         settings: How long, and towards what.
         machine: Where it runs; its precision does not count.
-        feed: All training images, in order.
+        source: All training examples, in order.
         validation: Measured after every iteration.
         callbacks: Keras callbacks; an iteration is an epoch of one step.
         snapshot: File for the best point so far; `None` keeps none.
@@ -82,8 +82,8 @@ def fit(
         twin = make_twin(model, "float32", replicas=1)
     regularize(twin, settings.regularize)
     check(twin, transfer.freeze(twin, settings.transfer.unfreeze))
-    search = _Search(twin, task, settings, machine, feed, validation)
-    search.state = Snapshot(snapshot, twin.variables, "lbfgs")
+    search = _Search(twin, task, settings, machine, source, validation)
+    search.state = Snapshot(snapshot, twin.variables, ["lbfgs"])
     if resume:
         search.state.restore()
         search.history = History(**progress(snapshot)["history"])
@@ -103,7 +103,7 @@ def check(model: keras.Model, frozen: Sequence[keras.layers.Layer] = ()) -> None
     Raises:
         ValueError: A layer draws random numbers, or normalises by the batch.
     """
-    for layer in transfer.leaves(model):
+    for _, layer in leaf_layers(model):
         if layer in frozen:
             continue
         seeds = len(layer.variables) > len(layer.weights)  # states of random generators
@@ -131,17 +131,15 @@ class _Search:
         task: Task,
         settings: Train,
         machine: Machine,
-        feed: Feed,
-        validation: Feed | None,
+        source: Source,
+        validation: Source | None,
     ):
         self.twin, self.settings, self.machine = twin, settings, machine
-        # Made once and read again and again: to make one takes longer than to read a small one.
-        self.batches = self.distribute(feed)
-        self.validation = self.distribute(validation) if validation else None
+        self.source, self.validation = source, validation
         self.variables = twin.trainable_variables
         self.history = History()
         self.step = self._step(task)
-        self.test_step = steps.test_step(twin, task, machine)
+        self.test_step = steps.test_step({"net": twin}, task, machine)
 
     def run(self, callbacks: Sequence[keras.callbacks.Callback], stop: StopRequest) -> None:
         """Minimises from the present weights on, and leaves the best ones."""
@@ -182,14 +180,15 @@ class _Search:
         self.assign(point)
         self.seen, self.sums = point.copy(), Sums()
         value, gradient = 0.0, np.zeros_like(point)
-        for batch in self.batches:
+        count = 0.0
+        for batch in self.source.batches(self.machine.strategy):
             if self.stop.requested:
                 raise _Stopped
-            part, slope, sums = self.step(batch)
-            value += float(part)
-            gradient += slope.numpy()
+            part, slope, weight, sums = self.step(batch)
+            value += float(part * weight)
+            gradient += slope.numpy() * float(weight)
+            count += float(weight)
             self.sums.add(sums)
-        count = self.sums.totals["count"]
         self.history.images += round(count)
         if not math.isfinite(value):
             raise DivergedError(
@@ -211,7 +210,7 @@ class _Search:
         self.calls.on_train_batch_end(0, means)
         if self.validation is not None and not self.stop.requested:
             found = Sums()
-            for batch in self.validation:
+            for batch in self.validation.batches(self.machine.strategy):
                 found.add(self.test_step(batch))
             row |= {f"val_{name}": value for name, value in found.means().items()}
         self.history.rows.append(row)
@@ -235,30 +234,28 @@ class _Search:
         for variable, part in zip(self.variables, np.split(point, ends[:-1]), strict=True):
             variable.assign(part.reshape(variable.shape).astype(np.float32))
 
-    def distribute(self, feed: Feed) -> Any:
-        """Returns the batches of a split, dealt out to the replicas."""
-        replicas = self.machine.replicas
-        return self.machine.strategy.distribute_datasets_from_function(
-            lambda _: feed.dataset(replicas=replicas)
-        )
-
     def _step(self, task: Task) -> Any:
-        """A batch to the sum of its losses, that sum's gradient, and the sums of the measures."""
-        twin, strategy = self.twin, self.machine.strategy
-        weight = self.settings.auxiliary_weight
+        """A batch to its mean loss, the gradient, its weight, and the sums of the measures."""
+        twin, strategy, replicas = self.twin, self.machine.strategy, self.machine.replicas
+        (objective,) = task.objectives()
 
-        def replica_step(images: Any, labels: Any, weights: Any) -> Any:
-            with tf.GradientTape() as tape:
-                outputs = twin(images, training=True)
-                losses = minimised(task, labels, outputs, weight) + sum(twin.losses, 0.0)
-                total = tf.reduce_sum(losses * weights)
-            slopes = tape.gradient(total, [v.value for v in self.variables])
+        def replica_step(batch: Mapping[str, Any]) -> Any:
+            total, slopes, seen = steps.gradient(
+                task,
+                objective,
+                {"net": twin},
+                batch,
+                variables=self.variables,
+                replicas=replicas,
+            )
             slope = tf.concat([tf.reshape(tf.cast(s, tf.float64), [-1]) for s in slopes], 0)
-            return total, slope, steps.sums(task, labels, outputs, weights)
+            weight = tf.reduce_sum(steps.weighed(seen.loss, batch)[1])
+            return tf.cast(total, tf.float64), slope, weight, steps.sums(named(seen, ""), batch)
 
         @tf.function(autograph=False)
         def step(batch: Any) -> Any:
-            found = strategy.run(replica_step, args=batch)
-            return tf.nest.map_structure(lambda v: strategy.reduce("SUM", v, axis=None), found)
+            found = strategy.run(replica_step, args=(batch,))
+            totals = tf.nest.map_structure(lambda v: strategy.reduce("SUM", v, axis=None), found)
+            return tf.nest.map_structure(lambda v: tf.cast(v, tf.float64), totals)
 
         return step

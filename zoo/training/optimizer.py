@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -30,12 +30,13 @@ def build(settings: Optimizer, *, steps: int) -> keras.optimizers.Optimizer:
         "use_ema": settings.ema is not None,
         "ema_momentum": settings.ema or 0.0,
     }
-    momentum = settings.momentum
+    momentum, beta_1 = settings.momentum, settings.beta_1
     match settings.kind:
         case "adamw":
-            optimizer = keras.optimizers.AdamW(**shared | {"weight_decay": settings.weight_decay})
+            shared["weight_decay"] = settings.weight_decay  # Keras has a decay of its own
+            optimizer = keras.optimizers.AdamW(beta_1=beta_1, **shared)
         case "adam":
-            optimizer = keras.optimizers.Adam(**shared)
+            optimizer = keras.optimizers.Adam(beta_1=beta_1, **shared)
         case "sgd":
             nesterov = settings.nesterov
             optimizer = keras.optimizers.SGD(momentum=momentum, nesterov=nesterov, **shared)
@@ -73,30 +74,31 @@ def clips(settings: Optimizer) -> bool:
 
 
 @contextlib.contextmanager
-def averaged(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> Iterator[None]:
-    """Gives the model the moving average of its weights, where the optimizer keeps one.
+def averaged(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> Iterator[None]:
+    """Gives the variables their moving average, where the optimizer keeps one.
 
     Args:
-        optimizer: Has taken at least one step on the model's trainable variables.
-        model: Has its own weights again afterwards.
+        optimizer: Has taken at least one step on the variables.
+        variables: Have their own values again afterwards.
     """
     if not optimizer.use_ema:
         yield
         return
-    variables = model.trainable_variables
     own = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    average(optimizer, model)
+    average(optimizer, variables)
     yield
     for variable, value in zip(variables, own, strict=True):
         variable.assign(value)
 
 
-def average(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
-    """Gives the model the moving average of its weights for good, where there is one."""
+def average(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
+    """Gives the variables their moving average for good, where there is one."""
     if not optimizer.use_ema or optimizer.iterations == 0:
         return
-    optimizer.finalize_variable_values(model.trainable_variables)
-    for variable in model.trainable_variables:
+    optimizer.finalize_variable_values(variables)
+    for variable in variables:
         if variable.constraint is not None:  # Keras averages before it constrains
             variable.assign(variable.constraint(variable))
 

@@ -105,7 +105,7 @@ class Watch:
         self.lower()
         return True
 
-    def diverges(self, sums: Sums, *, images: int) -> bool:
+    def diverges(self, sums: Sums, *, examples: float) -> bool:
         """Whether the first epoch of `divide` has lost its way.
 
         It has when its mean loss is not finite, or will be above `DIVERGED` times the loss of the
@@ -113,12 +113,12 @@ class Watch:
 
         Args:
             sums: Of the epoch so far, after at least one step.
-            images: Number of training images in an epoch.
+            examples: Weight of the whole epoch: its examples, or what the loss counts.
         """
-        loss = sums.totals["loss"]
+        loss = float(sums.totals["loss"][0])
         if self.state["first"] is None:
-            self.state["first"] = sums.means()["loss"]
-        return not math.isfinite(loss) or loss > DIVERGED * self.state["first"] * images
+            self.state["first"] = sums.mean("loss")
+        return not math.isfinite(loss) or loss > DIVERGED * self.state["first"] * examples
 
     def lower(self) -> None:
         """Multiplies the scale by the recipe's factor."""

@@ -9,7 +9,7 @@ early stopping, is not kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,18 @@ class Snapshot:
 
     Args:
         path: Where the file is, or will be; `None` for no file.
-        variables: Those of the model, which include the seeds' states, then of the optimizer.
-        optimizer: Name of the kind of optimizer.
+        variables: Those of the networks, which include the seeds' states, then of the optimizers.
+        optimizers: Names of the kinds of optimizers.
     """
 
-    def __init__(self, path: Path | None, variables: Sequence[keras.Variable], optimizer: str):
+    def __init__(
+        self, path: Path | None, variables: Sequence[keras.Variable], optimizers: Sequence[str]
+    ):
         self.path = path
         self._variables = list(variables)
         # Variables are found by their index: paths are not unique, and Keras numbers some of them
         # anew in every process.
-        self._layout = json.dumps([optimizer, [list(v.shape) for v in self._variables]])
+        self._layout = json.dumps([*optimizers, [list(v.shape) for v in self._variables]])
 
     def values(self) -> list[np.ndarray]:
         """Returns a copy of all variables."""
@@ -42,14 +44,27 @@ class Snapshot:
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
 
-    def save(self, progress: dict[str, Any], values: Sequence[np.ndarray] | None = None) -> None:
-        """Writes the variables, or other values of theirs, and `progress`, which is plain JSON."""
+    def save(
+        self,
+        progress: dict[str, Any],
+        values: Sequence[np.ndarray] | None = None,
+        *,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Writes the variables, or other values of theirs.
+
+        Args:
+            progress: Plain JSON.
+            values: In place of the variables' own.
+            more: Other arrays by name.
+        """
         if self.path is None:
             return
         partial = self.path.with_suffix(".partial")
         with partial.open("wb") as file:
             values = self.values() if values is None else values
             arrays: dict[str, Any] = {f"v{i}": value for i, value in enumerate(values)}
+            arrays |= {f"more/{name}": value for name, value in (more or {}).items()}
             np.savez(file, progress=json.dumps(progress), layout=self._layout, **arrays)
         partial.replace(self.path)
 
@@ -77,6 +92,17 @@ def progress(path: Path | None) -> dict[str, Any]:
     """
     with _open(path) as file:
         return dict(json.loads(file["progress"].item()))
+
+
+def more(path: Path | None) -> dict[str, np.ndarray]:
+    """Returns the other arrays of a snapshot, by name.
+
+    Raises:
+        FileNotFoundError: There is no snapshot.
+    """
+    with _open(path) as file:
+        names = [name for name in file.files if name.startswith("more/")]
+        return {name.removeprefix("more/"): file[name] for name in names}
 
 
 def _open(path: Path | None) -> Any:

@@ -1,124 +1,232 @@
-"""One step of training, or of validation, on all replicas, as one TensorFlow graph."""
+"""One step of training, or of validation, on all replicas, as one TensorFlow graph.
+
+The gradient of an objective is the zoo's only tape: training, L-BFGS and the checks of `zoo.craft`
+all differentiate by `gradient`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from zoo.recipe import Train
-from zoo.tasks.task import Task
+from zoo.recipe import Optimizer
+from zoo.tasks.task import Follow, Mean, Objective, Seen, Task, named
 from zoo.training import optimizer as optimizers
-from zoo.training.heads import answer, minimised
 from zoo.training.strategy import Machine
 
 
-def train_step(
-    twin: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
+class Learner(NamedTuple):
+    """An objective with its optimizer.
+
+    Attributes:
+        objective: What is minimised, and by which networks.
+        optimizer: Built on `variables`.
+        settings: How the gradient is clipped.
+        variables: What learns: the trainable variables of the objective's networks.
+    """
+
+    objective: Objective
+    optimizer: keras.optimizers.Optimizer
+    settings: Optimizer
+    variables: list[keras.Variable]
+
+
+def loss(
     task: Task,
-    settings: Train,
-    machine: Machine,
+    objective: Objective,
+    networks: Mapping[str, keras.Model],
+    batch: Mapping[str, Any],
     *,
-    batch_size: int,
-) -> Any:
-    """Returns a function that takes one step: (images, labels, weights) to sums over the batch.
+    training: bool = True,
+    replicas: int = 1,
+) -> tuple[Any, Seen]:
+    """Returns the loss of a batch and what the task saw.
+
+    The loss is the weighted mean over the whole batch, whatever is counted: examples, tokens or
+    boxes; on several replicas, each returns its share of it. Penalties of the networks are in it.
 
     Args:
-        twin: Built under the machine's strategy.
-        optimizer: Built on the twin's trainable variables.
-        task: What is minimised and measured.
-        settings: How the heads are weighted and the gradient is clipped.
-        machine: Where it runs.
-        batch_size: Examples in a step, over all replicas.
+        task: Looks at the batch.
+        objective: Whose turn it is.
+        networks: By name.
+        batch: This replica's share.
+        training: Whether the networks run as in training.
+        replicas: Number of devices that share the batch; more than one only in replica context.
     """
-    strategy, replicas = machine.strategy, machine.replicas
-    clipped = optimizers.clips(settings.optimizer)
+    seen = task.look(objective.name, networks, batch, training=training)
+    values, weights = weighed(seen.loss, batch)
+    count = tf.reduce_sum(weights)
+    if replicas > 1:
+        count = tf.distribute.get_replica_context().all_reduce("SUM", count)
+    total = tf.reduce_sum(values * weights) / tf.where(count > 0, count, tf.ones_like(count))
+    penalties = [tf.cast(p, total.dtype) for n in objective.learns for p in networks[n].losses]
+    return total + sum(penalties, tf.zeros((), total.dtype)) / replicas, seen
 
-    def differentiate(images: Any, labels: Any, weights: Any) -> tuple[list[Any], dict[str, Any]]:
-        with tf.GradientTape() as tape:
-            outputs = twin(images, training=True)
-            losses = minimised(task, labels, outputs, settings.auxiliary_weight)  # (batch,)
-            total = tf.reduce_sum(losses * weights) / batch_size
-            total += sum(twin.losses, 0.0) / replicas
-        gradients = tape.gradient(total, [v.value for v in twin.trainable_variables])
-        return gradients, sums(task, labels, outputs, weights)
+
+def gradient(
+    task: Task,
+    objective: Objective,
+    networks: Mapping[str, keras.Model],
+    batch: Mapping[str, Any],
+    *,
+    variables: Sequence[keras.Variable],
+    training: bool = True,
+    replicas: int = 1,
+) -> tuple[Any, list[Any], Seen]:
+    """Returns the loss of a batch, its gradient, and what the task saw; see `loss`.
+
+    Args:
+        task: Looks at the batch.
+        objective: Whose turn it is.
+        networks: By name.
+        batch: This replica's share.
+        variables: What to differentiate by; one that does not matter has a gradient of 0.
+        training: Whether the networks run as in training.
+        replicas: Number of devices that share the batch; more than one only in replica context.
+    """
+    with tf.GradientTape() as tape:
+        total, seen = loss(task, objective, networks, batch, training=training, replicas=replicas)
+    found = tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero")
+    # An embedding's is sparse; a norm needs all of it.
+    return total, [tf.convert_to_tensor(part) for part in found], seen
+
+
+def train_step(
+    learners: Sequence[Learner],
+    networks: Mapping[str, keras.Model],
+    task: Task,
+    machine: Machine,
+    *,
+    follows: Sequence[Follow] = (),
+) -> Any:
+    """Returns a function that takes one step: (batch, number of the step from 1) to sums.
+
+    The sums are those of `sums`, over the whole batch, in float64.
+
+    Args:
+        learners: The objectives that take turns, in order.
+        networks: Built under the machine's strategy.
+        task: What is seen and measured.
+        machine: Where it runs.
+        follows: Networks that follow others after every step.
+    """
+    strategy = machine.strategy
+    turns = [(_turn(learner, networks, task, machine), learner) for learner in learners]
+
+    def replica_step(batch: Any, number: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for turn, learner in turns:
+            for _ in range(learner.objective.times):
+                found |= turn(batch)
+        for follow in follows:
+            _follow(follow, networks, number)
+        return found
+
+    @tf.function(autograph=False)
+    def step(batch: Any, number: Any) -> dict[str, Any]:
+        found = strategy.run(replica_step, args=(batch, number))
+        return _reduced(strategy, found)
+
+    return step
+
+
+def _turn(
+    learner: Learner, networks: Mapping[str, keras.Model], task: Task, machine: Machine
+) -> Any:
+    """Returns a function that minimises one objective on a replica's share of a batch."""
+    objective, optimizer, settings, variables = learner
+    replicas = machine.replicas
+    clipped = optimizers.clips(settings)
+    prefix = objective.name if len(task.objectives()) > 1 else ""
+
+    def differentiate(batch: Any) -> tuple[list[Any], dict[str, Any]]:
+        _, slopes, seen = gradient(
+            task, objective, networks, batch, variables=variables, replicas=replicas
+        )
+        return slopes, sums(named(seen, prefix), batch)
 
     if machine.jit:
         differentiate = tf.function(differentiate, jit_compile=True, autograph=False)
 
-    def update(gradients: list[Any]) -> None:
+    def update(slopes: list[Any]) -> None:
         if clipped:
             # What is clipped is the whole gradient: sum over replicas first, then clip, then
             # divide, because `apply` sums once more.
             if replicas > 1:
-                gradients = tf.distribute.get_replica_context().all_reduce("SUM", gradients)
-            gradients = optimizers.clip(settings.optimizer, gradients)
-            gradients = [gradient / replicas for gradient in gradients]
-        optimizer.apply(gradients, twin.trainable_variables)
+                slopes = tf.distribute.get_replica_context().all_reduce("SUM", slopes)
+            slopes = optimizers.clip(settings, slopes)
+            slopes = [slope / replicas for slope in slopes]
+        optimizer.apply(slopes, variables)
 
     if replicas == 1:
         # XLA makes one pass over the memory of what is otherwise a dozen: for VGG-16's 33.6
         # million weights 0.05 s in place of 0.13 s; with clipping 0.08 s in place of 0.21 s.
         update = tf.function(update, jit_compile=True, autograph=False)
 
-    def replica_step(images: Any, labels: Any, weights: Any) -> dict[str, Any]:
-        gradients, found = differentiate(images, labels, weights)
-        update(gradients)
+    def turn(batch: Any) -> dict[str, Any]:
+        slopes, found = differentiate(batch)
+        update(slopes)
         return found
 
-    @tf.function(autograph=False)
-    def step(batch: Any) -> dict[str, Any]:
-        found = strategy.run(replica_step, args=batch)
-        return {k: strategy.reduce("SUM", v, axis=None) for k, v in found.items()}
-
-    return step
+    return turn
 
 
-def test_step(twin: keras.Model, task: Task, machine: Machine) -> Any:
-    """Returns a function that measures: (images, labels, weights) to sums over the batch."""
+def _follow(follow: Follow, networks: Mapping[str, keras.Model], number: Any) -> None:
+    """Moves a network towards the one that it follows, when it is its turn."""
+    share = tf.where(number % follow.every == 0, follow.share, 0.0)
+    pairs = zip(networks[follow.network].weights, networks[follow.of].weights, strict=True)
+    for own, other in pairs:
+        if keras.backend.is_float_dtype(own.dtype):
+            own.assign(own + tf.cast(share, own.dtype) * (other - own))
+
+
+def test_step(networks: Mapping[str, keras.Model], task: Task, machine: Machine) -> Any:
+    """Returns a function that measures: batch to sums, see `train_step`."""
     strategy = machine.strategy
 
-    def replica_step(images: Any, labels: Any, weights: Any) -> dict[str, Any]:
-        return sums(task, labels, twin(images, training=False), weights)
+    def replica_step(batch: Any) -> dict[str, Any]:
+        return sums(task.watch(networks, batch), batch)
 
     @tf.function(autograph=False)
     def step(batch: Any) -> dict[str, Any]:
-        found = strategy.run(replica_step, args=batch)
-        return {k: strategy.reduce("SUM", v, axis=None) for k, v in found.items()}
+        return _reduced(strategy, strategy.run(replica_step, args=(batch,)))
 
     return step
 
 
-def slopes(model: keras.Model, task: Task, settings: Train) -> Any:
-    """Returns a function to the gradient of the mean loss: (images, labels) to a list of tensors.
-
-    The model computes as at inference, so that it stays as it is.
-    """
-
-    @tf.function(autograph=False)
-    def step(images: Any, labels: Any) -> list[Any]:
-        with tf.GradientTape() as tape:
-            outputs = model(images, training=False)
-            losses = minimised(task, labels, outputs, settings.auxiliary_weight)
-            total = tf.reduce_mean(losses)
-        weights = [v.value for v in model.trainable_variables]
-        return list(tape.gradient(total, weights, unconnected_gradients="zero"))
-
-    return step
+def _reduced(strategy: tf.distribute.Strategy, found: Mapping[str, Any]) -> dict[str, Any]:
+    totals = {name: strategy.reduce("SUM", value, axis=None) for name, value in found.items()}
+    return {name: tf.cast(total, tf.float64) for name, total in totals.items()}
 
 
-def sums(task: Task, labels: Any, outputs: Any, weights: Any) -> dict[str, Any]:
-    """Returns the sum of the loss and of each measure over a batch, and `count`, its examples.
+def sums(means: Mapping[str, Mean], batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns for each mean the weighted sum and the sum of weights, (2,).
 
     Args:
-        task: What is measured, on the first output.
-        labels: What the task knows of the examples.
-        outputs: All outputs of the model.
-        weights: 1 for an example that counts, else 0, (batch,).
+        means: What is of interest, by name.
+        batch: Has `weight` (b,), 0 for an example that does not count.
     """
-    main = answer(outputs)
-    values = {"loss": task.loss(labels, main), **task.measures(labels, main)}
-    totals = {name: tf.reduce_sum(value * weights) for name, value in values.items()}
-    return {"count": tf.reduce_sum(weights), **totals}
+    found = {}
+    for name, mean in means.items():
+        values, weights = weighed(mean, batch)
+        found[name] = tf.stack([tf.reduce_sum(values * weights), tf.reduce_sum(weights)])
+    return found
+
+
+def weighed(mean: Mean, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Returns the values and weights of a mean, of equal shape; padding weighs nothing.
+
+    Args:
+        mean: Values (b, ...).
+        batch: Has `weight` (b,).
+    """
+    values = tf.convert_to_tensor(mean.values)
+    own = tf.cast(batch["weight"], values.dtype)
+    while own.shape.rank < values.shape.rank:
+        own = own[..., None]
+    if mean.weights is not None:
+        own = own * tf.cast(mean.weights, values.dtype)
+    return values, tf.broadcast_to(own, tf.shape(values)) if values.shape.rank > 1 else own

@@ -1,30 +1,36 @@
 """The training loop: `strategy.run`, `optimizer.apply` and Keras callbacks, on one device or many.
 
 Keras' own `fit` clips before the gradients are summed, repeats dropout masks on every replica and
-fails on several hosts, so the zoo has this one loop. One device and many take the same steps.
+fails on several hosts, so the zoo has this one loop. One device and many take the same steps,
+whatever is learnt: the task looks, the source gives, the loop does the rest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from zoo.data.feed import Feed
+from zoo.data.source import Source
 from zoo.recipe import Train
 from zoo.tasks.task import Task
 from zoo.training import cycles, transfer
 from zoo.training import optimizer as optimizers
+from zoo.training import snapshot as snapshots
 from zoo.training import steps as functions
-from zoo.training.history import DivergedError, History, Sums, check_finite
+from zoo.training.history import DivergedError, History, Means, Sums, check_finite
 from zoo.training.regularize import regularize
 from zoo.training.schedules import TRIES, Watch
 from zoo.training.signals import StopRequest, stop_request
-from zoo.training.snapshot import Snapshot, progress
+from zoo.training.snapshot import Snapshot
+from zoo.training.steps import Learner
 from zoo.training.strategy import Machine
 from zoo.training.twin import copy_weights, make_twin
 
@@ -33,25 +39,32 @@ LOG = logging.getLogger("zoo")
 
 
 class Trainer:
-    """Trains a model.
+    """Trains the networks of a task.
 
     Args:
-        model: Functional, plain Keras, float32. Its weights are changed when `fit` returns.
-        task: What is minimised and measured.
-        settings: How long, and towards what; the kind of optimizer is not `lbfgs`.
+        networks: Functional, plain Keras, float32, by name; a single model is the network `net`.
+            Their weights are changed when `fit` returns.
+        task: What is seen, minimised and measured.
+        settings: How long, and by which steps; the kind of optimizer is not `lbfgs`.
         machine: Where it runs.
     """
 
-    def __init__(self, model: keras.Model, task: Task, settings: Train, machine: Machine):
-        self.model = model
+    def __init__(
+        self,
+        networks: keras.Model | Mapping[str, keras.Model],
+        task: Task,
+        settings: Train,
+        machine: Machine,
+    ):
+        self.networks = {"net": networks} if isinstance(networks, keras.Model) else dict(networks)
         self.task = task
         self.settings = settings
         self.machine = machine
 
     def fit(
         self,
-        feed: Feed,
-        validation: Feed | None = None,
+        source: Source,
+        validation: Source | None = None,
         *,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         snapshot: Path | None = None,
@@ -62,26 +75,32 @@ class Trainer:
         A callback sees the epoch that `divide` starts over begin again, with the same number.
 
         Args:
-            feed: Training batches.
+            source: Training batches.
             validation: Measured after every epoch.
-            callbacks: Keras callbacks; their model is the twin that is trained. After an epoch and
-                at the end it has the moving average of the weights, where one is kept.
+            callbacks: Keras callbacks; their model is the twin that is trained or, of several
+                networks, what is deployed of their twins. After an epoch and at the end it has the
+                moving average of the weights, where one is kept.
             snapshot: File for the state of the unfinished run; `None` keeps none.
             resume: Whether to continue from `snapshot`.
 
         Raises:
             DivergedError: The loss of an epoch is not a number.
-            ValueError: `plateau` has no validation to look at, or the snapshot is of another model.
+            ValueError: `plateau` or `keep: best` has no validation to look at, a setting names an
+                objective that the task lacks, or the snapshot is of another model.
         """
-        if self.settings.optimizer.schedule == "plateau" and validation is None:
-            raise ValueError("schedule plateau: got no validation; expected batches to look at.")
-        loop = _Loop(self, feed, validation, snapshot)
+        for name, wanted in (
+            ("schedule plateau", self.settings.optimizer.schedule == "plateau"),
+            ("keep best", self.settings.keep == "best"),
+        ):
+            if wanted and validation is None:
+                raise ValueError(f"{name}: got no validation; expected batches to look at.")
+        loop = _Loop(self, source, validation, snapshot)
         loop.enter(0)
         if resume:
             loop.restore()
         with stop_request() as stop:
             loop.run(callbacks, stop)
-        copy_weights(loop.twin, self.model)
+        loop.copy_back()
         return loop.history
 
 
@@ -89,53 +108,87 @@ class _Loop:
     """The state of one training, and what moves it."""
 
     def __init__(
-        self, trainer: Trainer, feed: Feed, validation: Feed | None, snapshot: Path | None
+        self, trainer: Trainer, source: Source, validation: Source | None, snapshot: Path | None
     ):
         self.settings, self.machine, self.task = trainer.settings, trainer.machine, trainer.task
-        self.feed, self.validation, self.snapshot = feed, validation, snapshot
-        self.model = trainer.model
+        self.source, self.validation, self.snapshot = source, validation, snapshot
+        self.networks = trainer.networks
+        precision, replicas = self.machine.precision, self.machine.replicas
         with self.machine.strategy.scope():
-            self.twin = make_twin(
-                self.model, self.machine.precision, replicas=self.machine.replicas
-            )
-        regularize(self.twin, self.settings.regularize)
-        self.test_step = functions.test_step(self.twin, self.task, self.machine)
-        self.phases = transfer.phases(self.settings)
+            self.twins = {
+                name: make_twin(network, precision, replicas=replicas)
+                for name, network in self.networks.items()
+            }
+            # Of several networks, callbacks see what is deployed, made of the twins.
+            several = len(self.twins) > 1
+            self.seen = self.task.deployed(self.twins) if several else self.twin
+        for objective in self.task.objectives():
+            for name in objective.learns:
+                regularize(self.twins[name], self.settings.regularize)
+        self.test_step = functions.test_step(self.twins, self.task, self.machine)
+        self.phases = transfer.phases(self.settings, self.task.objectives())
         self.history, self.step, self.sums = History(), 0, Sums()
         self.frozen: list[keras.layers.Layer] = []
+        self.best: tuple[float, list[np.ndarray]] | None = None
+
+    @property
+    def twin(self) -> keras.Model:
+        """The twin of the first network."""
+        return next(iter(self.twins.values()))
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables of the networks, seeds' states among them."""
+        return [variable for twin in self.twins.values() for variable in twin.variables]
 
     def enter(self, index: int) -> None:
-        """Starts a phase: what learns, and the optimizer with its schedule."""
+        """Starts a phase: what learns, and the optimizers with their schedules."""
         self.index, self.phase = index, self.phases[index]
         transfer.thaw(self.frozen)
         self.frozen = transfer.freeze(self.twin, self.phase.unfreeze)
-        settings = self.phase.optimizer
         with self.machine.strategy.scope():
-            steps = self.phase.epochs * self.feed.steps
-            self.optimizer = optimizers.build(settings, steps=steps)
-            self.optimizer.build(self.twin.trainable_variables)
-        self.twin.compile(optimizer=self.optimizer)  # where callbacks look for it
-        self.watch = Watch(self.optimizer._learning_rate, settings)
+            self.learners = [self.learner(objective) for objective in self.phase.objectives]
+        self.seen.compile(optimizer=self.learners[0].optimizer)  # where callbacks look for it
+        self.watches = [Watch(one.optimizer._learning_rate, one.settings) for one in self.learners]
         self.train_step = functions.train_step(
-            self.twin, self.optimizer, self.task, self.settings, self.machine,
-            batch_size=self.feed.batch_size,
-        )  # fmt: skip
-        variables = [*self.twin.variables, *self.optimizer.variables]
-        self.state = Snapshot(self.snapshot, variables, type(self.optimizer).__name__)
+            self.learners, self.twins, self.task, self.machine, follows=self.task.follows()
+        )
+        optimizer_variables = [v for one in self.learners for v in one.optimizer.variables]
+        kinds = [type(one.optimizer).__name__ for one in self.learners]
+        self.state = Snapshot(self.snapshot, [*self.variables, *optimizer_variables], kinds)
         # What `divide` goes back to, until its first epoch is over.
-        self.initial = self.state.values() if settings.schedule == "divide" else None
+        self.initial = self.state.values() if self.phase.optimizer.schedule == "divide" else None
+
+    def learner(self, objective: Any) -> Learner:
+        """Returns an objective of the present phase with a fresh optimizer."""
+        settings = self.phase.optimizers[objective.name]
+        steps = self.phase.epochs * self.source.steps * objective.times
+        optimizer = optimizers.build(settings, steps=steps)
+        variables = [v for name in objective.learns for v in self.twins[name].trainable_variables]
+        optimizer.build(variables)
+        return Learner(objective, optimizer, settings, variables)
 
     def restore(self) -> None:
         """Goes back to the snapshot."""
-        saved = progress(self.snapshot)
+        saved, more = snapshots.progress(self.snapshot), snapshots.more(self.snapshot)
         if saved["phase"]:
             self.enter(saved["phase"])
         self.state.restore()
         self.history, self.step = History(**saved["history"]), saved["step"]
         self.sums = Sums(saved["sums"])
-        self.watch.restore(saved["watch"])
+        for watch, state in zip(self.watches, saved["watches"], strict=True):
+            watch.restore(state)
+        if saved["best"] is not None:
+            values = [more[f"best/{i}"] for i in range(len(self.variables))]
+            self.best = saved["best"], values
+        arrays = {
+            name.removeprefix("source/"): value
+            for name, value in more.items()
+            if name.startswith("source/")
+        }
+        self.source.restore(arrays)
         if self.initial is not None:
-            searching = self.step == self.phase.first * self.feed.steps
+            searching = self.step == self.phase.first * self.source.steps
             self.initial = self.state.values() if searching else None
 
     def save(self) -> None:
@@ -143,56 +196,70 @@ class _Loop:
         searching = self.initial is not None
         values = {
             "phase": self.index,
-            "step": self.phase.first * self.feed.steps if searching else self.step,
-            "sums": {} if searching else self.sums.totals,
+            "step": self.phase.first * self.source.steps if searching else self.step,
+            "sums": {} if searching else self.sums.plain(),
             "history": vars(self.history),
-            "watch": self.watch.state,
+            "watches": [watch.state for watch in self.watches],
+            "best": self.best and self.best[0],
         }
-        self.state.save(values, self.initial)
+        more = {f"source/{name}": value for name, value in self.source.state().items()}
+        if self.best:
+            more |= {f"best/{i}": value for i, value in enumerate(self.best[1])}
+        self.state.save(values, self.initial, more=more)
         self.saved_at = time.monotonic()
 
     @property
     def stopped(self) -> bool:
         """Whether somebody asked the training to stop."""
-        return self.stop.requested or bool(self.twin.stop_training)
+        return self.stop.requested or bool(self.seen.stop_training)
 
     def run(self, callbacks: Sequence[keras.callbacks.Callback], stop: StopRequest) -> None:
         """Trains from the present step to the last, or until somebody stops it."""
-        epochs, steps = self.settings.epochs, self.feed.steps
+        epochs, steps = self.settings.epochs, self.source.steps
         self.calls = keras.callbacks.CallbackList(
-            list(callbacks), model=self.twin, epochs=epochs, steps=steps, verbose=0
+            list(callbacks), model=self.seen, epochs=epochs, steps=steps, verbose=0
         )
         self.stop, self.saved_at = stop, time.monotonic()
-        self.twin.stop_training = False
+        self.seen.stop_training = False
         self.calls.on_train_begin()
         while True:
             while self.step < self.phase.last * steps and not self.stopped:
                 self.train_epoch(self.step // steps)
             if self.stopped or self.index + 1 == len(self.phases):
                 break
-            optimizers.average(self.optimizer, self.twin)
+            for learner in self.learners:
+                optimizers.average(learner.optimizer, learner.variables)
             self.enter(self.index + 1)
         self.history.interrupted = stop.requested and self.step < epochs * steps
         if self.history.interrupted:
             self.save()
-        optimizers.average(self.optimizer, self.twin)
+        for learner in self.learners:
+            optimizers.average(learner.optimizer, learner.variables)
+        if self.best:
+            for variable, value in zip(self.variables, self.best[1], strict=True):
+                variable.assign(value)
         self.calls.on_train_end()
 
     def train_epoch(self, epoch: int) -> None:
         """Takes the steps that are left of an epoch."""
         self.calls.on_epoch_begin(epoch)
-        steps, size = self.feed.steps, self.feed.batch_size
+        steps, size = self.source.steps, self.source.batch_size
         began = tick = time.perf_counter()
-        for batch in self.distribute(self.feed, epoch, start=self.step % steps):
+        batches = self.source.batches(
+            self.machine.strategy, epoch, start=self.step % steps, networks=self.twins
+        )
+        for batch in batches:
             place = self.step % steps
             self.calls.on_train_batch_begin(place)
-            self.sums.add(self.train_step(batch))
-            self.calls.on_train_batch_end(place, self.sums.means())
             self.step += 1
+            self.sums.add(self.train_step(batch, tf.constant(self.step)))
+            self.calls.on_train_batch_end(place, Means(self.sums))
             self.history.seconds += time.perf_counter() - tick
             tick = time.perf_counter()
             self.history.images += size
-            if self.initial is not None and self.watch.diverges(self.sums, images=steps * size):
+            if self.initial is not None and self.watches[0].diverges(
+                self.sums, examples=steps * size
+            ):
                 self.start_over()
                 return
             if self.stopped:
@@ -206,47 +273,75 @@ class _Loop:
     def end_epoch(self, epoch: int, seconds: float) -> None:
         """Measures, and writes the row of the epoch."""
         row = {"epoch": epoch + 1, "seconds": seconds}
-        row |= {"learning_rate": optimizers.last_rate(self.optimizer), **self.sums.means()}
-        check_finite(row["loss"], epoch=epoch + 1, learning_rate=self.phase.optimizer.learning_rate)
-        with optimizers.averaged(self.optimizer, self.twin):
+        row["learning_rate"] = optimizers.last_rate(self.learners[0].optimizer)
+        row |= self.sums.means()
+        names = transfer.loss_names(self.task.objectives())
+        for one in self.learners:
+            rate = one.settings.learning_rate
+            check_finite(row[names[one.objective.name]], epoch=epoch + 1, learning_rate=rate)
+        with self.averaged():
             plateau = self.phase.optimizer.schedule == "plateau"
-            if self.validation and (plateau or not self.stop.requested):
+            keep = self.settings.keep == "best"
+            if self.validation and (plateau or keep or not self.stop.requested):
                 means = self.measure(self.validation)
                 row |= {f"val_{name}": value for name, value in means.items()}
-            if plateau and self.watch.end_epoch(row["val_loss"]):
-                LOG.info("epoch %d: plateau; the learning rate is lowered", epoch + 1)
+            for one, watch in zip(self.learners, self.watches, strict=True):
+                if plateau and watch.end_epoch(row[f"val_{names[one.objective.name]}"]):
+                    LOG.info("epoch %d: plateau; the learning rate is lowered", epoch + 1)
+            if keep:
+                self.keep(row)
             cycle = cycles.ending(self.phase, epoch)
             if cycle and self.snapshot:
-                copy_weights(self.twin, self.model)
-                cycles.keep(self.model, self.snapshot.parent, cycle)
+                self.copy_back()
+                cycles.keep(next(iter(self.networks.values())), self.snapshot.parent, cycle)
             self.history.rows.append(row)
             self.history.epochs, self.sums, self.initial = epoch + 1, Sums(), None
             self.calls.on_epoch_end(epoch, {k: v for k, v in row.items() if k != "epoch"})
 
+    def keep(self, row: Mapping[str, float]) -> None:
+        """Keeps the weights of the epoch whose headline is the best so far."""
+        headline = self.task.headline
+        if (name := f"val_{headline.name}") not in row:
+            raise ValueError(
+                f"keep best: got no {name}; the task {self.task.kind} measures {headline.name} "
+                "after the training only. Write train.keep=last."
+            )
+        value = row[name]
+        if self.best is None or headline.better(value, self.best[0]):
+            values = [np.array(keras.ops.convert_to_numpy(v)) for v in self.variables]
+            self.best = value, values
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Gives the twins the moving averages of their weights, where there are some."""
+        with contextlib.ExitStack() as stack:
+            for one in self.learners:
+                stack.enter_context(optimizers.averaged(one.optimizer, one.variables))
+            yield
+
     def start_over(self) -> None:
         """Goes back to where `divide` started, with a smaller rate."""
-        if self.watch.state["tries"] == TRIES:
+        watch = self.watches[0]
+        if watch.state["tries"] == TRIES:
             settings = self.phase.optimizer
             raise DivergedError(
                 f"training diverged: the first epoch does so at every rate from "
-                f"{settings.learning_rate:g} down to {self.watch.rate:g}, {TRIES} divisions; "
+                f"{settings.learning_rate:g} down to {watch.rate:g}, {TRIES} divisions; "
                 "lower train.optimizer.learning_rate."
             )
         self.state.assign(self.initial or [])
-        self.watch.lower()
-        LOG.info("the first epoch diverged; it starts anew at the rate %g", self.watch.rate)
-        self.step, self.sums = self.phase.first * self.feed.steps, Sums()
+        watch.lower()
+        LOG.info("the first epoch diverged; it starts anew at the rate %g", watch.rate)
+        self.step, self.sums = self.phase.first * self.source.steps, Sums()
 
-    def distribute(self, feed: Feed, epoch: int = 0, start: int = 0) -> Any:
-        """Returns the batches of an epoch, dealt out to the replicas."""
-        replicas = self.machine.replicas
-        return self.machine.strategy.distribute_datasets_from_function(
-            lambda _: feed.dataset(epoch, start=start, replicas=replicas)
-        )
-
-    def measure(self, feed: Feed) -> dict[str, float]:
+    def measure(self, source: Source) -> dict[str, float]:
         """Returns the means over a split."""
         sums = Sums()
-        for batch in self.distribute(feed):
+        for batch in source.batches(self.machine.strategy, networks=self.twins):
             sums.add(self.test_step(batch))
         return sums.means()
+
+    def copy_back(self) -> None:
+        """Gives the networks the weights of their twins."""
+        for name, network in self.networks.items():
+            copy_weights(self.twins[name], network)

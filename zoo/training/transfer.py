@@ -8,29 +8,36 @@ statistics and keeps them, and nothing is dropped.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import keras
 
-from zoo.recipe import Optimizer, Train
+from compress.graph import leaf_layers
+from zoo.common.settings import nearest
+from zoo.recipe import Optimizer, Phase, Train
+from zoo.tasks.task import Objective
 
 
 @dataclass(frozen=True)
-class Phase:
-    """Epochs that share an optimizer.
+class Epochs:
+    """Epochs that share optimizers.
 
     Attributes:
         first: Number of the first epoch, from 0.
         last: Number of the epoch that follows the last one.
-        optimizer: How a gradient becomes a step.
+        objectives: What takes turns.
+        optimizers: How a gradient becomes a step, by name of the objective.
         unfreeze: Share of the layers with weights, from the head down, that learn; 0 for the head
             alone.
     """
 
     first: int
     last: int
-    optimizer: Optimizer
+    objectives: tuple[Objective, ...]
+    optimizers: Mapping[str, Optimizer]
     unfreeze: float
 
     @property
@@ -38,16 +45,56 @@ class Phase:
         """Number of epochs."""
         return self.last - self.first
 
+    @property
+    def optimizer(self) -> Optimizer:
+        """That of the first objective."""
+        return self.optimizers[self.objectives[0].name]
 
-def phases(settings: Train) -> list[Phase]:
-    """Returns the phases of a training, in order."""
-    transfer, optimizer = settings.transfer, settings.optimizer
+
+def phases(settings: Train, objectives: Sequence[Objective]) -> list[Epochs]:
+    """Returns the phases of a training, in order.
+
+    Args:
+        settings: The recipe's.
+        objectives: Those of the task.
+
+    Raises:
+        ValueError: A setting names an objective that the task lacks.
+    """
+    names = [objective.name for objective in objectives]
+    asked = [*settings.optimizers, *(name for one in settings.phases for name in one.objectives)]
+    for name in asked:
+        if name not in names:
+            raise ValueError(
+                f"train: got an optimizer or a phase for {name!r}; expected an objective of the "
+                f"task. {nearest(name, names)}"
+            )
+
+    def made(first: int, part: Phase) -> Epochs:
+        chosen = [o for o in objectives if not part.objectives or o.name in part.objectives]
+        usual = {one.name: settings.optimizer_of(one.name) for one in chosen}
+        changed = {
+            name: Optimizer(**{**one.model_dump(), **part.optimizer}) for name, one in usual.items()
+        }
+        return Epochs(first, first + part.epochs, tuple(chosen), changed, part.unfreeze)
+
+    if settings.phases:
+        starts = accumulate((part.epochs for part in settings.phases), initial=0)
+        return [made(first, part) for first, part in zip(starts, settings.phases, strict=False)]
+    transfer = settings.transfer
     start = transfer.frozen_epochs
-    main = Phase(start, settings.epochs, optimizer, transfer.unfreeze)
+    main = made(start, Phase(epochs=settings.epochs - start, unfreeze=transfer.unfreeze))
     if not start:
         return [main]
     changes = {"learning_rate": transfer.head_learning_rate, "schedule": "constant"}
-    return [Phase(0, start, optimizer.model_copy(update=changes), 0.0), main]
+    return [replace(made(0, Phase(epochs=start, optimizer=changes)), unfreeze=0.0), main]
+
+
+def loss_names(objectives: Sequence[Objective]) -> dict[str, str]:
+    """Returns the name of each objective's loss in the history."""
+    if len(objectives) == 1:
+        return {objectives[0].name: "loss"}
+    return {objective.name: f"{objective.name}_loss" for objective in objectives}
 
 
 def freeze(model: keras.Model, unfreeze: float) -> list[keras.layers.Layer]:
@@ -58,7 +105,7 @@ def freeze(model: keras.Model, unfreeze: float) -> list[keras.layers.Layer]:
         unfreeze: Share of the layers with weights that learn, rounded to at least one; 0 for the
             head alone, which is the layer `logits`, or else the last one.
     """
-    everything = [layer for layer in leaves(model) if layer.trainable]
+    everything = [layer for _, layer in leaf_layers(model) if layer.trainable]
     weighted = [layer for layer in everything if layer.trainable_weights]
     learning = weighted[-max(1, round(unfreeze * len(weighted))) :]
     if not unfreeze:
@@ -81,14 +128,6 @@ def thaw(layers: list[keras.layers.Layer]) -> None:
     for layer in layers:
         layer.trainable = True
         vars(layer).pop("call", None)
-
-
-def leaves(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns the layers that hold no others, from the inputs to the outputs."""
-    layers = []
-    for layer in model.layers:
-        layers += leaves(layer) if isinstance(layer, keras.Model) else [layer]
-    return layers
 
 
 def _infer_always(layer: keras.layers.Layer) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from compress.graph import map_layers
+
 
 @keras.saving.register_keras_serializable("zoo")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -67,17 +69,17 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
     """Returns the twin of a Functional model, with equal weights.
 
     Args:
-        model: Plain Keras, float32. The layers that give its outputs stay float32 in the twin.
+        model: Plain Keras, float32. The layers that give its outputs stay float32 in the twin, and
+            so does a layer with `needs_float32 = True`: boxes, anchors and places in a picture
+            would move by whole pixels in bfloat16.
         precision: A Keras dtype policy.
         replicas: Number of devices that will share a batch.
     """
     outputs = {id(tensor._keras_history.operation) for tensor in keras.tree.flatten(model.outputs)}
 
-    def clone(layer: Any) -> Any:
+    def change(layer: keras.layers.Layer) -> keras.layers.Layer:
         kind, config = type(layer), layer.get_config()
-        if not isinstance(layer, keras.layers.Layer):
-            return kind.from_config(config)  # an operation of `keras.ops` has no precision
-        if id(layer) not in outputs:
+        if id(layer) not in outputs and not getattr(layer, "needs_float32", False):
             config["dtype"] = precision
         if kind is keras.layers.BatchNormalization and _fusable(layer):
             kind = FusedBatchNormalization
@@ -85,9 +87,7 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
             kind = ReplicaDropout
         return kind.from_config(config)
 
-    twin = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    copy_weights(model, twin)
-    return twin
+    return map_layers(model, change)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

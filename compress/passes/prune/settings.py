@@ -20,7 +20,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compress.base import Context, Ladder, Note, Pass, Rewrite
 from compress.passes.prune.schedule import Schedule
-from compress.settings import FractionBelowOne
+from zoo.common.settings import FractionBelowOne
 
 if TYPE_CHECKING:
     import keras

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compress.base import Context, Ladder, Note, Pass, Rewrite
-from compress.settings import FractionAboveZero
+from compress.base import Context, Headline, Ladder, Note, Pass, Rewrite
+from zoo.common.settings import FractionAboveZero
 
 if TYPE_CHECKING:
     import keras
@@ -39,7 +39,7 @@ class Quantize(Pass):
         rate: Share of the learning rate of `fit` to train with. Folded, a net has no normalisation
             that tames a large one: ResNet-20 collapses at 0.01, a tenth of its recipe's.
         metric: What tells whether the training did better than the calibration alone; the better
-            of the two is kept, where the context has `evaluate`.
+            of the two is kept, where the context has `evaluate`; None: the context's headline.
     """
 
     on_weights: ClassVar[bool] = False
@@ -53,7 +53,7 @@ class Quantize(Pass):
     bias_correction: bool = False
     freeze: FractionAboveZero = 0.5
     rate: float = Field(default=0.01, gt=0)
-    metric: str = "top1"
+    metric: str | None = None
 
     def ladder(self) -> Ladder:
         """See `Pass.ladder`."""
@@ -118,16 +118,18 @@ class Quantize(Pass):
         calibrated = integers.settle(quantised)
         if context.fit is None or self.epochs == 0:
             return calibrated, f"calibrated; {context.train(quantised, epochs=self.epochs)}"
-        before = context.metrics(calibrated).get(self.metric)
+        headline = context.headline if self.metric is None else Headline(self.metric)
+        name = headline.name
+        before = context.metrics(calibrated).get(name)
         text = context.train(
             quantised, epochs=self.epochs, callbacks=[_freeze(self.freeze)], rate=self.rate
         )
         trained = integers.settle(quantised)
-        after = context.metrics(trained).get(self.metric)
+        after = context.metrics(trained).get(name)
         if before is None or after is None:
-            return trained, f"{text}; not compared with the calibration alone: no {self.metric!r}"
-        compared = f"{self.metric} {before:.4f} calibrated, {after:.4f} trained"
-        if not after >= before:  # NaN is no better
+            return trained, f"{text}; not compared with the calibration alone: no {name!r}"
+        compared = f"{name} {before:.4f} calibrated, {after:.4f} trained"
+        if not headline.fall(before, after) <= 0:  # NaN is no better
             return calibrated, f"{text}, which did worse and is dropped: {compared}"
         return trained, f"{text}: {compared}"
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.manifest import Preprocessing
 from export.source import run_keras, serving_function
 from export.target import SIGNATURE, Source
+from zoo.common.preprocessing import Preprocessing
 
 CLASSIFY = "classify_bytes"
 BEST = 5  # labels that `classify_bytes` returns

@@ -15,8 +15,8 @@ from typing import Any
 import flatbuffers
 
 from export.formats.tflite.flatbuffer import parse, schema, serialise, to_buffer
-from export.manifest import Preprocessing
 from export.target import Source
+from zoo.common.preprocessing import Preprocessing
 
 KEY = b"TFLITE_METADATA"
 LABELS = "labels.txt"

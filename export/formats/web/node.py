@@ -24,15 +24,11 @@ import numpy as np
 from export.examples import Arrays, in_batches
 from export.manifest import Signature
 from export.target import Session, Target
+from zoo.common.home import home
 
 SCRIPT = Path(__file__).with_name("node.cjs")
 BATCH = 8  # examples in a call: a WebAssembly program has 4 GB at most
 SECONDS_TO_END = 5.0
-
-
-def home() -> Path:
-    """Returns the folder of what is installed for this package alone."""
-    return Path(os.environ.get("ZOO_HOME") or Path.home() / ".cache" / "zoo")
 
 
 def modules() -> Path:

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Fits, measures, and prints what came of it."""
     from zoo.baselines import find
-    from zoo.data import check_name
+    from zoo.datasets import check_name
 
     title = find(arguments.name).title
     check_name(arguments.data)
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
         values = report.model_dump(mode="json")
         print(text.document({"directory": str(record.path), **values}))
         return
-    settings = report.baseline["settings"].items()
+    settings = report.baseline.settings.items() if report.baseline else ()
     facts = {
         "directory": record.path,
         "baseline": title,

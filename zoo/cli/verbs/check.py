@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="NAME", help="a data set, or folder:PATH")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
-        help="change a setting of the recipe, e.g. train.loss=multiclass_svm; may be repeated",
+        help="change a setting of the recipe, e.g. task.loss=multiclass_svm; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true", help="compare fewer slopes, train for fewer steps"
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Checks, and prints each finding as it comes."""
-    from zoo.data import check_name
+    from zoo.datasets import check_name
     from zoo.recipe import resolve
 
     recipe = resolve(arguments.model, data=arguments.data, changes=arguments.changes)
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from zoo.craft.check import bench, check
 
     work, table = bench(recipe)
-    found = [_cost(table.model)]
+    found = [_cost(table.learning)]
     if not arguments.json:
         print(_line(found[0]), flush=True)
     for finding in check(table, quick=arguments.quick, seed=recipe.seed):
@@ -53,11 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     return int(any(finding.verdict == "FAIL" for finding in found))
 
 
-def _cost(model: Any) -> Finding:
+def _cost(models: list[Any]) -> Finding:
     from compress.measure import account
     from zoo.craft.finding import Finding
 
-    total = account.total(account.layer_table(model))
+    total = account.total([row for model in models for row in account.layer_table(model)])
     measured = f"{total.parameters:,} parameters, {total.macs:,} multiply-accumulates an example"
     if total.num_uncounted:
         measured += f", {total.num_uncounted} layers not counted"

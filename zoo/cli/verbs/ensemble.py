@@ -31,10 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Writes the ensemble, and prints it beside its members."""
     from zoo import bundle as bundles
+    from zoo.common import staging
 
     for path in arguments.runs:  # before TensorFlow: a wrong path is told at once
         bundles.Bundle(path)
-    bundles.check_free(arguments.out, force=arguments.force)
+    staging.check_free(arguments.out, force=arguments.force)
     from zoo.training.ensemble import ensemble
 
     bundle = ensemble(
@@ -50,7 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
 def summary(bundle: Bundle) -> str:
     """Returns the table of the members, the ensemble last."""
     names = [member["name"] for member in bundle.card.members]
-    metrics = [*bundle.report.member_metrics, bundle.report.metrics]
+    part = bundle.report.ensemble
+    metrics = [*(part.member_metrics if part else ()), bundle.report.metrics]
     header = ("test", *bundle.report.metrics)
     rows = [
         (name, *values.values())

@@ -11,7 +11,11 @@ from zoo.cli import text
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo evaluate`."""
-    parser.add_argument("bundle", type=Path, help="a directory that `zoo train` wrote")
+    parser.add_argument(
+        "bundle",
+        type=Path,
+        help="a directory that `zoo train` wrote, or a model that comes with the zoo",
+    )
     parser.add_argument(
         "--split", choices=("train", "validation", "test"), default="test", help="default: test"
     )
@@ -23,43 +27,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Loads the model afresh, measures it and prints the tables."""
-    from zoo.bundle import Bundle
+    from zoo.bundle import find_bundle
 
-    bundle = Bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
-    from zoo.cli.reopen import load, reopen
+    bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
+    from zoo.stages.evaluate import evaluate
 
-    work, model, agreement = reopen(bundle), load(bundle.path), None
-    if arguments.file:
-        from zoo.cli.file import measure
-
-        found, agreement = measure(arguments.file, work, model, arguments.split)
-    else:
-        found = work.evaluate(model, arguments.split)
-    labels = bundle.card.labels
+    found, same = evaluate(bundle, arguments.split, file=arguments.file)
     if arguments.json:
         values: dict[str, Any] = {
             "bundle": str(bundle.path),
             "split": arguments.split,
             "file": str(arguments.file) if arguments.file else None,
-            "same_top1": agreement,
+            "same_top1": same,
             "metrics": found.metrics,
-            "reliability": [row._asdict() for row in found.reliability],
-            "per_class": found.per_class,
-            "confusion": found.confusion.tolist(),
+            "tables": found.tables,
         }
         print(text.document(values))
         return
     print(text.facts(found.metrics))
-    if agreement is not None:
-        print(f"the model has the same top-1 on {agreement:.2%}")
-    if not labels:
-        return
-    print("\ncalibration: how sure the model is, and how often it is right (`ece` is the gap)")
-    bins = [row for row in found.reliability if row.num]
-    sure = [(f"{row.low:.2f} to {row.high:.2f}", *row[2:]) for row in bins]
-    print(text.table(("sure", "examples", "confidence", "right"), sure))
-    header = ("label", "precision", "recall", "f1", "support")
-    print("\n" + text.table(header, [[row[key] for key in header] for row in found.per_class]))
-    print("\nrows are true classes, columns are predicted ones")
-    rows = zip(labels, found.confusion.tolist(), strict=True)
-    print(text.table(("", *labels), [[label, *counts] for label, counts in rows]))
+    if same is not None:
+        print(f"the model has the same top-1 on {same:.2%}")
+    for name, rows in found.tables.items():
+        print("\n" + _TABLES.get(name, _rows)(name, rows, bundle.card.labels))
+
+
+def _rows(name: str, rows: Any, labels: tuple[str, ...]) -> str:
+    header = list(rows[0])
+    return f"{name}\n" + text.table(header, [[row[key] for key in header] for row in rows])
+
+
+def _reliability(name: str, rows: Any, labels: tuple[str, ...]) -> str:
+    sure = [
+        (f"{row['low']:.2f} to {row['high']:.2f}", row["num"], row["confidence"], row["accuracy"])
+        for row in rows
+        if row["num"]
+    ]
+    title = "calibration: how sure the model is, and how often it is right (`ece` is the gap)"
+    return f"{title}\n" + text.table(("sure", "examples", "confidence", "right"), sure)
+
+
+def _confusion(name: str, rows: Any, labels: tuple[str, ...]) -> str:
+    lines = [[label, *counts] for label, counts in zip(labels, rows, strict=True)]
+    title = "rows are true classes, columns are predicted ones"
+    return f"{title}\n" + text.table(("", *labels), lines)
+
+
+_TABLES = {"reliability": _reliability, "confusion": _confusion}

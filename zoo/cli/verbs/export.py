@@ -13,9 +13,6 @@ from typing import Any
 
 from zoo.cli import text
 
-NUM_SAMPLES = 256  # the integer targets calibrate on one half and are compared on the other
-NUM_LABELLED = 1000  # of the test split, on which model and file are scored
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo export`."""
@@ -52,38 +49,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Exports to every target and prints what was measured."""
+    samples = _read(arguments.samples) if arguments.samples else None
+    options = dict(map(_option, arguments.options))
+
     from export.targets import find_target
     from zoo import bundle as bundles
+    from zoo.common import staging
 
-    name = arguments.model.resolve().name.removesuffix(".keras")
-    options = dict(map(_option, arguments.options))
-    targets = [find_target(target, options) for target in dict.fromkeys(arguments.targets)]
-    places = {target.kind: arguments.out / f"{name}-{target.kind}" for target in targets}
-    if not arguments.force:  # all places before any work; `export` looks at each once more
-        for place in places.values():
-            bundles.check_free(place, force=False)
-    for target in targets:
+    # Before TensorFlow: a wrong name or a taken place is told at once.
+    path = arguments.model
+    name = (path if path.suffix == ".keras" else bundles.find_bundle(path).path).resolve().name
+    name = name.removesuffix(".keras")
+    for target in (find_target(name, options) for name in arguments.targets):
+        if not arguments.force:
+            staging.check_free(arguments.out / f"{name}-{target.kind}", force=False)
         target.check_packages()
-    samples = _read(arguments.samples) if arguments.samples else None
 
-    from export import export
-    from zoo.cli import source
+    from zoo.stages.export import export
 
-    given = source.open_model(arguments.model, pixels=arguments.pixels, unsafe=arguments.unsafe)
-    samples = given.samples(NUM_SAMPLES) if samples is None else samples
-    labelled, about = given.labelled(NUM_LABELLED), given.about(name)
-    done = [
-        export(
-            given.model,
-            target,
-            place,
-            samples=samples,
-            labelled=labelled,
-            about=about,
-            force=arguments.force,
-        )
-        for target, place in zip(targets, places.values(), strict=True)
-    ]
+    done = export(
+        arguments.model,
+        *arguments.targets,
+        out=arguments.out,
+        options=options,
+        samples=samples,
+        pixels=arguments.pixels,
+        unsafe=arguments.unsafe,
+        force=arguments.force,
+    )
     if arguments.json:
         rows = [{"path": str(one.path), **one.manifest.model_dump(mode="json")} for one in done]
         print(text.document(rows))

@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Sweeps, and prints the suggestion."""
-    from zoo.bundle import check_free
+    from zoo.common.staging import check_free
     from zoo.craft.plan import RATES, check_sweep
-    from zoo.data import check_name
+    from zoo.datasets import check_name
     from zoo.recipe import resolve
 
     recipe = resolve(arguments.model, data=arguments.data, changes=arguments.changes)

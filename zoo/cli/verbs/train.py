@@ -35,19 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains, and prints what came of it."""
-    from zoo.data import check_name
+    from zoo import datasets, environments
     from zoo.recipe import resolve
 
     recipe = resolve(
         arguments.model, data=arguments.data, changes=arguments.changes, smoke=arguments.smoke
     )
-    check_name(recipe.data.name)
+    if recipe.environment is None:
+        datasets.check_name(recipe.data.name)
+    else:
+        environments.check_name(recipe.environment.name)
     if arguments.dry_run:
         values = recipe.model_dump(mode="json")
         print(text.document(values) if arguments.json else recipe.to_yaml(), end="")
         return 0
+    from zoo.training.fitting import fit
     from zoo.training.progress import ProgressBar
-    from zoo.training.run import fit
 
     bundle = fit(
         arguments.model,
@@ -73,14 +76,15 @@ def run(arguments: argparse.Namespace) -> int:
 def summary(bundle: Bundle) -> str:
     """Returns the table that closes a training."""
     report = bundle.report
+    examples = "images" if bundle.recipe.environment is None else "episodes"
     facts = {
         "bundle": bundle.path,
         "data": report.source,
         **{f"test {name}": value for name, value in report.metrics.items()},
-        "test images": report.examples["test"],
+        f"test {examples}": report.examples["test"],
         "epochs": report.epochs,
         "seconds": f"{report.seconds['total']:.0f} ({report.seconds['epoch']:.1f} per epoch)",
-        "images/s": f"{report.images_per_second:.0f}",
+        "examples/s": f"{report.examples_per_second:.0f}",
         "parameters": bundle.card.parameters,
         "model.keras": text.size((bundle.path / "model.keras").stat().st_size),
     }

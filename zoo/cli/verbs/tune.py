@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> Plan:
     from zoo.craft import space
     from zoo.craft.plan import Plan
-    from zoo.data import check_name
+    from zoo.datasets import check_name
 
     recipe = _recipe(arguments)
     check_name(recipe.data.name)

@@ -8,9 +8,16 @@ weights="imagenet")` then loads them. The cache is $ZOO_HOME/weights, by default
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from zoo import weights
+from zoo.catalog import TASKS
 from zoo.cli import text
+from zoo.common.home import shipped
+
+if TYPE_CHECKING:
+    from zoo.bundle import Bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +38,41 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     rows = [(row, row.file.place.is_file()) for row in weights.TABLE]
+    from zoo.bundle import Bundle
+
+    own = [_shipped(Bundle(path)) for path in shipped()]
     if arguments.json:
-        print(text.document([_document(row) | {"cached": cached} for row, cached in rows]))
+        fetched = [_document(row) | {"cached": cached} for row, cached in rows]
+        print(text.document([*own, *fetched]))
         return
-    header = ("model", "weights", "top-1", "documented by", "licence", "size", "package", "cached")
-    lines = [
+    header = (
+        "model",
+        "weights",
+        "figure",
+        "documented by",
+        "licence",
+        "size",
+        "package",
+        "at hand",
+    )
+    lines: list[tuple[object, ...]] = [
+        (
+            one["model"],
+            one["name"],
+            f"{one['metric']} {one['value']:.4g}",
+            one["evidence"],
+            one["licence"],
+            text.size(int(str(one["size_bytes"]))),
+            "comes with the zoo",
+            True,
+        )
+        for one in own
+    ]
+    lines += [
         (
             row.model,
             row.name,
-            f"{row.top1:.3f}",
+            f"top1 {row.top1:.3f}",
             row.evidence,
             row.licence,
             f"{row.file.size_bytes / 1e6:.0f} MB",  # Keras documents no more digits
@@ -49,6 +82,27 @@ def _list(arguments: argparse.Namespace) -> None:
         for row, cached in rows
     ]
     print(text.table(header, lines))
+
+
+def _shipped(bundle: Bundle) -> dict[str, object]:
+    """What is known of weights that come with the zoo."""
+    card, report = bundle.card, bundle.report
+    module, name = TASKS[card.task].split(":")
+    metric = getattr(import_module(module), name).headline.name
+    steps = [f"zoo train {card.architecture}"]
+    if report.compress:
+        steps.append(f"zoo compress runs/{report.compress.parent_name} {report.compress.recipe}")
+    return {
+        "model": card.architecture,
+        "name": card.data,
+        "metric": metric,
+        "value": report.metrics[metric],
+        "evidence": f"measured, {report.examples['test']:,} test examples",
+        "licence": card.licence,
+        "size_bytes": bundle.model_file.stat().st_size,
+        "seed": report.seed,
+        "commands": steps,
+    }
 
 
 def _get(arguments: argparse.Namespace) -> None:

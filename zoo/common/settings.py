@@ -1,6 +1,6 @@
 """Settings that refuse a wrong value at construction, and say what to write instead.
 
-`Settings` is the base of every setting in the zoo: a frozen pydantic model that forbids unknown
+`Settings` is the base of every group of settings: a frozen pydantic model that forbids unknown
 keys. `nearest` finds the name that was probably meant.
 """
 
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Returns the end of an error line: the closest name, or else all of them."""
     known = {name.lower(): name for name in names}
+    if not known:
+        return "There is none."
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     return f"Did you mean {known[close[0]]!r}?" if close else f"Known: {', '.join(known.values())}."
 
@@ -45,7 +47,17 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise SettingsError(type(self).__name__, _problems(error, type(self))) from None
+            raise SettingsError(self.called(), _problems(error, type(self))) from None
+
+    @classmethod
+    def called(cls) -> str:
+        """Returns what an error line opens with."""
+        return cls.__name__
+
+    @classmethod
+    def offered(cls) -> list[str]:
+        """Returns the names that an error line offers in the place of an unknown one."""
+        return list(cls.model_fields)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -64,7 +76,7 @@ class Settings(BaseModel):
             raise SettingsError(where, error.problems) from None
 
 
-def _problems(error: ValidationError, group: type[BaseModel]) -> list[str]:
+def _problems(error: ValidationError, group: type[Settings]) -> list[str]:
     """Turns pydantic's report into one line for each problem."""
     lines = []
     for item in error.errors():
@@ -73,11 +85,33 @@ def _problems(error: ValidationError, group: type[BaseModel]) -> list[str]:
         if isinstance(cause, SettingsError):  # a group within this one has said it already
             lines += [f"{spot}{problem}" for problem in cause.problems]
         elif item["type"] == "extra_forbidden":
-            hint = nearest(str(item["loc"][-1]), group.model_fields)
-            lines.append(f"{spot}: unknown key. {hint}")
+            key = str(item["loc"][-1])
+            moved: Mapping[str, str] = getattr(group, "moved", {})
+            if key in moved:
+                lines.append(f"{spot}: has moved; write {moved[key]}.")
+            else:
+                lines.append(f"{spot}: unknown key. {nearest(key, group.offered())}")
         elif item["type"] == "missing":
             lines.append(f"{spot}: missing; expected a value.")
         else:
             wish = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             lines.append(f"{spot}: got {item['input']!r}; expected {wish.rstrip('.')}.")
     return lines
+
+
+def _below_one(value: float) -> float:
+    if 0.0 <= value < 1.0:
+        return value
+    hint = f" For {value:g} %, write {value / 100:g}." if 1.0 < value < 100.0 else ""
+    raise ValueError(f"a fraction in [0, 1).{hint}")
+
+
+def _above_zero(value: float) -> float:
+    if 0.0 < value <= 1.0:
+        return value
+    hint = f" For {value:g} %, write {value / 100:g}." if 1.0 < value <= 100.0 else ""
+    raise ValueError(f"a fraction in (0, 1].{hint}")
+
+
+FractionBelowOne = Annotated[float, AfterValidator(_below_one)]
+FractionAboveZero = Annotated[float, AfterValidator(_above_zero)]

@@ -1,0 +1,127 @@
+"""Data that are not held in memory: pictures on the disk, and streams of the user's own."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import zoo
+from zoo.bundle import Bundle
+from zoo.data import DataSet, Feed, Preprocessing, Stream, load
+from zoo.data.pictures import Pictures
+
+DIGITS = load("digits")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root, random = tmp_path_factory.mktemp("pets"), np.random.RandomState(0)
+    for name in ("cats", "dogs"):
+        (root / name).mkdir()
+        for number in range(20):
+            pixels = random.randint(0, 256, (30, 40, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    (root / "cats" / "broken.png").write_text("no picture")
+    return root
+
+
+def batches(feed, epoch=0, **where):
+    return [{k: v.numpy() for k, v in batch.items()} for batch in feed.dataset(epoch, **where)]
+
+
+def assert_equal(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        assert set(one) == set(other)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize("channels", [None, 1])
+def test_pictures_on_the_disk_give_the_batches_of_those_in_memory(folder, channels):
+    held = load(f"folder:{folder}", size=24, channels=channels)
+    read = load(f"folder:{folder}", size=24, channels=channels, stream=True)
+    assert isinstance(read.train["image"], Pictures) and len(read.problems) == 1
+    assert held.columns == read.columns and held.problems == read.problems
+    scale = Preprocessing.measure(held.train["image"])
+    assert Preprocessing.measure(read.train["image"]) == scale
+    feeds = [
+        Feed(data.train, {"image": scale}, batch_size=16, training=True, seed=3)
+        for data in (held, read)
+    ]
+    assert_equal(*(batches(feed, 2) for feed in feeds))
+    assert_equal(*(batches(feed, 2, start=1) for feed in feeds))
+
+
+def test_a_picture_that_goes_while_training_is_named(folder, tmp_path):
+    pictures = Pictures([tmp_path / "gone.png"], size=8, channels=3)
+    with pytest.raises(FileNotFoundError, match=r"gone\.png: no such file"):
+        np.asarray(pictures)
+
+
+def test_only_folders_stay_on_the_disk():
+    with pytest.raises(ValueError, match="stream: got true for digits, which is held in memory"):
+        load("digits", stream=True)
+
+
+def stream(split, *, generator, buffer=200):
+    def rows():
+        return ({name: split[name][i] for name in split} for i in range(len(split)))
+
+    def dataset():
+        return tf.data.Dataset.from_tensor_slices(dict(split.columns))
+
+    return Stream(DIGITS.columns, rows if generator else dataset, len(split), buffer=buffer)
+
+
+@pytest.mark.parametrize("generator", [True, False])
+def test_a_stream_gives_what_memory_gives(generator):
+    scale = {"image": Preprocessing.measure(DIGITS.train["image"])}
+    held = Feed(DIGITS.validation, scale, batch_size=50)
+    read = Feed(stream(DIGITS.validation, generator=generator), scale, batch_size=50)
+    assert held.steps == read.steps
+    assert_equal(batches(held, replicas=2), batches(read, replicas=2))
+
+
+def test_the_order_of_a_stream_is_a_function_of_seed_and_epoch():
+    split = stream(DIGITS.train, generator=False)
+    scale = {"image": Preprocessing.measure(DIGITS.train["image"])}
+    feed = Feed(split, scale, batch_size=50, training=True)
+    again = Feed(stream(DIGITS.train, generator=True), scale, batch_size=50, training=True)
+    tf.random.set_seed(99)  # the global seed has no say
+    whole = batches(feed, 1)
+    assert_equal(whole, batches(again, 1))
+    assert_equal(whole[5:], batches(again, 1, start=5))
+    other = batches(feed, 2)
+    assert any((a["label"] != b["label"]).any() for a, b in zip(whole, other, strict=True))
+    seen = np.sort(np.concatenate([batch["image"].sum((1, 2, 3)) for batch in whole]))
+    held = Feed(DIGITS.train, scale, batch_size=len(DIGITS.train), training=True)
+    everything = np.sort(batches(held)[0]["image"].sum((1, 2, 3)))
+    assert np.isin(np.round(seen, 3), np.round(everything, 3)).all()  # no example is made up
+    # And none comes twice: all but the remainder are there.
+    assert len(np.unique(seen)) >= len(np.unique(everything)) - (len(everything) - len(seen))
+
+
+def test_a_data_set_of_ones_own_trains_and_is_remembered_by_its_samples(tmp_path):
+    parts = [stream(getattr(DIGITS, name), generator=False)
+             for name in ("train", "validation", "test")]  # fmt: skip
+    mine = DataSet("mine", "digits of mine", DIGITS.columns, *parts)
+    changes = ["train.epochs=6", "data.augment={}"]
+    bundle = zoo.fit("mlp", data=mine, out=tmp_path / "run", changes=changes)
+    assert bundle.report.metrics["top1"] > 0.9 and bundle.card.data == "mine"
+    found = zoo.evaluate(bundle.path).evaluation  # "mine" is no name that can be loaded
+    assert sum(map(sum, found.tables["confusion"])) == 32
+    assert Bundle(bundle.path).card.columns == DIGITS.columns
+    (made,) = zoo.export(bundle.path, "tflite-int8", out=tmp_path)
+    assert made.manifest.parity.passed and made.manifest.score.examples == 32
+
+
+def test_errors_of_streams_are_one_line():
+    with pytest.raises(ValueError, match="Stream: got 0 examples"):
+        Stream(DIGITS.columns, list, 0)
+    short = Stream(DIGITS.columns, lambda: [], 5)
+    with pytest.raises(ValueError, match="0 examples came; expected 5"):
+        short[:2]
+    with pytest.raises(TypeError, match="expected \\[:count\\], the first examples"):
+        stream(DIGITS.test, generator=False)[3:]
+    with pytest.raises(ValueError, match="columns of lengths"):
+        zoo.data.Split({"a": np.zeros(3), "b": np.zeros(2)})

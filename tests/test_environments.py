@@ -1,0 +1,302 @@
+"""What is acted in: its facts, copies that go back exactly, and the batches that come of acting."""
+
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageSequence
+
+from tests.agents import LENGTH, LIMIT, cart_pole, corridor, dense, walk
+from zoo.environments import check_name
+from zoo.environments.acting import asked, dealt, explored, greedy, sampled
+from zoo.environments.copies import Copies
+from zoo.environments.drawing import DRAWN, drawer, save_gif
+from zoo.environments.episodes import Episodes, observe
+from zoo.environments.replay import Replay
+from zoo.environments.rollouts import Rollouts, advantages
+from zoo.environments.world import World
+from zoo.recipe import Environment, resolve
+
+ONE = tf.distribute.get_strategy()
+
+
+def test_facts_of_an_environment():
+    world = cart_pole()
+    assert (world.name, world.threshold, world.limit) == ("CartPole-v1", 475.0, 500)
+    assert world.input == "features" and world.columns["features"].shape == (4,)
+    assert world.labels == ("left", "right") and world.num_actions == 2
+    assert "gymnasium" in world.source
+    assert world.examples("train") == 256 and world.examples("test") == 6
+
+
+def test_a_choice_is_seen_as_a_one_among_zeros():
+    world = corridor()
+    assert world.labels == ("0", "1") and world.limit == LIMIT and world.threshold is None
+    np.testing.assert_array_equal(world.encode(2), np.eye(LENGTH, dtype="float32")[2])
+    pair = World(Environment(name="Blackjack-v1"))  # a tuple of three choices
+    assert pair.columns["features"].shape == (32 + 11 + 2,)
+    assert pair.encode((5, 1, 0)).sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Cartpole-v1", "expected an environment of gymnasium. Did you mean 'CartPole-v1'?"),
+        ("nosuch.module:Thing-v0", "got 'nosuch.module:Thing-v0'; expected an environment"),
+        ("Pendulum-v1", "expected one of some choices (Discrete), e.g. CartPole-v1."),
+    ],
+)
+def test_a_wrong_environment_is_told_in_one_line(name, line):
+    with pytest.raises(ValueError, match=r"^environment\.name: ") as error:
+        World(Environment(name=name))
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def test_without_gymnasium_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install keras-model-zoo\[rl\]"):
+        check_name("CartPole-v1")
+
+
+def test_it_has_no_examples_at_rest():
+    with pytest.raises(ValueError, match="CartPole-v1: has no examples at rest"):
+        _ = cart_pole().train
+
+
+def test_an_environment_and_data_exclude_each_other():
+    with pytest.raises(ValueError, match="got an environment and data; expected one of them"):
+        resolve("a2c", data="digits")
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1", "ZooTestCorridor-v0"])
+def test_copies_go_back_exactly_in_the_middle_of_an_episode(name):
+    """FrozenLake slips at random, from the episode's own seed."""
+    world, random = World(Environment(name=name)), np.random.RandomState(0)
+    plan = random.randint(world.num_actions, size=(70, 3))
+    whole, again = Copies(world, 3, seed=5), Copies(world, 3, seed=5)
+    for actions in plan[:37]:
+        whole.act(actions)
+    assert any(state > 0 for state in whole.state()["episodes"])
+    assert any(state > 0 for state in whole.state()["lengths"])
+    again.restore({key: np.array(value) for key, value in whole.state().items()})
+    whole.finished.clear()
+    for actions in plan[37:]:
+        one, other = whole.act(actions), again.act(actions)
+        for ours, theirs in zip(one, other, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(whole.observations, again.observations)
+    assert whole.finished == again.finished
+
+
+def test_copies_and_seeds_differ():
+    starts = [Copies(cart_pole(), 3, seed=seed).observations for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(starts[0], starts[1])
+    assert len(np.unique(np.concatenate([starts[0], starts[2]]), axis=0)) == 6
+
+
+def test_an_environment_that_does_not_follow_from_its_seeds_cannot_be_resumed():
+    world = World(Environment(name="ZooTestMoody-v0"))
+    copies = Copies(world, 8, seed=0)
+    for _ in range(5):
+        copies.act(np.ones(8, int))
+    with pytest.raises(ValueError, match="the same seed and actions lead elsewhere; expected"):
+        Copies(world, 8, seed=0).restore(copies.state())
+    with pytest.raises(ValueError, match=r"environment.copies: got 2; the run began with 8"):
+        Copies(world, 2, seed=0).restore(copies.state())
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("trace", [0.0, 0.7, 1.0])
+def test_advantages_equal_their_definition(trace):
+    """The sum over all later surprises, written out, in place of the recursion."""
+    random, discount, length, num = np.random.RandomState(1), 0.9, 12, 3
+    rewards, values, after = random.normal(size=(3, length, num))
+    over = random.uniform(size=(length, num)) < 0.25
+    ended = over & (random.uniform(size=over.shape) < 0.5)
+    following = np.where(ended, 0.0, after)
+    found = advantages(rewards, values, following, over=over, discount=discount, trace=trace)
+    for copy in range(num):
+        for first in range(length):
+            total = 0.0
+            for time in range(first, length):
+                surprise = rewards[time, copy] - values[time, copy]
+                surprise += 0.0 if ended[time, copy] else discount * after[time, copy]
+                total += (discount * trace) ** (time - first) * surprise
+                if over[time, copy]:
+                    break
+            assert found[first, copy] == pytest.approx(total, abs=1e-5)
+
+
+@pytest.mark.oracle
+def test_targets_with_full_trace_are_the_returns_of_the_corridor():
+    """With lambda 1 the critic's target is the discounted return, whatever the critic says."""
+    world, discount = corridor(copies=2, frames=512), 0.9
+    networks = {"policy": dense(world, 2), "value": dense(world, 1, seed=3)}
+    source = Rollouts(world, batch_size=512, seed=0, discount=discount, trace=1.0)
+    batch = source.collect(networks, 0)
+    value = asked(networks["value"])(np.eye(LENGTH, dtype="float32"))[:, 0]
+    places, actions = (batch[name].reshape(-1, 2, *batch[name].shape[1:]) for name in
+                       ("features", "action"))  # fmt: skip
+    targets = batch["target"].reshape(-1, 2)
+    cut = 0
+    for copy in range(2):
+        steps = 0
+        path = places[:, copy].argmax(axis=1)
+        for time in range(len(path)):
+            steps += 1
+            place, reward, ended = walk(path[time], actions[time, copy])
+            over = ended or steps == LIMIT
+            cut += over and not ended
+            if ended:
+                wanted = reward
+            elif over or time == len(path) - 1:  # the future counts, though it is not seen
+                wanted = reward + discount * value[place]
+            else:
+                assert place == path[time + 1]
+                wanted = reward + discount * targets[time + 1, copy]
+            assert targets[time, copy] == pytest.approx(wanted, abs=1e-5)
+            steps = 0 if over else steps
+    assert cut > 0
+    assert batch["advantage"].mean() == pytest.approx(0, abs=1e-5)
+    assert batch["advantage"].std() == pytest.approx(1, abs=1e-4)
+    assert batch["finished"].sum() > 10 and batch["weight"].sum() == 512
+
+
+def test_a_batch_that_copies_cannot_share_is_refused():
+    with pytest.raises(ValueError, match=r"train.batch_size: got 30 frames; expected a multiple"):
+        Rollouts(corridor(), batch_size=30, seed=0, discount=0.9, trace=1.0)
+
+
+def replay(world, *, memory=64, epsilon=0.5, seed=0, rate=4):
+    return Replay(
+        world, batch_size=32, seed=seed, memory=memory, warmup=16, frames_per_step=rate,
+        epsilon=lambda frame: epsilon,
+    )  # fmt: skip
+
+
+def test_the_memory_holds_what_happened_and_forgets_the_oldest():
+    world = corridor()
+    source, networks = replay(world, memory=50), {"net": dense(world, 2)}
+    batches = list(source.batches(ONE, networks=networks))
+    assert len(batches) == source.steps == 64 and source.frames == 16 + 256
+    batch = source.collect(networks, 64)
+    for place, action, reward, after, ended in zip(
+        batch["features"].argmax(1), batch["action"], batch["reward"],
+        batch["successor"].argmax(1), batch["ended"], strict=True,
+    ):  # fmt: skip
+        assert walk(place, action) == (after, pytest.approx(reward), bool(ended))
+    assert source.state()["memory/action"].shape == (50,)
+    with pytest.raises(ValueError, match=r"task.memory: got 20 frames; expected at least 32"):
+        replay(world, memory=20)
+
+
+def test_the_memory_goes_back_exactly():
+    world = cart_pole()
+    networks = {"net": dense(world, 2)}
+    whole, again = replay(world), replay(world)
+    steps = whole.batches(ONE, networks=networks)
+    for _ in range(30):
+        next(steps)
+    again.restore({key: np.array(value) for key, value in whole.state().items()})
+    for ours, theirs in zip(steps, again.batches(ONE, start=30, networks=networks), strict=True):
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_one_round_of_actions_may_serve_several_batches():
+    world = corridor(copies=8, frames=64)
+    source = replay(world, rate=1)
+    batches = source.batches(ONE, networks={"net": dense(world, 2)})
+    rounds = [source.frames for _ in batches]
+    assert source.steps == 64 and rounds[:9] == [24] * 8 + [32]
+
+
+def test_actions_are_drawn_by_their_probability():
+    logits = np.tile(np.log([[0.2, 0.5, 0.3]]), (30_000, 1))
+    uniform = np.random.RandomState(0).uniform(size=len(logits))
+    shares = np.bincount(sampled(logits, uniform)) / len(logits)
+    np.testing.assert_allclose(shares, [0.2, 0.5, 0.3], atol=0.01)
+    assert sampled(logits[:2], np.array([0.0, 1 - 1e-16])).tolist() == [0, 2]
+    pairs = np.random.RandomState(1).uniform(size=(30_000, 2))
+    shares = np.bincount(explored(logits, 0.3, pairs)) / len(logits)
+    np.testing.assert_allclose(shares, [0.1, 0.8, 0.1], atol=0.01)
+    assert greedy(np.array([[1.0, 1.0, 0.0]])) == 0
+
+
+def test_a_batch_is_filled_up_for_the_replicas():
+    class Two:
+        num_replicas_in_sync = 2
+
+        def experimental_distribute_values_from_function(self, part):
+            class Context:
+                pass
+
+            found = []
+            for replica in range(2):
+                context = Context()
+                context.replica_id_in_sync_group = replica
+                found.append(part(context))
+            return found
+
+    first, second = dealt({"return": np.arange(5.0), "weight": np.ones(5)}, Two())
+    assert first["return"].numpy().tolist() == [0, 1, 2]
+    assert second["weight"].numpy().tolist() == [1, 1, 0]
+
+
+def test_episodes_are_always_the_same_and_each_split_has_its_own():
+    world = corridor(episodes=9)
+    networks = {"net": dense(world, 2)}
+    networks["net"].set_weights([np.ones((LENGTH, 2)), np.array([0.0, 1.0])])  # to the right
+
+    def returns(split, **options):
+        source = Episodes(world, split, actor="net", **options)
+        batches = [next(source.batches(ONE, epoch, networks=networks)) for epoch in (0, 3)]
+        np.testing.assert_array_equal(batches[0]["return"], batches[1]["return"])
+        return batches[0]
+
+    found = returns("test")
+    steps = found["length"].numpy()
+    np.testing.assert_allclose(found["return"], 1 - 0.01 * (steps - 1), rtol=1e-5)
+    assert steps.max() == LENGTH - 1 and len(steps) == 9
+    assert (returns("validation")["length"].numpy() != steps).any()
+    stays = returns("test", ask=lambda seen: np.tile([1.0, 0.0], (len(seen), 1)))
+    np.testing.assert_allclose(stays["return"], -0.01 * LIMIT, rtol=1e-5)
+    assert "threshold" not in found
+
+
+def test_samples_are_what_the_policy_sees():
+    world = cart_pole()
+    found = observe(world, "train", 40, ask=asked(dense(world, 2)))
+    assert found["features"].shape == (40, 4) and found["action"].shape == (40,)
+    for name, column in world.columns.items():
+        column.check(name, found[name])
+    assert len(np.unique(found["features"], axis=0)) == 40
+    np.testing.assert_array_equal(
+        found["action"], greedy(asked(dense(world, 2))(found["features"]))
+    )
+    again = observe(world, "train", 40, ask=asked(dense(world, 2)))
+    np.testing.assert_array_equal(found["features"], again["features"])
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1"])
+def test_pictures_follow_the_state(name, tmp_path):
+    world = World(Environment(name=name))
+    draw, options = drawer(world)
+    environment = world.make(**options)
+    environment.reset(seed=0)
+    pictures = [draw(environment)]
+    for _ in range(8):
+        environment.step(0)
+        pictures.append(draw(environment))
+    assert np.abs(np.asarray(pictures[0], int) - np.asarray(pictures[-1], int)).max() > 100
+    save_gif(pictures, tmp_path / "film.gif", seconds=0.04)
+    with Image.open(tmp_path / "film.gif") as film:  # equal neighbours became one
+        times = [frame.info["duration"] for frame in ImageSequence.Iterator(film)]
+        assert sum(times) == 9 * 40 and len(times) > 4 and film.size == (300, 200)
+
+
+def test_what_cannot_be_drawn_is_told():
+    with pytest.raises(ValueError, match="ZooTestCorridor-v0: cannot be drawn; play without"):
+        drawer(corridor())
+    assert "FrozenLake" not in DRAWN

@@ -1,0 +1,69 @@
+"""The trained networks that come with the zoo: each loads, and is as good as its card says."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo as package
+from zoo.bundle import Bundle, find_bundle
+from zoo.common.home import shipped
+from zoo.data.loading import load
+from zoo.stages.evaluate import evaluate
+
+PLACES = shipped()
+MOST_BYTES = 10_000_000
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_the_figure_of_its_report_is_measured_again(place):
+    bundle = Bundle(place)
+    if bundle.report.source.startswith("pydoc") or "Python" in bundle.report.source:
+        pytest.skip("the text is that of another version of Python")
+    found = evaluate(bundle).evaluation
+    name = bundle.recipe.task.headline.name
+    assert found.metrics[name] == pytest.approx(bundle.report.metrics[name], rel=2e-3)
+
+
+def test_all_of_them_are_small():
+    assert len(PLACES) >= 4
+    files = [file for place in PLACES for file in place.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < MOST_BYTES
+    for place in PLACES:
+        card = Bundle(place).card
+        assert place.name == f"{card.architecture}-{card.data}"
+
+
+def test_a_name_is_enough(tmp_path, zoo):
+    data = load("mnist5k")
+    Image.fromarray(data.test["image"][0, ..., 0]).save(tmp_path / "digit.png")
+    (best,) = zoo("predict", "lenet5", tmp_path / "digit.png", "--top", "1", "--json")
+    assert best["label"] == data.labels[data.test["label"][0]] and best["probability"] > 0.9
+    rows = zoo("weights", "list", "--json")
+    assert {"lenet5", "mobilenet_v2"} <= {row["model"] for row in rows}
+    assert "lenet5" in package.list_models(pretrained=True)
+    assert "densenet40" not in package.list_models(pretrained=True)
+    done = zoo("export", "lenet5", "onnx", "--out", tmp_path, "--json")
+    assert done[0]["parity"]["passed"] and done[0]["labels"] == list(data.labels)
+
+
+def test_create_gives_the_trained_network():
+    model = package.create("lenet5", weights="mnist5k")
+    data = load("mnist5k", size=32)
+    scale = find_bundle("lenet5").card.preprocessing
+    inputs = package.data.Preprocessing(**scale).apply(data.test["image"])
+    right = np.mean(model.predict(inputs, verbose=0).argmax(1) == data.test["label"])
+    assert right == pytest.approx(find_bundle("lenet5").report.metrics["top1"], abs=2e-3)
+    other = package.create("lenet5", weights="mnist5k", num_classes=3)
+    assert other.output_shape == (None, 3)
+    for layer in other.layers:
+        if layer.weights and layer.name != "logits":
+            np.testing.assert_array_equal(
+                layer.get_weights()[0], model.get_layer(layer.name).get_weights()[0]
+            )
+
+
+def test_what_is_not_there_is_one_line(zoo, tmp_path):
+    line = zoo("predict", "lenet6", tmp_path / "a.png", expect=2)
+    assert "no such directory" in line and "Did you mean 'lenet5'?" in line
+    with pytest.raises(ValueError, match=r"lenet5: unknown weights 'mnist6k'\. Did you mean"):
+        package.create("lenet5", weights="mnist6k")

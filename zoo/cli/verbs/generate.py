@@ -1,0 +1,72 @@
+"""Make new pictures, or text, with a bundle. The same seed makes the same ones.
+
+Pictures are written as a grid, by default to BUNDLE.png in this directory; text is printed, and
+written where --out says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from zoo.cli import text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `zoo generate`."""
+    parser.add_argument("bundle", type=Path, help="a directory that `zoo train` wrote")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write")
+    parser.add_argument("--count", type=int, default=64, metavar="N", help="default: 64")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="options",
+        help="an option of the task; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace the file at --out")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Makes, writes and prints."""
+    from zoo.bundle import Bundle
+
+    bundle = Bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
+    pictures = any(column.kind == "image" for column in bundle.card.outputs.values())
+    out = arguments.out
+    if out is None and pictures:
+        out = Path(f"{bundle.path.resolve().name}.png")
+    from zoo.stages.generate import generate
+
+    made = generate(
+        bundle,
+        count=arguments.count,
+        seed=arguments.seed,
+        out=out,
+        force=arguments.force,
+        **_options(arguments.options),
+    )
+    texts = made if isinstance(made, list) else []
+    if arguments.json:
+        values = {"bundle": str(bundle.path), "count": arguments.count, "seed": arguments.seed}
+        print(text.document({**values, "file": str(out) if out else None, "texts": texts}))
+        return
+    for line in texts:
+        print(line)
+    if out is not None:
+        print(f"{out}: {len(made)} {'texts' if texts else 'pictures'}")
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """The options by name; values are YAML, as in a recipe."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for option in given:
+        key, equals, value = option.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"--set: got {option!r}; expected key=value.")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--set {option}: the value is not YAML.") from None
+    return found

@@ -1,0 +1,93 @@
+"""What the numbers of a model's outputs say, in the form of its task. No framework is needed.
+
+`zoo predict` and servers read the same answers from a card or a manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Outputs = np.ndarray | Mapping[str, np.ndarray]
+
+
+def answers(
+    task: str, outputs: Outputs, *, labels: Sequence[str] = (), top: int = 3
+) -> list[list[dict[str, Any]]]:
+    """Returns the rows of the answer for each example.
+
+    Args:
+        task: Kind of learning, a key of `zoo.catalog.TASKS`.
+        outputs: One output (n, ...), or several by name.
+        labels: Names of the classes.
+        top: Number of classes to name for an example.
+
+    Returns:
+        For each example, of classes: `label` and `probability`, the best first; of a number:
+        `value`; of a mask: `label` and `share`, the fraction of the pixels, the largest first; of
+        the object in a picture: `label`, `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of
+        the picture as the model sees it.
+
+    Raises:
+        ValueError: Nothing is known of the answers of this task.
+    """
+    if task not in _FORMS:
+        raise ValueError(
+            f"the task {task} has no answer for a single file; expected one of {', '.join(_FORMS)}."
+        )
+    found: list[list[dict[str, Any]]] = _FORMS[task](outputs, labels, top)
+    return found
+
+
+def _classes(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    from scipy.special import softmax
+
+    return [
+        [
+            {"label": labels[best], "probability": float(share[best])}
+            for best in share.argsort()[::-1][:top]
+        ]
+        for share in softmax(outputs, axis=1)
+    ]
+
+
+def _yes_or_no(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    import numpy as np
+
+    # sigmoid(s) is the softmax of 0 and s
+    return _classes(np.concatenate([np.zeros_like(outputs), outputs], axis=1), labels, top)
+
+
+def _number(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    return [[{"value": float(value)}] for value in outputs[:, 0]]
+
+
+def _shares(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    import numpy as np
+
+    rows = []
+    for mask in np.argmax(outputs, axis=-1):  # (height, width)
+        shares = np.bincount(mask.ravel(), minlength=len(labels)) / mask.size
+        order = [index for index in shares.argsort()[::-1] if shares[index] > 0]
+        rows.append([{"label": labels[i], "share": float(shares[i])} for i in order])
+    return rows
+
+
+def _box(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    classes = _classes(outputs["logits"], labels, 1)
+    return [
+        [best | dict(zip(("y1", "x1", "y2", "x2"), map(float, box), strict=True))]
+        for (best,), box in zip(classes, outputs["box"], strict=True)
+    ]
+
+
+_FORMS: dict[str, Any] = {
+    "classify": _classes,
+    "binary": _yes_or_no,
+    "regress": _number,
+    "segment": _shares,
+    "localise": _box,
+}

@@ -1,0 +1,88 @@
+"""What an example is made of: named columns, each of a kind.
+
+A data set says its columns once (`DataSet.columns`); its splits, its batches, a bundle's card and
+a task name them. The first column is what a model reads; the others are what it learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+KINDS: Mapping[str, tuple[str, int]] = {
+    "image": ("uint8", 3),  # pixels (height, width, channels), 0 to 255
+    "features": ("float32", 1),  # a table's row (features,), each in its own unit
+    "series": ("float32", 2),  # a signal (time, features)
+    "tokens": ("int32", 1),  # indices of a vocabulary (time,); 0 pads where the names say so
+    "class": ("int32", 0),  # index of a class ()
+    "number": ("float32", 0),  # a number in its own unit ()
+    "mask": ("uint8", 2),  # class of each pixel (height, width); 255 counts for nothing
+    "box": ("float32", 1),  # (4,), y1 x1 y2 x2 in pixels; of a model, in fractions of the sides
+    "boxes": ("float32", 2),  # (most, 4), y1 x1 y2 x2 in pixels; zeros behind the last box
+    "classes": ("int32", 1),  # class of each box (most,); -1 behind the last box
+    "count": ("int32", 0),  # how many of the padded ones there are ()
+    "points": ("float32", 2),  # (points, 2), y x in pixels
+    "noise": ("float32", 1),  # random numbers (size,); no data set has them
+}
+INPUTS = ("image", "features", "series", "tokens", "noise")  # kinds, and usual names, of inputs
+
+
+class Column(NamedTuple):
+    """One column.
+
+    Attributes:
+        kind: A key of `KINDS`, which says the element type and the number of axes.
+        shape: Shape of one example; `None` for an axis whose length varies.
+        names: Names of the classes or of the vocabulary, where the kind has indices.
+    """
+
+    kind: str
+    shape: tuple[int | None, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def check(self, name: str, values: np.ndarray) -> None:
+        """Refuses an array that is not this column.
+
+        Args:
+            name: Name of the column; it opens the error line.
+            values: The examples (n, ...).
+
+        Raises:
+            ValueError: The element type or a shape differs.
+        """
+        dtype, _ = KINDS[self.kind]
+        shape = values.shape[1:]
+        fits = len(shape) == len(self.shape) and all(
+            wanted in (None, size) for wanted, size in zip(self.shape, shape, strict=True)
+        )
+        if values.ndim < 1 or str(values.dtype) != dtype or not fits:
+            sizes = ", ".join(["n", *("any" if n is None else str(n) for n in self.shape)])
+            raise ValueError(
+                f"{name}: got {values.dtype} {values.shape}; expected {dtype} ({sizes}), "
+                f"a column of kind {self.kind}."
+            )
+
+
+def column(kind: str, values: np.ndarray, names: tuple[str, ...] = ()) -> Column:
+    """Returns the column that an array is.
+
+    Args:
+        kind: A key of `KINDS`.
+        values: The examples (n, ...).
+        names: Names of the classes or of the vocabulary.
+
+    Raises:
+        ValueError: The kind is unknown, or the array does not fit it.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"column: got kind {kind!r}; expected one of {', '.join(KINDS)}.")
+    dtype, axes = KINDS[kind]
+    if values.ndim != axes + 1 or str(values.dtype) != dtype:
+        raise ValueError(
+            f"column: got {values.dtype} {values.shape}; expected {dtype} with {axes} axes behind "
+            f"the first, a column of kind {kind}."
+        )
+    return Column(kind, tuple(values.shape[1:]), names)

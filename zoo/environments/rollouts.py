@@ -1,0 +1,139 @@
+"""On-policy experience: what the present policy does and sees, with its advantages.
+
+Source: Mnih et al. 2016, arXiv:1602.01783, section 4 (several actors, a few steps each, then one
+update); Schulman et al. 2016, arXiv:1506.02438, equation 16 (generalised advantage estimation).
+Differs: the actors take their steps together, and an episode that is cut off at its limit of steps
+counts on with the value of what was seen last, as its future is not 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.environments.acting import Asked, dealt, returns, sampled
+from zoo.environments.copies import ACT, Copies, generator
+from zoo.environments.world import World
+
+
+def advantages(
+    rewards: np.ndarray,
+    values: np.ndarray,
+    following: np.ndarray,
+    *,
+    over: np.ndarray,
+    discount: float,
+    trace: float,
+) -> np.ndarray:
+    """Returns how much better each action was than expected, (time, copies), float32.
+
+    A_t = d_t + discount * trace * A_(t+1), with d_t = r_t + discount * V(s_(t+1)) - V(s_t); the sum
+    stops where an episode is over.
+
+    Args:
+        rewards: (time, copies).
+        values: V of what was seen before each action, (time, copies).
+        following: V of what was seen after it, 0 where the episode came to its end, (time, copies).
+        over: Whether another episode began then, (time, copies), bool.
+        discount: What a reward is worth one step later, in (0, 1].
+        trace: Share of the later surprises, lambda in [0, 1].
+    """
+    surprises = rewards + discount * following - values
+    found, later = np.zeros_like(surprises), np.zeros_like(surprises[0])
+    for time in reversed(range(len(surprises))):
+        later = surprises[time] + discount * trace * np.where(over[time], 0.0, later)
+        found[time] = later
+    return found.astype(np.float32)
+
+
+class Rollouts:
+    """Batches of what the networks `policy` and `value` do: a `zoo.data.source.Source`.
+
+    A batch is what all copies do in the same number of steps, batch_size / copies. Its columns:
+    `features` (b, features), `action` (b,), `advantage` (b,), of mean 0 and deviation 1 over the
+    batch, `target` (b,), the value that the critic should have told, and the returns of the
+    episodes that are over, see `acting.returns`.
+
+    Args:
+        world: What is acted in.
+        batch_size: Frames in a batch, over all copies and replicas.
+        seed: Seed of the episodes and of the actions, at least 0.
+        discount: See `advantages`.
+        trace: See `advantages`.
+
+    Attributes:
+        batch_size: As given.
+        steps: Batches in an epoch.
+
+    Raises:
+        ValueError: The copies cannot share a batch evenly.
+    """
+
+    def __init__(self, world: World, *, batch_size: int, seed: int, discount: float, trace: float):
+        num = world.settings.copies
+        if batch_size % num:
+            raise ValueError(
+                f"train.batch_size: got {batch_size} frames; expected a multiple of "
+                f"environment.copies, {num}: each copy takes as many steps."
+            )
+        self.batch_size, self.steps = batch_size, max(1, world.settings.frames // batch_size)
+        self._world, self._seed, self._discount, self._trace = world, seed, discount, trace
+        self._copies = Copies(world, num, seed=seed)
+        self._asked = Asked()
+
+    def batches(
+        self,
+        strategy: tf.distribute.Strategy,
+        epoch: int = 0,
+        *,
+        start: int = 0,
+        networks: Any = None,
+    ) -> Iterator[Any]:
+        """See `zoo.data.source.Source.batches`; the networks act."""
+        for step in range(start, self.steps):
+            yield dealt(self.collect(networks, epoch * self.steps + step), strategy)
+
+    def collect(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:
+        """Acts, and returns the columns of one batch.
+
+        Args:
+            networks: `policy` and `value`.
+            number: Number of the batch, from 0; its actions are drawn by it.
+        """
+        policy, value = self._asked(networks, "policy"), self._asked(networks, "value")
+        num, length = len(self._copies), self.batch_size // len(self._copies)
+        uniform = generator(self._seed, ACT, number).random((length, num))
+        seen, actions, moves = [], [], []
+        for drawn in uniform:
+            seen.append(self._copies.observations)
+            actions.append(sampled(policy(seen[-1]), drawn))
+            moves.append(self._copies.act(actions[-1]))
+        rewards, ended, over, successors = map(np.stack, zip(*moves, strict=True))
+        before = np.concatenate(seen)  # (time * copies, features)
+        after = successors.reshape(before.shape)
+        values = value(np.concatenate([before, after]))[:, 0].reshape(2, length, num)
+        following = np.where(ended, 0.0, values[1])
+        found = advantages(
+            rewards, values[0], following, over=over, discount=self._discount, trace=self._trace
+        )
+        targets = found + values[0]
+        found = (found - found.mean()) / (found.std() + 1e-8)
+        return {
+            "features": before,
+            "action": np.concatenate(actions).astype(np.int32),
+            "advantage": found.reshape(-1),
+            "target": targets.reshape(-1),
+            **returns(self._copies.finished, self.batch_size),
+            "weight": np.ones(self.batch_size, np.float32),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """See `zoo.data.source.Source.state`: where the copies stand."""
+        return self._copies.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `zoo.data.source.Source.restore`."""
+        self._copies.restore(state)

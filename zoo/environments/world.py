@@ -1,0 +1,185 @@
+"""Opens an environment of gymnasium by name, and says its facts as columns.
+
+Source: Towers et al. 2024, arXiv:2407.17032 (gymnasium, MIT). An action is one of some choices; an
+observation is a row of numbers, where a choice becomes a 1 among zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from zoo.common.columns import Column
+from zoo.common.settings import nearest
+from zoo.recipe import Environment
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LIMIT = 1000  # steps of an episode, where the environment says none
+LARGEST = 10_000  # numbers in an observation
+ACTIONS = {
+    "Acrobot": ("torque -1", "no torque", "torque +1"),
+    "CartPole": ("left", "right"),
+    "CliffWalking": ("up", "right", "down", "left"),
+    "FrozenLake": ("left", "down", "right", "up"),
+    "FrozenLake8x8": ("left", "down", "right", "up"),
+    "LunarLander": ("nothing", "left engine", "main engine", "right engine"),
+    "MountainCar": ("left", "nothing", "right"),
+    "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
+}
+"""Names of the actions, by the environment's name without its version; others are numbered."""
+
+
+class World:
+    """An environment, as a run sees it: in the place of a data set.
+
+    Args:
+        settings: Its name, the number of copies, frames and episodes.
+
+    Attributes:
+        name: As gymnasium knows it, with the version.
+        source: Where it comes from, one sentence.
+        columns: `features`, what is observed, and `action`, with the names of the actions.
+        problems: Nothing is left out of an environment.
+        settings: As given.
+        threshold: The mean return at which gymnasium calls it solved; `None` where it says none.
+        limit: Steps after which an episode is cut off.
+
+    Raises:
+        ModuleNotFoundError: gymnasium, or a package of this environment, is not installed.
+        ValueError: The name is unknown, or it has actions or observations of another kind.
+    """
+
+    problems: tuple[str, ...] = ()
+
+    def __init__(self, settings: Environment):
+        facts = find(settings.name)
+        self.settings, self.name = settings, str(facts.id)
+        self.limit = int(facts.max_episode_steps or LIMIT)
+        self.threshold = None if facts.reward_threshold is None else float(facts.reward_threshold)
+        self.source = f"gymnasium {_gymnasium().__version__}, {self.name}"
+        environment = self.make()
+        self._space, self._actions = environment.observation_space, environment.action_space
+        num_features, num_actions = self._sizes()
+        names = ACTIONS.get(facts.name, ())
+        if len(names) != num_actions:
+            names = tuple(str(action) for action in range(num_actions))
+        self.columns: Mapping[str, Column] = {
+            "features": Column("features", (num_features,)),
+            "action": Column("class", (), names),
+        }
+
+    @property
+    def input(self) -> str:
+        """Name of the column that a model reads."""
+        return next(iter(self.columns))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the actions."""
+        return self.columns["action"].names
+
+    @property
+    def num_actions(self) -> int:
+        """Number of actions to choose from."""
+        return len(self.labels)
+
+    @property
+    def train(self) -> Any:
+        """Refuses to be read: an environment is acted in.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"{self.name}: has no examples at rest, which this asks for; expected a data set. It is"
+            " an environment, which `zoo train`, `zoo evaluate` and `zoo play` act in."
+        )
+
+    validation = test = train
+
+    def examples(self, split: str) -> int:
+        """Returns the frames of an epoch of training, or the episodes of another split."""
+        return self.settings.frames if split == "train" else self.settings.episodes
+
+    def make(self, **options: Any) -> Any:
+        """Returns a fresh environment of gymnasium.
+
+        Args:
+            **options: Of `gymnasium.make`, e.g. `render_mode`.
+        """
+        gymnasium = _gymnasium()
+        try:
+            return gymnasium.make(
+                self.name, max_episode_steps=self.limit, disable_env_checker=True, **options
+            )
+        except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+            cause = " ".join(str(error).split())
+            raise ModuleNotFoundError(
+                f"environment.name: {self.name} needs a package that is not installed ({cause})."
+            ) from None
+
+    def encode(self, observation: Any) -> np.ndarray:
+        """Returns an observation as a row (features,), float32."""
+        import numpy as np
+
+        if isinstance(observation, np.ndarray) and observation.ndim == 1:
+            return observation.astype(np.float32, copy=False)
+        flatten = _gymnasium().spaces.flatten
+        return np.asarray(flatten(self._space, observation), np.float32)
+
+    def action(self, index: int) -> int:
+        """Returns the environment's own number of an action."""
+        return int(self._actions.start) + int(index)
+
+    def _sizes(self) -> tuple[int, int]:
+        """Returns how many numbers are observed, and how many actions there are."""
+        spaces = _gymnasium().spaces
+        if not isinstance(self._actions, spaces.Discrete):
+            raise ValueError(
+                f"environment.name: {self.name} has the actions {self._actions}; expected one of "
+                "some choices (Discrete), e.g. CartPole-v1."
+            )
+        try:
+            size = int(spaces.flatdim(self._space))
+        except (NotImplementedError, ValueError):
+            size = 0
+        if not 1 <= size <= LARGEST:
+            raise ValueError(
+                f"environment.name: {self.name} is observed as {self._space}; expected a row of at "
+                f"most {LARGEST:,} numbers, or a choice, e.g. CartPole-v1."
+            )
+        return size, int(self._actions.n)
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that gymnasium does not know.
+
+    Raises:
+        ModuleNotFoundError: gymnasium is not installed.
+        ValueError: The name is unknown; the line suggests one.
+    """
+    find(name)
+
+
+def find(name: str) -> Any:
+    """Returns gymnasium's `EnvSpec` of a name; see `check_name`."""
+    gymnasium = _gymnasium()
+    try:
+        return gymnasium.spec(name)
+    except (gymnasium.error.Error, ImportError):
+        hint = nearest(name, sorted(gymnasium.registry))
+        raise ValueError(
+            f"environment.name: got {name!r}; expected an environment of gymnasium. {hint}"
+        ) from None
+
+
+def _gymnasium() -> Any:
+    try:
+        import gymnasium
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "environment: gymnasium is not installed; run `pip install keras-model-zoo[rl]`."
+        ) from None
+    return gymnasium

@@ -1,0 +1,108 @@
+"""DCGAN: a generator and a discriminator of strided convolutions, without pooling.
+
+Source: Radford et al. 2015, arXiv:1511.06434, sections 3 and 4, figure 1: all kernels from N(0,
+0.02), batch normalisation but for the generator's output and the discriminator's input, ReLU and a
+last tanh in the generator, leaky ReLU of slope 0.2 in the discriminator, which gives a logit here.
+Differs: the form of PyTorch's DCGAN example, 4x4 kernels without biases and 64 to 512 channels
+(the paper's figure has 1024 to 128).
+Of `dcgan` at 64x64x3, with 16 weights in a kernel and 2 for each normalised channel:
+
+    generator      100 * 512 * 16 + 16 (512 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + 2 * 960
+    discriminator  16 (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 16 * 512 + 2 * 896
+
+3,576,704 and 2,765,568 parameters. `dcgan_small` doubles twice, from 7x7 to digits of 28x28:
+234,176 and 36,544.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+KERNEL = 4  # a multiple of the stride: every pixel is reached by equally many weights
+
+
+def dcgan(
+    *,
+    name: str,
+    input_shape: tuple[int, ...],
+    doublings: int = 4,
+    width: int = 64,
+    latent: int = 100,
+) -> dict[str, keras.Model]:
+    """Returns the two networks of a GAN.
+
+    `generator`: noise (batch, latent) to an image (batch, height, width, channels) in [-1, 1].
+    `discriminator`: such an image to the logit of its being real (batch, 1).
+
+    Args:
+        name: Of the architecture; it opens an error line.
+        input_shape: (height, width, channels); sides that `doublings` halvings divide.
+        doublings: Times that the generator doubles the sides.
+        width: Channels of the largest maps; they double with each halving.
+        latent: Numbers in the noise.
+
+    Raises:
+        ValueError: The sides cannot be halved so often.
+    """
+    height, length, channels = input_shape
+    times = 2**doublings
+    if height % times or length % times:
+        near = max(height, times) // times * times
+        raise ValueError(
+            f"create({name!r}): input_shape got {input_shape}; expected sides that are multiples"
+            f" of {times}, for {doublings} doublings. Take data.size={near}."
+        )
+    widths = [width * 2**step for step in range(doublings)]  # of the maps, from the largest on
+    first = (height // times, length // times, widths[-1])
+    generator = _generator(first, [*widths[-2::-1], channels], latent)
+    return {"generator": generator, "discriminator": _discriminator(input_shape, widths)}
+
+
+def _generator(first: tuple[int, int, int], widths: list[int], latent: int) -> keras.Model:
+    """From the first map's shape, by doublings, to the widths given; the last is an image's."""
+    noise = keras.Input((latent,), name="noise")
+    units = first[0] * first[1] * first[2]
+    x = layers.Dense(units, use_bias=False, kernel_initializer=_normal(), name="project")(noise)
+    x = layers.Reshape(first, name="reshape")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="project_bn")(x)
+    x = layers.ReLU(name="project_relu")(x)
+    for step, filters in enumerate(widths, start=1):
+        last = step == len(widths)
+        x = layers.Conv2DTranspose(
+            filters, name="image" if last else f"up{step}", **_kernel("tanh" if last else None)
+        )(x)
+        if not last:
+            x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"up{step}_bn")(x)
+            x = layers.ReLU(name=f"up{step}_relu")(x)
+    return keras.Model(noise, x, name="generator")
+
+
+def _discriminator(input_shape: tuple[int, ...], widths: list[int]) -> keras.Model:
+    x = image = keras.Input(input_shape, name="image")
+    for step, filters in enumerate(widths, start=1):
+        x = layers.Conv2D(filters, name=f"down{step}", **_kernel(None))(x)
+        if step > 1:
+            x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"down{step}_bn")(x)
+        x = layers.LeakyReLU(0.2, name=f"down{step}_relu")(x)
+    x = layers.Flatten(name="flatten")(x)  # PyTorch's last convolution sees all of the map
+    logit = layers.Dense(1, use_bias=False, kernel_initializer=_normal(), name="logit")(x)
+    return keras.Model(image, logit, name="discriminator")
+
+
+def _kernel(activation: str | None) -> dict[str, Any]:
+    """What all convolutions share: they halve or double the sides."""
+    return {
+        "kernel_size": KERNEL,
+        "strides": 2,
+        "padding": "same",
+        "use_bias": False,
+        "kernel_initializer": _normal(),
+        "activation": activation,
+    }
+
+
+def _normal() -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=0.02)

@@ -1,0 +1,67 @@
+"""Networks of agents: what is seen, as a row of numbers, to a value of each action.
+
+Sources: Mnih et al. 2016, arXiv:1602.01783 (an actor and a critic), at the size of the control
+tasks of Schulman et al. 2017, arXiv:1707.06347, section 6.1: two hidden layers of 64 tanh units,
+nothing shared; Mnih et al. 2015, Nature 518 (one network that tells the value of every action),
+without the convolutions, which rows of numbers do not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import keras
+from keras import layers
+from keras.initializers import Orthogonal
+
+TAKES_ROWS = True
+
+
+def actor_critic(
+    *, name: str, input_shape: tuple[int, ...], num_classes: int, units: Sequence[int]
+) -> dict[str, keras.Model]:
+    """Returns the networks `policy` and `value`, which share nothing.
+
+    Args:
+        name: Name of the row; the networks are `NAME_policy` and `NAME_value`.
+        input_shape: (features,).
+        num_classes: Number of actions.
+        units: Units of each hidden layer, of both.
+
+    Returns:
+        `policy`: (batch, features) to `logits` (batch, actions); `value`: (batch, features) to
+        `value` (batch, 1), the sum of discounted rewards to come.
+    """
+
+    def network(part: str, output: str, size: int, gain: float) -> keras.Model:
+        x = features = keras.Input(input_shape, name="features")
+        for index, width in enumerate(units, start=1):
+            bent = Orthogonal(gain=sqrt(2))
+            x = layers.Dense(width, "tanh", kernel_initializer=bent, name=f"hidden{index}")(x)
+        # A small gain: at first all actions are about as likely.
+        last = layers.Dense(size, kernel_initializer=Orthogonal(gain=gain), name=output)
+        return keras.Model(features, last(x), name=f"{name}_{part}")
+
+    return {
+        "policy": network("policy", "logits", num_classes, 0.01),
+        "value": network("value", "value", 1, 1.0),
+    }
+
+
+def q_network(
+    *, name: str, input_shape: tuple[int, ...], num_classes: int, units: Sequence[int]
+) -> keras.Model:
+    """Returns a network of action values: (batch, features) to `values` (batch, actions).
+
+    Args:
+        name: Name of the model.
+        input_shape: (features,).
+        num_classes: Number of actions.
+        units: Units of each hidden layer.
+    """
+    x = features = keras.Input(input_shape, name="features")
+    for index, width in enumerate(units, start=1):
+        place = f"hidden{index}"
+        x = layers.Dense(width, "relu", kernel_initializer="he_normal", name=place)(x)
+    return keras.Model(features, layers.Dense(num_classes, name="values")(x), name=name)

@@ -1,0 +1,183 @@
+"""What is exported: a bundle with its data and labels, or anybody's `.keras` file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import export as writers
+from export import Deployable
+from export.target import About, Labelled
+from export.targets import find_target
+from zoo.bundle import Bundle, find_bundle
+from zoo.common import staging
+from zoo.common.digests import sha256
+from zoo.common.preprocessing import Preprocessing
+from zoo.data.images import PAD
+from zoo.models.pixels import take_pixels
+from zoo.stages.opening import load, reopen
+
+NUM_SAMPLES = 256  # the integer targets calibrate on one half and are compared on the other
+NUM_LABELLED = 1000  # of the test split, on which model and file are scored
+
+
+def export(
+    model: Bundle | str | Path,
+    *targets: str,
+    out: str | Path = "exported",
+    options: Mapping[str, Any] | None = None,
+    samples: Any = None,
+    pixels: bool = False,
+    unsafe: bool = False,
+    force: bool = False,
+) -> list[Deployable]:
+    """Exports a bundle, or a `.keras` file, to each target.
+
+    Args:
+        model: A bundle, its directory, or a `.keras` file.
+        *targets: Names of `export.targets.target_names()`.
+        out: Holds one directory `NAME-TARGET` for each target.
+        options: Options of the targets, e.g. `{"io": "int8"}`.
+        samples: Examples as the model takes them: an array (n, ...), or a mapping from input name
+            to array; `None` takes a bundle's own training examples.
+        pixels: Whether the preprocessing becomes a part of the file.
+        unsafe: Whether Lambda layers may be loaded, which run the file's own code.
+        force: Whether to replace what is there.
+
+    Raises:
+        FileExistsError: There is something in one of the places.
+        FileNotFoundError: There is no such model.
+        ValueError: A target or an option is unknown, or the model does not fit.
+        RuntimeError: A file does not behave like the model.
+    """
+    path = model.path if isinstance(model, Bundle) else Path(model)
+    if path.suffix != ".keras":
+        path = find_bundle(path).path
+    name = path.resolve().name.removesuffix(".keras")
+    chosen = [find_target(target, dict(options or {})) for target in dict.fromkeys(targets)]
+    places = {target.kind: Path(out) / f"{name}-{target.kind}" for target in chosen}
+    if not force:  # all places before any work; each is looked at once more
+        for place in places.values():
+            staging.check_free(place, force=False)
+    for target in chosen:
+        target.check_packages()
+    given = open_model(path, pixels=pixels, unsafe=unsafe)
+    samples = given.samples(NUM_SAMPLES) if samples is None else samples
+    labelled, about = given.labelled(NUM_LABELLED), given.about(name)
+    return [
+        writers.export(
+            given.model,
+            target,
+            place,
+            samples=samples,
+            labelled=labelled,
+            about=about,
+            force=force,
+        )
+        for target, place in zip(chosen, places.values(), strict=True)
+    ]
+
+
+class Given:
+    """A model by itself: nothing is known of its inputs but their shapes.
+
+    Attributes:
+        model: As loaded.
+    """
+
+    def __init__(self, model: keras.Model, path: Path):
+        self.model, self._path = model, path
+
+    def samples(self, count: int) -> Any:
+        """Returns `count` examples as the model takes them; `None` where there are none."""
+        return None
+
+    def labelled(self, count: int) -> Labelled | None:
+        """Returns at most `count` labelled examples of the test split."""
+        return None
+
+    def about(self, name: str) -> About:
+        """Returns what is known of the model."""
+        return About(name=name, source_sha256=sha256(self._path))
+
+
+class GivenBundle(Given):
+    """A bundle.
+
+    Args:
+        bundle: The bundle.
+        pixels: Whether the preprocessing becomes a part of the model.
+    """
+
+    def __init__(self, bundle: Bundle, *, pixels: bool):
+        opened = reopen(bundle)
+        self._bundle, self._run, self._pixels = bundle, opened.run, pixels
+        model, known = opened.model, opened.run.preprocessing
+        if pixels and known is None:
+            raise ValueError(
+                f"{bundle.path}: got --pixels; its inputs are not preprocessed. Export it without."
+            )
+        super().__init__(take_pixels(model, known) if pixels and known else model, bundle.path)
+
+    def _inputs(self, raw: Mapping[str, Any]) -> Any:
+        return raw[self._run.data.input] if self._pixels else self._run.inputs(raw)
+
+    def samples(self, count: int) -> Any:
+        """See `Given.samples`; the first of the training split."""
+        return self._inputs(self._run.raw("train", count))
+
+    def labelled(self, count: int) -> Labelled | None:
+        """See `Given.labelled`; the first of the test split, which is in no order."""
+        task, columns = self._run.task, self._run.data.columns
+        if not task.deployed_answers or task.served_apart or self._run.origin.acted:
+            return None  # one answer takes many calls
+        raw = self._run.raw("test", count)
+
+        def measure(outputs: Mapping[str, Any]) -> dict[str, float]:
+            meter = task.meter(columns)
+            meter.add(raw, outputs if len(outputs) > 1 else next(iter(outputs.values())))
+            return meter.result().metrics
+
+        headline = task.headline
+        limited = headline.name if headline.higher and headline.fraction else ""
+        return Labelled(self._inputs(raw), measure, limited)
+
+    def about(self, name: str) -> About:
+        """See `Given.about`."""
+        card = self._bundle.card
+        known = Preprocessing(**{"pad": PAD, **card.preprocessing}) if card.preprocessing else None
+        if known and self._pixels:
+            known = Preprocessing(size=known.size, channels=known.channels, pad=PAD)
+        return About(
+            name=name,
+            labels=card.labels,
+            preprocessing=known,
+            licence=card.licence,
+            origin=f"{card.architecture} ({card.paper}), trained on {card.data}.",
+            source_sha256=self._bundle.sha256,
+        )
+
+
+def open_model(path: Path, *, pixels: bool, unsafe: bool) -> Given:
+    """Opens a bundle or a `.keras` file.
+
+    Args:
+        path: Of either.
+        pixels: Whether the preprocessing becomes a part of the model.
+        unsafe: Whether Lambda layers may be loaded.
+
+    Raises:
+        FileNotFoundError: There is neither.
+        ValueError: The file is not a whole Keras model, or nothing is known to preprocess with.
+    """
+    if path.suffix != ".keras":
+        return GivenBundle(Bundle(path), pixels=pixels)
+    if pixels:
+        raise ValueError(
+            f"{path}: got --pixels; a .keras file does not say how pixels become inputs. Export the"
+            " bundle it came from, or build the preprocessing into the model."
+        )
+    return Given(load(path, unsafe=unsafe), path)

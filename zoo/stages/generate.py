@@ -1,0 +1,80 @@
+"""Makes new examples with a bundle: pictures as a grid in a PNG file, or text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from zoo.bundle import Bundle
+from zoo.tasks.task import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.tasks.task import Task
+
+COUNT = 64
+
+
+def generate(
+    bundle: Bundle | str | Path,
+    *,
+    count: int = COUNT,
+    seed: int = 0,
+    out: str | Path | None = None,
+    force: bool = False,
+    **options: Any,
+) -> np.ndarray | list[str]:
+    """Makes new examples; on one machine, the same seed makes the same ones.
+
+    Args:
+        bundle: Of a task that makes something, or the directory of one.
+        count: Number of examples, 1 or more.
+        seed: Of the noise, in [0, 2**31).
+        out: File to write: a PNG of a grid of pictures, or a text file with a line for each text;
+            `None` writes nothing.
+        force: Whether `out` may replace a file.
+        **options: Of the task.
+
+    Returns:
+        Pixels (count, height, width, channels), uint8; or `count` texts.
+
+    Raises:
+        FileExistsError: `out` exists.
+        FileNotFoundError: There is no such bundle.
+        ValueError: The task makes nothing, or an argument is wrong.
+    """
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+    if count < 1 or not 0 <= seed < 2**31:
+        raise ValueError(
+            f"generate: got count {count} and seed {seed}; expected a count of 1 or more and a seed"
+            " in [0, 2**31)."
+        )
+    path = None if out is None else Path(out)
+    if path is not None and path.exists() and not force:
+        raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
+    from compress import layers
+    from zoo.models.saved import load_networks
+
+    layers.register()  # of a bundle that was compressed
+    made: np.ndarray | list[str] = cast("Task", bundle.recipe.task).generate(
+        load_networks(bundle.path),
+        columns={**bundle.card.inputs, **bundle.card.outputs},
+        count=count,
+        seed=seed,
+        **options,
+    )
+    if path is not None:
+        _write(made, path)
+    return made
+
+
+def _write(made: np.ndarray | list[str], path: Path) -> None:
+    if isinstance(made, list):
+        path.write_text("".join(f"{text}\n" for text in made))
+        return
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"--out: got {path}; expected a file that ends in .png, of pictures.")
+    from zoo.tasks.made import save
+
+    save(made, path)

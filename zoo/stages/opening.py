@@ -1,0 +1,121 @@
+"""Opens a bundle again: its model, and its run with data, preprocessing and machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from compress import layers
+from zoo.bundle import SAMPLES, Bundle
+from zoo.common.columns import Column
+from zoo.data.dataset import DataSet, Split
+from zoo.data.preprocessing import Preprocessing
+from zoo.models import saved
+from zoo.recipe import changed
+from zoo.training.run import Run
+
+LOG = logging.getLogger("zoo")
+AWAY = (
+    OSError,
+    ImportError,
+    ValueError,
+)  # a data set that is not at hand, or no longer what it was
+
+
+class Opened(NamedTuple):
+    """A bundle that was opened.
+
+    Attributes:
+        bundle: On disk.
+        run: Its recipe with data and machine.
+        model: `model.keras`.
+        whole: Whether its data set is at hand, not the few examples of the bundle only.
+    """
+
+    bundle: Bundle
+    run: Run
+    model: keras.Model
+    whole: bool
+
+
+def load(path: str | Path, *, unsafe: bool = False) -> keras.Model:
+    """Loads a model as `zoo.load` does, with the layers of `compress` beside."""
+    layers.register()
+    return saved.load(path, unsafe=unsafe)
+
+
+def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
+    """Opens a bundle with the run that it came from.
+
+    Where its data set is not at hand, a line says so, and the examples that the bundle keeps stand
+    in for it: each split of the run is then what they have of it.
+
+    Args:
+        bundle: Of a model.
+        changes: `key=value` changes of its recipe.
+
+    Raises:
+        ValueError: A change is wrong, or the data set no longer has the columns that the model
+            knows.
+    """
+    recipe = changed(bundle.recipe, changes)
+    values = bundle.card.preprocessing
+    preprocessing = Preprocessing.model_validate(values) if values else None
+    layers.register()
+    model = saved.load(bundle.path)
+    networks = {"net": model}
+    if bundle.card.networks:
+        networks = saved.load_networks(bundle.path)
+    try:
+        run = Run(recipe, preprocessing, networks)
+    except AWAY as error:
+        data = kept(bundle)
+        if data is None:
+            raise
+        line = " ".join(str(error).split())
+        LOG.warning(
+            "%s is not at hand (%s); the %d examples that the bundle keeps stand in for it",
+            bundle.card.data, line, len(data.test),
+        )  # fmt: skip
+        return Opened(bundle, Run(recipe, preprocessing, networks, data), model, False)
+    labels = run.task.outputs(run.data)
+    found = dict(run.data.columns), [column.names for column in labels.values()]
+    known = dict(bundle.card.columns), [c.names for c in bundle.card.outputs.values()]
+    if found[1] != known[1] or (known[0] and found[0] != known[0]):
+        raise ValueError(
+            f"{bundle.path}: the data set {run.data.name} has the columns {_told(found[0])}; "
+            f"expected {_told(known[0] or dict(bundle.card.outputs))}, which the model was trained "
+            "on."
+        )
+    return Opened(bundle, run, model, True)
+
+
+def kept(bundle: Bundle) -> DataSet | None:
+    """Returns the raw examples that a bundle keeps as a data set; `None` where it keeps none."""
+    path = bundle.path / SAMPLES
+    columns = bundle.card.columns
+    if not path.is_file() or not columns:
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        train, test = (
+            Split({name: file[f"{split}/{name}"] for name in columns})
+            for split in ("train", "test")
+        )
+    source = f"{SAMPLES} of the bundle, {len(train)} training and {len(test)} test examples"
+    return DataSet(bundle.card.data, source, columns, train, test, test)
+
+
+def _told(columns: Mapping[str, Column]) -> str:
+    """The columns in a few words."""
+    parts = []
+    for name, (kind, shape, names) in columns.items():
+        size = " x ".join("any" if n is None else str(n) for n in shape)
+        few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        facts = [kind, size, f"{len(names)} names: {few}" if names else ""]
+        parts.append(f"{name} ({', '.join(fact for fact in facts if fact)})")
+    return ", ".join(parts)

@@ -1,0 +1,108 @@
+"""Lets a trained agent act: whole episodes, the best action in each step, and a film of the first.
+
+returns = play("runs/a2c", episodes=10, film="a2c.gif").returns
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.bundle import Bundle
+from zoo.environments.drawing import drawer, frames_per_second, save_gif
+from zoo.environments.world import World
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from zoo.environments.copies import Copy
+
+STREAM = 9  # of the episodes: none that a run was trained or measured on
+PICTURES = 300  # in a film, at most
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of some episodes.
+
+    Attributes:
+        environment: Its name.
+        returns: Sum of the rewards of each episode.
+        lengths: Steps of each episode.
+        threshold: Mean return at which gymnasium calls the environment solved; `None` where it
+            says none.
+    """
+
+    environment: str
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    threshold: float | None
+
+
+def play(
+    bundle: Bundle | str | Path,
+    *,
+    episodes: int = 10,
+    seed: int = 0,
+    film: str | Path | None = None,
+) -> Played:
+    """Plays episodes with the model of a bundle.
+
+    Args:
+        bundle: One of an agent.
+        episodes: Number of episodes.
+        seed: Seed of the episodes, at least 0; the same seed gives the same episodes.
+        film: GIF to write of the first episode; at most 300 steps, evenly spread, are drawn.
+
+    Raises:
+        ValueError: The bundle is of no agent, a number is out of range, or the film is no GIF.
+        ModuleNotFoundError: A package of the environment is not installed.
+    """
+    if episodes < 1 or seed < 0:
+        raise ValueError(
+            f"play: got {episodes} episodes and seed {seed}; expected at least 1, and 0."
+        )
+    if film is not None and Path(film).suffix.lower() != ".gif":
+        raise ValueError(f"{film}: got a film of this kind; expected NAME.gif.")
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+    settings = bundle.recipe.environment
+    if settings is None:
+        raise ValueError(
+            f"{bundle.path}: learnt from the data set {bundle.card.data}; expected an agent, which "
+            "acts in an environment, e.g. what `zoo train a2c` writes."
+        )
+    world = World(settings)
+    draw, options = (None, {}) if film is None else drawer(world)
+    from compress import layers
+    from zoo.environments.acting import asked
+    from zoo.environments.copies import EPISODE
+    from zoo.environments.episodes import play as act
+    from zoo.models.saved import load
+
+    layers.register()
+    ask = asked(load(bundle.path))
+    pictures: list[Image.Image] = []
+
+    def watch(number: int, copy: Copy) -> None:
+        if draw is not None and number == 0:
+            pictures.append(draw(copy.environment))
+
+    played = act(
+        world, ask, episodes=episodes, seeds=(seed, EPISODE, STREAM), watch=watch, **options
+    )
+    if film is not None:
+        _save(pictures, world, Path(film))
+    return Played(
+        world.name,
+        tuple(one.total for one in played),
+        tuple(one.length for one in played),
+        world.threshold,
+    )
+
+
+def _save(pictures: list[Image.Image], world: World, path: Path) -> None:
+    """Writes the film at the environment's own speed."""
+    every = -(-len(pictures) // PICTURES)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_gif(pictures[::every], path, seconds=every / frames_per_second(world))

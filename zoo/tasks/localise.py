@@ -1,0 +1,195 @@
+"""Classification and localisation: the class of the one object in a picture, and its box.
+
+The network answers with two heads on one trunk (Sermanet et al. 2013, arXiv:1312.6229, section 4),
+a mapping: `logits` (batch, classes) and `box` (batch, 4), y1 x1 y2 x2 in fractions of the picture's
+height and width. Its box counts as found where it overlaps with the true one by half of their union
+and the class is right, as the localisation task of ILSVRC counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from zoo.tasks.supervised import Collected, Supervised
+from zoo.tasks.task import Evaluation, Mean, Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.common.columns import Column
+    from zoo.data.dataset import DataSet
+    from zoo.tasks.task import Batch
+
+ENOUGH = 0.5  # intersection over union from which on a box is found
+SHOWN = 16  # pictures that the meter keeps
+TRUE, GUESSED = (60, 180, 75), (230, 60, 60)  # colours of the boxes in pictures, red green blue
+
+
+class Localise(Supervised):
+    """The task of a network with a class and a box for an answer.
+
+    Attributes:
+        box_weight: Weight of the box in the loss, beside the cross-entropy of the class.
+        box_delta: Where the Huber loss of a coordinate turns from a square to a line, in fractions
+            of the picture's side.
+    """
+
+    headline: ClassVar[Metric] = Metric("localised")
+    targets: ClassVar[Mapping[str, str]] = {"label": "class", "box": "box"}
+
+    kind: Literal["localise"] = "localise"
+    box_weight: Annotated[float, Field(ge=0)] = 10.0
+    box_delta: Annotated[float, Field(gt=0)] = 0.02
+
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`: one logit for each class."""
+        return super().sizes(data) | {"num_classes": len(data.columns["label"].names)}
+
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`: the box is in fractions of the picture's sides."""
+        return {"logits": data.columns["label"], "box": data.columns["box"]}
+
+    def loss_of(self, batch: Batch, outputs: Any) -> Mean:
+        """See `Supervised.loss_of`: of each example, (b,)."""
+        return Mean(self._losses(batch["label"], _fractions(batch), _heads(outputs)))
+
+    def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
+        """Returns whether the class is right, the boxes' IoU, and whether both are; each (b,)."""
+        from keras import ops
+
+        from zoo.metrics.boxes import iou
+
+        heads = _heads(outputs)
+        guesses = ops.argmax(heads["logits"], axis=-1)
+        right = ops.cast(guesses == ops.cast(batch["label"], guesses.dtype), "float32")
+        overlap = iou(ops.cast(heads["box"], "float32"), _fractions(batch))
+        found = right * ops.cast(overlap >= ENOUGH, "float32")
+        return {"top1": Mean(right), "iou": Mean(overlap), "localised": Mean(found)}
+
+    def score(
+        self, columns: Mapping[str, np.ndarray], outputs: Any, facts: Mapping[str, Column]
+    ) -> Evaluation:
+        """Measures `loss`, `top1`, `iou`, the mean over the boxes, and `localised`.
+
+        Args:
+            columns: `label` (n,), and `box` (n, 4) in pixels.
+            outputs: `logits` (n, classes), and `box` (n, 4) in fractions.
+            facts: Names the classes, and tells the sides of the pictures.
+
+        Returns:
+            With the tables `per_class` (`label`, `top1`, `iou`, `localised` and `support`) and
+            `confusion` (counts; rows are true classes).
+        """
+        import numpy as np
+        from keras import ops
+
+        from zoo.metrics.boxes import iou
+        from zoo.metrics.classification import confusion_matrix
+
+        heads, labels = _heads(outputs), columns["label"]
+        boxes = columns["box"] / _sides(next(iter(facts.values())).shape)
+        losses = ops.convert_to_numpy(self._losses(labels, boxes, heads))
+        guesses = heads["logits"].argmax(axis=-1)
+        overlap = ops.convert_to_numpy(iou(heads["box"], boxes))
+        right = guesses == labels
+        each = {"top1": right, "iou": overlap, "localised": right & (overlap >= ENOUGH)}
+        names = facts["label"].names
+        table = []
+        for index, name in enumerate(names):
+            own = labels == index
+            means = {key: float(x[own].mean()) if own.any() else None for key, x in each.items()}
+            table.append({"label": name, **means, "support": int(own.sum())})
+        metrics = {"loss": losses, **each}
+        return Evaluation(
+            {name: float(np.mean(values, dtype="float64")) for name, values in metrics.items()},
+            {
+                "per_class": table,
+                "confusion": confusion_matrix(labels, guesses, len(names)).tolist(),
+            },
+        )
+
+    def meter(self, columns: Mapping[str, Column]) -> Boxes:
+        """See `Task.meter`."""
+        return Boxes(self, columns)
+
+    def _losses(self, labels: Any, boxes: Any, heads: Mapping[str, Any]) -> Any:
+        """The loss of each example (b,); boxes are in fractions."""
+        import keras
+        from keras import ops
+
+        logits, guesses = (ops.cast(heads[name], "float32") for name in ("logits", "box"))
+        classes = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        places = keras.losses.huber(boxes, guesses, delta=self.box_delta)  # mean of four
+        # Divided by delta, the line has slope 1, whatever its beginning.
+        return classes + self.box_weight * places / self.box_delta
+
+
+class Boxes(Collected):
+    """Collects classes and boxes, and some pictures to draw them in."""
+
+    def __init__(self, task: Localise, columns: Mapping[str, Column]):
+        super().__init__(task, columns)
+        self._image, self._names = next(iter(columns)), columns["label"].names
+        self._kept: list[tuple[Any, ...]] = []
+
+    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
+        """See `Meter.add`."""
+        super().add(batch, outputs)
+        heads, free = _heads(outputs), SHOWN - len(self._kept)
+        columns = batch[self._image], batch["box"], heads["logits"], heads["box"]
+        self._kept += zip(*(x[:free] for x in columns), strict=True)
+
+    def result(self) -> Evaluation:
+        """See `Localise.score`; with the picture `boxes`, true ones green, guessed ones red."""
+        found = super().result()
+        return Evaluation(
+            found.metrics, found.tables, {"boxes": partial(_draw, self._kept, self._names)}
+        )
+
+
+def _draw(kept: list[tuple[Any, ...]], names: tuple[str, ...], path: Any) -> None:
+    """Draws pictures with the true and the guessed box."""
+    import numpy as np
+
+    from zoo.tasks import pictures
+
+    drawn = []
+    for image, box, logits, guess in kept:
+        boxes = np.stack([box, guess * _sides(image.shape)])
+        words = ["", names[int(logits.argmax())]]
+        drawn.append(
+            pictures.draw_boxes(
+                pictures.shown(image), boxes, words, colours=(TRUE, GUESSED), times=2
+            )
+        )
+    half = -(-len(drawn) // 2)
+    pictures.grid([row for row in (drawn[:half], drawn[half:]) if row], path)
+
+
+def _heads(outputs: Any) -> Mapping[str, Any]:
+    """The two heads of a network, or a line that says what there is."""
+    names = set(outputs) if isinstance(outputs, Mapping) else {"one output"}
+    if names != {"logits", "box"}:
+        raise ValueError(
+            f"localise: got a network with {', '.join(sorted(names))}; expected the outputs logits "
+            "and box. Take a network for localisation, e.g. locator."
+        )
+    return outputs
+
+
+def _sides(shape: Any) -> np.ndarray:
+    """Height and width of a picture, twice: what a box in pixels is divided by, (4,)."""
+    import numpy as np
+
+    return np.array([shape[0], shape[1]] * 2, np.float32)
+
+
+def _fractions(batch: Batch) -> Any:
+    """The true boxes in fractions of the picture's sides, (b, 4)."""
+    from keras import ops
+
+    return ops.cast(batch["box"], "float32") / _sides(batch["image"].shape[1:3])

@@ -1,0 +1,149 @@
+"""Pictures with what a model sees in them: masks laid over, boxes drawn in.
+
+Everything takes and returns pixels (height, width, 3), uint8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from zoo.data.images import recolour
+
+IGNORED = 255  # of a mask: counts for nothing
+SHARE = 0.5  # of a class' colour over a picture
+GAP = 4  # pixels between the pictures of a grid
+# Of the classes in turn, red green blue: far apart in hue, and neighbours in lightness too.
+COLOURS = (
+    (230, 60, 60), (60, 180, 75), (70, 110, 250), (255, 200, 30), (240, 50, 230), (60, 220, 220),
+    (245, 130, 48), (170, 110, 255), (190, 245, 60), (250, 190, 190), (0, 140, 140), (160, 110, 50),
+)  # fmt: skip
+
+
+def colour(index: int) -> tuple[int, int, int]:
+    """Returns the colour of a class, red green blue; they repeat after a dozen."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def shown(image: np.ndarray) -> np.ndarray:
+    """Returns what a model reads as pixels, stretched to 0 to 255.
+
+    Pixels (uint8) stay as they are; grey becomes red, green and blue.
+
+    Args:
+        image: Pixels or inputs (height, width, 1 or 3).
+    """
+    if image.dtype != np.uint8:
+        span = max(float(np.ptp(image)), 1e-6)
+        image = np.rint((image - image.min()) / span * 255).astype(np.uint8)
+    return recolour(image[None], 3)[0]
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndarray:
+    """Lays the classes of a mask over a picture in their colours.
+
+    Class 0 is the background, which stays as it is, and so do pixels that are `IGNORED`.
+
+    Args:
+        image: Pixels (height, width, 1 or 3), uint8.
+        mask: Class of each pixel (h, w), uint8; a smaller one is of the picture's middle.
+        num_classes: Number of classes, the background among them.
+
+    Raises:
+        ValueError: A class is out of range, or the mask is larger than the picture.
+    """
+    found = set(np.unique(mask).tolist()) - {IGNORED}
+    if found and max(found) >= num_classes:
+        raise ValueError(f"overlay: got class {max(found)}; expected less than {num_classes}.")
+    picture = recolour(image[None], 3)[0].astype(np.float32)
+    middle = centre(picture, mask.shape)  # a view
+    for index in found - {0}:
+        place = mask == index
+        middle[place] += SHARE * (np.array(colour(index - 1)) - middle[place])
+    return np.rint(picture).astype(np.uint8)
+
+
+def centre(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the middle of a picture or a mask, a view.
+
+    Args:
+        array: (height, width, ...).
+        shape: Height and width of the middle.
+
+    Raises:
+        ValueError: The middle is larger than the whole.
+    """
+    height, width = shape[:2]
+    top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
+    if top < 0 or left < 0:
+        raise ValueError(f"got a mask {shape[:2]}; expected at most the {array.shape[:2]} pixels.")
+    return array[top : top + height, left : left + width]
+
+
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    names: Sequence[str] = (),
+    *,
+    colours: Sequence[tuple[int, int, int]] = (),
+    times: int = 1,
+) -> np.ndarray:
+    """Draws boxes into a picture, each with its name at its upper left corner.
+
+    Args:
+        image: Pixels (height, width, 1 or 3), uint8.
+        boxes: y1 x1 y2 x2 in pixels, the ends exclusive, (n, 4).
+        names: What to write beside each box; none, or one for each.
+        colours: Of each box; none takes those of the classes in turn.
+        times: How many times larger the picture becomes, so that lines and names are legible.
+
+    Returns:
+        Pixels (height * times, width * times, 3).
+
+    Raises:
+        ValueError: There is another number of names or colours than of boxes.
+    """
+    for what, given in (("names", names), ("colours", colours)):
+        if len(given) not in (0, len(boxes)):
+            raise ValueError(
+                f"draw_boxes: got {len(given)} {what} for {len(boxes)} boxes; expected one each."
+            )
+    picture = Image.fromarray(enlarged(recolour(image[None], 3)[0], times))
+    pen = ImageDraw.Draw(picture)
+    for index, (y1, x1, y2, x2) in enumerate(np.asarray(boxes, np.float64) * times):
+        ink = colours[index] if colours else colour(index)
+        right, bottom = max(x2 - 1, x1), max(y2 - 1, y1)
+        pen.rectangle((x1, y1, right, bottom), outline=ink)
+        if names:
+            left, top, *_ = pen.textbbox((0, 0), names[index])
+            height = pen.textbbox((0, 0), names[index])[3] - top
+            # Above the box, or within it where there is no room above.
+            above = y1 - height - 2
+            pen.text((x1 - left, (above if above >= 0 else y1 + 2) - top), names[index], fill=ink)
+    return np.asarray(picture)
+
+
+def enlarged(image: np.ndarray, times: int) -> np.ndarray:
+    """Repeats every pixel `times` times in both directions."""
+    return image.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def grid(rows: Sequence[Sequence[np.ndarray]], path: Path) -> None:
+    """Writes rows of pictures of one size to a PNG file, on white.
+
+    Args:
+        rows: Pixels (height, width, 3), uint8, row by row.
+        path: The PNG to write.
+    """
+    height, width, _ = rows[0][0].shape
+    columns = max(len(row) for row in rows)
+    shape = (GAP + len(rows) * (height + GAP), GAP + columns * (width + GAP), 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for down, row in enumerate(rows):
+        for right, picture in enumerate(row):
+            top, left = GAP + down * (height + GAP), GAP + right * (width + GAP)
+            sheet[top : top + height, left : left + width] = picture
+    Image.fromarray(sheet).save(path)

@@ -1,0 +1,204 @@
+"""Segmentation: a class for every pixel.
+
+The network answers with logits (batch, height, width, classes). Where its convolutions do not pad,
+its answer is smaller than the picture and stands for the middle of it (Ronneberger et al. 2015,
+arXiv:1505.04597, fig. 2): the mask is cropped to that. Class 0 is the background. Intersection over
+union is that of sums over a whole split, not a mean over pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from zoo.tasks.supervised import Supervised
+from zoo.tasks.task import Evaluation, Mean, Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.common.columns import Column
+    from zoo.data.dataset import DataSet
+    from zoo.tasks.task import Batch
+
+IGNORED = 255  # class of a pixel that counts for nothing
+SHOWN = 8  # pictures that the meter keeps
+
+
+class Segment(Supervised):
+    """The task of a network that classifies pixels, by the mean cross-entropy of all of them.
+
+    Attributes:
+        foreground: Whether all classes but the background are one.
+    """
+
+    headline: ClassVar[Metric] = Metric("foreground_iou")
+    targets: ClassVar[Mapping[str, str]] = {"mask": "mask"}
+
+    kind: Literal["segment"] = "segment"
+    foreground: bool = False
+
+    def names(self, column: Column) -> tuple[str, ...]:
+        """Returns the names of the classes that are told apart."""
+        return (column.names[0], "foreground") if self.foreground else column.names
+
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`: one output for each class."""
+        return super().sizes(data) | {"num_classes": len(self.names(data.columns["mask"]))}
+
+    def needs(self, data: DataSet) -> tuple[str, ...]:
+        """See `Task.needs`: boxes, which a picture's motion would not move, are left out."""
+        return (data.input, "mask")
+
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`: the mask is as large as the network makes it."""
+        column = data.columns["mask"]
+        return {"logits": column._replace(shape=(None, None), names=self.names(column))}
+
+    def loss_of(self, batch: Batch, outputs: Any) -> Mean:
+        """See `Supervised.loss_of`: of each pixel, (b, height, width)."""
+        from keras import ops
+
+        labels, known = self._labels(batch, outputs)
+        logits = ops.cast(outputs, "float32")
+        return Mean(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True), known)
+
+    def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
+        """Returns pixel accuracy and foreground IoU, of pixels (b, height, width)."""
+        from keras import ops
+
+        labels, known = self._labels(batch, outputs)
+        guesses = ops.cast(ops.argmax(outputs, axis=-1), labels.dtype)
+        both = ops.logical_and(labels > 0, guesses > 0)
+        either = ops.cast(ops.logical_or(labels > 0, guesses > 0), "float32")
+        # The mean of the intersection, each pixel weighing its share of the union, is their ratio.
+        return {
+            "pixel_accuracy": Mean(ops.cast(labels == guesses, "float32"), known),
+            "foreground_iou": Mean(ops.cast(both, "float32"), known * either),
+        }
+
+    def meter(self, columns: Mapping[str, Column]) -> Masks:  # type: ignore[override]
+        """See `Task.meter`: keeps counts of pixels, not the answers."""
+        return Masks(self, columns)
+
+    def _labels(self, batch: Batch, outputs: Any) -> tuple[Any, Any]:
+        """Classes of the pixels that the network answers for, and 0 or 1 for whether they count.
+
+        Both (b, height, width): int32 and float32; a pixel that does not count is of class 0.
+        """
+        from keras import ops
+
+        mask = ops.cast(middle(batch["mask"], outputs.shape), "int32")
+        known = mask != IGNORED
+        labels = ops.where(known, mask, 0)
+        if self.foreground:
+            labels = ops.minimum(labels, 1)
+        return labels, ops.cast(known, "float32")
+
+
+class Masks:
+    """Counts pixels batch by batch.
+
+    Args:
+        task: Says what a class is.
+        columns: Those of the data set.
+    """
+
+    def __init__(self, task: Segment, columns: Mapping[str, Column]):
+        import numpy as np
+
+        self._task, self._names = task, task.names(columns["mask"])
+        self._image = next(iter(columns))
+        self._counts = np.zeros((len(self._names),) * 2, np.int64)
+        self._loss = np.zeros(2)  # the sum over pixels, and their number
+        self._kept: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
+        """See `Meter.add`.
+
+        Args:
+            batch: `mask` and the pictures.
+            outputs: Logits (b, height, width, classes).
+        """
+        import keras
+        import numpy as np
+
+        from zoo.metrics.segmentation import count_pixels
+
+        guesses = outputs.argmax(axis=-1).astype(np.uint8)  # (b, height, width)
+        masks = middle(batch["mask"], outputs.shape)
+        if self._task.foreground:
+            masks = np.where(masks == IGNORED, masks, np.minimum(masks, 1))
+        self._counts += count_pixels(masks, guesses, len(self._names))
+        losses, known = self._task.loss_of(batch, outputs)
+        values, weights = (keras.ops.convert_to_numpy(x).astype("float64") for x in (losses, known))
+        self._loss += (values * weights).sum(), weights.sum()
+        free = SHOWN - len(self._kept)
+        self._kept += zip(*(x[:free] for x in (batch[self._image], masks, guesses)), strict=True)
+
+    def result(self) -> Evaluation:
+        """Measures `loss`, `pixel_accuracy`, `foreground_iou` and `mean_iou`.
+
+        Returns:
+            With the tables `per_class` (`label`, `iou` and `pixels`; the IoU of a class that is
+            nowhere is `None`) and `confusion` (counts of pixels; rows are true classes), and the
+            picture `masks`: pictures with the true mask above those with the guessed one.
+        """
+        import numpy as np
+
+        from zoo.metrics import segmentation
+
+        counts = self._counts
+        each = [None if np.isnan(iou) else float(iou) for iou in segmentation.class_iou(counts)]
+        rows = [
+            {"label": name, "iou": iou, "pixels": pixels}
+            for name, iou, pixels in zip(
+                self._names, each, counts.sum(axis=1).tolist(), strict=True
+            )
+        ]
+        return Evaluation(
+            {
+                "loss": float(self._loss[0] / max(self._loss[1], 1)),
+                "pixel_accuracy": segmentation.pixel_accuracy(counts),
+                "foreground_iou": segmentation.foreground_iou(counts),
+                "mean_iou": segmentation.mean_iou(counts),
+            },
+            {"per_class": rows, "confusion": counts.tolist()},
+            {"masks": partial(_draw, self._kept, len(self._names))},
+        )
+
+
+def _draw(kept: list[tuple[np.ndarray, ...]], num_classes: int, path: Any) -> None:
+    """Draws pictures with their true masks, and below them with the guessed ones."""
+    from zoo.tasks import pictures
+
+    images = [pictures.shown(image) for image, _, _ in kept]
+    rows = [
+        [
+            pictures.enlarged(pictures.overlay(image, masks[which], num_classes), 2)
+            for image, (_, *masks) in zip(images, kept, strict=True)
+        ]
+        for which in (0, 1)
+    ]
+    pictures.grid(rows, path)
+
+
+def middle(masks: Any, shape: Any) -> Any:
+    """Returns the middle of masks, as large as an answer.
+
+    Args:
+        masks: (b, h, w).
+        shape: Of the answer, (b, height, width, classes).
+
+    Raises:
+        ValueError: The answer is larger than the masks, or is not of maps.
+    """
+    if len(shape) != 4 or shape[1] > masks.shape[1] or shape[2] > masks.shape[2]:
+        raise ValueError(
+            f"segment: got outputs {tuple(shape)} for masks {tuple(masks.shape)}; expected logits "
+            "(batch, height, width, classes), not larger than the masks. Take a network for "
+            "segmentation, e.g. unet_small."
+        )
+    top, left = (masks.shape[1] - shape[1]) // 2, (masks.shape[2] - shape[2]) // 2
+    return masks[:, top : top + shape[1], left : left + shape[2]]

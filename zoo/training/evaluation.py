@@ -1,0 +1,49 @@
+"""Measures a model on the batches of a source, by the meter of its task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo.common.columns import Column
+from zoo.data.source import Source
+from zoo.tasks.task import Evaluation, Meter, Task
+
+
+def evaluate(
+    task: Task,
+    networks: Mapping[str, keras.Model],
+    source: Source,
+    columns: Mapping[str, Column],
+    *,
+    answer: Callable[[Mapping[str, np.ndarray]], Any] | None = None,
+    meter: Meter | None = None,
+) -> Evaluation:
+    """Measures the networks of a task.
+
+    Args:
+        task: Says what is measured.
+        networks: By name.
+        source: Batches in order.
+        columns: Those of the data set.
+        answer: What answers in the place of the networks, e.g. an exported file: preprocessed
+            columns (n, ...) to outputs (n, ...).
+        meter: A fresh one that measures in the place of `task.meter(columns)`.
+    """
+    meter = meter or task.meter(columns)
+    forward = tf.function(lambda batch: task.answer(networks, batch), autograph=False)
+    for batch in source.batches(tf.distribute.get_strategy(), networks=networks):
+        values = {name: keras.ops.convert_to_numpy(column) for name, column in batch.items()}
+        real = values.pop("weight") > 0  # the last batch is padded
+        values = {name: column[real] for name, column in values.items()}
+        if answer is None:
+            found = keras.tree.map_structure(keras.ops.convert_to_numpy, forward(batch))
+            outputs = keras.tree.map_structure(lambda x: x[real], found)  # noqa: B023 - used at once
+        else:
+            outputs = answer(values)
+        meter.add(values, outputs)
+    return meter.result()

@@ -1,0 +1,110 @@
+"""A training run: a recipe and its data become a bundle.
+
+bundle = zoo.fit("vgg16", data="mnist5k", out="runs/vgg16")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import keras
+
+from zoo import bundle as bundles
+from zoo import catalog
+from zoo import recipe as recipes
+from zoo.bundle import Bundle
+from zoo.common import staging
+from zoo.data.dataset import DataSet
+from zoo.recipe import Recipe
+from zoo.training import cycles
+from zoo.training.run import Run
+from zoo.training.writing import write
+
+
+def fit(
+    recipe: Recipe | str,
+    *,
+    data: str | DataSet | None = None,
+    out: str | Path | None = None,
+    changes: Iterable[str] = (),
+    resume: bool = False,
+    force: bool = False,
+    smoke: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Bundle:
+    """Trains a model of the catalogue and writes its bundle.
+
+    The unfinished run is kept in `<out>.partial` until the bundle is complete.
+
+    Args:
+        recipe: A resolved recipe, or the name of an architecture for its own.
+        data: Name of a data set in place of the recipe's; only with a name. Or a data set of one's
+            own, which then has to be given again to go on, and to compress.
+        out: Directory of the bundle; `runs/<model>` when `None`.
+        changes: `key=value` changes of the recipe; only with a name.
+        resume: Whether to continue the unfinished run of `out`, with the recipe it began with.
+        force: Whether to replace a bundle, or to drop an unfinished run.
+        smoke: Whether to apply the recipe's `smoke` block, a run of seconds; only with a name.
+        callbacks: Keras callbacks.
+
+    Raises:
+        ValueError: A name or a setting is wrong.
+        FileExistsError: There is a bundle, or an unfinished run, at `out`.
+        FileNotFoundError: There is no run to resume.
+    """
+    began = time.perf_counter()
+    changes, given = list(changes), data if isinstance(data, DataSet) else None
+    changed = bool(data is not None or changes or smoke)
+    if not isinstance(recipe, str) and changed:
+        raise ValueError("fit: got a recipe with changes of it; expected them with a name only.")
+    if isinstance(recipe, str):
+        if given is not None:
+            changes = [*_task_of(recipe, given, changes), *changes]
+        name = data.name if isinstance(data, DataSet) else data
+        recipe = recipes.resolve(recipe, data=name, changes=changes, smoke=smoke)
+    out = Path(out or Path("runs") / recipe.model)
+    partial = out.with_name(out.name + ".partial")
+    snapshot = partial / "snapshot.npz"
+    if resume:
+        if changed and not (given is not None and not changes and not smoke):
+            raise ValueError(
+                "--resume continues the recipe it began with; drop --data, --set and --smoke."
+            )
+        if not snapshot.is_file():
+            raise FileNotFoundError(f"{snapshot}: not found; there is no unfinished run to resume.")
+        recipe = Recipe.read(partial / bundles.RECIPE)
+    else:
+        staging.check_free(out, force=force)
+        if snapshot.is_file() and not force:
+            raise FileExistsError(
+                f"{partial}: holds an unfinished run; --resume continues it, --force drops it."
+            )
+    run = Run(recipe, data=given)
+    networks = run.create()
+    if not resume:
+        staging.remove(partial)
+        partial.mkdir(parents=True)
+        (partial / bundles.RECIPE).write_text(recipe.to_yaml())
+    history = run.train(networks, callbacks=callbacks, snapshot=snapshot, resume=resume)
+    bundle = write(
+        run,
+        out,
+        networks,
+        history,
+        began=began,
+        force=force or resume,
+        add=lambda stage: cycles.copy(partial, stage),
+    )
+    if not history.interrupted:
+        staging.remove(partial)
+    return bundle
+
+
+def _task_of(model: str, data: DataSet, changes: Sequence[str]) -> list[str]:
+    """The change that names the task which a data set of the user's own asks for."""
+    if any(change.startswith("task.kind=") for change in changes):
+        return []
+    kinds = tuple(column.kind for column in data.columns.values())
+    return [f"task.kind={catalog.usual_task(catalog.find(model), kinds)}"]

@@ -1,0 +1,248 @@
+"""What a run learns from: a data set, or an environment that is acted in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import keras
+import numpy as np
+
+from zoo import weights
+from zoo.data.dataset import DataSet, Split
+from zoo.data.feed import Feed
+from zoo.data.loading import load
+from zoo.data.preprocessing import Preprocessing
+from zoo.data.source import Source
+from zoo.data.stream import Stream
+from zoo.environments.acting import asked
+from zoo.environments.episodes import Episodes, observe
+from zoo.environments.world import World
+from zoo.recipe import Recipe, Train
+from zoo.tasks.agent import Agent
+from zoo.tasks.task import Task
+
+if TYPE_CHECKING:
+    from zoo.tasks.task import Networks
+
+EVALUATION_BATCH = 250
+NOISE_SEED = 2015  # of the noise that samples and evaluations are drawn with
+MEASURED = 5000  # examples of a stream that its preprocessing is measured on
+NOUNS = {"image": "images", "features": "rows", "tokens": "texts"}
+
+Answer = Callable[[Mapping[str, np.ndarray]], Any]  # preprocessed columns to outputs, (n, ...)
+
+
+class Origin(Protocol):
+    """What a run learns from.
+
+    Attributes:
+        data: Says what an example is: `name`, `source`, `columns`, `input`, `problems`.
+        preprocessing: How a raw example becomes an input; `None` where it is one already.
+        noun: What examples are called.
+        packages: Other packages that what is measured depends on.
+        acted: Whether what answers in the networks' place has to act, and not only to answer.
+    """
+
+    data: Any
+    preprocessing: Preprocessing | None
+    noun: str
+    packages: tuple[str, ...]
+    acted: bool
+
+    def examples(self, split: str) -> int:
+        """Returns the number of examples of a split."""
+
+    def raw(self, split: str, count: int, networks: Networks) -> dict[str, np.ndarray]:
+        """Returns the first examples of a split as they are, by name of the column."""
+
+    def source(self, split: str, networks: Networks, answer: Answer | None) -> Source:
+        """Returns the batches of a split, in order; `answer` acts in the networks' place."""
+
+    def experience(self, settings: Train, networks: Networks) -> Source:
+        """Returns the batches to learn from, by the settings of a training."""
+
+    def fixed(self, networks: Networks) -> Source:
+        """Returns the batches that a gradient of the whole is taken of."""
+
+
+def open_origin(
+    recipe: Recipe,
+    *,
+    replicas: int,
+    preprocessing: Preprocessing | None = None,
+    data: DataSet | None = None,
+) -> Origin:
+    """Loads the data set of a recipe, or opens its environment.
+
+    Args:
+        recipe: Resolved settings.
+        replicas: Devices that share a batch.
+        preprocessing: That of an earlier run; `None` measures it on the training examples.
+        data: Stands in for the recipe's.
+
+    Raises:
+        ValueError: The task cannot be learnt from it.
+    """
+    if recipe.environment is not None and data is None:
+        return FromWorld(recipe, World(recipe.environment))
+    given = recipe.data
+    data = data or load(
+        given.name,
+        size=given.size,
+        channels=given.channels,
+        limit=given.limit,
+        stream=given.stream,
+    )
+    return FromData(recipe, data, replicas=replicas, preprocessing=preprocessing)
+
+
+class FromData:
+    """A data set; see `Origin`.
+
+    Args:
+        recipe: Resolved settings.
+        data: What is learnt from.
+        replicas: Devices that share a batch.
+        preprocessing: That of an earlier run; `None` measures it on the training examples.
+
+    Raises:
+        ValueError: The task cannot be learnt from the data.
+    """
+
+    packages: tuple[str, ...] = ()
+    acted = False
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DataSet,
+        *,
+        replicas: int,
+        preprocessing: Preprocessing | None = None,
+    ):
+        self.data: Any = data
+        self._recipe, self._replicas = recipe, replicas
+        self._task = cast(Task, recipe.task)
+        self._task.check(data)
+        self.noun = NOUNS.get(data.columns[data.input].kind, "examples")
+        self.preprocessing = preprocessing or self._measured()
+
+    def on(self, data: DataSet) -> FromData:
+        """Returns the same with other examples, and what is measured on them."""
+        return FromData(self._recipe, data, replicas=self._replicas)
+
+    @property
+    def prepare(self) -> dict[str, Preprocessing]:
+        """The preprocessing of each column that has one."""
+        return {} if self.preprocessing is None else {self.data.input: self.preprocessing}
+
+    def examples(self, split: str) -> int:
+        """See `Origin.examples`."""
+        return len(getattr(self.data, split))
+
+    def raw(self, split: str, count: int, networks: Networks) -> dict[str, np.ndarray]:
+        """See `Origin.raw`."""
+        columns = getattr(self.data, split)[:count].columns
+        return {name: np.asarray(values) for name, values in columns.items()}
+
+    def source(self, split: str, networks: Networks, answer: Answer | None) -> Source:
+        """See `Origin.source`."""
+        # A batch is shared evenly by all replicas.
+        size = -(-EVALUATION_BATCH // self._replicas) * self._replicas
+        draws = self._task.draws(networks)
+        return Feed(
+            self._needed(split), self.prepare, batch_size=size, seed=NOISE_SEED, draws=draws
+        )
+
+    def experience(self, settings: Train, networks: Networks) -> Source:
+        """See `Origin.experience`."""
+        augment = self._recipe.data.augment
+        if augment.mirror == "auto":
+            augment = augment.model_copy(update={"mirror": self.data.mirror})
+        return Feed(
+            self._needed("train"),
+            self.prepare,
+            batch_size=settings.batch_size,
+            seed=self._recipe.seed,
+            training=True,
+            augment=augment,
+            draws=self._task.draws(networks),
+        )
+
+    def fixed(self, networks: Networks) -> Source:
+        """See `Origin.fixed`: the training split, in order."""
+        return self.source("train", networks, None)
+
+    def _needed(self, split: str) -> Any:
+        """The columns of a split that the task needs."""
+        whole = getattr(self.data, split)
+        if isinstance(whole, Stream):
+            return whole
+        return Split({name: whole[name] for name in self._task.needs(self.data)})
+
+    def _measured(self) -> Preprocessing | None:
+        """The preprocessing of the trained weights, or of the task, else measured.
+
+        It is measured on the training split, on the first `MEASURED` examples of a stream; texts
+        have none.
+        """
+        name = self._recipe.train.transfer.weights
+        column = self.data.columns[self.data.input]
+        if name is not None:
+            row = weights.find(self._recipe.model, name)
+            return Preprocessing.model_validate(row.preprocessing(int(column.shape[0] or 0)))
+        if column.kind not in ("image", "features"):
+            return None
+        known = self._task.preprocessing(column)
+        if known is not None:
+            return known
+        train = self.data.train
+        examples = train[:MEASURED] if isinstance(train, Stream) else train
+        return Preprocessing.measure(examples[self.data.input])
+
+
+class FromWorld:
+    """An environment: batches of a split are finished episodes; see `Origin`.
+
+    Args:
+        recipe: Resolved settings.
+        world: The environment.
+
+    Raises:
+        ValueError: The task cannot be learnt from it.
+    """
+
+    packages: tuple[str, ...] = ("gymnasium",)
+    acted = True
+    noun = "frames and episodes"
+    preprocessing: Preprocessing | None = None
+
+    def __init__(self, recipe: Recipe, world: World):
+        self.data: Any = world
+        self._recipe, self._task = recipe, cast(Agent, recipe.task)
+        self._task.check(world)
+
+    def examples(self, split: str) -> int:
+        """See `Origin.examples`."""
+        return int(self.data.examples(split))
+
+    def raw(self, split: str, count: int, networks: Networks) -> dict[str, np.ndarray]:
+        """See `Origin.raw`: what the present policy sees."""
+        actor: keras.Model | None = networks.get(self._task.actor)
+        return observe(self.data, split, count, ask=asked(actor) if actor else None)
+
+    def source(self, split: str, networks: Networks, answer: Answer | None) -> Source:
+        """See `Origin.source`."""
+        ask = None
+        if answer is not None:
+            ask = lambda features: np.asarray(answer({self.data.input: features}))  # noqa: E731
+        return Episodes(self.data, split, actor=self._task.actor, ask=ask)
+
+    def experience(self, settings: Train, networks: Networks) -> Source:
+        """See `Origin.experience`."""
+        return self._task.experience(self.data, settings, seed=self._recipe.seed)
+
+    def fixed(self, networks: Networks) -> Source:
+        """See `Origin.fixed`: episodes have no gradient, what is learnt from has."""
+        return self.experience(self._recipe.train, networks)
