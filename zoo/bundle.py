@@ -256,10 +256,10 @@ def find_bundle(name: str | Path | Bundle) -> Bundle:
     if not Path(name).exists():
         names = [path.name for path in shipped()]
         for known in names:
-            if str(name) in (known, known.rpartition("-")[0]):
+            if str(name) in (known, known.partition("-")[0]):
                 return Bundle(SHIPPED / known)
         if "/" not in str(name) and names:
-            hint = nearest(str(name), [known.rpartition("-")[0] for known in names])
+            hint = nearest(str(name), [known.partition("-")[0] for known in names])
             raise FileNotFoundError(
                 f"{name}: no such directory, and no trained model of that name comes with the zoo. "
                 f"{hint}"

@@ -22,7 +22,7 @@ def list_models(task: str | None = None, *, pretrained: bool = False) -> list[st
     """
     if task is not None and task not in TASKS:
         raise ValueError(f"list_models: got task {task!r}; expected a task. {nearest(task, TASKS)}")
-    trained = {row.model for row in TABLE} | {path.name.rpartition("-")[0] for path in shipped()}
+    trained = {row.model for row in TABLE} | {path.name.partition("-")[0] for path in shipped()}
     names = [row.name for row in ROWS if task in (None, row.task)]
     return [name for name in names if name in trained or not pretrained]
 

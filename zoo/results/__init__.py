@@ -113,6 +113,9 @@ def _figure(task: str, metrics: Mapping[str, float]) -> str:
     return f"{found['metric']} {found['value']}"
 
 
+ACCURACY = ("top1", "top5")
+
+
 def _headline(task: str, metrics: Mapping[str, float]) -> Row:
     """What a task is judged by, and its value."""
     module, name = TASKS[task].split(":")
@@ -142,13 +145,17 @@ def _record(bundle: Record) -> tuple[str, Row]:
             ),
             "commit": report.commit,
         }
+    headline = _headline(bundle.card.task, report.metrics)
+    # Of another kind of learning, top-1 is not what it is judged by.
+    shown = ACCURACY if headline["metric"] == "top1" else ()
     return "train", {
         "name": name,
         "model": bundle.card.architecture,
         "data": bundle.card.data,
         "train_images": report.examples["train"],
         "test_images": report.examples["test"],
-        **{key: _fraction(report.metrics.get(key)) for key in ("top1", "top5", "loss", "r2")},
+        **{key: _fraction(report.metrics.get(key)) if key in shown else "" for key in ACCURACY},
+        **{key: _fraction(report.metrics.get(key)) for key in ("loss", "r2")},
         "epochs": report.epochs or "",
         "epoch_seconds": round(report.seconds["epoch"], 1) if report.epochs else "",
         "seconds": round(report.seconds["total"]),
@@ -162,7 +169,7 @@ def _record(bundle: Record) -> tuple[str, Row]:
         "keras": report.versions.get("keras", ""),
         "commit": report.commit,
         "task": bundle.card.task,
-        **_headline(bundle.card.task, report.metrics),
+        **headline,
     }
 
 

@@ -111,7 +111,7 @@ def find(model: str, name: str = "imagenet") -> Weights:
            if path.name.startswith(f"{model}-")]  # fmt: skip
     if not names and not own:
         known = dict.fromkeys([row.model for row in TABLE])
-        known |= dict.fromkeys(path.name.rpartition("-")[0] for path in shipped())
+        known |= dict.fromkeys(path.name.partition("-")[0] for path in shipped())
         raise ValueError(f"{model}: has no trained weights. Some have: {', '.join(known)}.")
     if name not in names:
         raise ValueError(f"{model}: unknown weights {name!r}. {nearest(name, [*names, *own])}")
