@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from zoo.stages.generate import generate
-from zoo.tasks import pictures
+from zoo.tasks import made as pictures
 from zoo.tasks.classify import Classify
 from zoo.tasks.vae import VAE
 from zoo.training.fitting import fit

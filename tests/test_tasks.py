@@ -377,7 +377,7 @@ def test_a_loss_with_settings_from_the_recipe_to_the_report(zoo, tmp_path):
     assert zoo("evaluate", bundle.path, "--json")["metrics"] == bundle.report.metrics
 
     changes = ["task.loss={kind: focal, gamma: 1, alpha: 0.5}", "task.label_smoothing=0.1"]
-    changes += ["train.epochs=8", "train.batch_size=40", "data.limit=400"]
+    changes += ["train.epochs=30", "train.batch_size=40", "data.limit=400"]
     bundle = fit("linear", data="digits", out=tmp_path / "focal", changes=changes)
     inputs = Preprocessing.model_validate(bundle.card.preprocessing).apply
     outputs = load_model(bundle.path).predict(inputs(DIGITS.test["image"]), verbose=0)
