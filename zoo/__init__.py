@@ -25,8 +25,10 @@ _EXPORTS = {
     "evaluate": "zoo.stages.evaluate",
     "export": "zoo.stages.export",
     "fit": "zoo.training.fitting",
+    "generate": "zoo.stages.generate",
     "list_models": "zoo.models.listing",
     "load": "zoo.models.saved",
+    "play": "zoo.stages.play",
     "predict": "zoo.stages.predict",
     "show": "zoo.models.listing",
 }
