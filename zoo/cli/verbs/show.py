@@ -43,8 +43,14 @@ def _layers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from compress.measure import account
     from zoo.models import create
 
-    model = create(arguments.model, input_shape=arguments.input, num_classes=arguments.classes)
-    return [row._asdict() for row in account.layer_table(model)]
+    made = create(arguments.model, input_shape=arguments.input, num_classes=arguments.classes)
+    if not isinstance(made, dict):
+        return [row._asdict() for row in account.layer_table(made)]
+    return [
+        row._asdict() | {"path": f"{name}/{row.path}"}
+        for name, network in made.items()
+        for row in account.layer_table(network)
+    ]
 
 
 def _settings(facts: dict[str, Any]) -> str:
