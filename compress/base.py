@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from compress.measure.account import LayerRow
+
 
 class Fit(Protocol):
     """How the caller trains a model: with which data, loss and optimizer."""
@@ -209,7 +211,7 @@ class Pass(Settings):
         """Returns what a budget's search may vary; None where the pass has no strength."""
         return None
 
-    def alone(self, path: str) -> Self:
+    def on_layer(self, path: str) -> Self:
         """Returns the pass on one layer, without fine-tuning: a search asks what that costs."""
         return self.changed(layers=(path,), skip=(), epochs=0)
 
@@ -225,16 +227,31 @@ class Pass(Settings):
             ValueError: `model` is not built, or a pattern matches none of its layers, or none with
                 weights.
         """
+        return self.step(model, context or Context())[0]
+
+    def step(
+        self, model: keras.Model, context: Context, rows: Sequence[LayerRow] = ()
+    ) -> tuple[Result, list[LayerRow]]:
+        """As `apply`; takes the input's table where it is known, and gives the output's too.
+
+        Args:
+            model: A built model.
+            context: What the pass may use beside the model.
+            rows: Table of the input, as `layer_table` counts it; empty: it is counted here.
+        """
         from compress.graph import leaf_layers
+        from compress.measure.account import layer_table
 
         layers = dict(leaf_layers(model))
         reasons = self.left_out(layers)
         if self.on_weights:
             self._check_weights(layers)
         chosen = {path: layer for path, layer in layers.items() if path not in reasons}
-        rewrite = self.rewrite(model, chosen, context or Context())
+        rows = rows or layer_table(model)  # before a pass trains
+        rewrite = self.rewrite(model, chosen, context)
         notes = {path: Note(False, reason) for path, reason in reasons.items()} | rewrite.notes
-        return Result(rewrite.model, self._report(model, rewrite, notes))
+        new = layer_table(rewrite.model)
+        return Result(rewrite.model, self._report(rows, new, rewrite.text, notes)), new
 
     def left_out(self, paths: Iterable[str]) -> dict[str, str]:
         """Returns the reasons for the paths that the patterns leave out.
@@ -271,21 +288,26 @@ class Pass(Settings):
             )
         return found
 
-    def _report(self, old: keras.Model, rewrite: Rewrite, notes: Mapping[str, Note]) -> PassReport:
-        """Measures both models and sets their layers side by side."""
-        from compress.measure.account import layer_table, total
+    def _report(
+        self,
+        old: Sequence[LayerRow],
+        new: Sequence[LayerRow],
+        text: str,
+        notes: Mapping[str, Note],
+    ) -> PassReport:
+        """Sets the layers of both models side by side."""
+        from compress.measure.account import total
 
-        old_rows = layer_table(old)
-        new_rows = {row.path: row for row in layer_table(rewrite.model)}
+        of = {row.path: row for row in new}
         layers = []
-        for row in old_rows:
-            changed, text, into = notes[row.path]
-            after = total(new_rows[path] for path in into or (row.path,))
-            layers.append(LayerReport(row.path, row.kind, changed, text, total([row]), after))
+        for row in old:
+            changed, note, into = notes[row.path]
+            after = total(of[path] for path in into or (row.path,))
+            layers.append(LayerReport(row.path, row.kind, changed, note, total([row]), after))
         return PassReport(
             settings=self.model_dump(mode="json"),
-            note=rewrite.text,
+            note=text,
             layers=tuple(layers),
-            before=total(old_rows),
-            after=total(new_rows.values()),
+            before=total(old),
+            after=total(new),
         )

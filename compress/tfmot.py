@@ -19,7 +19,7 @@ from compress.passes.prune.settings import Prune
 _SWITCH = "TF_USE_LEGACY_KERAS"
 
 
-def load() -> ModuleType:
+def import_tfmot() -> ModuleType:
     """Imports tfmot, and leaves `tf.keras` and the environment as they are.
 
     A bare `import tensorflow_model_optimization` sets TF_USE_LEGACY_KERAS, which child processes
@@ -61,7 +61,7 @@ def prune(schedule: Any, *, num_steps: int, **settings: Any) -> Prune:
         TypeError: `schedule` is of another class.
         ValueError: It ends after the training, or has no duration.
     """
-    theirs = load().sparsity.keras
+    theirs = import_tfmot().sparsity.keras
     constant = isinstance(schedule, theirs.ConstantSparsity)
     if not constant and not isinstance(schedule, theirs.PolynomialDecay):
         raise TypeError(

@@ -30,12 +30,12 @@ class Timing:
     """What was measured of a file with some number of threads.
 
     Attributes:
-        path: Of the deployable.
+        path: Path of the deployable.
         manifest: Its manifest: size, accuracy and agreement are from there, as exported.
-        threads: Of one inference.
+        threads: Threads of one inference.
         precision: The arithmetic that the runtime says it uses.
         load_seconds: To open the file and to run it once.
-        seconds: Of each call with one example.
+        seconds: Time of each call with one example.
         model_bytes: Memory of the process when all was done, less that before the file was opened.
         peak_bytes: All of its memory.
         error: Why there is nothing of this; empty as a rule.
@@ -57,7 +57,7 @@ class Timing:
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
-def find(folder: Path) -> list[Path]:
+def find_deployables(folder: Path) -> list[Path]:
     """Returns the deployables in a folder, or the folder that is one, in the order of their names.
 
     Raises:
@@ -72,7 +72,7 @@ def find(folder: Path) -> list[Path]:
     return found
 
 
-def measure(
+def time_files(
     directories: Iterable[Path], *, threads: Sequence[int] = (1, 2), rounds: int = 10
 ) -> list[Timing]:
     """Times every file that a runtime here can run, in turns.
@@ -98,7 +98,7 @@ def measure(
         workers += [_Worker(directory, manifest, number) for number in threads]
     try:
         for worker in workers:
-            worker.load()
+            worker.settle()
         running = [worker for worker in workers if not worker.error]
         for _ in range(rounds):
             for worker in running:
@@ -131,7 +131,7 @@ class _Worker:
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
         )
 
-    def load(self) -> None:
+    def settle(self) -> None:
         """Waits for the file to be open, finds how many calls make a turn, and stops."""
         self._facts |= self._answer() or {}
         if not self.error:

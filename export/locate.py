@@ -35,7 +35,7 @@ class Step(NamedTuple):
     """The output of a layer, and where its inputs come from.
 
     Attributes:
-        path: Of the layer; names joined by slashes.
+        path: Path of the layer; names joined by slashes.
         layer: The layer, or a nested model.
         inputs: The symbolic tensors it takes.
         output: The symbolic tensor it returns.
@@ -82,9 +82,9 @@ def find_jumps(target: Target, source: Source, probes: Arrays, prefix: str = "")
 
     Args:
         target: Writes and runs the file.
-        source: Of the model.
+        source: Source of the model.
         probes: Inputs (n, ...) by name.
-        prefix: Of the paths.
+        prefix: Prefix of the paths.
     """
     steps = list(_steps(source.net))
     errors = _errors(target, source, probes, steps)

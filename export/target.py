@@ -56,7 +56,7 @@ class About(_Settings):
         labels: Class names in the order of the last output axis, or of an output below and above 0.
         preprocessing: What is done to the raw input before the model sees it; `None` where nothing
             is known.
-        licence: Of the weights, for the model card.
+        licence: Licence of the weights, for the model card.
         origin: Where the model comes from, a line for the model card.
         source_sha256: Digest of the `.keras` file the model was loaded from.
     """
@@ -220,7 +220,7 @@ class Target(_Settings, abc.ABC):
 
         Args:
             path: The file or folder.
-            threads: Of one inference; `None` leaves it to the runtime.
+            threads: Threads of one inference; `None` leaves it to the runtime.
         """
         raise NotImplementedError(f"{self.kind}: no runtime for this target; proof: {self.proof}.")
 
@@ -233,7 +233,7 @@ class Target(_Settings, abc.ABC):
 
         Args:
             path: The file or folder.
-            signature: Of the Keras model.
+            signature: Signature of the Keras model.
         """
         return []
 

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from serving.engines import load
+from serving.engines import open_deployable
 from serving.routes import Service
 from serving.sockets import Listener
 
@@ -40,7 +40,7 @@ class Server:
     Raises:
         FileNotFoundError: The directory or one of its files is missing.
         ValueError: A setting is out of range, or the directory cannot be served (see
-            `engines.load`).
+            `engines.open_deployable`).
         OSError: The address is taken, unknown, or not this machine's.
     """
 
@@ -63,7 +63,7 @@ class Server:
             raise ValueError(f"Server.num_threads: got {num_threads}; expected 1 or more.")
         if max_body_bytes < 1:
             raise ValueError(f"Server.max_body_bytes: got {max_body_bytes}; expected 1 or more.")
-        manifest, engine = load(directory, num_threads=num_threads)
+        manifest, engine = open_deployable(directory, num_threads=num_threads)
         service = Service(manifest.name, engine)
         try:
             self._listener = Listener((host, port), service, max_body_bytes=max_body_bytes)

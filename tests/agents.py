@@ -73,7 +73,7 @@ def settings(*, epochs=2, batch_size=64, keep="last", **optimizer):
 
 
 def train(networks, task, world, chosen, *, validation=None, seed=0, **options):
-    machine = strategy.choose(Hardware(precision="float32", strategy="one"))
+    machine = strategy.choose_machine(Hardware(precision="float32", strategy="one"))
     source = task.experience(world, chosen, seed=seed)
     return Trainer(networks, task, chosen, machine).fit(source, validation, **options)
 

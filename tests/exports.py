@@ -128,7 +128,7 @@ def main() -> None:
                     file.write(line + "\n")
     if options.record:
         results.merge("export", [recorded(row) for row in found])
-        pages.write()
+        pages.write_pages()
 
 
 if __name__ == "__main__":

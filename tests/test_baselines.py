@@ -111,7 +111,7 @@ def test_results_take_a_baseline(tmp_path, monkeypatch):
     record = package.baseline("knn_l2", data="digits", out=tmp_path / "knn_l2-digits")
     monkeypatch.setattr(results, "HERE", tmp_path)
     assert results.record(record.path) == "train"
-    (row,) = results.read("train")
+    (row,) = results.read_rows("train")
     top1 = record.report.metrics["top1"]
     assert float(row["top1"]) == pytest.approx(top1, abs=1e-4) and row["epochs"] == ""
     shown = f"| `knn_l2-digits` | digits | 1,257 | 360 | {100 * float(row['top1']):.2f} % | - |"

@@ -72,7 +72,7 @@ def test_results_are_those_of_the_bundle(bundle, tmp_path, monkeypatch):
 
     monkeypatch.setattr(results, "HERE", tmp_path)
     assert results.record(bundle.path) == results.record(bundle.path) == "train"
-    (row,) = results.read("train")
+    (row,) = results.read_rows("train")
     assert float(row["top1"]) == pytest.approx(bundle.report.metrics["top1"], abs=1e-4)
     shown = (
         f"| `lenet5` | digits | 1,257 | 360 | {100 * float(row['top1']):.2f} % | MNIST 99.05 % |"
@@ -94,7 +94,7 @@ def test_low_rank_from_the_command_line(bundle, zoo, tmp_path, monkeypatch):
     assert Bundle(out).recipe.train.batch_size == 50
     monkeypatch.setattr(results, "HERE", tmp_path)
     assert results.record(out) == results.record(out) == "compress"
-    (row,) = results.read("compress")
+    (row,) = results.read_rows("compress")
     top1 = bundle.report.metrics["top1"], report["metrics"]["top1"]
     assert float(row["drop"]) == pytest.approx(100 * (top1[0] - top1[1]), abs=0.01)
     assert int(row["bytes_before"]) == 4 * 61_706

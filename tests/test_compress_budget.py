@@ -92,7 +92,7 @@ def test_every_pass_with_a_strength_is_tested():
 @pytest.mark.parametrize("name", STEPS)
 def test_a_layer_alone(name):
     step = STEPS[name].changed(epochs=3, skip=("logits",))
-    report = step.alone("fc2").apply(net()).report
+    report = step.on_layer("fc2").apply(net()).report
     assert {row.path for row in report.layers if row.changed} >= {"fc2"}
     assert "named by `layers`" in report.layers[0].note or step.kind == "prune_channels"
     assert report.settings["epochs"] == 0

@@ -40,7 +40,7 @@ def recipe(tmp_path_factory):
 
 def test_report_is_measured_on_the_files(bundle, recipe, zoo, tmp_path):
     from zoo.cli.tables import summary
-    from zoo.models.saved import load
+    from zoo.models.saved import load_model
 
     out = tmp_path / "small"
     report = zoo("compress", bundle.path, recipe("packed", PACKED), "--out", out, "--json")
@@ -57,7 +57,7 @@ def test_report_is_measured_on_the_files(bundle, recipe, zoo, tmp_path):
     assert before["metrics"] == pytest.approx(bundle.report.validation)
     assert after["metrics"] == pytest.approx(report["validation"])
     # What it says of the layers, counted on the saved model.
-    model = load(out)
+    model = load_model(out)
     kernel = np.asarray(model.get_layer(after["layers"][0]["path"]).kernel)
     assert after["layers"][0]["distinct"] == np.unique(kernel).size <= 17
     zeros = sum(int(np.sum(np.asarray(weight) == 0)) for weight in model.weights)

@@ -12,7 +12,7 @@ from compress.graph.holding import bake, hold, structure
 from compress.layers import Masked, Parametrized, Shared
 from compress.measure.packed import MAGIC
 from compress.passes.share_weights import clustering
-from compress.tfmot import load
+from compress.tfmot import import_tfmot
 
 RANDOM = np.random.RandomState(5)
 
@@ -199,7 +199,7 @@ def test_few_weights_stay_as_they_are():
 def test_the_linear_start_is_tfmots():
     """Its density start reads the distribution off 30 bins; ours takes the quantiles themselves."""
     pytest.importorskip("tf_keras")
-    load()
+    import_tfmot()
     from tensorflow_model_optimization.python.core.clustering.keras import clustering_centroids
 
     weights = RANDOM.randn(4000).astype("float32")

@@ -19,7 +19,7 @@ from compress.passes.prune.callback import Keep
 from compress.passes.prune.masks import lamp_masks, magnitude_masks
 from compress.passes.prune.schedule import Schedule
 from compress.passes.share_weights import clustering
-from compress.tfmot import load, prune
+from compress.tfmot import import_tfmot, prune
 
 RANDOM = np.random.RandomState(11)
 
@@ -44,7 +44,7 @@ def dense(weights):
 @pytest.fixture(scope="module")
 def tfmot():
     pytest.importorskip("tf_keras")
-    return load()
+    return import_tfmot()
 
 
 IMPORTED = """
@@ -52,7 +52,7 @@ import os, sys
 import compress.tfmot
 assert not {"tensorflow", "keras", "tensorflow_model_optimization"} & set(sys.modules)
 before = os.environ.get("TF_USE_LEGACY_KERAS")
-compress.tfmot.load().sparsity.keras.PolynomialDecay
+compress.tfmot.import_tfmot().sparsity.keras.PolynomialDecay
 assert os.environ.get("TF_USE_LEGACY_KERAS") == before
 import keras, tensorflow as tf
 assert tf.keras.layers.Dense is keras.layers.Dense, tf.keras.__name__
@@ -76,7 +76,7 @@ def test_a_missing_tfmot_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_model_optimization", None)
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "0")
     with pytest.raises(ImportError, match=r"expected tensorflow-model-optimization 0\.8\.1 and"):
-        load()
+        import_tfmot()
     assert os.environ["TF_USE_LEGACY_KERAS"] == "0"
 
 
@@ -125,7 +125,7 @@ def test_schedules_that_do_not_fit_are_refused(tfmot):
 def tfmots_mask(weights, sparsity=0.0, **structure):
     from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl
 
-    schedule = load().sparsity.keras.ConstantSparsity(sparsity, 0)
+    schedule = import_tfmot().sparsity.keras.ConstantSparsity(sparsity, 0)
     settings = {"block_size": (1, 1), "block_pooling_type": "AVG"} | structure
     theirs = pruning_impl.Pruning(lambda: tf.constant(0), [], schedule, **settings)
     _, mask = theirs._maybe_update_block_mask(tf.constant(weights))

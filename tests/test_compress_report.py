@@ -221,3 +221,29 @@ def test_models_that_cannot_be_walked(model, error, hint):
     with pytest.raises(error, match=hint) as caught:
         compress.apply("prune90", model)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_each_weight_is_coded_once_for_report_and_file(monkeypatch, tmp_path):
+    model = net()
+    monkeypatch.setattr(packed, "_CODED", {})
+    coded, code = [], packed._coded
+    monkeypatch.setattr(
+        packed, "_coded", lambda array, name: coded.append(name) or code(array, name)
+    )
+    small = compress.apply(
+        compress.Pipeline([compress.Prune(sparsity=0.5, epochs=0), compress.Huffman()]), model
+    )
+    size = compress.pack(small.model, tmp_path / "model.packed")
+    assert size == small.report.after.size.packed_bytes
+    different = {(w.numpy().tobytes(), tuple(w.shape)) for w in small.model.weights}
+    assert len(coded) == len(different) == 4
+
+
+def test_streams_kept_have_a_bound(monkeypatch):
+    monkeypatch.setattr(packed, "_CODED", {})
+    monkeypatch.setattr(packed, "MOST_HELD_BYTES", 3000)
+    draw = np.random.RandomState(0)
+    arrays = [draw.standard_normal(300).astype("float32") for _ in range(6)]
+    first = [packed._encode(array, "") for array in arrays]
+    assert sum(map(packed._num_bytes, packed._CODED.values())) <= 3000
+    assert [packed._encode(array, "") for array in arrays] == first

@@ -70,7 +70,7 @@ def dense(units, kind=None, scale=1.0, name=None, bias=0.0):
 
 def layers_of(model):
     table = bench(model)
-    return health.measure(table.task, table.networks, table.batch(32))
+    return health.layer_health(table.task, table.networks, table.batch(32))
 
 
 class Scaled(keras.layers.Layer):
@@ -131,7 +131,7 @@ def test_slopes_are_those_of_the_closed_form():
     twin = copies.copy(model, dtype="float64")
     assert {w.dtype for w in twin.weights} == {"float64"}
     images, labels = table.columns["image"], table.columns["label"]
-    slopes = gradients.check(table.task, table.networks, table.batch(4))
+    slopes = gradients.compare_slopes(table.task, table.networks, table.batch(4))
     random = np.random.RandomState(0)  # the same first move as the check's
     kernel, bias = (w.numpy() for w in twin.trainable_variables)
     kernel, bias = (
@@ -413,7 +413,7 @@ def test_an_interrupted_search_ends_like_a_whole_one(kind, measured, tmp_path, m
     ranges = (f"{RATE}=1e-4:1e-1:log", "train.optimizer.weight_decay=0:1")
     asked = plan(*ranges, search=kind, trials=16 if kind == "tpe" else 9)
     whole = search(asked, tmp_path / "whole")
-    working, calls = tune.measure, []
+    working, calls = tune.train_folds, []
 
     def interrupted(*args, **kwargs):
         calls.append(1)

@@ -243,7 +243,7 @@ def test_the_picture_is_small_and_is_what_the_command_draws(tmp_path):
 
     kept = ROOT / "docs" / "size-accuracy-time.png"
     assert kept.stat().st_size < 100_000
-    picture.draw(results.read, tmp_path / "drawn.png")
+    picture.draw(results.read_rows, tmp_path / "drawn.png")
     files = kept, tmp_path / "drawn.png"
     both = [np.asarray(Image.open(path).convert("L"), float) for path in files]
     assert both[0].shape == both[1].shape, "run `python -m zoo.results --picture`"

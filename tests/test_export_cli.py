@@ -183,7 +183,7 @@ def test_files_take_turns(exported, zoo, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "HERE", tmp_path)
     for _ in range(2):  # the second time in place of the first
         assert results.record(tmp_path / "times.json") == "bench"
-    assert len(results.read("bench")) == 6
+    assert len(results.read_rows("bench")) == 6
     (line,) = (one for one in results.tables().splitlines() if f"`{exported.name}/tflite`" in one)
     medians = {(row["target"], row["threads"]): 1e3 * row["p50_seconds"] for row in rows}
     assert f"| {medians['tflite', 1]:.3g} | {medians['tflite', 2]:.3g} |" in line
@@ -191,7 +191,7 @@ def test_files_take_turns(exported, zoo, tmp_path, monkeypatch):
 
 def test_a_file_that_changed_is_not_timed(exported, zoo, tmp_path):
     with pytest.raises(FileNotFoundError, match="no deployable in it"):
-        benchmark.find(tmp_path)
+        benchmark.find_deployables(tmp_path)
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("manifest.json", "model.onnx"):

@@ -17,7 +17,8 @@ from export.formats.micro import arena
 from export.formats.tflite.flatbuffer import parse
 from export.source import prepare
 from export.target import About, Source
-from export.targets import ethos_u, integers, tflm
+from export.targets import ethos_u, tflm
+from export.targets.tflite import TFLiteInt8
 
 pytest.importorskip("tflite_micro", reason="needs tflite-micro")
 pytest.importorskip("ethosu.vela", reason="needs ethos-u-vela")
@@ -96,7 +97,7 @@ def signs():
     net, signature = prepare(model)
     drawn = np.random.default_rng(0).standard_normal((32, 8, 8, 1), np.float32)
     source = Source(net=net, signature=signature, about=About(), calibration={"image": drawn})
-    return model, drawn, integers.integers(source, io="int8")
+    return model, drawn, TFLiteInt8(io="int8").content(source)
 
 
 def accuracy(scores, classes):
@@ -289,7 +290,7 @@ def test_an_array_that_differs_from_the_tflite_file_is_refused(
     deployed, convnet, mnist, tmp_path, monkeypatch
 ):
     content = (deployed("tflm").path / "model.tflite").read_bytes()
-    monkeypatch.setattr(tflm, "integers", lambda *_, **__: content)
+    monkeypatch.setattr(TFLiteInt8, "content", lambda *_: content)
     monkeypatch.setattr(tflm, "_bare", without_a_kernel)
     net, signature = prepare(convnet)
     examples = {"image": mnist[0][0][:4]}
@@ -324,7 +325,7 @@ def test_ends_keep_their_names(tmp_path):
 
 def test_an_operator_that_the_runtime_lacks_is_named(signs, tmp_path, monkeypatch):
     model, drawn, content = signs
-    monkeypatch.setattr(tflm, "integers", lambda *_, **__: content)
+    monkeypatch.setattr(TFLiteInt8, "content", lambda *_: content)
     with pytest.raises(RuntimeError, match=r"^export to tflm: .*no operator SIGN\.$"):
         export.export(model, "tflm", tmp_path / "out", samples=drawn)
     assert not list(tmp_path.iterdir())
@@ -362,7 +363,7 @@ def test_digits_on_ethos_u(deployed):
 
 def test_a_larger_processor_is_faster(deployed, tmp_path, monkeypatch):
     content = (deployed("tflm").path / "model.tflite").read_bytes()
-    monkeypatch.setattr(ethos_u, "integers", lambda *_, **__: content)
+    monkeypatch.setattr(TFLiteInt8, "content", lambda *_: content)
     rates = []
     for name in ("ethos-u55-32", "ethos-u85-256"):
         target = ethos_u.EthosU(accelerator=name)
@@ -374,7 +375,7 @@ def test_a_larger_processor_is_faster(deployed, tmp_path, monkeypatch):
 
 def test_nothing_on_the_processor_is_a_fault(signs, tmp_path, monkeypatch):
     model, drawn, content = signs
-    monkeypatch.setattr(ethos_u, "integers", lambda *_, **__: content)
+    monkeypatch.setattr(TFLiteInt8, "content", lambda *_: content)
     with pytest.raises(export.ParityError, match=r"no operator was placed .*: .*SIGN \(1\)"):
         export.export(model, "ethos-u", tmp_path / "out", samples=drawn)
     written = json.loads((tmp_path / "out.rejected" / "manifest.json").read_text())

@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from zoo.data import pydoc_topics
 from zoo.models.build import create
-from zoo.models.saved import load, load_networks
+from zoo.models.saved import load_model, load_networks
 from zoo.models.step import is_step, states, step_of, through_time
 from zoo.recipe import Train, resolve
 from zoo.tasks.language import Language
 from zoo.training.fitting import fit
 from zoo.training.run import Run
-from zoo.training.writing import write
+from zoo.training.writing import write_bundle
 
 SMALL = [
     "settings={units: [24, 16], embedding: 12}",
@@ -56,7 +56,7 @@ def run(bundle):
 
 @pytest.fixture(scope="module")
 def step(bundle):
-    return load(bundle.path)
+    return load_model(bundle.path)
 
 
 def two_layers(kind="lstm", length=None):
@@ -270,9 +270,9 @@ def test_resumed_run_equals_a_whole_one(text, tmp_path):
     stopped = fit("char_lstm", data=text, out=tmp_path / "b", changes=changes,
                   callbacks=[interrupt(9)])  # fmt: skip
     assert stopped.report.status == "interrupted"
-    unlike = difference(load(whole.path), load(stopped.path))
+    unlike = difference(load_model(whole.path), load_model(stopped.path))
     resumed = fit("char_lstm", out=tmp_path / "b", resume=True)
-    assert unlike > 0 and difference(load(whole.path), load(resumed.path)) == 0.0
+    assert unlike > 0 and difference(load_model(whole.path), load_model(resumed.path)) == 0.0
 
 
 TWO_DEVICES = """
@@ -316,7 +316,7 @@ def test_two_devices_take_the_steps_of_one(text):
 
 def test_a_step_trains_on_in_place(run, bundle):
     """As the passes of `compress` ask for it: the deployed model, by its own layers."""
-    step = load(bundle.path)
+    step = load_model(bundle.path)
     before = run.evaluate(step, "validation").metrics["bits_per_character"]
     weights = step.get_weights()
     history = run.train(step, settings=run.recipe.train.further(1))
@@ -413,7 +413,7 @@ def test_a_compressed_bundle_holds_the_step_alone(run, bundle, step, tmp_path):
 
     from zoo.training.history import History
 
-    made = write(run, tmp_path / "small", step, History(), began=time.perf_counter())
+    made = write_bundle(run, tmp_path / "small", step, History(), began=time.perf_counter())
     assert not (made.path / "networks").exists() and made.card.networks == ()
     assert made.report.metrics["top1"] == pytest.approx(bundle.report.metrics["top1"], abs=1e-3)
     assert is_step(load_networks(made.path)["net"])

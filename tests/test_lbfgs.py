@@ -35,7 +35,7 @@ def softmax_regression(seed=0):
 
 
 def fit(model, *, epochs=500, task=None, split=DATA.train, l2=0.0, **options):
-    machine = strategy.choose(Hardware(strategy="one", precision="mixed_bfloat16"))
+    machine = strategy.choose_machine(Hardware(strategy="one", precision="mixed_bfloat16"))
     chosen = settings(epochs=epochs, kind="lbfgs", regularize={"l2": l2})
     batches = feed(split, 250)  # 640 images: the last batch is padded
     return lbfgs.fit(model, task or Classify(), chosen, machine, batches, **options)
@@ -134,7 +134,7 @@ def test_frozen_layers_do_not_change_the_objective():
     """The head of a network with batch normalisation and dropout, on features that stay."""
     model = small(batch_norm=True)
     before = model.get_weights()
-    machine = strategy.choose(Hardware(strategy="one", precision="float32"))
+    machine = strategy.choose_machine(Hardware(strategy="one", precision="float32"))
     chosen = settings(epochs=20, kind="lbfgs", transfer={"weights": "imagenet", "unfreeze": 0.1})
     history = lbfgs.fit(model, Classify(), chosen, machine, feed())
     assert history.rows[-1]["loss"] < 0.1
@@ -185,7 +185,7 @@ def test_ctrl_c_within_an_iteration_keeps_the_last_point(monkeypatch):
 
     monkeypatch.setattr(lbfgs, "Sums", Sums)
     model = softmax_regression()
-    machine = strategy.choose(Hardware(strategy="one", precision="float32"))
+    machine = strategy.choose_machine(Hardware(strategy="one", precision="float32"))
     chosen = settings(epochs=50, kind="lbfgs")
     history = lbfgs.fit(model, Classify(), chosen, machine, feed())
     assert len(batches) == 15 and history.interrupted and 1 < history.epochs < 8
@@ -198,8 +198,8 @@ TWO_DEVICES = """
     import json
     from tests.test_lbfgs import *
 
-    two = strategy.choose(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = strategy.choose(Hardware(strategy="one", precision="float32"))
+    two = strategy.choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
+    one = strategy.choose_machine(Hardware(strategy="one", precision="float32"))
     ends = []
     for machine in (one, two):
         model = softmax_regression()

@@ -15,7 +15,7 @@ from zoo.common.columns import Column
 from zoo.data.loading import load
 from zoo.metrics.boxes import iou
 from zoo.models.build import create
-from zoo.models.saved import load as load_model
+from zoo.models.saved import load_model
 from zoo.recipe import resolve
 from zoo.tasks import pictures
 from zoo.tasks.localise import Localise

@@ -33,7 +33,7 @@ def example(name, num=64, dtype="float32", seed=0):
 
 
 def value(name, labels, outputs, **settings):
-    return np.asarray(ops.cast(losses.load(name)(labels, outputs, **settings), "float64"))
+    return np.asarray(ops.cast(losses.loss_function(name)(labels, outputs, **settings), "float64"))
 
 
 # By hand
@@ -210,7 +210,7 @@ def test_gradient_is_that_of_finite_differences(name):
     x = tf.constant(outputs)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        total = ops.sum(losses.load(name)(labels, x))
+        total = ops.sum(losses.loss_function(name)(labels, x))
     assert total.dtype == tf.float64
     exact, step = tape.gradient(total, x).numpy(), 1e-6
     for index in np.ndindex(outputs.shape):
@@ -227,7 +227,7 @@ def test_zero_one_has_no_gradient_and_is_refused_by_a_recipe():
     x = tf.constant(outputs)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        total = ops.sum(losses.load("zero_one")(labels, x))
+        total = ops.sum(losses.loss_function("zero_one")(labels, x))
     assert tape.gradient(total, x) is None
     for loss in ("zero_one", {"kind": "zero_one"}):
         with pytest.raises(ValueError, match=r"\.loss: got 'zero_one'; .*cross_entropy") as caught:
@@ -257,9 +257,11 @@ def test_half_precision_is_computed_in_float32(name):
     labels, outputs = example(name)
     for half in ("bfloat16", "float16"):
         x = tf.cast(outputs, half)
-        found = losses.load(name)(labels, x)
+        found = losses.loss_function(name)(labels, x)
         assert found.dtype == tf.float32
-        np.testing.assert_array_equal(found, losses.load(name)(labels, tf.cast(x, tf.float32)))
+        np.testing.assert_array_equal(
+            found, losses.loss_function(name)(labels, tf.cast(x, tf.float32))
+        )
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -272,7 +274,7 @@ def test_huge_outputs_stay_finite(name):
     x = tf.constant(outputs)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        found = losses.load(name)(labels, x)
+        found = losses.loss_function(name)(labels, x)
     # The focal losses weigh an example by alpha, 1/4 of a class and of a yes, 3/4 of a no.
     weight = {"focal": 0.25, "binary_focal": 0.75}.get(name, 1)
     assert np.isfinite(found).all() and np.max(found) >= weight * (1e4 - 1)
@@ -289,7 +291,7 @@ def test_a_weak_focus_has_a_gradient_where_the_answer_is_sure(name, gamma):
     x, labels = tf.constant(outputs), np.array([0, 1]) if name == "focal" else np.array([1, 0])
     with tf.GradientTape() as tape:
         tape.watch(x)
-        found = losses.load(name)(labels, x, gamma=gamma)
+        found = losses.loss_function(name)(labels, x, gamma=gamma)
     assert np.abs(found).max() < 1e-6 and np.abs(tape.gradient(found, x)).max() < 1e-6
 
 
@@ -300,7 +302,7 @@ def test_compiles(name):
     expected = value(name, labels, outputs)
     for jit in (False, True):
         spec = [tf.TensorSpec([None], labels.dtype), tf.TensorSpec([None, outputs.shape[1]])]
-        call = tf.function(losses.load(name), spec, jit_compile=jit, autograph=False)
+        call = tf.function(losses.loss_function(name), spec, jit_compile=jit, autograph=False)
         np.testing.assert_allclose(call(labels, outputs), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -309,7 +311,7 @@ def test_perceptron_learns_from_zero():
     x = tf.zeros((2, 1))
     with tf.GradientTape() as tape:
         tape.watch(x)
-        found = losses.load("perceptron")(np.array([0, 1]), x)
+        found = losses.loss_function("perceptron")(np.array([0, 1]), x)
     assert np.abs(found).max() == 0
     assert tape.gradient(found, x)[:, 0].numpy().tolist() == [1, -1]
 
@@ -318,13 +320,13 @@ def test_perceptron_learns_from_zero():
 def test_outputs_of_another_shape_are_refused(name):
     """They would broadcast to (batch, batch) and train on nonsense."""
     with pytest.raises(ValueError, match=rf"^{name}: .*got .*\(4, 3\); expected"):
-        losses.load(name)(np.arange(4) % 2, np.zeros((4, 3), "float32"))
+        losses.loss_function(name)(np.arange(4) % 2, np.zeros((4, 3), "float32"))
 
 
 def test_the_table_answers_without_keras():
-    assert losses.find("mse").target == "number"
+    assert losses.find_loss("mse").target == "number"
     with pytest.raises(ValueError, match="Did you mean 'huber'"):
-        losses.find("hubre")
+        losses.find_loss("hubre")
     with pytest.raises(ValueError, match="a loss"):
         losses.first("hubre", 2)
 

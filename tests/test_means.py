@@ -14,7 +14,7 @@ from zoo.data.feed import Feed
 from zoo.recipe import Hardware
 from zoo.tasks.classify import Classify
 from zoo.tasks.supervised import Supervised
-from zoo.tasks.task import Mean, Objective, read
+from zoo.tasks.task import Mean, Objective, columns_of
 from zoo.training import steps, strategy
 from zoo.training.history import Means, Sums
 from zoo.training.trainer import Trainer
@@ -72,12 +72,12 @@ def test_a_model_reads_the_columns_of_its_inputs():
     two = [keras.Input((2,), name=name) for name in ("left", "right")]
     model = keras.Model(two, keras.layers.Add()(two), name="adder")
     columns = {"right": np.ones((1, 2)), "left": np.zeros((1, 2)), "label": np.zeros(1)}
-    assert list(read(model, columns)) == ["left", "right"]
+    assert list(columns_of(model, columns)) == ["left", "right"]
     old = keras.Input((2,), name="image")  # a bundle of before: its one input has another name
     one = keras.Model(old, keras.layers.Dense(1)(old), name="old")
-    assert read(one, {"features": 3, "target": 4}) == 3
+    assert columns_of(one, {"features": 3, "target": 4}) == 3
     with pytest.raises(ValueError, match="adder: reads left, right; got the columns left"):
-        read(model, {"left": 1})
+        columns_of(model, {"left": 1})
 
 
 # What callbacks read
@@ -175,7 +175,7 @@ def test_the_gradient_of_an_embedding_is_clipped_as_a_whole(key, largest):
     batches = Feed(texts(), {}, batch_size=64, training=True)
     ours = words()
     chosen = settings(**{key: largest}, learning_rate=0.5, momentum=0.0)
-    machine = strategy.choose(Hardware(precision="float32", strategy="one"))
+    machine = strategy.choose_machine(Hardware(precision="float32", strategy="one"))
     history = Trainer(ours, Classify(), chosen, machine).fit(batches)
     theirs, cuts = words(), []
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -200,7 +200,7 @@ def test_the_gradient_of_an_embedding_is_clipped_as_a_whole(key, largest):
 
 
 def test_an_embedding_trains_without_clipping_and_the_loss_falls():
-    machine = strategy.choose(Hardware(precision="float32", strategy="one"))
+    machine = strategy.choose_machine(Hardware(precision="float32", strategy="one"))
     model = words()
     batches = Feed(texts(), {}, batch_size=64, training=True)
     chosen = settings(epochs=12, kind="adam", learning_rate=0.02)

@@ -21,7 +21,7 @@ from zoo.craft import check
 from zoo.craft.check import Bench
 from zoo.data.feed import Feed
 from zoo.data.source import Draw
-from zoo.models.saved import load, load_networks
+from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Train
 from zoo.stages.compress import compress
 from zoo.stages.evaluate import evaluate
@@ -124,7 +124,7 @@ def settings(epochs=2, *, rates=RATES, **values):
 
 
 def train(networks, chosen, *, task=None, **options):
-    machine = strategy.choose(Hardware(precision="float32", strategy="one"))
+    machine = strategy.choose_machine(Hardware(precision="float32", strategy="one"))
     validation = options.pop("validation", feed(DATA.validation, training=False))
     trainer = Trainer(networks, task or Game(), chosen, machine)
     return trainer.fit(feed(), validation, **options)
@@ -359,7 +359,7 @@ def test_a_bundle_of_several_networks(game, tmp_path):
     assert bundle.card.networks == ("one", "two") and bundle.card.task == "game"
     assert bundle.card.parameters == 2 * (64 * 16 + 16 + 16 * 10 + 10)
     networks = load_networks(bundle.path)
-    assert toy.difference(load(bundle.path), networks["one"]) == 0.0
+    assert toy.difference(load_model(bundle.path), networks["one"]) == 0.0
     assert bundle.recipe.train.optimizers == {"second": {"learning_rate": 0.01}}
     header = (bundle.path / "history.csv").read_text().splitlines()[0].split(",")
     assert {"first_loss", "second_loss", "val_first_top1"} <= set(header)
@@ -382,11 +382,11 @@ def test_what_is_deployed_of_several_networks_is_compressed(game, tmp_path):
     recipe = tmp_path / "half.yaml"
     recipe.write_text("passes: [{kind: prune, sparsity: 0.5, epochs: 1}]")
     small = compress(bundle, recipe, out=tmp_path / "small")
-    kernel = np.asarray(load(small.path).get_layer("logits").kernel)
+    kernel = np.asarray(load_model(small.path).get_layer("logits").kernel)
     assert np.mean(kernel == 0) == pytest.approx(0.5, abs=0.02)
     assert small.card.networks == ("one", "two")
     networks = load_networks(small.path)
-    assert toy.difference(networks["one"], load(small.path)) == 0.0
+    assert toy.difference(networks["one"], load_model(small.path)) == 0.0
     assert small.report.metrics["top1"] > 0.5
 
 
@@ -397,7 +397,7 @@ def test_checks_look_at_the_first_objective_of_several():
     images, labels = SCALE.apply(DATA.train["image"][:32]), DATA.train["label"][:32]
     shake = np.zeros_like(images)
     table = Bench(players(), Game(), {"image": images, "label": labels, "shake": shake})
-    found = {finding.name: finding for finding in check.check(table, quick=True)}
+    found = {finding.name: finding for finding in check.run_checks(table, quick=True)}
     assert found["first loss"].verdict == found["gradient"].verdict == "ok"
     assert set(found["gradient"].values["kinds"]) == {
         "Dense kernel", "Dense bias",

@@ -159,10 +159,10 @@ def test_early_stopping_brings_back_the_average_that_it_saw():
 TWO_DEVICES = """
     import json
     from tests.toy import *
-    from zoo.training.strategy import choose
+    from zoo.training.strategy import choose_machine
 
-    two = choose(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose(Hardware(strategy="one", precision="float32"))
+    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
+    one = choose_machine(Hardware(strategy="one", precision="float32"))
     cases = {
         "value, adagrad": {"clip_value": 0.003, "kind": "adagrad"},
         "norm, rmsprop": {"clip_norm": 0.05, "kind": "rmsprop", "learning_rate": 0.001},

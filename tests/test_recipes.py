@@ -3,7 +3,7 @@
 import pytest
 
 from zoo.catalog import CATALOG
-from zoo.models.saved import load
+from zoo.models.saved import load_model
 from zoo.recipe import RECIPES, resolve
 from zoo.training.fitting import fit
 
@@ -24,7 +24,7 @@ def test_smoke_block_runs_from_data_to_bundle(recipe, tmp_path):
     expected = resolve(row.name, smoke=True)
     assert bundle.report.status == "complete"
     assert bundle.recipe == expected and bundle.report.epochs <= expected.train.epochs <= 2
-    model = load(bundle.path)
+    model = load_model(bundle.path)
     assert model.name == row.name and model.output_names == ["logits"]
     weights = [weight.value.shape.num_elements() for weight in model.trainable_weights]
     assert bundle.card.parameters == sum(weights)

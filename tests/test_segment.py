@@ -13,7 +13,7 @@ from zoo.common.columns import Column
 from zoo.data.loading import load
 from zoo.metrics import segmentation
 from zoo.models.build import create
-from zoo.models.saved import load as load_model
+from zoo.models.saved import load_model
 from zoo.models.unet import answered, unet
 from zoo.recipe import resolve
 from zoo.tasks import pictures

@@ -7,12 +7,12 @@ import pytest
 from keras import ops
 from sklearn import metrics
 
-from serving.engines import load as open_directory
+from serving.engines import open_deployable
 from zoo import losses
 from zoo.common.columns import Column
 from zoo.data import Preprocessing, load
 from zoo.models import create
-from zoo.models.saved import load as load_model
+from zoo.models.saved import load_model
 from zoo.recipe import Recipe
 from zoo.tasks.binary import Binary
 from zoo.tasks.classify import Classify
@@ -195,7 +195,7 @@ def test_training_and_report_measure_the_same(task, classes):
     for name, (values, weights) in measures.items():
         assert values.shape == labels.shape and weights is None
         assert float(ops.mean(values)) == pytest.approx(found.metrics[name], rel=1e-5)
-    plain = losses.load(task.loss.kind)(labels, outputs, **task.loss.changes)
+    plain = losses.loss_function(task.loss.kind)(labels, outputs, **task.loss.changes)
     assert found.metrics["loss"] == pytest.approx(float(ops.mean(plain)), rel=1e-5)
     smoothed = float(ops.mean(task.loss_of(batch, outputs).values))
     smooths = getattr(task, "label_smoothing", 0) > 0
@@ -348,7 +348,7 @@ def test_one_output_is_exported_and_served(name, bundles, zoo, tmp_path):
     inputs = Preprocessing.model_validate(bundle.card.preprocessing).apply(data.test["features"])
     expected = load_model(bundle.path).predict(inputs, verbose=0)
     for target in targets[:2]:
-        _, engine = open_directory(tmp_path / f"{name}-{target}", num_threads=1)
+        _, engine = open_deployable(tmp_path / f"{name}-{target}", num_threads=1)
         np.testing.assert_allclose(
             engine.predict({"features": inputs})["logits"], expected, rtol=1e-4
         )
@@ -359,7 +359,7 @@ def test_results_of_a_number_have_no_top1(bundles, tmp_path, monkeypatch):
 
     monkeypatch.setattr(results, "HERE", tmp_path)
     assert results.record(bundles["linear_regression"].path) == "train"
-    (row,) = results.read("train")
+    (row,) = results.read_rows("train")
     assert row["top1"] == "" and row["test_images"] == "88"
     assert "| `linear_regression` | diabetes |" in results.tables()
 

@@ -22,7 +22,7 @@ from zoo.data.feed import Feed
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
-from zoo.models.saved import load as load_model
+from zoo.models.saved import load_model
 from zoo.recipe import Hardware, Optimizer, Train
 from zoo.tasks.classify import Classify
 from zoo.training import optimizer as optimizers
@@ -58,7 +58,7 @@ def test_clips_the_norm_of_the_whole_gradient():
     one_step = Train(epochs=1, batch_size=640, optimizer=Optimizer(
         kind="sgd", learning_rate=1.0, momentum=0.0, schedule="constant", clip_global_norm=0.1
     ))  # fmt: skip
-    machine = strategy.choose(Hardware(precision="float32", strategy="one"))
+    machine = strategy.choose_machine(Hardware(precision="float32", strategy="one"))
     Trainer(after, Classify(), one_step, machine).fit(feed(640))
     step = [a - b for a, b in zip(after.get_weights(), before.get_weights(), strict=True)]
     assert np.sqrt(sum((part**2).sum() for part in step)) == pytest.approx(0.1, rel=1e-4)
@@ -199,7 +199,7 @@ def test_every_builder_has_a_twin_that_trains(name):
     inputs = next(iter(images.dataset()))["image"]
     expected = model(inputs).numpy()
     assert np.abs(twin(inputs).numpy() - expected).max() < 0.1 * np.abs(expected).max()
-    machine = strategy.choose(Hardware(precision="mixed_bfloat16", strategy="one"))
+    machine = strategy.choose_machine(Hardware(precision="mixed_bfloat16", strategy="one"))
     history = Trainer(model, Classify(), settings(epochs=1), machine).fit(images)
     assert history.epochs == 1
     assert np.abs(model(inputs).numpy() - expected).max() > 0
@@ -260,9 +260,11 @@ def test_fit_refuses_to_overwrite(bundle):
 def test_precision_follows_the_processor(monkeypatch):
     for flags, precision in (({"amx_bf16"}, "mixed_bfloat16"), ({"avx2"}, "float32")):
         monkeypatch.setattr(strategy, "_cpu_flags", lambda flags=flags: flags)
-        machine = strategy.choose(Hardware())
+        machine = strategy.choose_machine(Hardware())
         assert machine.precision == precision and not machine.jit and precision in machine.reason
-    assert strategy.choose(Hardware(precision="mixed_bfloat16")).precision == "mixed_bfloat16"
+    assert (
+        strategy.choose_machine(Hardware(precision="mixed_bfloat16")).precision == "mixed_bfloat16"
+    )
 
 
 def test_jit_takes_the_same_steps():

@@ -10,7 +10,7 @@ from zoo import weights as trained
 from zoo.bundle import Bundle
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
-from zoo.models.saved import load
+from zoo.models.saved import load_model
 from zoo.recipe import resolve
 from zoo.tasks.classify import Classify
 from zoo.tasks.supervised import without_auxiliary
@@ -151,7 +151,7 @@ def test_run_takes_weights_and_preprocessing_of_the_name(monkeypatch, tmp_path):
     found = Preprocessing.model_validate(bundle.card.preprocessing)
     assert (found.scale, found.mean, found.std) == (row.scale, row.mean, row.std)
     assert (found.size, found.channels) == (32, 3)
-    assert all(layer.trainable for layer in load(bundle.path).layers)
+    assert all(layer.trainable for layer in load_model(bundle.path).layers)
 
 
 # Auxiliary heads
@@ -187,7 +187,7 @@ def test_bundle_has_no_auxiliary_head(monkeypatch, tmp_path):
     changes += ["train.optimizer.schedule=cyclic", "train.optimizer.cycles=2"]
     bundle = fitting.fit("linear", data="digits", out=tmp_path / "out", changes=changes)
     for path in (bundle.path, *cycles.files(bundle.path)):
-        model = load(path)
+        model = load_model(path)
         assert model.name == "small" and model.output_names == ["logits"]
         assert not any(layer.name.startswith("side") for layer in model.layers)
     assert bundle.card.parameters == 80 + 5130
@@ -229,7 +229,7 @@ def test_cyclic_keeps_the_model_of_every_cycle(tmp_path):
     paths = cycles.files(tmp_path)
     assert [path.name for path in paths] == ["01.keras", "02.keras"]
     for path, epoch in zip(paths, (1, 3), strict=True):
-        for found, expected in zip(load(path).get_weights(), seen[epoch], strict=True):
+        for found, expected in zip(load_model(path).get_weights(), seen[epoch], strict=True):
             np.testing.assert_array_equal(found, expected)
 
 
@@ -243,8 +243,8 @@ def test_cycles_survive_a_stop_and_end_in_the_bundle(tmp_path):
     assert first.report.status == "interrupted" and len(cycles.files(out)) == 1
     bundle = fitting.fit("linear", out=out, resume=True)
     assert bundle.report.status == "complete"
-    last = load(cycles.files(out)[2])
-    assert difference(last, load(out)) == 0.0 and len(cycles.files(out)) == 3
+    last = load_model(cycles.files(out)[2])
+    assert difference(last, load_model(out)) == 0.0 and len(cycles.files(out)) == 3
     assert not out.with_name("out.partial").exists()
     with pytest.raises(FileNotFoundError, match="schedule=cyclic"):
         cycles.files(tmp_path)
@@ -275,6 +275,6 @@ def test_any_bundle_trains_on_for_compression(changes, tmp_path):
     seen = []
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: seen.append(b))
     history = run.Run(bundle.recipe).train(
-        load(bundle.path), settings=bundle.recipe.train.further(3), callbacks=[callback]
+        load_model(bundle.path), settings=bundle.recipe.train.further(3), callbacks=[callback]
     )
     assert history.epochs == 3 and seen == [0, 1] * 3

@@ -16,17 +16,17 @@ import tensorflow as tf
 
 import compress
 import export
-from zoo.catalog import CATALOG, find
+from zoo.catalog import CATALOG, find_architecture
 from zoo.common.columns import Column
 from zoo.data.feed import Feed
 from zoo.data.loading import load as load_data
 from zoo.models import create
-from zoo.models.saved import load, load_networks
+from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train
 from zoo.tasks.vae import VAE, bound, importance_bound, log_likelihood
 from zoo.training.fitting import fit
 from zoo.training.run import Run
-from zoo.training.strategy import choose
+from zoo.training.strategy import choose_machine
 from zoo.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def batches(networks, **options):
 
 def train(networks, *, precision="float32", **options):
     settings = Train(epochs=3, batch_size=32, optimizer=Optimizer(kind="adam", learning_rate=5e-3))
-    machine = choose(Hardware(precision=precision, strategy="one"))
+    machine = choose_machine(Hardware(precision=precision, strategy="one"))
     return Trainer(networks, TASK, settings, machine).fit(
         batches(networks, training=True), batches(networks), **options
     )
@@ -80,7 +80,7 @@ def test_parameters_are_those_counted_by_hand():
         "encoder": 784 * 500 + 500 + 2 * (500 * 20 + 20),
         "decoder": 20 * 500 + 500 + 500 * 784 + 784,
     }
-    assert sum(counts.values()) == find("vae").parameters == CATALOG["vae"].parameters
+    assert sum(counts.values()) == find_architecture("vae").parameters == CATALOG["vae"].parameters
     assert networks["encoder"].input_shape == networks["decoder"].output_shape == (None, 28, 28, 1)
     assert set(networks["encoder"].output) == {"mean", "log_variance"}
 
@@ -263,7 +263,7 @@ def test_bundle_explains_itself(bundle):
 
 
 def test_deployed_model_is_made_of_the_networks(bundle, run):
-    model, networks = load(bundle.path), load_networks(bundle.path)
+    model, networks = load_model(bundle.path), load_networks(bundle.path)
     images = run.samples(5)
     mean = networks["encoder"](images)["mean"]
     logits = networks["decoder"](mean).numpy()
@@ -275,14 +275,14 @@ def test_deployed_model_is_made_of_the_networks(bundle, run):
 
 
 def test_a_file_is_measured_by_what_it_answers(bundle, run):
-    model = load(bundle.path)
+    model = load_model(bundle.path)
     found = run.evaluate(model, "test", answer=lambda columns: model(columns["image"]).numpy())
     assert found.metrics == pytest.approx({"mse": bundle.report.metrics["mse"]}, rel=1e-5)
 
 
 @pytest.mark.parametrize("recipe", ["prune50", "int8"])
 def test_compressed_model_keeps_the_bound(bundle, run, recipe):
-    model = load(bundle.path)
+    model = load_model(bundle.path)
 
     def tune(network, *, epochs, callbacks, rate=1.0):
         run.train(network, settings=run.recipe.train.further(epochs, rate=rate))
@@ -299,7 +299,9 @@ def test_compressed_model_keeps_the_bound(bundle, run, recipe):
 
 @pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
 def test_deployed_model_is_exported(bundle, run, tmp_path, target):
-    out = export.export(load(bundle.path), target, tmp_path / target, samples=run.samples(128))
+    out = export.export(
+        load_model(bundle.path), target, tmp_path / target, samples=run.samples(128)
+    )
     assert out.manifest.parity.passed
     if target != "tflite-int8":
         assert out.manifest.parity.relative < 1e-4
@@ -313,7 +315,7 @@ def test_tables_are_refused():
 def test_settings_are_refused_in_one_line():
     with pytest.raises(ValueError, match=r"binarization: got 'static'; expected 'dynamic' or"):
         VAE(binarization="static")
-    networks, machine = small(), choose(Hardware(strategy="one"))
+    networks, machine = small(), choose_machine(Hardware(strategy="one"))
     settings = Train(optimizers={"decoder": {"learning_rate": 0.1}})
     trainer = Trainer(networks, TASK, settings, machine)
     with pytest.raises(ValueError, match=r"'decoder'; expected an objective of the task"):

@@ -70,7 +70,7 @@ def trained(request, tmp_path_factory):
     place.parent.mkdir(parents=True)
     save(place, torch_state(model, torch_names(model, request.param)))
     digest = hashlib.sha256(place.read_bytes()).hexdigest()
-    row = weights.find(request.param)._replace(file=file._replace(sha256=digest))
+    row = weights.find_weights(request.param)._replace(file=file._replace(sha256=digest))
     return model, row, home
 
 
@@ -258,7 +258,7 @@ def published():
 @pytest.mark.parametrize("name", ["vgg16", "resnet50", "resnet50_v2", "densenet121"])
 def test_logits_equal_those_of_keras_applications(name, published):
     """The same picture, each net behind its own preprocessing."""
-    row, theirs = weights.find(name), published(name)
+    row, theirs = weights.find_weights(name), published(name)
     side = PUBLISHED_SIDE
     ours = zoo.create(name, input_shape=(side, side, 3), weights="imagenet")
     picture = np.random.RandomState(0).randint(0, 256, (2, side, side, 3)).astype("uint8")

@@ -57,7 +57,7 @@ def settings(epochs=2, transfer=None, regularize=None, **optimizer):
 
 
 def train(model, train_settings, *, hardware=None, batches=None, task=None, **options):
-    machine = strategy.choose(hardware or Hardware(precision="float32", strategy="one"))
+    machine = strategy.choose_machine(hardware or Hardware(precision="float32", strategy="one"))
     trainer = Trainer(model, task or Classify(), train_settings, machine)
     return trainer.fit(batches or feed(), **options)
 

@@ -18,6 +18,7 @@ _EXPORTS = {
     "Bundle": "zoo.bundle",
     "Recipe": "zoo.recipe",
     "baseline": "zoo.baselines.run",
+    "bench": "zoo.stages.bench",
     "compress": "zoo.stages.compress",
     "convolutionalize": "zoo.models.convolutional",
     "create": "zoo.models.build",
@@ -27,7 +28,7 @@ _EXPORTS = {
     "fit": "zoo.training.fitting",
     "generate": "zoo.stages.generate",
     "list_models": "zoo.models.listing",
-    "load": "zoo.models.saved",
+    "load": "zoo.models.saved:load_model",
     "play": "zoo.stages.play",
     "predict": "zoo.stages.predict",
     "show": "zoo.models.listing",
@@ -39,7 +40,8 @@ __all__ = sorted(_EXPORTS)
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
+    module, _, called = _EXPORTS[name].partition(":")
+    return getattr(import_module(module), called or name)
 
 
 def __dir__() -> list[str]:

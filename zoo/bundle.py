@@ -100,7 +100,7 @@ class Compression(Settings):
         changes: What was changed of the recipe that it fine-tuned with.
         parent_name: Name of the directory of the bundle that it was made from.
         parent_metrics: The `metrics` of the bundle that it was made from.
-        file: Of a quantised model, its integer TFLite file beside `model.keras`: `bytes`,
+        file: For a quantised model, its integer TFLite file beside `model.keras`: `bytes`,
             `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, and `operators`.
     """
 

@@ -59,7 +59,7 @@ class Architecture(NamedTuple):
     recipe: str
 
 
-def find(name: str) -> Architecture:
+def find_architecture(name: str) -> Architecture:
     """Returns the row called `name`.
 
     Raises:

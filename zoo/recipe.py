@@ -384,7 +384,7 @@ class Recipe(Settings):
     @field_validator("model")
     @classmethod
     def _known(cls, name: str) -> str:
-        return catalog.find(name).name
+        return catalog.find_architecture(name).name
 
     @model_validator(mode="before")
     @classmethod
@@ -392,7 +392,7 @@ class Recipe(Settings):
         """Fills in the kind of the task."""
         task, model = values.get("task", {}), values.get("model")
         if isinstance(task, Mapping) and "kind" not in task and model in catalog.CATALOG:
-            kind = catalog.usual_task(catalog.find(model), _kinds(values.get("data")))
+            kind = catalog.usual_task(catalog.find_architecture(model), _kinds(values.get("data")))
             if kind in catalog.VECTOR and task.get("loss"):
                 kind = _kind_of(task["loss"]) or kind
             return {**values, "task": {"kind": kind, **task}}
@@ -463,7 +463,7 @@ def resolve(
     Raises:
         ValueError: A name or key is unknown, or a value is wrong.
     """
-    architecture = catalog.find(model)
+    architecture = catalog.find_architecture(model)
     values = _load(RECIPES / f"{architecture.recipe}.yaml")
     values["model"] = architecture.name
     shorter = values.pop("smoke", {})

@@ -199,7 +199,7 @@ def shrink(model: keras.Model, channels: Channels, drop: set[int]) -> keras.Mode
 
     Args:
         model: Stays as it is.
-        channels: Of the model.
+        channels: The model's channels.
         drop: Classes, none of which takes the last channel of a layer.
     """
     replacements = {}

@@ -23,7 +23,7 @@ class Call(NamedTuple):
     """One step of a graph.
 
     Attributes:
-        path: Of a leaf layer; empty for a nested model, or an operation of `keras.ops`.
+        path: Path of a leaf layer; empty for a nested model, or an operation of `keras.ops`.
         operation: The layer, the nested model, or the operation.
         arguments: What it is called with, flat, constants among the symbolic tensors.
         outputs: Flat; of a nested model none, because its own steps follow.

@@ -27,7 +27,7 @@ def hold(model: keras.Model) -> keras.Model:
     """Returns a model of equal graph and weights that keeps zeros and sharing in training.
 
     Its kernels that have either are `Parametrized`; `bake` gives the layers as they were again.
-    Of a kernel that is computed already, e.g. rounded, the zeros are kept.
+    Where a kernel is computed already, e.g. rounded, its zeros are kept.
 
     Args:
         model: Functional or Sequential; stays as it is.

@@ -69,7 +69,7 @@ def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
 
     Args:
         layer: Built.
-        **changes: Of its settings, those that no weight depends on.
+        **changes: New settings, of those that no weight depends on.
     """
     twin = type(layer).from_config({**layer.get_config(), **changes})
     twin.build_from_config(layer.get_build_config())

@@ -32,8 +32,8 @@ class Binary(Parametrization):
 
     Args:
         method: One of `METHODS`.
-        axis: That of the filters in the kernel.
-        **kwargs: Those of `keras.layers.Layer`.
+        axis: Axis of the filters in the kernel.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, method: str = "xnor", *, axis: int = -1, **kwargs: Any) -> None:

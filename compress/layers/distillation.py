@@ -31,9 +31,9 @@ class Distillation(layers.Layer):
     Args:
         teacher: Functional or Sequential; a frozen copy of it is kept.
         temperature: T, above 0.
-        weight: Of the loss, above 0.
+        weight: Weight of the loss, above 0.
         probabilities: Whether the student, and whether the teacher, ends in a softmax.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ class Masked(Parametrization):
     """What is masked is zero and gets no gradient.
 
     Attributes:
-        mask: Of the kernel's shape, bool: whether a weight is kept.
+        mask: Mask in the kernel's shape, bool: whether a weight is kept.
     """
 
     def build(self, input_shape: tuple[int, ...]) -> None:

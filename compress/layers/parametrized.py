@@ -48,8 +48,8 @@ class Parametrized(layers.Wrapper):
     Args:
         layer: Has a kernel, see `compress.graph.kernels`.
         chain: Applied to the kernel in turn, each to what the one before returns.
-        **kwargs: Those of `keras.layers.Layer`. A `dtype` is passed on to the layer; the chain is
-            computed in float32 whatever it is.
+        **kwargs: Keyword arguments of `keras.layers.Layer`. A `dtype` is passed on to the
+            layer; the chain is computed in float32 whatever it is.
     """
 
     def __init__(

@@ -29,10 +29,10 @@ class KernelRange(Parametrization):
         bits: 4 or 8.
         per: What has a grid of its own: `tensor`, `filter` (the last axis), or `depthwise` (the
             last two).
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Attributes:
-        share: Of the largest magnitude, in (0, 1]; what lies beyond is cut off.
+        share: Fraction of the largest magnitude, in (0, 1]; what lies beyond is cut off.
     """
 
     def __init__(self, bits: int = 8, *, per: str = "filter", **kwargs: Any) -> None:
@@ -93,7 +93,7 @@ class Range(layers.Layer):
         bits: 4, 8 or 16. With 16 the grid is symmetric about 0, as integer kernels want it.
         ends: Both ends, where the integer kernel behind the tensor fixes them; `None` to learn.
         decay: Share of the old ends that a step of training keeps.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Attributes:
         lo: At most 0.
@@ -169,7 +169,7 @@ class RangedSilu(layers.Layer):
     """`x sigmoid(x)`, the sigmoid on its kernel's grid of 8 bits; any (batch, ...) to the same.
 
     Args:
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, **kwargs: Any) -> None:

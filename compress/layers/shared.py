@@ -21,11 +21,11 @@ class Shared(Parametrization):
 
     Args:
         size: Number of values.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Attributes:
         values: (size,), learns.
-        places: Of the kernel's shape, int32.
+        places: Indices into the values, in the kernel's shape, int32.
     """
 
     replaces = True

@@ -34,7 +34,7 @@ class Ternary(Parametrization):
         method: `twn` or `ttq`.
         threshold: Factor of the mean magnitude (`twn`) or of the largest (`ttq`); `None` is the
             paper's.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Attributes:
         scales: (2,), p and n of `ttq`, which learn.

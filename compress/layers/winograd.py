@@ -69,7 +69,7 @@ class WinogradConv2D(layers.Layer):
         padding: `same` or `valid`.
         use_bias: Whether to add a bias.
         activation: As in `Conv2D`.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Attributes:
         kernel: (t, t, channels, filters), transformed.

@@ -17,7 +17,7 @@ here skips them, the accelerator of Han et al. 2016, EIE, arXiv:1602.01528, does
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -49,11 +49,14 @@ class _Held(NamedTuple):
     sparse_joules: float
 
 
-def layer_costs(model: keras.Model, *, packed: bool = False) -> tuple[Cost, tuple[Cost, ...]]:
+def layer_costs(
+    model: keras.Model, rows: Sequence[LayerRow] = (), *, packed: bool = False
+) -> tuple[Cost, tuple[Cost, ...]]:
     """Returns what the whole model takes, and each leaf layer, in graph order.
 
     Args:
         model: Functional or Sequential.
+        rows: Its table, where it is counted already.
         packed: Whether to code each weight as the packed file does. Sparse energy then reads the
             coded weights; without it, all weights as they are stored.
 
@@ -62,7 +65,7 @@ def layer_costs(model: keras.Model, *, packed: bool = False) -> tuple[Cost, tupl
         ValueError: `model` is not built.
     """
     found = dict(leaf_layers(model))
-    held = [_held(row, found[row.path], packed=packed) for row in layer_table(model)]
+    held = [_held(row, found[row.path], packed=packed) for row in rows or layer_table(model)]
     return _cost(held, "", type(model).__name__, packed=packed), tuple(
         _cost([one], one.row.path, one.row.kind, packed=packed) for one in held
     )

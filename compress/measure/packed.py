@@ -31,6 +31,7 @@ in units of 4 bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from pathlib import Path
@@ -42,11 +43,15 @@ import numpy as np
 from compress import layers
 
 Order: TypeAlias = Literal["C", "F"]
+Coded: TypeAlias = tuple[dict[str, Any], list[bytes]]  # an entry and its streams
 MAGIC = b"KPACK1"
 ORDERS: tuple[Order, Order] = ("C", "F")
 LONGEST = (7, 15, 31, 63, 127, 255)  # gaps to choose from
 MOST_VALUES = 1 << 16  # of a code book
+MOST_HELD_BYTES = 1 << 28  # of streams that are kept: the report asks for what the file holds
 SIDE_BYTES = 1.2  # what a count costs in the header, about: chooses between alphabets
+
+_CODED: dict[tuple[bytes, str, tuple[int, ...]], Coded] = {}  # by what a weight holds
 
 
 def pack(model: keras.Model, path: str | Path) -> int:
@@ -103,8 +108,7 @@ def unpack(path: str | Path) -> keras.Model:
 
 def weight_bytes(weight: keras.Variable) -> int:
     """Returns the bytes of a weight's streams in a packed file; its entry in the header is more."""
-    _, streams = _encode(keras.ops.convert_to_numpy(weight), weight.path)
-    return sum(map(len, streams))
+    return _num_bytes(_encode(keras.ops.convert_to_numpy(weight), weight.path))
 
 
 class _Stream:
@@ -121,7 +125,28 @@ class _Stream:
         return part
 
 
-def _encode(array: np.ndarray, name: str) -> tuple[dict[str, Any], list[bytes]]:
+def _encode(array: np.ndarray, name: str) -> Coded:
+    """As `_coded`; a weight that was coded before, by any caller, is not coded again."""
+    key = (
+        hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=20).digest(),
+        array.dtype.str,
+        array.shape,
+    )
+    if (found := _CODED.get(key)) is None:
+        found = _CODED[key] = _coded(array, name)
+        held = sum(_num_bytes(one) for one in _CODED.values())
+        for oldest in list(_CODED):
+            if held <= MOST_HELD_BYTES:
+                break
+            held -= _num_bytes(_CODED.pop(oldest))
+    return found
+
+
+def _num_bytes(coded: Coded) -> int:
+    return sum(map(len, coded[1]))
+
+
+def _coded(array: np.ndarray, name: str) -> Coded:
     """The entry of a weight, without its shape and type, and its streams."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{name}: holds values that are not finite.")

@@ -31,9 +31,9 @@ class FileSize:
     """Bytes of the saved model.
 
     Attributes:
-        raw_bytes: Of the `.keras` file.
-        gzip_bytes: Of the same after gzip.
-        packed_bytes: Of the packed file; None where the pipeline has no `huffman`.
+        raw_bytes: Size of the `.keras` file.
+        gzip_bytes: Its size after gzip.
+        packed_bytes: Size of the packed file; None where the pipeline has no `huffman`.
     """
 
     raw_bytes: int
@@ -51,8 +51,8 @@ class Runtime:
     """A model's file for a runtime, as the caller's `measure` made and timed it.
 
     Attributes:
-        size_bytes: Of the file.
-        gzip_bytes: Of the same after gzip.
+        size_bytes: Size of the file.
+        gzip_bytes: Its size after gzip.
         seconds: For one example.
     """
 
@@ -74,7 +74,7 @@ class Cost:
             the sum over its layers.
         book_bits: Bits for each parameter where a weight is stored as the numbers of its values,
             of equal length, and the values as a code book; or as it is, where that is shorter.
-        packed_bytes: Of the layer's streams in the packed file; None without `huffman`.
+        packed_bytes: Size of the layer's streams in the packed file; None without `huffman`.
         packed_bits: The same in bits for each parameter: entropy-coded.
         macs: Multiply-accumulates for one example; None where they are not known.
         joules: Estimate for one example, every product done and every weight read as it is stored;
@@ -161,10 +161,10 @@ class Snapshot:
     """A model as it was measured, saved and loaded again.
 
     Attributes:
-        counts: Of the whole model.
-        size: Of its files.
+        counts: Counts of the whole model.
+        size: Sizes of its files.
         metrics: What `evaluate` returns of the model from the file; empty without it.
-        latency_seconds: Of one example in the main runtime; None without `measure`.
+        latency_seconds: Time for one example in the main runtime; None without `measure`.
         total: What the whole model takes; None of a trial.
         layers: What each leaf layer takes; empty of a trial.
         runtimes: What `measure` finds, by runtime; empty without it.

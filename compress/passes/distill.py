@@ -36,7 +36,7 @@ class Distill(Pass):
     Attributes:
         teacher: Path of a `.keras` file with another teacher.
         temperature: What both models' logits are divided by, above 0.
-        weight: Of the teacher's loss; that of the trainer counts 1.
+        weight: Weight of the teacher's loss; that of the trainer counts 1.
     """
 
     kind: Literal["distill"] = "distill"

@@ -65,7 +65,7 @@ class Budget(Settings):
         """Refuses a budget whose limits are on what is not measured.
 
         Args:
-            metrics: Of the input.
+            metrics: Metrics of the input.
             timed: Whether latency is measured.
 
         Raises:

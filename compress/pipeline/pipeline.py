@@ -105,6 +105,7 @@ class Pipeline:
                 layer, or what the budget limits is not measured.
             RuntimeError: A saved file does not hold the weights of its model.
         """
+        from compress.measure.account import layer_table
         from compress.pipeline import stages
         from compress.pipeline.search import search
 
@@ -113,23 +114,24 @@ class Pipeline:
         if context.teacher is None:
             context = dataclasses.replace(context, teacher=model)
         packed = any(item.kind == "huffman" for item in self.passes)
-        before, tried = stages.snapshot(model, context), None
+        rows = layer_table(model)
+        before, tried = stages.snapshot(model, rows, context), None
         if limits is not None:
             limits.require(before.metrics, timed=context.measure is not None)
         if limits is not None and limits.search:
-            result, tried = search(self.passes, limits, model, before, context)
+            result, tried = search(self.passes, limits, model, before, context, rows=rows)
             done, after = result.stages, result.after
         else:
-            done = stages.run(self.passes, model, context)
-            after = stages.snapshot(done[-1].model, context, packed=packed)
+            done = stages.run(self.passes, model, context, rows=rows)
+            after = stages.snapshot(done[-1].model, done[-1].rows, context, packed=packed)
         small = done[-1].model
         first, *others = stages.runtimes([model, *(stage.model for stage in done)], context)
         reports = [
             dataclasses.replace(stage.report, runtimes=found)
             for stage, found in zip(done, others, strict=True)
         ]
-        before = stages.with_costs(before, model, first)
-        after = stages.with_costs(after, small, others[-1])
+        before = stages.with_costs(before, model, rows, first)
+        after = stages.with_costs(after, small, done[-1].rows, others[-1])
         budget = None if limits is None else limits.check(before, after)
         idle = stages.idle(first, reports)
         return Compressed(small, Report(before, after, tuple(reports), budget, tried, idle))

@@ -24,7 +24,7 @@ import keras
 from compress.base import Context, Pass
 from compress.graph import leaf_layers
 from compress.graph.kernels import find_kernels
-from compress.measure.account import NotFiniteError
+from compress.measure.account import LayerRow, NotFiniteError
 from compress.measure.report import Fall, Search, Snapshot, Trial
 from compress.pipeline.budget import Budget
 from compress.pipeline.stages import Stage, run, snapshot
@@ -48,6 +48,8 @@ def search(
     model: keras.Model,
     before: Snapshot,
     context: Context,
+    *,
+    rows: Sequence[LayerRow] = (),
 ) -> tuple[Result, Search]:
     """Runs the passes with several settings.
 
@@ -57,6 +59,7 @@ def search(
         model: Stays as it is.
         before: The model, measured.
         context: What the passes may use; has an `evaluate`.
+        rows: Table of the model, where it is counted already.
 
     Returns:
         The best result, and what was tried.
@@ -64,16 +67,23 @@ def search(
     Raises:
         TypeError, ValueError, RuntimeError: The plan cannot be run with the settings it has.
     """
-    return _Search(tuple(plan), budget, model, before, context).found()
+    return _Search(tuple(plan), budget, model, before, context, rows).found()
 
 
 class _Search:
     """A search under way, its first trial done."""
 
     def __init__(
-        self, plan: Plan, budget: Budget, model: keras.Model, before: Snapshot, context: Context
+        self,
+        plan: Plan,
+        budget: Budget,
+        model: keras.Model,
+        before: Snapshot,
+        context: Context,
+        rows: Sequence[LayerRow],
     ) -> None:
         self.budget, self.model, self.before, self.context = budget, model, before, context
+        self.rows = rows
         self.trials: list[Trial] = []
         self.falls: list[Fall] = []
         self.held: dict[str, bool] = {}  # whether the metric did, by plan
@@ -115,8 +125,8 @@ class _Search:
 
         Args:
             plans: From weak to strong.
-            low: Of which it holds; -1 where none is known.
-            high: Of which it does not; their number where none is known.
+            low: Largest index known to hold; -1 where none is known.
+            high: Smallest index known not to; their number where none is known.
         """
         while high - low > 1:
             middle = (low + high) // 2
@@ -151,9 +161,9 @@ class _Search:
 
     def _result(self, plan: Plan, done: Sequence[Stage]) -> Result:
         """Runs a plan and measures what comes out."""
-        stages = run(plan, self.model, self.context, done)
+        stages = run(plan, self.model, self.context, done, rows=self.rows)
         packed = any(step.kind == "huffman" for step in plan)
-        after = snapshot(stages[-1].model, self.context, packed=packed)
+        after = snapshot(stages[-1].model, stages[-1].rows, self.context, packed=packed)
         latency = self.context.seconds(stages[-1].model)
         after = dataclasses.replace(after, latency_seconds=latency)
         excess = self.budget.excess(self.before, after)
@@ -178,7 +188,7 @@ class _Search:
     def _sensitive(self, plan: Plan, number: int) -> tuple[str, ...]:
         """The layers to spare; measured on what the passes before have made."""
         step, headline = plan[number], self.budget.headline
-        done = run(plan[:number], self.model, self.context, self.best.stages)
+        done = run(plan[:number], self.model, self.context, self.best.stages, rows=self.rows)
         model = done[-1].model if done else self.model
         layers = dict(leaf_layers(model))
         reasons = step.left_out(layers)
@@ -186,7 +196,7 @@ class _Search:
         whole = self.context.metrics(model)[headline.name]
         falls = []
         for path in kernels:
-            alone = step.alone(path).apply(model, self.context).model
+            alone = step.on_layer(path).apply(model, self.context).model
             fall = headline.fall(whole, self.context.metrics(alone)[headline.name])
             falls.append(Fall(step.kind, path, fall))
         falls.sort(key=lambda one: -one.fall)

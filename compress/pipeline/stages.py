@@ -12,7 +12,7 @@ import numpy as np
 
 from compress.base import Context, Pass
 from compress.graph import copy_model
-from compress.measure.account import layer_table, reload, total
+from compress.measure.account import LayerRow, reload, total
 from compress.measure.costs import layer_costs
 from compress.measure.report import PassReport, Runtime, Snapshot
 
@@ -20,15 +20,21 @@ SAVES_BYTES, SAVES_SECONDS = 0.02, 0.05  # shares from which on a step counts as
 
 
 class Stage(NamedTuple):
-    """A pass, the model that it made, and its report."""
+    """A pass, the model that it made, its report, and the model's table: the next one's input."""
 
     step: Pass
     model: keras.Model
     report: PassReport
+    rows: list[LayerRow]
 
 
 def run(
-    passes: Sequence[Pass], model: keras.Model, context: Context, done: Sequence[Stage] = ()
+    passes: Sequence[Pass],
+    model: keras.Model,
+    context: Context,
+    done: Sequence[Stage] = (),
+    *,
+    rows: Sequence[LayerRow] = (),
 ) -> list[Stage]:
     """Applies passes in turn.
 
@@ -38,6 +44,7 @@ def run(
         context: What the passes may use.
         done: Stages of an earlier run on the model; those that open with the same passes are taken
             over.
+        rows: Table of the model, where it is counted already.
 
     Returns:
         One stage for each pass; no model is compiled.
@@ -49,15 +56,20 @@ def run(
         if number < len(done) and done[number].step == step and same:
             stages.append(done[number])
         else:
-            stages.append(_stage(step, stages[-1].model if stages else model, context))
+            last = stages[-1] if stages else None
+            given = (last.model, last.rows) if last else (model, rows)
+            stages.append(_stage(step, *given, context))
     return stages
 
 
-def snapshot(model: keras.Model, context: Context, *, packed: bool = False) -> Snapshot:
+def snapshot(
+    model: keras.Model, rows: Sequence[LayerRow], context: Context, *, packed: bool = False
+) -> Snapshot:
     """Saves a model, loads it again, and measures what was loaded.
 
     Args:
         model: Built.
+        rows: Its table.
         context: Evaluates.
         packed: Whether the packed file is what counts.
 
@@ -66,9 +78,8 @@ def snapshot(model: keras.Model, context: Context, *, packed: bool = False) -> S
         ValueError: `model` is not built, or a weight is not finite.
         RuntimeError: A file does not hold the weights of the model.
     """
-    counts = total(layer_table(model))
     loaded, size = reload(model, packed=packed)
-    return Snapshot(counts, size, context.metrics(loaded))
+    return Snapshot(total(rows), size, context.metrics(loaded))
 
 
 def runtimes(models: Sequence[keras.Model], context: Context) -> list[dict[str, Runtime]]:
@@ -89,9 +100,14 @@ def runtimes(models: Sequence[keras.Model], context: Context) -> list[dict[str, 
     return each
 
 
-def with_costs(found: Snapshot, model: keras.Model, runtimes: dict[str, Runtime]) -> Snapshot:
+def with_costs(
+    found: Snapshot,
+    model: keras.Model,
+    rows: Sequence[LayerRow],
+    runtimes: dict[str, Runtime],
+) -> Snapshot:
     """Adds to a snapshot of a model what its layers take, and what its runtimes do."""
-    whole, layers = layer_costs(model, packed=found.size.packed_bytes is not None)
+    whole, layers = layer_costs(model, rows, packed=found.size.packed_bytes is not None)
     seconds = next((runtime.seconds for runtime in runtimes.values()), None)
     return dataclasses.replace(
         found, latency_seconds=seconds, total=whole, layers=layers, runtimes=runtimes
@@ -102,7 +118,7 @@ def idle(before: dict[str, Runtime], reports: Sequence[PassReport]) -> tuple[str
     """Returns a line for each pass and runtime where bytes or time stay as they were.
 
     Args:
-        before: Of the input.
+        before: Figures of the input.
         reports: With the runtimes after each pass.
     """
     lines = []
@@ -124,14 +140,14 @@ def _equal(one: keras.Model, other: keras.Model) -> bool:
     )
 
 
-def _stage(step: Pass, model: keras.Model, context: Context) -> Stage:
+def _stage(step: Pass, model: keras.Model, rows: Sequence[LayerRow], context: Context) -> Stage:
     start = time.perf_counter()
-    new, report = step.apply(model, context)
+    (new, report), rows = step.step(model, context, rows)
     seconds = time.perf_counter() - start
     if new.compiled:  # by the caller's `fit`; a saved optimizer would triple the file
         new = copy_model(new)
     report = dataclasses.replace(report, metrics=context.metrics(new), seconds=seconds)
-    return Stage(step, new, report)
+    return Stage(step, new, report, rows)
 
 
 def _idle(old: Runtime, new: Runtime) -> str:

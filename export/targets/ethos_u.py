@@ -16,7 +16,6 @@ from export import processes
 from export.formats.tflite.litert import quantisation
 from export.manifest import Proof, Signature
 from export.target import INT8, Source, Target, Tolerance, Written
-from export.targets.integers import integers
 from export.targets.tflite import TFLiteInt8
 
 FILE, LAYERS = "model_vela.tflite", "layers.csv"
@@ -64,7 +63,7 @@ class EthosU(Target):
         Raises:
             RuntimeError: Vela failed or took too long.
         """
-        content = integers(source, io="int8")
+        content = TFLiteInt8(io="int8").content(source)
         with tempfile.TemporaryDirectory() as scratch:
             Path(scratch, "model.tflite").write_bytes(content)
             printed = self._compile(scratch)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,11 +10,11 @@ import numpy as np
 from pydantic import Field
 
 from export.examples import Arrays, one_example
+from export.formats.onnx.runtime import count_nodes, node_times, open_onnx
 from export.manifest import Signature
 from export.target import LayerTime, Session, Source, Target, Written
 
 FILE = "model.onnx"
-PROFILED = 20  # runs that the time of a node is the mean of
 FOLDER, DATA = "onnx", "model.data"  # of a model too large for one file
 
 
@@ -24,8 +22,8 @@ class ONNX(Target):
     """A float32 `.onnx` file with a free batch; name, labels and preprocessing are inside it.
 
     Attributes:
-        opset: Of the operators; what older runtimes want. tf2onnx writes none newer than 18.
-        layout: Of the images that go in: `nhwc` as in Keras, or `nchw` as in PyTorch.
+        opset: Version of the operators, for older runtimes. tf2onnx writes none newer than 18.
+        layout: Layout of the images that go in: `nhwc` as in Keras, or `nchw` as in PyTorch.
     """
 
     kind: Literal["onnx"] = "onnx"
@@ -65,7 +63,7 @@ class ONNX(Target):
 
     def operators(self, path: Path) -> dict[str, int]:
         """Counts the nodes of the graph."""
-        return count(_file(path))
+        return count_nodes(_file(path))
 
     def layers(self, path: Path, signature: Signature) -> list[LayerTime]:
         """Returns the time of each node, one thread, the mean of some runs."""
@@ -112,60 +110,6 @@ def describe(model: Any, source: Source) -> None:
             "licence": about.licence,
         },
     )
-
-
-def open_onnx(file: Path | bytes, *, threads: int | None = None) -> Session:
-    """Opens a file in ONNX Runtime on the CPU.
-
-    Args:
-        file: The `.onnx` file, or its content.
-        threads: Of one inference; `None` leaves it to the runtime.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads:
-        options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-
-    return Session(lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True)))
-
-
-def node_times(path: Path, inputs: Arrays) -> list[LayerTime]:
-    """Returns the seconds of each node, the mean of `PROFILED` runs on one thread.
-
-    Args:
-        path: The `.onnx` file.
-        inputs: One example, as the file takes it.
-    """
-    import onnxruntime
-
-    with tempfile.TemporaryDirectory() as scratch:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(scratch, "profile"))
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        for _ in range(PROFILED + 1):
-            session.run(None, dict(inputs))
-        events = json.loads(Path(session.end_profiling()).read_text())
-    totals: dict[tuple[str, str], list[float]] = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            key = event["name"].removesuffix("_kernel_time"), event["args"]["op_name"]
-            totals.setdefault(key, []).append(event["dur"] / 1e6)
-    return [LayerTime(*key, sum(times[1:]) / PROFILED) for key, times in totals.items()]
-
-
-def count(path: Path) -> dict[str, int]:
-    """Counts the nodes of a file's graph."""
-    import onnx
-
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    return dict(sorted(Counter(node.op_type for node in nodes).items()))
 
 
 def _file(path: Path) -> Path:

@@ -16,11 +16,13 @@ import numpy as np
 
 from export.examples import one_by_one, one_example
 from export.formats.onnx import lockstep
+from export.formats.onnx.runtime import count_nodes, node_times, open_onnx
+from export.formats.tflite.agreement import compared, steps_apart
 from export.formats.tflite.litert import quantisation
 from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
-from export.targets.integers import compared, integers, steps_apart
-from export.targets.onnx import FILE, ONNX, count, describe, node_times, open_onnx
+from export.targets.onnx import FILE, ONNX, describe
+from export.targets.tflite import TFLiteInt8
 
 OPSET = 18
 PRODUCTS = {"Conv", "Gemm", "MatMul"}
@@ -53,7 +55,7 @@ class ONNXInt8(Target):
         """
         import onnx
 
-        content = integers(source)
+        content = TFLiteInt8().content(source)
         model = _converted(content)
         if foreign := sorted({n.op_type for n in model.graph.node if n.op_type.startswith("TFL_")}):
             quantise(source, directory / FILE)
@@ -78,7 +80,7 @@ class ONNXInt8(Target):
                     f"export to {self.kind}: the operator of {name!r} is {worst} steps of int8 from"
                     " that of the TFLite file; expected 1 at most. Export to tflite-int8 instead."
                 )
-        floats = count(path).get(NEVER, 0)
+        floats = count_nodes(path).get(NEVER, 0)
         return Written(FILE, {**facts, "float_nodes": {NEVER: floats}} if floats else facts)
 
     def open(self, path: Path, *, threads: int | None = None) -> Session:
@@ -105,7 +107,7 @@ class ONNXInt8(Target):
             options.graph_optimization_level = level
             options.optimized_model_filepath = str(Path(scratch, FILE))
             onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            return count(Path(scratch, FILE))
+            return count_nodes(Path(scratch, FILE))
 
     def fault(self, path: Path) -> str:
         """Names the products that ONNX Runtime computes in float."""
@@ -152,7 +154,7 @@ def quantise(source: Source, path: Path) -> None:
 
     Args:
         source: With examples to calibrate on.
-        path: Of the file.
+        path: Path of the file.
 
     Raises:
         ValueError: There are no examples.

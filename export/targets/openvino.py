@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from export.examples import Arrays, one_example
+from export.formats.tflite.agreement import steps_apart
 from export.formats.tflite.litert import quantisation
 from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
-from export.targets.integers import integers, steps_apart
+from export.targets.tflite import TFLiteInt8
 
 FOLDER, FILE = "openvino", "model.xml"
 FLOAT32_PINNED: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -122,7 +123,7 @@ class OpenVINOInt8(_OpenVINO):
         """
         import openvino
 
-        content = integers(source)
+        content = TFLiteInt8().content(source)
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, "model.tflite")
             path.write_bytes(content)

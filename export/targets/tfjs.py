@@ -95,7 +95,7 @@ class TFJS(WebTarget):
 
         def call(inputs: Arrays) -> Arrays:
             narrowed = {
-                name: array.astype(_narrow(array.dtype.name), copy=False)
+                name: array.astype(_web_dtype(array.dtype.name), copy=False)
                 for name, array in inputs.items()
             }
             return session.call(narrowed)
@@ -114,7 +114,7 @@ class TFJS(WebTarget):
     def signature(self, signature: Signature) -> Signature:
         """Returns the signature in the types of TensorFlow.js: it has one width of each."""
         inputs, outputs = (
-            tuple(spec.model_copy(update={"dtype": _narrow(spec.dtype)}) for spec in specs)
+            tuple(spec.model_copy(update={"dtype": _web_dtype(spec.dtype)}) for spec in specs)
             for specs in (signature.inputs, signature.outputs)
         )
         return Signature(inputs=inputs, outputs=outputs)
@@ -134,7 +134,7 @@ class TFJS(WebTarget):
             raise error
 
 
-def _narrow(dtype: str) -> str:
+def _web_dtype(dtype: str) -> str:
     kind = np.dtype(dtype).kind
     return {"i": "int32", "u": "int32", "f": "float32"}.get(kind, dtype)
 

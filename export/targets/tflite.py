@@ -6,6 +6,7 @@ runtime from PyPI has. Only built-in operators are allowed, for the same reason.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -169,6 +170,22 @@ class TFLiteInt8(_Integers):
     io: Literal["float32", "int8", "uint8"] = "float32"
 
     precision: ClassVar[str] = "int8"
+
+    def content(self, source: Source) -> bytes:
+        """Returns the content of the file, which every other target of integers is made of.
+
+        One calibration, one rounding: what a microcontroller, ONNX Runtime and OpenVINO run are
+        then the same integers, and each is compared with this file first.
+
+        Raises:
+            RuntimeError: The converter failed, or left a layer in float.
+            ValueError: There are no examples to calibrate with.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / self.write(source, Path(scratch)).file
+            if fault := self.fault(path):
+                raise RuntimeError(f"export to {self.kind}: {fault}.")
+            return path.read_bytes()
 
     def _options(self) -> dict[str, Any]:
         return {"io": self.io}

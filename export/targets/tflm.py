@@ -18,10 +18,10 @@ import numpy as np
 
 from export.examples import Arrays
 from export.formats.micro import arena
+from export.formats.tflite.agreement import steps_apart
 from export.formats.tflite.litert import from_file, quantisation, to_file
 from export.manifest import Signature
 from export.target import INT8, Session, Source, Target, Tolerance, Written
-from export.targets.integers import integers, steps_apart
 from export.targets.tflite import FILE, TFLiteInt8
 
 CODE, HEADER, OPERATORS = "model.cc", "model.h", "model_ops.h"
@@ -61,7 +61,7 @@ class TFLM(Target):
             RuntimeError: TFLite-Micro cannot run the model or took too long, or an output is more
                 than a step from that of LiteRT's plain kernels.
         """
-        whole = integers(source, io="int8")
+        whole = TFLiteInt8(io="int8").content(source)
         content = _bare(whole)
         try:
             arena_bytes = arena.smallest(
@@ -103,7 +103,7 @@ class TFLM(Target):
         """Opens the array in `model.cc` in TFLite-Micro, in the arena of `model_ops.h`.
 
         Args:
-            path: Of `model.cc`.
+            path: Path of `model.cc`.
             threads: TFLite-Micro has one.
         """
         from tflite_micro import runtime

@@ -84,7 +84,7 @@ def one_by_one(run: Callable[[Arrays], Arrays], inputs: Arrays) -> Arrays:
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
-def load(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
+def open_deployable(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
     """Opens an exported directory: checks the file's digest, loads it and runs it once.
 
     Args:

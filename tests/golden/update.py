@@ -8,14 +8,14 @@ import json
 import sys
 
 from tests.golden import vector
-from zoo.catalog import CATALOG, find
+from zoo.catalog import CATALOG, find_architecture
 
 
 def main(names: list[str]) -> None:
     old = vector.FILE.read_text() if vector.FILE.exists() else "{}\n"
     golden = json.loads(old)
     for name in names:
-        row = find(name)
+        row = find_architecture(name)
         if name in vector.CLASSIFIERS:
             golden[name] = vector.measure(vector.net(row))
         else:

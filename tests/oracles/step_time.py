@@ -26,7 +26,7 @@ from compress import tfmot
 from compress.graph.holding import hold
 from compress.passes.prune.schedule import Schedule
 
-TFMOT = tfmot.load()
+TFMOT = tfmot.import_tfmot()
 import tf_keras  # noqa: E402  after tfmot's guarded import
 
 BATCH, STEPS, WARM_UP, EVERY = 64, 420, 20, 10

@@ -22,7 +22,7 @@ from zoo.recipe import Hardware, Optimizer, Train, resolve
 from zoo.tasks.binary import Binary
 from zoo.tasks.classify import Classify
 from zoo.training.run import Run
-from zoo.training.strategy import choose
+from zoo.training.strategy import choose_machine
 from zoo.training.trainer import Trainer
 
 pytestmark = pytest.mark.oracle
@@ -169,7 +169,7 @@ def rosenblatt(split, *, epochs):
     model.set_weights([np.zeros((2, 1)), np.zeros(1)])
     optimizer = Optimizer(kind="sgd", learning_rate=1.0, momentum=0.0, schedule="constant")
     settings = Train(epochs=epochs, batch_size=1, optimizer=optimizer)
-    machine = choose(Hardware(precision="float32", strategy="one"))
+    machine = choose_machine(Hardware(precision="float32", strategy="one"))
     Trainer(model, Binary(loss="perceptron"), settings, machine).fit(feed)
     return feed, np.append(*model.get_weights())
 

@@ -13,7 +13,7 @@ from PIL import Image
 import zoo
 from tests.oracles import torch_side
 from zoo.data.preprocessing import Preprocessing
-from zoo.weights import fetch, find, torch_pickle
+from zoo.weights import fetch, find_weights, torch_pickle
 
 pytestmark = pytest.mark.oracle
 
@@ -25,7 +25,7 @@ CATS = {281, 282, 285}  # tabby, tiger cat, Egyptian cat
 def cached(name):
     """Path of the weights, or skips with the command that fetches them."""
     try:
-        return fetch.cached(find(name))
+        return fetch.cached(find_weights(name))
     except FileNotFoundError:
         pytest.skip(f"the weights are not in the cache: zoo weights get {name}")
 
@@ -80,7 +80,7 @@ def centre(pixels, row, side):
     [("chelsea", CATS, "cat"), ("coffee", {967}, "espresso"), ("china", {698}, "palace")],
 )
 def test_pictures(net, name, accepted, word):
-    row, side = find(net.name), net.input_shape[1]
+    row, side = find_weights(net.name), net.input_shape[1]
     preprocessing = Preprocessing.parse(row.preprocessing(side), "row")
     inputs = preprocessing.apply(centre(picture(name), row, side)[None])
     shares = np.asarray(keras.ops.softmax(net(inputs, training=False)))[0]
@@ -112,7 +112,7 @@ def test_names_of_the_classes_are_torchvisions():
 def test_the_reader_equals_torch_on_the_real_files(name):
     torch = pytest.importorskip("torch")
     expected = torch.load(cached(name), map_location="cpu", weights_only=True)
-    got = torch_pickle.read(cached(name))
+    got = torch_pickle.read_checkpoint(cached(name))
     assert list(got) == list(expected)
     for key, tensor in expected.items():
         assert got[key].dtype == tensor.numpy().dtype and got[key].shape == tuple(tensor.shape)
@@ -137,7 +137,7 @@ def test_the_reader_equals_torch_on_every_type(tmp_path, zipped):
     state |= views | {"parameter": torch.nn.Parameter(base).data}
     path = tmp_path / "net.pth"
     torch.save(state, path, _use_new_zipfile_serialization=zipped)
-    got = torch_pickle.read(path)
+    got = torch_pickle.read_checkpoint(path)
     assert list(got) == list(state)
     for name, tensor in state.items():
         wanted = (tensor.float() if name == "bfloat16" else tensor).numpy()
@@ -152,8 +152,8 @@ def test_the_reader_takes_a_modules_state(tmp_path, zipped):
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     path = tmp_path / "net.pth"
     torch.save(net.state_dict(), path, _use_new_zipfile_serialization=zipped)
-    got = torch_pickle.read(path)
+    got = torch_pickle.read_checkpoint(path)
     assert list(got) == list(net.state_dict()) and got["1.num_batches_tracked"].shape == ()
     torch.save(net, path, _use_new_zipfile_serialization=zipped)  # a whole module is code
     with pytest.raises(ValueError, match="refused"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)

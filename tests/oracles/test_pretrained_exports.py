@@ -8,7 +8,7 @@ import zoo
 from export.targets import find_target
 from tests.oracles.test_pretrained import CATS, cached, centre, picture
 from zoo.data.preprocessing import Preprocessing
-from zoo.weights import find
+from zoo.weights import find_weights
 
 pytestmark = pytest.mark.oracle
 
@@ -30,14 +30,14 @@ def net(name):
 @pytest.fixture(scope="module")
 def prepared(name, net):
     """The preprocessing of pictures (n, side, side, 3) of 0 to 255."""
-    return Preprocessing.parse(find(name).preprocessing(net.input_shape[1]), "row").apply
+    return Preprocessing.parse(find_weights(name).preprocessing(net.input_shape[1]), "row").apply
 
 
 @pytest.fixture(scope="module")
 def samples(name, net, prepared):
     """Crops, of many sizes, of other pictures than those that are asked about."""
     data = pytest.importorskip("skimage.data")
-    row, side, random = find(name), net.input_shape[1], np.random.default_rng(0)
+    row, side, random = find_weights(name), net.input_shape[1], np.random.default_rng(0)
     scenes = [getattr(data, scene)() for scene in SCENES]
     scenes.append(pytest.importorskip("sklearn.datasets").load_sample_image("flower.jpg"))
     crops = []
@@ -55,7 +55,7 @@ def test_integers_keep_what_the_net_sees(name, net, prepared, samples, target, t
     out = export.export(net, target, tmp_path / "out", samples=samples)
     session = find_target(target).open(out.path / out.manifest.file)
     (entry,) = out.manifest.signature.inputs
-    row, side = find(name), net.input_shape[1]
+    row, side = find_weights(name), net.input_shape[1]
     for scene, accepted in {"chelsea": CATS, "coffee": {967}, "china": {698}}.items():
         pixels = prepared(centre(picture(scene), row, side)[None])
         best = int(np.asarray(net(pixels, training=False)).argmax())

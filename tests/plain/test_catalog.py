@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from zoo.catalog import CATALOG, ROWS, TASKS, find
+from zoo.catalog import CATALOG, ROWS, TASKS, find_architecture
 
 
 def test_names_are_unique():
@@ -26,7 +26,7 @@ def test_facts_are_plausible(row):
 
 
 def test_find_returns_the_row():
-    assert find("vgg16") is CATALOG["vgg16"]
+    assert find_architecture("vgg16") is CATALOG["vgg16"]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_find_returns_the_row():
 )
 def test_an_unknown_model_suggests_the_nearest(slip, meant):
     with pytest.raises(ValueError, match=f"^unknown model '{slip}'. Did you mean '{meant}'\\?$"):
-        find(slip)
+        find_architecture(slip)
 
 
 def test_the_page_needs_the_standard_library_only():

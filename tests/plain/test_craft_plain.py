@@ -66,14 +66,14 @@ def test_a_key_may_vary_once():
 def test_ranges_of_a_file(tmp_path):
     path = tmp_path / "space.yaml"
     path.write_text(f"{RATE}: 1e-4:1e-1:log\ndata.augment.mirror: [true, false]\n")
-    assert axes(*space.read(path)) == axes(
+    assert axes(*space.read_space(path)) == axes(
         f"{RATE}=1e-4:1e-1:log", "data.augment.mirror=true,false"
     )
     path.write_text("just words")
     with pytest.raises(ValueError, match=r"expected e\.g\."):
-        space.read(path)
+        space.read_space(path)
     with pytest.raises(FileNotFoundError, match="ranges in YAML"):
-        space.read(tmp_path / "nowhere.yaml")
+        space.read_space(tmp_path / "nowhere.yaml")
 
 
 def test_points_of_a_grid():

@@ -12,7 +12,7 @@ from zoo.results import numbers
 
 HEADER = ("Source", "Command", "Expected", "Hardware", "Minutes")
 FILES = sorted(RECIPES.glob("*.yaml"))
-MEASURED = {row["name"]: row for row in results.read("train")}
+MEASURED = {row["name"]: row for row in results.read_rows("train")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

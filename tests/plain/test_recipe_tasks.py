@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from zoo.catalog import TASKS, find, usual_task
+from zoo.catalog import TASKS, find_architecture, usual_task
 from zoo.datasets import DATASETS
 from zoo.losses import Loss
 from zoo.recipe import Optimizer, Phase, Recipe, Train, changed, resolve, upgraded
@@ -26,7 +26,7 @@ MOVED = ("loss", "label_smoothing", "auxiliary_weight")
     ],
 )
 def test_the_usual_kind_is_the_architectures_or_what_the_data_want(model, data, kind):
-    assert usual_task(find(model), DATASETS[data].kinds) == kind
+    assert usual_task(find_architecture(model), DATASETS[data].kinds) == kind
     assert Recipe(model=model, data={"name": data}).task.kind == kind
 
 

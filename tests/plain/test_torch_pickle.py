@@ -49,7 +49,7 @@ def test_read(path, form):
         "none": {"offset": 6, "size": (0, 3), "stride": (3, 1)},
         "steps": {"kind": "LongStorage", "key": "1", "length": 2, "size": (2,), "stride": (1,)},
     }
-    got = torch_pickle.read(write(path, fields, form=form))
+    got = torch_pickle.read_checkpoint(write(path, fields, form=form))
     assert list(got) == list(fields)
     base = np.arange(6, dtype="f4").reshape(2, 3)
     expected = [base, base.T, base[:, 1], base[1, 2], base[:0], np.array([7, -8])]
@@ -65,7 +65,9 @@ def test_every_type_of_storage(path, form, kind):
     raw = np.random.RandomState(0).bytes(6 * dtype.itemsize)
     if kind == "BoolStorage":
         raw = bytes([0, 1, 1, 0, 1, 0])
-    got = torch_pickle.read(write(path, {"w": {"kind": kind}}, form=form, raw={"0": raw}))["w"]
+    got = torch_pickle.read_checkpoint(
+        write(path, {"w": {"kind": kind}}, form=form, raw={"0": raw})
+    )["w"]
     values = np.frombuffer(raw, dtype).reshape(2, 3)
     if kind == "BoolStorage":
         assert got.tolist() == [[False, True, True], [False, True, False]]
@@ -102,7 +104,7 @@ def test_a_harmful_file_is_refused_and_runs_nothing(path, form, tmp_path, protoc
     )
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"net\.pth: not a .*names \w+\.system, which is refused"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
     assert not made.exists()
 
 
@@ -115,10 +117,10 @@ def test_each_pickle_of_a_chain_is_guarded(path, tmp_path, place):
     parts.append(torch_file.state({}))
     path.write_bytes(b"".join([*parts[:place], harmful]))
     with pytest.raises(ValueError, match="refused"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
     path.write_bytes(b"".join([*parts, harmful]))
     with pytest.raises(ValueError, match="refused"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
     assert not made.exists()
 
 
@@ -139,7 +141,7 @@ def test_each_pickle_of_a_chain_is_guarded(path, tmp_path, place):
 def test_only_three_kinds_of_name_are_known(path, form, name):
     write(path, {"w": {"name": name}}, form=form)
     with pytest.raises(ValueError, match=r"it names .*, which is refused"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_only_three_kinds_of_name_are_known(path, form, name):
 def test_no_tensor_leaves_its_storage(path, form, fields):
     write(path, {"w": fields}, form=form)
     with pytest.raises(ValueError, match="not a file of plain torch tensors"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -192,18 +194,18 @@ def test_no_tensor_leaves_its_storage(path, form, fields):
 def test_a_storage_is_as_long_as_it_says(path, fields, message):
     write(path, {"w": fields}, form="archive", raw={"0": VALUES["0"], 0: VALUES["0"]})
     with pytest.raises(ValueError, match=message):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
     if fields.get("key", "0") == "0":
         write(path, {"w": fields}, form="chain", raw={"0": VALUES["0"]})
         with pytest.raises(ValueError, match="not a file of plain"):
-            torch_pickle.read(path)
+            torch_pickle.read_checkpoint(path)
 
 
 def test_the_two_lengths_of_a_storage_agree(path):
     """In a chain the storage has a length of its own; here there are bytes enough for both."""
     write(path, {"w": {}}, form="chain", raw={"0": bytes(99)}, lengths={"0": 7})
     with pytest.raises(ValueError, match="storage 0 has 7 values, not 6"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
 
 
 def test_a_tensor_cannot_change_after_it_was_made(path):
@@ -211,14 +213,14 @@ def test_a_tensor_cannot_change_after_it_was_made(path):
     forged = torch_file.tensor() + torch_file.plain({"offset": 10**9}) + b"b"
     path.write_bytes(torch_file.archive(torch_file.state({"w": forged}), {"0": VALUES["0"]}))
     with pytest.raises(ValueError, match="not a file of plain"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
 
 
 def test_a_dictionary_cannot_bring_its_own_methods(path):
     pickled = torch_file.state({"w": torch_file.tensor()})[:-1]
     pickled += b"}" + torch_file.plain("items") + b"ctorch._utils\n_rebuild_tensor_v2\nsb."
     path.write_bytes(torch_file.archive(pickled, {"0": VALUES["0"]}))
-    assert list(torch_pickle.read(path)) == ["w"]
+    assert list(torch_pickle.read_checkpoint(path)) == ["w"]
 
 
 def test_a_small_file_cannot_ask_for_a_large_memory(path, form):
@@ -228,12 +230,12 @@ def test_a_small_file_cannot_ask_for_a_large_memory(path, form):
     )
     path.write_bytes(content)
     with pytest.raises(ValueError, match="a memo of 2,000,000 places"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
     zeros = {"0": bytes(10**6)}
     write(path, {"w": {"length": 250_000}}, form="archive", raw=zeros, compression=8)
     assert path.stat().st_size < 10_000
     with pytest.raises(ValueError, match="is compressed, which torch does not do"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,7 @@ def test_a_small_file_cannot_ask_for_a_large_memory(path, form):
 def test_other_files_are_refused(path, content, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
     assert "\n" not in str(caught.value)
 
 
@@ -268,18 +270,18 @@ def test_every_cut_is_noticed(path, form):
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="not a file of plain torch tensors"):
-            torch_pickle.read(path)
+            torch_pickle.read_checkpoint(path)
     path.write_bytes(whole)
-    assert set(torch_pickle.read(path)) == {"w", "b"}
+    assert set(torch_pickle.read_checkpoint(path)) == {"w", "b"}
 
 
 def test_a_changed_value_of_an_archive_is_noticed(path):
     whole = write(path, {"w": {}}, form="archive").read_bytes()
     path.write_bytes(whole.replace(VALUES["0"], VALUES["0"][::-1]))
     with pytest.raises(ValueError, match="CRC"):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)
 
 
 def test_a_file_that_is_not_there(path):
     with pytest.raises(FileNotFoundError):
-        torch_pickle.read(path)
+        torch_pickle.read_checkpoint(path)

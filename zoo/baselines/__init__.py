@@ -20,7 +20,7 @@ class Baseline(NamedTuple):
         name: What users type.
         title: What people call it.
         method: The function that fits it, `module:function`.
-        settings: That function's keyword arguments.
+        settings: Keyword arguments of that function.
         paper: Short citation.
         year: When the paper appeared.
     """
@@ -63,7 +63,7 @@ _ROWS = (
 BASELINES = {row.name: row for row in _ROWS}
 
 
-def find(name: str) -> Baseline:
+def find_baseline(name: str) -> Baseline:
     """Returns the row called `name`.
 
     Raises:

@@ -31,7 +31,7 @@ class Fitted:
     parameters: int
 
 
-def choose(
+def fit_best(
     name: str,
     values: Iterable[float],
     fit: Callable[[float], tuple[_T, np.ndarray]],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoo.baselines.fitted import Fitted, choose
+from zoo.baselines.fitted import Fitted, fit_best
 from zoo.data.dataset import Split
 
 NUMBERS = (1, 3, 5, 7, 9)
@@ -36,7 +36,7 @@ def neighbours(train: Split, validation: Split, num_classes: int, *, metric: str
         return train["label"][search.kneighbors(_flat(images), return_distance=False)]
 
     votes = vote(validation["image"])
-    _, k, tried = choose(
+    _, k, tried = fit_best(
         "k",
         numbers,
         lambda k: (None, count(votes[:, : int(k)], num_classes)),

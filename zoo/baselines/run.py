@@ -47,7 +47,7 @@ def baseline(
         FileExistsError: There is something at `out`.
     """
     began = time.perf_counter()
-    row = baselines.find(name)
+    row = baselines.find_baseline(name)
     out = Path(out or Path("runs") / f"{name}-{Path(data).name.replace(':', '-')}")
     staging.check_free(out, force=force)
     found = loading.load(data, size=size, limit=limit)

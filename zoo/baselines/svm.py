@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.baselines.fitted import Fitted, choose
+from zoo.baselines.fitted import Fitted, fit_best
 from zoo.data.dataset import Split
 
 COSTS = (0.01, 0.1, 1.0, 10.0)
@@ -23,7 +23,7 @@ def fit_svm(train: Split, validation: Split, features: Any, settings: dict[str, 
         train: Images to learn from.
         validation: Images that choose the cost `C`.
         features: Turns pixels (n, height, width, channels) into features (n, d).
-        settings: Of the features, for the report.
+        settings: Settings of the features, for the report.
     """
     from sklearn.svm import LinearSVC
 
@@ -33,7 +33,7 @@ def fit_svm(train: Split, validation: Split, features: Any, settings: dict[str, 
         model = LinearSVC(C=cost, random_state=0).fit(inputs, train["label"])
         return model, _scores(model, others)
 
-    model, cost, tried = choose("C", COSTS, fit, validation["label"])
+    model, cost, tried = fit_best("C", COSTS, fit, validation["label"])
     return Fitted(
         score=lambda images: _scores(model, features(images)),
         settings={**settings, "features": inputs.shape[1], "C": cost},

@@ -74,7 +74,7 @@ def describe(images: np.ndarray, *, radius: int, step: int) -> np.ndarray:
 
     Args:
         images: Pixels (n, height, width, channels), uint8.
-        radius: Of a patch, in pixels; the border is repeated that far.
+        radius: Reach of a patch around its centre, in pixels; the border is repeated that far.
         step: From one place to the next, in pixels.
 
     Returns:

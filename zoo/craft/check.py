@@ -108,7 +108,7 @@ def _first(task: Task, run: Run) -> float | None:
     return first * (1 + len(others) * task.auxiliary_weight)
 
 
-def check(bench: Bench, *, quick: bool = False, seed: int = 0) -> Iterator[Finding]:
+def run_checks(bench: Bench, *, quick: bool = False, seed: int = 0) -> Iterator[Finding]:
     """Gives one finding after another, the cheap ones first.
 
     Args:
@@ -118,7 +118,7 @@ def check(bench: Bench, *, quick: bool = False, seed: int = 0) -> Iterator[Findi
     """
     first = first_loss(bench)
     yield first
-    layers = health.measure(bench.task, bench.networks, bench.batch(_affordable(bench)))
+    layers = health.layer_health(bench.task, bench.networks, bench.batch(_affordable(bench)))
     yield from (health.dead(layers), health.saturated(layers), health.vanishing(layers))
     yield health.exploding(layers, first.values["zero_outputs"] or 1.0)
     large = sum(model.count_params() for model in bench.learning) > LARGE
@@ -164,7 +164,9 @@ def _at_zero(
 def gradient(bench: Bench, *, coordinates: int = 6, seed: int = 0) -> Finding:
     """Compares backpropagation with finite differences."""
     few = bench.batch(FEW)
-    slopes = gradients.check(bench.task, bench.networks, few, coordinates=coordinates, seed=seed)
+    slopes = gradients.compare_slopes(
+        bench.task, bench.networks, few, coordinates=coordinates, seed=seed
+    )
     if not slopes:
         return Finding("gradient", "the model has no weights", "warn", "nothing here learns")
     worst = max(slopes, key=lambda slope: slope.error)

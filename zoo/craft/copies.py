@@ -16,7 +16,7 @@ def copy(model: keras.Model, *, dtype: str = "float32", still: bool = False) -> 
 
     Args:
         model: Functional.
-        dtype: Of all weights and all arithmetic of the copy, the outputs' too.
+        dtype: Type of all weights and all arithmetic of the copy, the outputs' too.
         still: Whether layers that draw random numbers, e.g. dropout, act as at inference even when
             the rest trains.
     """

@@ -158,7 +158,7 @@ def smoothed(losses: np.ndarray, steps: int) -> np.ndarray:
     """Returns the exponential moving average, unbiased at its start as in Adam.
 
     Args:
-        losses: Of each step so far, (taken,).
+        losses: Loss of each step so far, (taken,).
         steps: Steps of the whole sweep, more than `WINDOW`.
     """
     keep = 1 - WINDOW / steps
@@ -169,7 +169,7 @@ def smoothed(losses: np.ndarray, steps: int) -> np.ndarray:
     return np.array(means)
 
 
-def write(test: RangeTest, out: Path, *, force: bool = False) -> None:
+def write_test(test: RangeTest, out: Path, *, force: bool = False) -> None:
     """Writes the table and the plot.
 
     Args:

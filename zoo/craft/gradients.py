@@ -50,7 +50,7 @@ class Slope:
     error: float
 
 
-def check(
+def compare_slopes(
     task: Task,
     networks: Mapping[str, keras.Model],
     batch: Mapping[str, np.ndarray],

@@ -61,7 +61,7 @@ class Layer:
     ratio: float | None = None
 
 
-def measure(
+def layer_health(
     task: Task, networks: Mapping[str, keras.Model], batch: Mapping[str, np.ndarray]
 ) -> list[Layer]:
     """Returns what each layer does, in the order of the graphs.

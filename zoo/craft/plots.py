@@ -24,7 +24,7 @@ def rates(
 
     Args:
         learning_rates: Rising, (steps,).
-        losses: Of each batch, (steps,).
+        losses: Loss of each batch, (steps,).
         smooth: The same, smoothed, (steps,).
         suggestion: The rate to mark.
         path: The PNG to write.

@@ -64,7 +64,7 @@ DEFAULT = (
 """What is varied when nothing is said."""
 
 
-def read(path: Path) -> list[str]:
+def read_space(path: Path) -> list[str]:
     """Reads ranges from a YAML file: `key: low:high:log`, or `key: [a, b]`.
 
     Raises:

@@ -96,7 +96,7 @@ def tune(plan: Plan, out: Path, *, resume: bool = False) -> Outcome:
     return found
 
 
-def measure(recipe: Recipe, *, objective: str, num_folds: int) -> tuple[float, ...]:
+def train_folds(recipe: Recipe, *, objective: str, num_folds: int) -> tuple[float, ...]:
     """Trains the recipe once for each fold; returns what each validation split says.
 
     Args:
@@ -139,7 +139,7 @@ def _trial(study: optuna.Study, plan: Plan, objective: str, name: str) -> None:
     began, failure = time.perf_counter(), ""
     try:
         recipe = recipes.changed(plan.recipe, space.settings(values))
-        results = measure(recipe, objective=objective, num_folds=plan.folds)
+        results = train_folds(recipe, objective=objective, num_folds=plan.folds)
     except (DivergedError, ValueError) as error:  # a ValueError: settings that do not go together
         failure = " ".join(str(error).split()) or type(error).__name__
     seconds = time.perf_counter() - began

@@ -76,7 +76,7 @@ def move(
     Args:
         images: Pixels (b, h, w, c), uint8 or float32; the shape is static.
         motions: Rows of `draw` (b, 5).
-        settings: Those that the motions were drawn with.
+        settings: Settings that the motions were drawn with.
         outside: Value of what moves in from outside.
         nearest: Whether a rotation takes the nearest pixel, as the classes of a mask need, in place
             of interpolating.

@@ -18,7 +18,7 @@ import numpy as np
 
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, stratify
-from zoo.data.images import SUFFIXES, pixels, read
+from zoo.data.images import SUFFIXES, pixels, read_image
 from zoo.data.pictures import Pictures, each
 from zoo.datasets import FOLDER, class_folders, folder_path
 
@@ -115,7 +115,7 @@ def _read(path: Path, size: int) -> np.ndarray:
         raise ValueError(f"{path}: a hidden file.")
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: not a picture by its name; expected {', '.join(SUFFIXES)}.")
-    return pixels(read(path), size=size, channels=3)
+    return pixels(read_image(path), size=size, channels=3)
 
 
 def _check_counts(root: Path, folders: list[Path], labels: np.ndarray, problems: list[str]) -> None:

@@ -19,7 +19,7 @@ PAD = 8
 """Images up to this many pixels short of the size are padded, not resized."""
 
 
-def read(path: str | Path) -> Image.Image:
+def read_image(path: str | Path) -> Image.Image:
     """Reads a picture as 8-bit RGB, upright.
 
     The EXIF orientation is applied; transparent pixels are laid on white; 16-bit grey is divided by

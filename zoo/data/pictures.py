@@ -9,7 +9,7 @@ from typing import TypeVar, overload
 
 import numpy as np
 
-from zoo.data.images import pixels, read, recolour
+from zoo.data.images import pixels, read_image, recolour
 
 THREADS = 4  # Pillow decodes without holding Python's lock
 AHEAD = 256
@@ -82,7 +82,7 @@ class Pictures:
         """
         colour = np.empty((len(chosen), self.size, self.size, 3), np.uint8)
         for place, index in enumerate(chosen):
-            colour[place] = pixels(read(self.paths[index]), size=self.size, channels=3)
+            colour[place] = pixels(read_image(self.paths[index]), size=self.size, channels=3)
         return recolour(colour, self.channels)
 
 

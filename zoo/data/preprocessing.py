@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from zoo.common import preprocessing
-from zoo.data.images import PAD, pixels, read
+from zoo.data.images import PAD, pixels, read_image
 from zoo.data.pictures import Pictures, blocks
 
 Count = Annotated[int, Field(ge=1)]
@@ -139,7 +139,7 @@ class Preprocessing(preprocessing.Preprocessing):
         """
         if self.size is None:
             raise ValueError(f"{path}: got a picture; expected rows of {self.channels} features.")
-        return pixels(read(path), size=self.size, channels=self.channels)
+        return pixels(read_image(path), size=self.size, channels=self.channels)
 
     def rows(self, path: str | Path) -> np.ndarray:
         """Reads a table's rows (n, channels), float32, in the data set's order and units.

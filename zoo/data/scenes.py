@@ -58,7 +58,7 @@ class Scene(NamedTuple):
         image: Pixels (size, size, 3), uint8.
         owners: Which digit is seen at a pixel, from 1; 0 for the background, (size, size), uint8.
         classes: Class of each digit.
-        boxes: Of the visible pixels of each digit, y1 x1 y2 x2, the ends exclusive, (digits, 4).
+        boxes: Bounds of each digit's visible pixels, y1 x1 y2 x2, ends exclusive, (digits, 4).
     """
 
     image: np.ndarray

@@ -48,7 +48,7 @@ def play(
         episodes: Number of episodes.
         seeds: Integers of at least 0 that the episodes follow from.
         watch: Sees the number of each episode and its copy before every action and at the end.
-        **options: Of `gymnasium.make`, e.g. `render_mode`.
+        **options: Options of `gymnasium.make`, e.g. `render_mode`.
     """
     played: list[Played] = []
     side = min(episodes, SIDE_BY_SIDE)

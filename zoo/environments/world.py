@@ -54,7 +54,7 @@ class World:
     problems: tuple[str, ...] = ()
 
     def __init__(self, settings: Environment):
-        facts = find(settings.name)
+        facts = find_environment(settings.name)
         self.settings, self.name = settings, str(facts.id)
         self.limit = int(facts.max_episode_steps or LIMIT)
         self.threshold = None if facts.reward_threshold is None else float(facts.reward_threshold)
@@ -107,7 +107,7 @@ class World:
         """Returns a fresh environment of gymnasium.
 
         Args:
-            **options: Of `gymnasium.make`, e.g. `render_mode`.
+            **options: Options of `gymnasium.make`, e.g. `render_mode`.
         """
         gymnasium = _gymnasium()
         try:
@@ -160,10 +160,10 @@ def check_name(name: str) -> None:
         ModuleNotFoundError: gymnasium is not installed.
         ValueError: The name is unknown; the line suggests one.
     """
-    find(name)
+    find_environment(name)
 
 
-def find(name: str) -> Any:
+def find_environment(name: str) -> Any:
     """Returns gymnasium's `EnvSpec` of a name; see `check_name`."""
     gymnasium = _gymnasium()
     try:

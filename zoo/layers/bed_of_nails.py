@@ -23,7 +23,7 @@ class BedOfNails2D(layers.Layer):
 
     Args:
         size: Rows and columns of a block; one number for both.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is below 1.

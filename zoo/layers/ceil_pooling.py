@@ -25,7 +25,7 @@ class CeilMaxPooling2D(layers.Layer):
     Args:
         pool_size: Height and width of the window; one number for both.
         strides: Step from one window to the next, at most the window; `None` is the window.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is below 1, the stride exceeds the window, or the map is smaller.

@@ -31,7 +31,7 @@ class TableConv2D(layers.Layer):
         kernel_size: Height and width of the window; one number for both.
         spread: Fresh weights are uniform in +-sqrt(spread / inputs of the unit); 3 keeps the
             variance of the input.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A row of the table is empty, names a map twice or one that does not exist, or

@@ -37,7 +37,7 @@ class DropConnect(layers.Layer):
         use_bias: Whether to add a bias.
         kernel_initializer: As in `Dense`.
         seed: Seed of the masks; `None` takes one from the global generator.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is outside its range, or the input is not (batch, features).

@@ -32,7 +32,7 @@ class FractionalMaxPooling2D(layers.Layer):
             u for each axis; otherwise the heights K and K + 1 stand in random order.
         overlapping: Whether a window also holds the first row and column of the next.
         seed: Seed of the draws; `None` takes one from the global generator.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: The ratio is below 1, or larger than a side of the map.

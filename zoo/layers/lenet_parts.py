@@ -24,7 +24,7 @@ class ScaledTanh(layers.Layer):
     Args:
         amplitude: The largest value, above 0.
         slope: Factor of the input, above 0.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is not above 0.
@@ -62,7 +62,7 @@ class Subsampling2D(layers.Layer):
 
     Args:
         pool_size: Height and width of the window, and the stride; one number for both.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is below 1, or the map is smaller than the window.

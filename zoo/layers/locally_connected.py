@@ -130,7 +130,7 @@ class LocallyConnected2D(_LocallyConnected):
         activation: As in `Conv2D`.
         use_bias: Whether to add a bias.
         kernel_initializer: As in `Conv2D`; Glorot's would count the units of all places.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is below 1, the padding is unknown, or the windows do not fit.

@@ -22,7 +22,7 @@ class LogMeanProbability(layers.Layer):
     are: no probability is computed that could underflow.
 
     Args:
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
 
     def call(self, inputs: Sequence[KerasTensor]) -> KerasTensor:

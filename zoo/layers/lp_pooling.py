@@ -34,7 +34,7 @@ class LPPooling2D(layers.Layer):
         weighting: `sum` weighs every place with 1, as PyTorch does; `mean` with 1 / places;
             `gaussian` with exp(-distance ** 2 / (size / 4) ** 2) from the centre, scaled to a sum
             of 1: the authors' width; theirs is off the centre where the window is even.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is below 1, or a word is unknown.
@@ -97,7 +97,7 @@ class ChannelLPPooling(layers.Layer):
     Args:
         pool_size: Channels in a group, at least 2.
         p: The power, at least 1.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is too small, or the groups do not divide the channels.

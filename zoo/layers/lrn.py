@@ -24,7 +24,7 @@ class LocalResponseNormalization(layers.Layer):
         k: What the sum starts from, above 0.
         alpha: Factor of the sum of squares.
         beta: Exponent.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: `size` is not odd, or `k` is not above 0.

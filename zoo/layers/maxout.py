@@ -23,7 +23,7 @@ class Maxout(layers.Layer):
 
     Args:
         pieces: Linear pieces of each unit, at least 2.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: There are fewer than two pieces, or they do not divide the channels.

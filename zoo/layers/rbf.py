@@ -38,7 +38,7 @@ class RBFOutput(layers.Layer):
             training the layer then adds the mean of softplus(-j - logsumexp(output)) to the
             model's losses; with the cross-entropy that makes equation 9. Without it small outputs
             of F6 are enough, and the units stay where tanh is a straight line. `None` adds nothing.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: `units` is below 1, `codes` is unknown, `rubbish` is not above 0, or `digits` do

@@ -34,7 +34,7 @@ class StochasticDepth(layers.Layer):
         survival: Probability that the branch is kept, in (0, 1].
         mode: `batch` draws once for all images of a step, as in the paper; `row` for each image.
         seed: Seed of the draws; `None` takes one from the global generator.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: `survival` is not in (0, 1], or `mode` is unknown.

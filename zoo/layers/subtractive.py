@@ -26,7 +26,7 @@ class SubtractiveNormalization2D(layers.Layer):
 
     Args:
         size: Height and width of the window, odd numbers; one number for both.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A size is not odd.

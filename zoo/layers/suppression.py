@@ -30,9 +30,9 @@ class NonMaxSuppression(layers.Layer):
         iou_threshold: Intersection over union above which the weaker box goes, in [0, 1].
         score_threshold: Boxes with this score or less are none, at least 0.
         candidates: Number of pairs of a box and a class, the best, that are looked at.
-        steps: Of the iteration. Chains of more boxes than this, each suppressed by the one before,
-            may keep a box that the greedy loop drops, or drop one that it keeps.
-        **kwargs: Those of `keras.layers.Layer`.
+        steps: Steps of the iteration. Chains of more boxes than this, each suppressed by the one
+            before, may keep a box that the greedy loop drops, or drop one that it keeps.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is out of its range.

@@ -74,7 +74,7 @@ class MaxPoolingWithIndices2D(_Pooling):
         pool_size: Height and width of the window; one number for both.
         strides: Step from one window to the next; `None` is the window.
         padding: `valid`, or `same`.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is below 1, the padding is unknown, or the windows do not fit.
@@ -127,12 +127,12 @@ class MaxUnpooling2D(_Pooling):
     window is dropped. Rows and columns must be known.
 
     Args:
-        pool_size: That of the pooling.
+        pool_size: Window of the pooling, (rows, columns).
         strides: Likewise.
         padding: Likewise.
         output_size: Height and width of the map; `None` is the smallest map that gives so many
             windows with `valid` padding, and the largest with `same`.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: A number is below 1, the padding is unknown, or pooling a map of `output_size`

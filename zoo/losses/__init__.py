@@ -71,7 +71,7 @@ _ROWS = (
 LOSSES: dict[str, LossFacts] = {row.name: row for row in _ROWS}
 
 
-def find(name: str) -> LossFacts:
+def find_loss(name: str) -> LossFacts:
     """Returns the row called `name`.
 
     Raises:
@@ -88,7 +88,7 @@ def find_trainable(name: str) -> LossFacts:
     Raises:
         ValueError: There is no such row, or the loss has no gradient.
     """
-    row = find(name)
+    row = find_loss(name)
     if not row.trains:
         raise ValueError("a loss with a gradient. Train by cross_entropy; top1 counts mistakes.")
     return row
@@ -143,11 +143,11 @@ class Loss(Settings):
 
         Args:
             labels: What the row's `target` says, with the batch first.
-            outputs: Of the network, with the batch first.
+            outputs: Outputs of the network, with the batch first.
             label_smoothing: Share of the target spread evenly; 0 for a loss that does not smooth.
         """
         smooth = {"label_smoothing": label_smoothing} if label_smoothing else {}
-        return load(self.kind)(labels, outputs, **self.changes, **smooth)
+        return loss_function(self.kind)(labels, outputs, **self.changes, **smooth)
 
 
 def _spelled(value: Any) -> Any:
@@ -183,14 +183,14 @@ def first(name: str, num_classes: int) -> float | None:
         "squared_hinge": 1.0,
         "perceptron": 0.0,
     }
-    return values.get(find(name).name)
+    return values.get(find_loss(name).name)
 
 
-def load(name: str) -> Any:
+def loss_function(name: str) -> Any:
     """Returns the function of the loss called `name`: (labels, outputs) to (batch,).
 
     Raises:
         ValueError: There is no such loss.
     """
-    module, function = find(name).function.split(":")
+    module, function = find_loss(name).function.split(":")
     return getattr(import_module(module), function)

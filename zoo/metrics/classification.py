@@ -11,7 +11,7 @@ import numpy as np
 def top_k_accuracy(labels: np.ndarray, outputs: np.ndarray, k: int) -> float:
     """Returns the fraction of examples whose label is among the k largest outputs.
 
-    Of equal outputs the first counts as larger, as in `argmax`: a net whose outputs are all the
+    Among equal outputs the first counts as larger, as in `argmax`: a net whose outputs are all the
     same knows nothing and gains nothing.
 
     Args:

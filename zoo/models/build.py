@@ -9,10 +9,10 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.catalog import Architecture, find
+from zoo.catalog import Architecture, find_architecture
 from zoo.common.settings import nearest
 from zoo.weights import Weights, find_shipped
-from zoo.weights import find as find_weights
+from zoo.weights import find_weights as find_weights
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +38,7 @@ def create(
             input and classes their sizes; `imagenet` has to be fetched by `zoo weights get NAME`;
             `None` for fresh ones. For another number of classes than theirs the logits are fresh,
             drawn with Keras' seed. Their input is prepared as their card, or
-            `zoo.weights.find(name)`, says.
+            `zoo.weights.find_weights(name)`, says.
         **settings: The builder's own settings, e.g. `dropout=0.3`; they go before the row's.
 
     Returns:
@@ -53,7 +53,7 @@ def create(
         ConnectionError: Keras could not fetch its own.
         RuntimeError: The file of the trained weights has another sha256.
     """
-    row = find(name)
+    row = find_architecture(name)
     ready = find_shipped(row.name, weights) if weights else None
     if ready is not None:
         return _shipped(row, ready, input_shape, num_classes, settings)
@@ -100,9 +100,9 @@ def _shipped(
     settings: dict[str, Any],
 ) -> keras.Model:
     """A model with weights that come with the zoo; another head or size is built and filled."""
-    from zoo.models.saved import load
+    from zoo.models.saved import load_model
 
-    trained = load(place)
+    trained = load_model(place)
     shape, classes = trained.input_shape[1:], trained.output_shape[-1]
     if input_shape in (None, shape) and num_classes in (None, classes) and not settings:
         return trained
@@ -134,9 +134,9 @@ def _trained(row: Architecture, name: str, shape: tuple[int, ...]) -> Weights:
             f"create({row.name!r}): weights={name!r} takes pictures in red, green and blue; got "
             f"input_shape {shape}; expected 3 channels. In a recipe: data.channels=3."
         )
-    from zoo.weights.pretrained import check
+    from zoo.weights.pretrained import check_cached
 
-    check(trained)
+    check_cached(trained)
     return trained
 
 

@@ -38,7 +38,7 @@ def dcgan(
     `discriminator`: such an image to the logit of its being real (batch, 1).
 
     Args:
-        name: Of the architecture; it opens an error line.
+        name: Name of the architecture; it opens an error line.
         input_shape: (height, width, channels); sides that `doublings` halvings divide.
         doublings: Times that the generator doubles the sides.
         width: Channels of the largest maps; they double with each halving.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.catalog import ROWS, TASKS, find
+from zoo.catalog import ROWS, TASKS, find_architecture
 from zoo.common.home import shipped
 from zoo.common.settings import nearest
 from zoo.weights import TABLE
@@ -33,4 +33,4 @@ def show(name: str) -> dict[str, Any]:
     Raises:
         ValueError: There is no such row; the line suggests one.
     """
-    return find(name)._asdict()
+    return find_architecture(name)._asdict()

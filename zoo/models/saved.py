@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 
+from compress import layers as compressed
 from compress.measure.packed import unpack
 from zoo import layers
 from zoo.bundle import MODEL, NETWORKS, PACKED
@@ -19,15 +20,15 @@ def load_networks(path: str | Path) -> dict[str, keras.Model]:
 
     Raises:
         FileNotFoundError: There is no such bundle.
-        ValueError: See `load`.
+        ValueError: See `load_model`.
     """
     path = Path(path)
     files = sorted((path / NETWORKS).iterdir()) if (path / NETWORKS).is_dir() else []
-    return {file.stem: load(file) for file in files} or {"net": load(path)}
+    return {file.stem: load_model(file) for file in files} or {"net": load_model(path)}
 
 
-def load(path: str | Path, *, unsafe: bool = False) -> keras.Model:
-    """Loads a model, with the layers that Keras lacks.
+def load_model(path: str | Path, *, unsafe: bool = False) -> keras.Model:
+    """Loads a model, with the layers that Keras lacks and those of compressed models.
 
     Args:
         path: A bundle's directory, a `.keras` file, or a `.packed` one.
@@ -45,6 +46,7 @@ def load(path: str | Path, *, unsafe: bool = False) -> keras.Model:
         kept = path.with_name(MODEL) if path.name == PACKED else path
         raise FileNotFoundError(f"{kept}: not found; expected a bundle or a .keras file.")
     layers.register()
+    compressed.register()
     if path.suffix == ".packed":
         return unpack(path)
     try:
@@ -55,8 +57,9 @@ def load(path: str | Path, *, unsafe: bool = False) -> keras.Model:
     except TypeError as error:
         if missing := re.search(r"Could not locate class '(\w+)'", str(error)):
             raise ValueError(
-                f"{path}: has the layer {missing[1]!r}, which is not Keras' and not known yet. "
-                "Those of a compressed model are, after `compress.layers.register()`."
+                f"{path}: has the layer {missing[1]!r}, which is neither Keras' nor ours. "
+                "Import the module that defines it, with "
+                "`@keras.saving.register_keras_serializable()`, before the model is loaded."
             ) from None
         raise
     except ValueError as error:

@@ -35,7 +35,7 @@ KEYS = {  # what tells rows apart
 }
 
 
-def read(stage: str) -> list[Row]:
+def read_rows(stage: str) -> list[Row]:
     """Returns the rows of a stage, as text; none when nothing was recorded."""
     path = HERE / f"{stage}.csv"
     if not path.is_file():
@@ -68,7 +68,7 @@ def merge(stage: str, new: Sequence[Row]) -> None:
     """Puts rows into a stage's file, in place of those with the same key."""
     key = operator.itemgetter(*KEYS[stage])
     names = {key(row) for row in new}
-    rows = [old for old in read(stage) if key(old) not in names]
+    rows = [old for old in read_rows(stage) if key(old) not in names]
     with (HERE / f"{stage}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(new[0]), lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
@@ -80,7 +80,7 @@ def deployed(name: str, manifest: Mapping[str, Any]) -> Row:
 
     Args:
         name: What tells it apart.
-        manifest: Of `export`, as in `manifest.json`.
+        manifest: Manifest that `export` wrote, as in `manifest.json`.
     """
     parity, score = manifest["parity"] or {}, manifest["score"] or {}
     return {
@@ -104,7 +104,7 @@ def deployed(name: str, manifest: Mapping[str, Any]) -> Row:
 
 def tables() -> str:
     """Returns the tables of docs/numbers.md."""
-    return numbers.tables(read)
+    return numbers.tables(read_rows)
 
 
 def _figure(task: str, metrics: Mapping[str, float]) -> str:

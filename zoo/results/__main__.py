@@ -21,11 +21,11 @@ def main() -> None:
     arguments = parser.parse_args()
     for path in arguments.paths:
         results.record(path)
-    pages.write()
+    pages.write_pages()
     if arguments.picture:
         from zoo.results.picture import draw
 
-        draw(results.read, pages.ROOT / "docs" / "size-accuracy-time.png")
+        draw(results.read_rows, pages.ROOT / "docs" / "size-accuracy-time.png")
 
 
 if __name__ == "__main__":

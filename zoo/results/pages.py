@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from zoo.results import digest, numbers, read
+from zoo.results import digest, numbers, read_rows
 
 ROOT = Path(__file__).parents[2]
 PAGES: Mapping[str, Mapping[str, Callable[[numbers.Read], str]]] = {
@@ -31,17 +31,17 @@ def render(page: str, text: str) -> str:
     Raises:
         ValueError: A marker is missing.
     """
-    for part, write in PAGES[page].items():
+    for part, write_pages in PAGES[page].items():
         begin, end = markers(part)
         head, found, rest = text.partition(begin)
         _, closed, tail = rest.partition(end)
         if not found or not closed:
             raise ValueError(f"{page}: the markers of {part} are missing; expected {begin}, {end}.")
-        text = f"{head}{begin}\n\n{write(read)}\n\n{end}{tail}"
+        text = f"{head}{begin}\n\n{write_pages(read_rows)}\n\n{end}{tail}"
     return text
 
 
-def write() -> None:
+def write_pages() -> None:
     """Writes every page anew."""
     for page in PAGES:
         path = ROOT / page

@@ -60,7 +60,7 @@ class Point(NamedTuple):
 
     Attributes:
         form: What made it; empty for the float32 weights.
-        size_bytes: Of the file.
+        size_bytes: Size of the file.
         top1: On the test split, a fraction.
         faster: How many times as fast as in float32, one example on one thread of LiteRT.
     """

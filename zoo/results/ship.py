@@ -23,7 +23,7 @@ def ship(path: str | Path) -> Path:
         ValueError: It lost too much by its compression.
     """
     from compress import pack
-    from zoo.stages.opening import load
+    from zoo.models.saved import load_model
 
     bundle = Bundle(path)
     part, metrics = bundle.report.compress, bundle.report.metrics
@@ -37,10 +37,10 @@ def ship(path: str | Path) -> Path:
     if (bundle.path / PACKED).is_file():
         shutil.copy(bundle.path / PACKED, place)
     else:
-        pack(load(bundle.path / MODEL), place / PACKED)
+        pack(load_model(bundle.path / MODEL), place / PACKED)
     for network in bundle.card.networks:
         (place / NETWORKS).mkdir(exist_ok=True)
-        model = load(bundle.path / NETWORKS / f"{network}.keras")
+        model = load_model(bundle.path / NETWORKS / f"{network}.keras")
         pack(model, place / NETWORKS / f"{network}.packed")
     for name in (CARD, RECIPE, SAMPLES):
         shutil.copy(bundle.path / name, place)

@@ -24,10 +24,10 @@ from zoo.common import staging
 from zoo.common.home import SHIPPED
 from zoo.craft.plots import pareto
 from zoo.stages.files import integers
-from zoo.stages.latency import measure
+from zoo.stages.latency import time_models
 from zoo.stages.opening import reopen
 from zoo.training.history import History
-from zoo.training.writing import write
+from zoo.training.writing import write_bundle
 
 SAMPLES = 512  # training examples to calibrate on
 CHECKED = 32  # to check files with that are only timed
@@ -95,7 +95,7 @@ def compress(
         fit=fit,
         evaluate=lambda model: work.evaluate(model, "validation").metrics,
         gradients=work.gradients,
-        measure=partial(measure, samples=work.samples(CHECKED)),
+        measure=partial(time_models, samples=work.samples(CHECKED)),
         samples=work.samples(SAMPLES),
         headline=headline,
     )
@@ -130,6 +130,6 @@ def compress(
             "parent": parent.sha256,
             "compress": part,
         }
-        return write(
+        return write_bundle(
             work, out, small.model, history, began=began, force=force, origin=origin, add=add
         )

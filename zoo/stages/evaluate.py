@@ -43,6 +43,6 @@ def evaluate(
     opened = reopen(bundle)
     if file is None:
         return Measured(opened.run.evaluate(opened.run.networks, split))
-    from zoo.stages.files import measure
+    from zoo.stages.files import evaluate_file
 
-    return Measured(*measure(Path(file), opened, split))
+    return Measured(*evaluate_file(Path(file), opened, split))

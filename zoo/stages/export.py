@@ -18,7 +18,8 @@ from zoo.common.digests import sha256
 from zoo.common.preprocessing import Preprocessing
 from zoo.data.images import PAD
 from zoo.models.pixels import take_pixels
-from zoo.stages.opening import load, reopen
+from zoo.models.saved import load_model
+from zoo.stages.opening import reopen
 
 NUM_SAMPLES = 256  # the integer targets calibrate on one half and are compared on the other
 NUM_LABELLED = 1000  # of the test split, on which model and file are scored
@@ -165,7 +166,7 @@ def open_model(path: Path, *, pixels: bool, unsafe: bool) -> Given:
     """Opens a bundle or a `.keras` file.
 
     Args:
-        path: Of either.
+        path: Path of either.
         pixels: Whether the preprocessing becomes a part of the model.
         unsafe: Whether Lambda layers may be loaded.
 
@@ -180,4 +181,4 @@ def open_model(path: Path, *, pixels: bool, unsafe: bool) -> Given:
             f"{path}: got --pixels; a .keras file does not say how pixels become inputs. Export the"
             " bundle it came from, or build the preprocessing into the model."
         )
-    return Given(load(path, unsafe=unsafe), path)
+    return Given(load_model(path, unsafe=unsafe), path)

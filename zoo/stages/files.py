@@ -22,7 +22,7 @@ def integers(opened: Opened, model: Any, directory: Path) -> dict[str, Any]:
     Args:
         opened: The bundle that the model was made from.
         model: Has ranges of its own.
-        directory: Of the deployable, to be written.
+        directory: Directory of the deployable, to be written.
     """
     import export
 
@@ -34,12 +34,12 @@ def integers(opened: Opened, model: Any, directory: Path) -> dict[str, Any]:
         "operators": manifest.operators,
     }
     if opened.run.task.deployed_answers:
-        found, same = measure(directory, opened._replace(model=model), "test")
+        found, same = evaluate_file(directory, opened._replace(model=model), "test")
         facts |= {"metrics": found.metrics, "same_top1": same}
     return facts
 
 
-def measure(directory: Path, opened: Opened, split: str) -> tuple[Evaluation, float | None]:
+def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluation, float | None]:
     """Runs an exported file on a split.
 
     Args:

@@ -28,13 +28,13 @@ def generate(
     """Makes new examples; on one machine, the same seed makes the same ones.
 
     Args:
-        bundle: Of a task that makes something, or the directory of one.
+        bundle: Bundle of a task that makes something, or its directory.
         count: Number of examples, 1 or more.
-        seed: Of the noise, in [0, 2**31).
+        seed: Seed of the noise, in [0, 2**31).
         out: File to write: a PNG of a grid of pictures, or a text file with a line for each text;
             `None` writes nothing.
         force: Whether `out` may replace a file.
-        **options: Of the task.
+        **options: Options of the task.
 
     Returns:
         Pixels (count, height, width, channels), uint8; or `count` texts.
@@ -53,10 +53,8 @@ def generate(
     path = None if out is None else Path(out)
     if path is not None and path.exists() and not force:
         raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
-    from compress import layers
     from zoo.models.saved import load_networks
 
-    layers.register()  # of a bundle that was compressed
     made: np.ndarray | list[str] = cast("Task", bundle.recipe.task).generate(
         load_networks(bundle.path),
         columns={**bundle.card.inputs, **bundle.card.outputs},

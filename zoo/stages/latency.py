@@ -16,7 +16,7 @@ ROUNDS, RUNS = 8, 5
 LOG = logging.getLogger("zoo")
 
 
-def measure(*models: Any, samples: Any = None) -> list[dict[str, Runtime]]:
+def time_models(*models: Any, samples: Any = None) -> list[dict[str, Runtime]]:
     """Returns for each model its file's bytes and the median time of one example.
 
     The models take turns of a few runs, so that a busy machine is the same for all; the first run

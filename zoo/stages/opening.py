@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from compress import layers
 from zoo.bundle import SAMPLES, Bundle
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split
@@ -43,12 +41,6 @@ class Opened(NamedTuple):
     whole: bool
 
 
-def load(path: str | Path, *, unsafe: bool = False) -> keras.Model:
-    """Loads a model as `zoo.load` does, with the layers of `compress` beside."""
-    layers.register()
-    return saved.load(path, unsafe=unsafe)
-
-
 def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
     """Opens a bundle with the run that it came from.
 
@@ -56,7 +48,7 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
     in for it: each split of the run is then what they have of it.
 
     Args:
-        bundle: Of a model.
+        bundle: Bundle of a model.
         changes: `key=value` changes of its recipe.
 
     Raises:
@@ -66,8 +58,7 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
     recipe = changed(bundle.recipe, changes)
     values = bundle.card.preprocessing
     preprocessing = Preprocessing.model_validate(values) if values else None
-    layers.register()
-    model = saved.load(bundle.path)
+    model = saved.load_model(bundle.path)
     networks = {"net": model}
     if bundle.card.networks:
         networks = saved.load_networks(bundle.path)

@@ -74,14 +74,12 @@ def play(
         )
     world = World(settings)
     draw, options = (None, {}) if film is None else drawer(world)
-    from compress import layers
     from zoo.environments.acting import asked
     from zoo.environments.copies import EPISODE
     from zoo.environments.episodes import play as act
-    from zoo.models.saved import load
+    from zoo.models.saved import load_model
 
-    layers.register()
-    ask = asked(load(bundle.path))
+    ask = asked(load_model(bundle.path))
     pictures: list[Image.Image] = []
 
     def watch(number: int, copy: Copy) -> None:

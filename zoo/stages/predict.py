@@ -12,7 +12,7 @@ from PIL import Image
 from zoo.bundle import Bundle, find_bundle
 from zoo.common.answers import answers
 from zoo.data.preprocessing import Preprocessing
-from zoo.stages.opening import load
+from zoo.models.saved import load_model
 from zoo.tasks import pictures
 
 TIMES = 4  # how many times larger a picture is drawn
@@ -64,7 +64,7 @@ def predict(
             f"--out: got a model of the task {card.task}, whose answers are no picture; expected "
             f"one of {', '.join(_DRAWN)}."
         )
-    outputs = load(bundle.path).predict_on_batch(known.apply(raw))
+    outputs = load_model(bundle.path).predict_on_batch(known.apply(raw))
     found = answers(card.task, outputs, labels=card.labels, top=top)
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)

@@ -137,7 +137,7 @@ class Made:
     """Compares made pictures with the real ones of a split.
 
     Args:
-        columns: Those of the data set.
+        columns: The data set's columns, by name.
         data: Whose training split teaches the judge; `None` measures the pixels without a floor.
     """
 

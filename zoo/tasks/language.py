@@ -151,10 +151,10 @@ class Language(Task):
         """Writes texts, a token at a time, each drawn from what the model expects.
 
         Args:
-            networks: Those of the task, by name.
+            networks: The task's networks, by name.
             columns: What the model answers with, or the data's: `names` of one is the vocabulary.
             count: Number of texts.
-            seed: Of the draws.
+            seed: Seed of the draws.
             **options: `prompt`, `length` and `temperature`, see `zoo.tasks.writing.Options`.
 
         Returns:
@@ -164,11 +164,11 @@ class Language(Task):
             ValueError: An option is unknown or out of its range, or a character of the prompt is
                 not in the vocabulary.
         """
-        from zoo.tasks.writing import Options, write
+        from zoo.tasks.writing import Options, write_texts
 
         chosen = Options.parse({"count": count, "seed": seed, **options}, where="generate")
         vocabulary = next(column.names for column in columns.values() if column.names)
-        return write(self.deployed(networks), vocabulary, chosen)
+        return write_texts(self.deployed(networks), vocabulary, chosen)
 
 
 def predictions(net: keras.Model, tokens: Any, *, training: bool) -> Any:

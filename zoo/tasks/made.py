@@ -95,7 +95,7 @@ def made(
         networks: By name.
         draw: Noise (n, ...) to values (n, ...).
         count: Number of examples, 1 or more.
-        seed: Of the noise.
+        seed: Seed of the noise.
         **options: None are known.
 
     Raises:

@@ -97,7 +97,7 @@ def draw_boxes(
         image: Pixels (height, width, 1 or 3), uint8.
         boxes: y1 x1 y2 x2 in pixels, the ends exclusive, (n, 4).
         names: What to write beside each box; none, or one for each.
-        colours: Of each box; none takes those of the classes in turn.
+        colours: Colour of each box; by default one for each class, in turn.
         times: How many times larger the picture becomes, so that lines and names are legible.
 
     Returns:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zoo.losses import Loss, LossSpec, load
+from zoo.losses import Loss, LossSpec, loss_function
 from zoo.tasks.classify import Labelled
 from zoo.tasks.task import Evaluation, Mean, Metric
 
@@ -42,7 +42,9 @@ class Regress(Labelled):
 
     def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
         """Returns the squared error and the magnitude of the error, each (b,)."""
-        return {name: Mean(load(name)(batch["target"], outputs)) for name in ("mse", "mae")}
+        return {
+            name: Mean(loss_function(name)(batch["target"], outputs)) for name in ("mse", "mae")
+        }
 
     def score(
         self, columns: Mapping[str, np.ndarray], outputs: Any, facts: Mapping[str, Column]

@@ -102,7 +102,7 @@ class Masks:
 
     Args:
         task: Says what a class is.
-        columns: Those of the data set.
+        columns: The data set's columns, by name.
     """
 
     def __init__(self, task: Segment, columns: Mapping[str, Column]):
@@ -189,7 +189,7 @@ def middle(masks: Any, shape: Any) -> Any:
 
     Args:
         masks: (b, h, w).
-        shape: Of the answer, (b, height, width, classes).
+        shape: Shape of the answer, (b, height, width, classes).
 
     Raises:
         ValueError: The answer is larger than the masks, or is not of maps.

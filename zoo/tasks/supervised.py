@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from zoo.tasks.task import Evaluation, Mean, Seen, Task, read
+from zoo.tasks.task import Evaluation, Mean, Seen, Task, columns_of
 
 if TYPE_CHECKING:
     import keras
@@ -115,7 +115,7 @@ class Collected:
 
     Args:
         task: Scores.
-        columns: Those of the data set.
+        columns: The data set's columns, by name.
     """
 
     def __init__(self, task: Supervised, columns: Mapping[str, Column]):
@@ -151,7 +151,7 @@ def run(network: keras.Model, batch: Batch, *, training: bool) -> Any:
     """
     import keras
 
-    found = read(network, batch)
+    found = columns_of(network, batch)
     values = (
         [found[tensor.name] for tensor in network.inputs] if len(network.inputs) > 1 else [found]
     )

@@ -34,7 +34,7 @@ class Mean(NamedTuple):
     The engine multiplies the weights by those of the examples, so that padding never counts.
 
     Attributes:
-        values: Of each example (b,), or of each of its parts (b, ...).
+        values: One for each example (b,), or of each of its parts (b, ...).
         weights: How much each value counts, of the shape of `values`; `None` where each counts 1.
     """
 
@@ -182,7 +182,7 @@ class Task(Settings):
 
         Args:
             objective: Name of the objective whose turn it is.
-            networks: Those of the task, by name.
+            networks: The task's networks, by name.
             batch: Named columns (b, ...) and `weight` (b,).
             training: Whether to run as in training.
         """
@@ -227,8 +227,8 @@ class Task(Settings):
             networks: Trained, by name.
             columns: What the deployed model reads and answers with, as a bundle's card says.
             count: Number of examples.
-            seed: Of the noise, in [0, 2**31); the same seed makes the same examples.
-            **options: Of the task.
+            seed: Seed of the noise, in [0, 2**31); the same seed makes the same examples.
+            **options: Options of the task.
 
         Returns:
             Pixels (count, height, width, channels), uint8; or `count` texts, a list of strings.
@@ -260,13 +260,13 @@ class Task(Settings):
         """Returns what the deployed model reads of some examples.
 
         Args:
-            networks: Those of the task, by name.
+            networks: The task's networks, by name.
             columns: Preprocessed columns, and those of noise, (n, ...).
 
         Returns:
             An array (n, ...), or a mapping by the names of the inputs, where there are several.
         """
-        return read(self.deployed(networks) if networks else None, columns)
+        return columns_of(self.deployed(networks) if networks else None, columns)
 
     def asked(
         self, call: Callable[[Any], Any], networks: Networks, columns: Mapping[str, np.ndarray]
@@ -275,7 +275,7 @@ class Task(Settings):
 
         Args:
             call: From what the deployed model reads, see `inputs`, to what it answers.
-            networks: Those of the task, by name.
+            networks: The task's networks, by name.
             columns: Preprocessed columns, and those of noise, (n, ...).
         """
         return call(self.inputs(networks, columns))
@@ -289,7 +289,7 @@ class Task(Settings):
         return {**networks, next(iter(networks)): model}
 
 
-def read(model: keras.Model | None, columns: Mapping[str, Any]) -> Any:
+def columns_of(model: keras.Model | None, columns: Mapping[str, Any]) -> Any:
     """Returns the columns that a model reads: one as it is, several as a mapping by name.
 
     Each input reads the column of its name. The only input of a model may have another name: then

@@ -173,7 +173,7 @@ def bound(networks: Networks, pixels: Any, noise: Any, *, training: bool = False
     Args:
         networks: `encoder` and `decoder`.
         pixels: In [0, 1], (b, height, width, channels).
-        noise: Of the code, from N(0, 1), (b, latent).
+        noise: Noise of the code, from N(0, 1), (b, latent).
         training: Whether to run as in training.
 
     Returns:
@@ -200,7 +200,7 @@ def importance_bound(networks: Networks, pixels: Any, *, samples: int, seed: int
         networks: `encoder` and `decoder`.
         pixels: In [0, 1], (b, height, width, channels).
         samples: Codes for each image, decoded one after another.
-        seed: Of the codes: the same seed gives the same bound.
+        seed: Seed of the codes: the same seed gives the same bound.
     """
     import keras
     from keras import ops
@@ -227,7 +227,7 @@ def log_likelihood(pixels: Any, logits: Any) -> Any:
 
     Args:
         pixels: In [0, 1], (b, height, width, channels).
-        logits: Of the pixels' being 1, of the same shape.
+        logits: Log-odds that a pixel is 1, of the same shape.
     """
     from keras import ops
 
@@ -238,7 +238,7 @@ def log_likelihood(pixels: Any, logits: Any) -> Any:
 class Bounds:
     """Averages the bounds of a split, and keeps a few pictures.
 
-    Of a file, which only reconstructs, the squared error alone is measured.
+    A file only reconstructs: the squared error alone is measured.
     """
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ class Options(Settings):
 
     Attributes:
         count: Number of texts.
-        seed: Of the draws.
+        seed: Seed of the draws.
         prompt: What every text begins with.
         length: Characters to write behind the prompt.
         temperature: What the logits are divided by; 0 takes the likeliest token each time.
@@ -33,7 +33,7 @@ class Options(Settings):
     temperature: Annotated[float, Field(ge=0)] = 1.0
 
 
-def write(step: keras.Model, vocabulary: tuple[str, ...], options: Options) -> list[str]:
+def write_texts(step: keras.Model, vocabulary: tuple[str, ...], options: Options) -> list[str]:
     """Returns texts that begin with the prompt.
 
     Args:

@@ -36,8 +36,8 @@ def keep(model: keras.Model, directory: Path, number: int) -> None:
 
     Args:
         model: Plain Keras, float32.
-        directory: That of the run's snapshot, or of a bundle.
-        number: Of the cycle, from 1.
+        directory: Directory of the run's snapshot, or of a bundle.
+        number: The cycle's number, from 1.
     """
     path = directory / DIRECTORY / f"{number:02d}.keras"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,11 +22,11 @@ from zoo.common import digests
 from zoo.common.staging import check_free
 from zoo.data.preprocessing import Preprocessing
 from zoo.layers.log_mean_probability import LogMeanProbability
-from zoo.models.saved import load
+from zoo.models.saved import load_model
 from zoo.training import cycles
 from zoo.training.history import History
 from zoo.training.run import Run
-from zoo.training.writing import write
+from zoo.training.writing import write_bundle
 
 NAME = "ensemble"
 PAPER, SNAPSHOTS_PAPER = "Hansen & Salamon, IEEE TPAMI 12(10)", "Huang et al., arXiv:1704.00109"
@@ -75,7 +75,7 @@ def ensemble(
             f"expected {first.card.labels}, which the model was trained on."
         )
     members = [
-        Member(load(path), Preprocessing.model_validate(bundle.card.preprocessing))
+        Member(load_model(path), Preprocessing.model_validate(bundle.card.preprocessing))
         for bundle, path in files
     ]
     model, parts = assemble(members, name=out.name)
@@ -85,7 +85,7 @@ def ensemble(
         "members": [_identity(bundle, path) for bundle, path in files],
         "ensemble": {"member_metrics": [run.evaluate(part, "test").metrics for part in parts]},
     }
-    return write(run, out, model, History(), began=began, force=force, origin=origin)
+    return write_bundle(run, out, model, History(), began=began, force=force, origin=origin)
 
 
 class Member(NamedTuple):

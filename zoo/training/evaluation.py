@@ -29,7 +29,7 @@ def evaluate(
         task: Says what is measured.
         networks: By name.
         source: Batches in order.
-        columns: Those of the data set.
+        columns: The data set's columns, by name.
         answer: What answers in the place of the networks, e.g. an exported file: preprocessed
             columns (n, ...) to outputs (n, ...).
         meter: A fresh one that measures in the place of `task.meter(columns)`.

@@ -20,7 +20,7 @@ from zoo.data.dataset import DataSet
 from zoo.recipe import Recipe
 from zoo.training import cycles
 from zoo.training.run import Run
-from zoo.training.writing import write
+from zoo.training.writing import write_bundle
 
 
 def fit(
@@ -88,7 +88,7 @@ def fit(
         partial.mkdir(parents=True)
         (partial / bundles.RECIPE).write_text(recipe.to_yaml())
     history = run.train(networks, callbacks=callbacks, snapshot=snapshot, resume=resume)
-    bundle = write(
+    bundle = write_bundle(
         run,
         out,
         networks,
@@ -107,4 +107,4 @@ def _task_of(model: str, data: DataSet, changes: Sequence[str]) -> list[str]:
     if any(change.startswith("task.kind=") for change in changes):
         return []
     kinds = tuple(column.kind for column in data.columns.values())
-    return [f"task.kind={catalog.usual_task(catalog.find(model), kinds)}"]
+    return [f"task.kind={catalog.usual_task(catalog.find_architecture(model), kinds)}"]

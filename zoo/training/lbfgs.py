@@ -81,7 +81,7 @@ def fit(
     with machine.strategy.scope():
         twin = make_twin(model, "float32", replicas=1)
     regularize(twin, settings.regularize)
-    check(twin, transfer.freeze(twin, settings.transfer.unfreeze))
+    check_deterministic(twin, transfer.freeze(twin, settings.transfer.unfreeze))
     search = _Search(twin, task, settings, machine, source, validation)
     search.state = Snapshot(snapshot, twin.variables, ["lbfgs"])
     if resume:
@@ -93,7 +93,7 @@ def fit(
     return search.history
 
 
-def check(model: keras.Model, frozen: Sequence[keras.layers.Layer] = ()) -> None:
+def check_deterministic(model: keras.Model, frozen: Sequence[keras.layers.Layer] = ()) -> None:
     """Refuses a model whose loss is another function in every step.
 
     Args:

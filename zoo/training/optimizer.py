@@ -56,7 +56,7 @@ def clip(settings: Optimizer, gradients: list[Any]) -> list[Any]:
 
     Args:
         settings: The recipe's optimizer.
-        gradients: Of the whole batch: a clipped sum is not the sum of clipped parts.
+        gradients: Gradients of the whole batch: a clipped sum is not the sum of clipped parts.
     """
     if (largest := settings.clip_value) is not None:
         return [tf.clip_by_value(gradient, -largest, largest) for gradient in gradients]

@@ -78,7 +78,7 @@ def open_origin(
     Args:
         recipe: Resolved settings.
         replicas: Devices that share a batch.
-        preprocessing: That of an earlier run; `None` measures it on the training examples.
+        preprocessing: Settings of an earlier run; `None` measures it on the training examples.
         data: Stands in for the recipe's.
 
     Raises:
@@ -104,7 +104,7 @@ class FromData:
         recipe: Resolved settings.
         data: What is learnt from.
         replicas: Devices that share a batch.
-        preprocessing: That of an earlier run; `None` measures it on the training examples.
+        preprocessing: Settings of an earlier run; `None` measures it on the training examples.
 
     Raises:
         ValueError: The task cannot be learnt from the data.
@@ -190,7 +190,7 @@ class FromData:
         name = self._recipe.train.transfer.weights
         column = self.data.columns[self.data.input]
         if name is not None:
-            row = weights.find(self._recipe.model, name)
+            row = weights.find_weights(self._recipe.model, name)
             return Preprocessing.model_validate(row.preprocessing(int(column.shape[0] or 0)))
         if column.kind not in ("image", "features"):
             return None

@@ -24,7 +24,7 @@ from zoo.training import lbfgs, steps
 from zoo.training.evaluation import evaluate
 from zoo.training.history import History
 from zoo.training.origins import NOISE_SEED, Answer, FromData, open_origin
-from zoo.training.strategy import choose
+from zoo.training.strategy import choose_machine
 from zoo.training.trainer import Trainer
 from zoo.training.twin import copy_weights
 
@@ -40,8 +40,8 @@ class Run:
 
     Args:
         recipe: Resolved settings.
-        preprocessing: That of an earlier run; `None` measures it on the training examples.
-        networks: Those of a bundle, by name: what a deployed model does not bring along is taken
+        preprocessing: Settings of an earlier run; `None` measures it on the training examples.
+        networks: Networks of a bundle, by name: what a deployed model does not bring along is taken
             from them.
         data: Stands in for the recipe's.
 
@@ -57,8 +57,8 @@ class Run:
         data: DataSet | None = None,
     ):
         self.recipe = recipe
-        self.architecture = catalog.find(recipe.model)
-        self.machine = choose(recipe.hardware)  # before TensorFlow's first operation
+        self.architecture = catalog.find_architecture(recipe.model)
+        self.machine = choose_machine(recipe.hardware)  # before TensorFlow's first operation
         self.task = cast(Task, recipe.task)
         self.networks = dict(networks or {})
         self.origin = open_origin(
@@ -186,12 +186,16 @@ class Run:
                 networks["net"], task, settings, self.machine, everything, validation, **options
             )
         trainer = Trainer(networks, self.task, settings, self.machine)
-        history = trainer.fit(self.origin.experience(settings, networks), validation, **options)
+        experience = self.origin.experience(settings, networks)
+        history = trainer.fit(experience, validation, measure=self._validated, **options)
         if isinstance(model, keras.Model):
             made = self.task.deployed(networks)
             if made is not model:  # it may share the networks' weights, and may not
                 copy_weights(made, model)
         return history
+
+    def _validated(self, networks: Mapping[str, keras.Model]) -> dict[str, float]:
+        return self.evaluate(networks, "validation").metrics
 
     def of(self, model: keras.Model | Mapping[str, keras.Model]) -> dict[str, keras.Model]:
         """Returns the networks of the task, of which a deployed model may stand for some."""

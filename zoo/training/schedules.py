@@ -112,7 +112,7 @@ class Watch:
         first step whatever follows: no loss is negative.
 
         Args:
-            sums: Of the epoch so far, after at least one step.
+            sums: Sums of the epoch so far, after at least one step.
             examples: Weight of the whole epoch: its examples, or what the loss counts.
         """
         loss = float(sums.totals["loss"][0])

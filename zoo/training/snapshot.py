@@ -22,7 +22,7 @@ class Snapshot:
 
     Args:
         path: Where the file is, or will be; `None` for no file.
-        variables: Those of the networks, which include the seeds' states, then of the optimizers.
+        variables: Variables of the networks, seeds' states among them, then of the optimizers.
         optimizers: Names of the kinds of optimizers.
     """
 

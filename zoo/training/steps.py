@@ -52,7 +52,7 @@ def loss(
         task: Looks at the batch.
         objective: Whose turn it is.
         networks: By name.
-        batch: This replica's share.
+        batch: What this replica sees of the batch.
         training: Whether the networks run as in training.
         replicas: Number of devices that share the batch; more than one only in replica context.
     """
@@ -82,7 +82,7 @@ def gradient(
         task: Looks at the batch.
         objective: Whose turn it is.
         networks: By name.
-        batch: This replica's share.
+        batch: What this replica sees of the batch.
         variables: What to differentiate by; one that does not matter has a gradient of 0.
         training: Whether the networks run as in training.
         replicas: Number of devices that share the batch; more than one only in replica context.
@@ -176,11 +176,13 @@ def _turn(
 
 def _follow(follow: Follow, networks: Mapping[str, keras.Model], number: Any) -> None:
     """Moves a network towards the one that it follows, when it is its turn."""
-    share = tf.where(number % follow.every == 0, follow.share, 0.0)
+    turn = number % follow.every == 0
     pairs = zip(networks[follow.network].weights, networks[follow.of].weights, strict=True)
     for own, other in pairs:
         if keras.backend.is_float_dtype(own.dtype):
-            own.assign(own + tf.cast(share, own.dtype) * (other - own))
+            # The whole way is no sum, which would round.
+            near = own + follow.share * (other - own) if follow.share < 1 else other.value
+            own.assign(tf.where(turn, near, own.value))
 
 
 def test_step(networks: Mapping[str, keras.Model], task: Task, machine: Machine) -> Any:

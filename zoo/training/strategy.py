@@ -51,7 +51,7 @@ class Machine:
         }
 
 
-def choose(settings: Hardware) -> Machine:
+def choose_machine(settings: Hardware) -> Machine:
     """Returns the machine that the settings ask for.
 
     Raises:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ class Trainer:
         validation: Source | None = None,
         *,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        measure: Callable[[Mapping[str, keras.Model]], Mapping[str, float]] | None = None,
         snapshot: Path | None = None,
         resume: bool = False,
     ) -> History:
@@ -80,6 +81,8 @@ class Trainer:
             callbacks: Keras callbacks; their model is the twin that is trained or, of several
                 networks, what is deployed of their twins. After an epoch and at the end it has the
                 moving average of the weights, where one is kept.
+            measure: Returns the metrics of networks on the validation examples; `keep: best` asks
+                it for a headline that is no mean over batches.
             snapshot: File for the state of the unfinished run; `None` keeps none.
             resume: Whether to continue from `snapshot`.
 
@@ -94,7 +97,7 @@ class Trainer:
         ):
             if wanted and validation is None:
                 raise ValueError(f"{name}: got no validation; expected batches to look at.")
-        loop = _Loop(self, source, validation, snapshot)
+        loop = _Loop(self, source, validation, snapshot, measure)
         loop.enter(0)
         if resume:
             loop.restore()
@@ -108,11 +111,16 @@ class _Loop:
     """The state of one training, and what moves it."""
 
     def __init__(
-        self, trainer: Trainer, source: Source, validation: Source | None, snapshot: Path | None
+        self,
+        trainer: Trainer,
+        source: Source,
+        validation: Source | None,
+        snapshot: Path | None,
+        measure: Callable[[Mapping[str, keras.Model]], Mapping[str, float]] | None,
     ):
         self.settings, self.machine, self.task = trainer.settings, trainer.machine, trainer.task
         self.source, self.validation, self.snapshot = source, validation, snapshot
-        self.networks = trainer.networks
+        self.networks, self.measure = trainer.networks, measure
         precision, replicas = self.machine.precision, self.machine.replicas
         with self.machine.strategy.scope():
             self.twins = {
@@ -283,7 +291,7 @@ class _Loop:
             plateau = self.phase.optimizer.schedule == "plateau"
             keep = self.settings.keep == "best"
             if self.validation and (plateau or keep or not self.stop.requested):
-                means = self.measure(self.validation)
+                means = self.validate(self.validation)
                 row |= {f"val_{name}": value for name, value in means.items()}
             for one, watch in zip(self.learners, self.watches, strict=True):
                 if plateau and watch.end_epoch(row[f"val_{names[one.objective.name]}"]):
@@ -298,14 +306,16 @@ class _Loop:
             self.history.epochs, self.sums, self.initial = epoch + 1, Sums(), None
             self.calls.on_epoch_end(epoch, {k: v for k, v in row.items() if k != "epoch"})
 
-    def keep(self, row: Mapping[str, float]) -> None:
+    def keep(self, row: dict[str, float]) -> None:
         """Keeps the weights of the epoch whose headline is the best so far."""
         headline = self.task.headline
         if (name := f"val_{headline.name}") not in row:
-            raise ValueError(
-                f"keep best: got no {name}; the task {self.task.kind} measures {headline.name} "
-                "after the training only. Write train.keep=last."
-            )
+            if self.measure is None:
+                raise ValueError(
+                    f"keep best: got no {name}, which is no mean over batches; expected `measure`."
+                )
+            self.copy_back()
+            row[name] = self.measure(self.networks)[headline.name]
         value = row[name]
         if self.best is None or headline.better(value, self.best[0]):
             values = [np.array(keras.ops.convert_to_numpy(v)) for v in self.variables]
@@ -334,7 +344,7 @@ class _Loop:
         LOG.info("the first epoch diverged; it starts anew at the rate %g", watch.rate)
         self.step, self.sums = self.phase.first * self.source.steps, Sums()
 
-    def measure(self, source: Source) -> dict[str, float]:
+    def validate(self, source: Source) -> dict[str, float]:
         """Returns the means over a split."""
         sums = Sums()
         for batch in source.batches(self.machine.strategy, networks=self.twins):

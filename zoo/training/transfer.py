@@ -56,7 +56,7 @@ def phases(settings: Train, objectives: Sequence[Objective]) -> list[Epochs]:
 
     Args:
         settings: The recipe's.
-        objectives: Those of the task.
+        objectives: The task's objectives.
 
     Raises:
         ValueError: A setting names an objective that the task lacks.

@@ -27,7 +27,7 @@ KEPT_BYTES = 2**22  # of one split in a bundle, at most, unless that is less tha
 KEPT_LEAST = 8
 
 
-def write(
+def write_bundle(
     run: Run,
     out: Path,
     model: keras.Model | Mapping[str, keras.Model],
@@ -45,7 +45,7 @@ def write(
         out: Directory of the bundle.
         model: The networks, or a deployed model: plain Keras, float32; auxiliary heads are left
             out.
-        history: Of the training.
+        history: Rows of the training, one an epoch.
         began: `time.perf_counter()` at the start of the command.
         force: Whether to replace what is at `out`.
         origin: For a bundle that was made from others: fields of the card and of the report

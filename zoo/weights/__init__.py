@@ -93,7 +93,7 @@ class Weights(NamedTuple):
         }
 
 
-def find(model: str, name: str = "imagenet") -> Weights:
+def find_weights(model: str, name: str = "imagenet") -> Weights:
     """Returns the row for a model.
 
     Args:
@@ -105,7 +105,7 @@ def find(model: str, name: str = "imagenet") -> Weights:
     """
     from zoo.common.settings import nearest
 
-    model = catalog.find(model).name
+    model = catalog.find_architecture(model).name
     names = {row.name: row for row in TABLE if row.model == model}
     own = [path.name.removeprefix(f"{model}-") for path in shipped()
            if path.name.startswith(f"{model}-")]  # fmt: skip

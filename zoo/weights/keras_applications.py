@@ -105,7 +105,7 @@ def fill(model: keras.Model, row: Weights, *, skip: Collection[str] = ()) -> Non
         ConnectionError: Keras could not fetch them.
         ValueError: They do not fit the model.
     """
-    family = catalog.find(row.model).builder.partition(":")[2]
+    family = catalog.find_architecture(row.model).builder.partition(":")[2]
     names = {layer.name: _partner(family, layer.name) for layer in model.layers if layer.weights}
     transplant.from_keras(model, published(row), names, skip=skip, flip=BGR.get(family))
 

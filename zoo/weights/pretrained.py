@@ -8,7 +8,7 @@ from zoo.weights import KERAS, Weights, fetch, keras_applications, torch_pickle,
 from zoo.weights.torch_names import torch_names
 
 
-def check(row: Weights) -> None:
+def check_cached(row: Weights) -> None:
     """Refuses weights that `fill` would not find; Keras fetches its own where they are missing.
 
     Raises:
@@ -36,5 +36,5 @@ def fill(model: keras.Model, row: Weights) -> None:
     if row.file.package == KERAS:
         keras_applications.fill(model, row, skip=skip)
         return
-    tensors = torch_pickle.read(fetch.cached(row))
+    tensors = torch_pickle.read_checkpoint(fetch.cached(row))
     transplant.from_torch(model, tensors, torch_names(model, row.model), skip=skip)

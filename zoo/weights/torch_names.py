@@ -33,7 +33,7 @@ def torch_names(model: keras.Model, name: str) -> dict[str, str]:
         model: A MobileNetV2 or an EfficientNet-Lite.
         name: Its row of the catalogue.
     """
-    family = FAMILIES[catalog.find(name).builder.partition(":")[2]]
+    family = FAMILIES[catalog.find_architecture(name).builder.partition(":")[2]]
     blocks: dict[str, list[str]] = {}  # each block's parts, in order
     for layer in model.layers:
         match = BLOCK.fullmatch(layer.name)

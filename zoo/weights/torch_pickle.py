@@ -58,7 +58,7 @@ class _Tensor(NamedTuple):
     stride: Any
 
 
-def read(path: str | Path) -> dict[str, np.ndarray]:
+def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     """Reads a state dict: names to tensors, of any shape and in the file's order.
 
     bfloat16, which NumPy lacks, becomes float32 of the same values.

@@ -33,10 +33,10 @@ def rewrite(
     Args:
         model: Stays as it is.
         chosen: The leaf layers to work on, by path.
-        context: Of the pass.
+        context: Context of the pass.
         make: Returns the function from weights to values for a layer.
         ends: Whether the first and the last kernel of the model are among them.
-        epochs: Of training.
+        epochs: Epochs of training.
         activations: Whether ReLUs between the layers become signs.
     """
     kernels, reasons = find_kernels(chosen)
@@ -72,7 +72,7 @@ def between(model: keras.Model, paths: set[str]) -> dict[str, str]:
 
     Args:
         model: Functional or Sequential.
-        paths: Of the layers that may read it, through pooling, flattening or dropout.
+        paths: Paths of the layers that may read it, through pooling, flattening or dropout.
     """
     graph = trace(model)
     readers: dict[int, list[Call]] = {}

@@ -46,7 +46,7 @@ def num_weights(form: str, shape: Sequence[int], ranks: Sequence[int]) -> int:
 
     Args:
         form: One of `FORMS`.
-        shape: Of the kernel, (h, w, n, m).
+        shape: Shape of the kernel, (h, w, n, m).
         ranks: (a, b) of `tucker`, else (r,).
     """
     h, w, n, m = shape
@@ -62,7 +62,7 @@ def ranks_of_ratio(form: str, shape: Sequence[int], ratio: float) -> list[int]:
 
     Args:
         form: One of `FORMS`.
-        shape: Of the kernel, (h, w, n, m).
+        shape: Shape of the kernel, (h, w, n, m).
         ratio: The share, in (0, 1].
     """
     h, w, n, m = shape

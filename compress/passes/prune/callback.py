@@ -24,7 +24,7 @@ class Keep:
     """A constraint that keeps masked weights at zero, after the constraint that was there.
 
     Attributes:
-        mask: Of the kernel's shape and type, 1 where a weight is kept, else 0; at first all are.
+        mask: Mask in the kernel's shape and type, 1 where a weight is kept, else 0; at first 1.
         before: The kernel's own constraint, or None.
         applied: Whether something has called it; in a compiled step, while that was compiled.
     """
@@ -56,7 +56,7 @@ class MaskCallback(keras.callbacks.Callback):
 
     Args:
         schedule: Says when the masks are renewed, and how sparse they are then.
-        structure: Of the zeros.
+        structure: Structure of the zeros.
         sparsity: Fraction of the weights that are zero in the end, in [0, 1).
         left_out: Returns the paths, of those it is given, that are not to be pruned, with reasons.
 

@@ -61,7 +61,7 @@ def kernel_masks(layers: Layers, structure: Structure, sparsity: float) -> dict[
 
     Args:
         layers: As `find_prunable` gives them.
-        structure: Of the zeros, in all kernels.
+        structure: Structure of the zeros, in all kernels.
         sparsity: Fraction of the weights to mask, in [0, 1).
     """
     matrices = [np.abs(_matrix(layer)) for layer in layers.values()]

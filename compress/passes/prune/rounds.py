@@ -39,12 +39,12 @@ def prune_in_rounds(
 
     Args:
         model: Functional or Sequential.
-        layers: Those of the model to prune, as `find_prunable` gives them.
+        layers: The model's layers to prune, as `find_prunable` gives them.
         context: Has the `fit`.
-        structure: Of the zeros.
+        structure: Structure of the zeros.
         sparsities: Fraction of the weights that are zero after each round, in [0, 1).
         rewind: What the weights go back to, see `Prune`.
-        epochs: Of each training.
+        epochs: Epochs of each training.
 
     Raises:
         FileNotFoundError: There is no such file to go back to.

@@ -23,8 +23,8 @@ class Ranking:
     """The classes of channels that may go, the least important first.
 
     Args:
-        channels: Of a model.
-        scores: Of each filter of each maker, by path, (filters,).
+        channels: A model's channels.
+        scores: Score of each filter of each maker, by path, (filters,).
         chosen: Makers that may lose filters, by path.
         tied: Whether channels that several makers share may go.
     """

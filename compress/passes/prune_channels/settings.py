@@ -76,7 +76,7 @@ class PruneChannels(Pass):
             return Ladder("ratio", rungs)
         return Ladder("seconds" if self.macs is None else "macs", rungs[::-1])
 
-    def alone(self, path: str) -> Self:
+    def on_layer(self, path: str) -> Self:
         """See `Pass.alone`; one layer cannot save for a whole model, so it gives its share."""
         share = self.macs or self.seconds
         ratio = self.ratio if share is None else 1 - math.sqrt(share)  # in and out: macs ~ square

@@ -57,7 +57,7 @@ class Histogram:
     """What passes through one tensor: its ends first, then how often each value occurs.
 
     Args:
-        name: Of the tensor, for errors.
+        name: Name of the tensor, for errors.
 
     Attributes:
         lo: Smallest value, at most 0.
@@ -96,7 +96,7 @@ class Histogram:
 
         Args:
             method: One of `METHODS`.
-            bits: Of the grid.
+            bits: Width of the grid.
             percentile: Share of the values that lie within, in percent, for `percentile`.
         """
         if method == "minmax" or not self.counts.sum() or self.hi <= self.lo:

@@ -107,7 +107,7 @@ def ranged(model: keras.Model, *, activation_bits: int = 8) -> dict[Any, Grid]:
 
     Args:
         model: As `prepared` returns it.
-        activation_bits: Of what flows.
+        activation_bits: Width of what flows.
     """
     graph = trace(model)
     readers = _readers(graph)
@@ -159,7 +159,7 @@ def in_floats(model: keras.Model, *, activation_bits: int) -> list[str]:
 
     Args:
         model: As `prepared` returns it.
-        activation_bits: Of what flows.
+        activation_bits: Width of what flows.
     """
     graph = trace(model)
     ready = {
@@ -188,8 +188,8 @@ def behind_floats(layer: Any, *, activation_bits: int, name: str) -> list[layers
 
     Args:
         layer: The layer.
-        activation_bits: Of what flows.
-        name: Of the new layer.
+        activation_bits: Width of what flows.
+        name: Name of the new layer.
     """
     if activation_bits == 8:
         return []

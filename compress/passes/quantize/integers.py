@@ -32,8 +32,8 @@ def assemble(model: keras.Model, bits: Mapping[str, int], *, activation_bits: in
 
     Args:
         model: As `grids.prepared` returns it; stays as it is.
-        bits: Of the kernels, by path; a layer that is not named gets no range behind it.
-        activation_bits: Of what flows.
+        bits: Width of the kernels, by path; a layer that is not named gets no range behind it.
+        activation_bits: Width of what flows.
     """
     found = dict(leaf_layers(model))
     skipped = {id(layer) for path, layer in found.items() if path not in bits}
@@ -193,7 +193,7 @@ def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str
     Args:
         model: As `grids.prepared` returns it; stays as it is.
         samples: (n, ...) for each input.
-        bits: Of the kernel.
+        bits: Width of the kernel.
 
     Returns:
         By path, the squared error of the outputs, as a share of their squares.

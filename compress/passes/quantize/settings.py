@@ -27,10 +27,10 @@ class Quantize(Pass):
     Without `fit`, or with `epochs=0`, the ranges are those of the calibration.
 
     Attributes:
-        bits: Of the kernels, 4 or 8.
+        bits: Width of the kernels, 4 or 8.
         mean_bits: Mixes kernels of 4 and of 8 bits, so that a weight has at most so many on
             average; the layers that move the outputs least have 4. `None`: all have `bits`.
-        activation_bits: Of what flows between the kernels, 8 or 16; 16 costs LiteRT much time.
+        activation_bits: Bits of what flows between the kernels, 8 or 16; 16 costs LiteRT time.
         calibration: How the ends of a range are found: `minmax`, `percentile`, `mse`, `entropy`.
         percentile: How many of the values, in percent, lie within the range, for `percentile`.
         equalize: Whether to scale the channels between two layers, so that both round well.

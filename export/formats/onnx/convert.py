@@ -36,7 +36,7 @@ def to_onnx(
     Args:
         net: What `prepare` returned.
         signature: Likewise.
-        opset: Of the operators, 13 to 18.
+        opset: Version of the operators, 13 to 18.
         nchw: Names of the inputs that the file takes with their channels first.
     """
     large = {f"weight_{i}": variable for i, variable in enumerate(_large(net))}

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from export.examples import Arrays
+from export.formats.onnx.runtime import open_onnx
 from export.formats.tflite.litert import calls, int8_tensors
-from export.targets.onnx import open_onnx
 
 ZERO = 128  # activations are int8 in TFLite, and by this much more, as uint8, in ONNX
 
@@ -23,7 +23,7 @@ def farthest(content: bytes, model: Any, examples: Sequence[Arrays]) -> tuple[in
     """Returns the most steps that an operator's output is off, and the name of that output.
 
     Args:
-        content: Of the TFLite file.
+        content: Bytes of the TFLite file.
         model: The ONNX model of the same integers; activations are uint8.
         examples: Each a batch of one, by input name.
 

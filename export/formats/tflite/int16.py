@@ -28,13 +28,13 @@ def widened(data: bytes) -> bytes:
             if code in products:
                 place = 3 if code == names.TRANSPOSE_CONV else 2
                 if len(operator.inputs) > place and operator.inputs[place] >= 0:
-                    _widen(model, graph.tensors[operator.inputs[place]])
+                    _bias_to_int64(model, graph.tensors[operator.inputs[place]])
             elif code in (names.ADD, names.SUB):
                 operator.builtinOptions.potScaleInt16 = False
     return serialise(model)
 
 
-def _widen(model: Any, bias: Any) -> None:
+def _bias_to_int64(model: Any, bias: Any) -> None:
     if bias.type != schema.TensorType.INT32:
         return
     old = np.frombuffer(bytes(bytearray(model.buffers[bias.buffer].data)), "<i4")

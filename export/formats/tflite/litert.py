@@ -24,9 +24,9 @@ def open_file(
     """Opens a `.tflite` file on the CPU; integer ends are scaled.
 
     Args:
-        content: Of the file.
+        content: Bytes of the file.
         batch: Number of examples that a call takes; `None` for any.
-        threads: Of one inference; `None` leaves it to the runtime.
+        threads: Threads of one inference; `None` leaves it to the runtime.
         reference: Takes the plain kernels, which round as TFLite-Micro's do, not XNNPACK's.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -51,7 +51,7 @@ def calls(
     """Runs a file on each example; yields what reads a tensor by its place, `None` if unused.
 
     Args:
-        content: Of the file.
+        content: Bytes of the file.
         examples: By input name, as the file takes them.
         reference: Takes the plain kernels.
     """

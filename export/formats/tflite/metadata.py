@@ -32,7 +32,7 @@ def embedded(content: bytes, source: Source) -> bytes:
     """Returns a `.tflite` file that says what its inputs and outputs are.
 
     Args:
-        content: Of the file, with the signature that `export` gives it.
+        content: Bytes of the file, with the signature that `export` gives it.
         source: What it was written from.
     """
     model = parse(content)

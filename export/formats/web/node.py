@@ -97,7 +97,7 @@ def open_in_node(
     Args:
         engine: What runs it: ONNX Runtime Web or TensorFlow.js, both in WebAssembly.
         path: The file or folder.
-        threads: Of one inference; `None` leaves it to the runtime.
+        threads: Threads of one inference; `None` leaves it to the runtime.
 
     Raises:
         RuntimeError: The runtime cannot open the file.

@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fits, measures, and prints what came of it."""
-    from zoo.baselines import find
+    from zoo.baselines import find_baseline
     from zoo.datasets import check_name
 
-    title = find(arguments.name).title
+    title = find_baseline(arguments.name).title
     check_name(arguments.data)
     from zoo.baselines.run import baseline
 

@@ -35,20 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measures and prints a table, fastest first."""
-    from export import benchmark
+    from export.benchmark import fastest
+    from zoo.stages.bench import bench, layer_times
 
-    if arguments.rounds < 1 or min(arguments.threads) < 1:
-        raise ValueError("zoo bench: --rounds and --threads: expected 1 or more.")
-    found = benchmark.measure(
-        benchmark.find(arguments.folder), threads=arguments.threads, rounds=arguments.rounds
-    )
-    if not found:
-        raise ValueError(
-            f"{arguments.folder}: no runtime here runs what is in it; nothing to time."
-        )
+    found = bench(arguments.folder, threads=arguments.threads, rounds=arguments.rounds)
     rows = [_row(timing) for timing in found]
-    rows.sort(key=lambda row: row["p50_seconds"] or float("inf"))
-    layers = _layers(found) if arguments.layers else {}
+    layers = layer_times(found) if arguments.layers else {}
     if arguments.picture:
         from zoo.craft.plots import tradeoff
 
@@ -57,16 +49,17 @@ def run(arguments: argparse.Namespace) -> None:
         from zoo.training import provenance
 
         machine = {"processor": provenance.processor(), "cores": provenance.cores()}
-        print(text.document({"machine": machine, "files": rows, "layers": layers}))
+        plain = {name: [one._asdict() for one in each] for name, each in layers.items()}
+        print(text.document({"machine": machine, "files": rows, "layers": plain}))
         return
     header = ("file", "threads", "p50 ms", "p95 ms", "least ms", "size", "memory", "arithmetic")
     print(text.table((*header, "top-1", "same top-1"), [_cells(row) for row in rows]))
-    best = benchmark.fastest(found)
+    best = fastest(found)
     if best:
         print(f"\nfastest on this machine: {best.path.name}, {best.threads} threads")
     for name, times in layers.items():
         print(f"\n{name}: the slowest layers")
-        shown = [(one["name"], one["kind"], f"{1e3 * one['seconds']:.3f}") for one in times[:SHOWN]]
+        shown = [(one.name, one.kind, f"{1e3 * one.seconds:.3f}") for one in times[:SHOWN]]
         print(text.table(("layer", "kind", "ms"), shown))
 
 
@@ -99,18 +92,3 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     name = Path(row["path"]).name
     right = row["metrics"].get("top1"), row["top1_agreement"]
     return (name, row["threads"], *told, *sizes, row["error"] or row["arithmetic"], *right)
-
-
-def _layers(timings: Any) -> dict[str, list[dict[str, Any]]]:
-    """The time of each layer, of the files whose runtime tells it."""
-    from export.targets import find_target
-
-    found = {}
-    for timing in {timing.path: timing for timing in timings}.values():
-        manifest = timing.manifest
-        target = find_target(manifest.target, manifest.options)
-        times = target.layers(timing.path / manifest.file, (manifest.keras or manifest.signature))
-        if times:
-            ordered = sorted(times, key=lambda one: -one.seconds)
-            found[timing.path.name] = [one._asdict() for one in ordered]
-    return found

@@ -37,13 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     recipe = resolve(arguments.model, data=arguments.data, changes=arguments.changes)
     check_name(recipe.data.name)
-    from zoo.craft.check import bench, check
+    from zoo.craft.check import bench, run_checks
 
     work, table = bench(recipe)
     found = [_cost(table.learning)]
     if not arguments.json:
         print(_line(found[0]), flush=True)
-    for finding in check(table, quick=arguments.quick, seed=recipe.seed):
+    for finding in run_checks(table, quick=arguments.quick, seed=recipe.seed):
         found.append(finding)
         if not arguments.json:
             print(_line(finding), flush=True)

@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_sweep(recipe, low=arguments.low, high=arguments.high, steps=arguments.steps)
     out = arguments.out or Path("runs") / f"{recipe.model}-find-lr"
     check_free(out, force=arguments.force, mark=RATES)
-    from zoo.craft.find_lr import sweep, write
+    from zoo.craft.find_lr import sweep, write_test
 
     found = sweep(recipe, low=arguments.low, high=arguments.high, steps=arguments.steps)
-    write(found, out, force=arguments.force)
+    write_test(found, out, force=arguments.force)
     facts = {
         "steps": len(found.rates),
         "lowest_loss_at": found.lowest,

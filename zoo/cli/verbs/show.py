@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints the facts, and the layers when asked for."""
-    architecture = catalog.find(arguments.model)
+    architecture = catalog.find_architecture(arguments.model)
     facts = architecture._asdict()
     layers = _layers(arguments) if arguments.layers else None
     if arguments.json:

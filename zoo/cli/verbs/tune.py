@@ -82,7 +82,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
     recipe = _recipe(arguments)
     check_name(recipe.data.name)
-    ranges = [*(space.read(arguments.space) if arguments.space else ()), *arguments.ranges]
+    ranges = [*(space.read_space(arguments.space) if arguments.space else ()), *arguments.ranges]
     if not ranges and arguments.trials != 1:
         ranges = list(space.DEFAULT)
     folds = 1 if arguments.folds is None else arguments.folds

@@ -108,7 +108,7 @@ def _shipped(bundle: Bundle) -> dict[str, object]:
 def _get(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
         raise ValueError("get: expected a model, e.g. `zoo weights get mobilenet_v2`.")
-    row = weights.find(arguments.model)
+    row = weights.find_weights(arguments.model)
     from zoo.weights import fetch
 
     facts = _document(row) | {"path": str(fetch.get(row))}
