@@ -82,7 +82,7 @@ def quick(monkeypatch):
     def measure(*models, samples=None):
         return [{"none": Runtime(1, 1, 1e-9 * model.count_params())} for model in models]
 
-    monkeypatch.setattr(compress, "measure", measure)
+    monkeypatch.setattr(compress, "time_models", measure)
 
 
 SEARCHED = """

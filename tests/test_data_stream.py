@@ -118,10 +118,56 @@ def test_a_data_set_of_ones_own_trains_and_is_remembered_by_its_samples(tmp_path
 def test_errors_of_streams_are_one_line():
     with pytest.raises(ValueError, match="Stream: got 0 examples"):
         Stream(DIGITS.columns, list, 0)
-    short = Stream(DIGITS.columns, lambda: [], 5)
-    with pytest.raises(ValueError, match="0 examples came; expected 5"):
-        short[:2]
     with pytest.raises(TypeError, match="expected \\[:count\\], the first examples"):
         stream(DIGITS.test, generator=False)[3:]
     with pytest.raises(ValueError, match="columns of lengths"):
         zoo.data.Split({"a": np.zeros(3), "b": np.zeros(2)})
+
+
+FEWER = r"^Stream: got fewer examples than num, 12; expected at least as many\."
+
+
+def rows(number, **changes):
+    one = {"image": np.full((8, 8, 1), 3, np.uint8), "label": np.int64(1)} | changes
+    return [one] * number
+
+
+def mine(examples, num, *, generator):
+    if generator:
+        return Stream(DIGITS.columns, lambda: iter(examples), num, buffer=2)
+    columns = {name: np.stack([row[name] for row in examples]) for name in DIGITS.columns}
+    return Stream(
+        DIGITS.columns, lambda: tf.data.Dataset.from_tensor_slices(columns), num, buffer=2
+    )
+
+
+@pytest.mark.parametrize("generator", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_stream_that_ends_early_is_refused_where_it_ends(generator, training):
+    """It would begin anew, and count examples twice."""
+    split = mine(rows(9), 12, generator=generator)
+    feed = Feed(split, {}, batch_size=4, training=training)
+    given = feed.batches(tf.distribute.get_strategy())
+    assert len(next(given)["label"]) == 4
+    with pytest.raises(ValueError, match=FEWER):
+        list(given)
+    with pytest.raises(ValueError, match=FEWER):
+        split[:10]
+    more = Feed(mine(rows(9), 8, generator=generator), {}, batch_size=4)
+    assert sum(batch["weight"].sum() for batch in batches(more)) == 8
+
+
+@pytest.mark.parametrize("generator", [True, False])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("image", np.full((8, 8, 1), 0.7, np.float32)),  # would be black
+        ("image", np.full((8, 8, 1), 300)),  # would be 44
+        ("image", np.full((8, 8, 1), -1)),
+        ("label", np.float32(1.0)),
+        ("label", np.int64(2**40 + 1)),  # would be 1
+    ],
+)
+def test_a_value_that_a_cast_would_change_is_refused(generator, name, value):
+    with pytest.raises(ValueError, match=f"^Stream: {name}: got .*; expected "):
+        mine(rows(3, **{name: value}), 3, generator=generator)[:2]

@@ -19,7 +19,7 @@ from zoo.data.augment import draw, move, moves
 from zoo.data.dataset import Split
 from zoo.data.pictures import Pictures
 from zoo.data.preprocessing import Preprocessing
-from zoo.data.source import Draw, noise
+from zoo.data.source import Draw, noise, told
 from zoo.data.stream import Stream
 from zoo.recipe import Augment
 
@@ -193,11 +193,11 @@ class Feed:
     ) -> Iterator[Any]:
         """See `zoo.data.source.Source.batches`; the networks are not asked."""
         if self._training or start:
-            return iter(self._distributed(strategy, epoch, start))
+            return told(self._distributed(strategy, epoch, start))
         if self._whole is None or self._whole[0] is not strategy:
             # Read again and again: to make it takes longer than to read a small split.
             self._whole = strategy, self._distributed(strategy, 0, 0)
-        return iter(self._whole[1])
+        return told(self._whole[1])
 
     def state(self) -> dict[str, Any]:
         """See `zoo.data.source.Source.state`; there is nothing to keep."""

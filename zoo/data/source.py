@@ -6,10 +6,13 @@ a function of (seed, epoch, step) and of its state, which a snapshot keeps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import tensorflow as tf
+
+_T = TypeVar("_T")
 
 
 class Source(Protocol):
@@ -48,6 +51,22 @@ class Source(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes back to a state."""
+
+
+def told(batches: Iterable[_T]) -> Iterator[_T]:
+    """Gives what it is given; an error of Python within TensorFlow's graph is itself again.
+
+    Raises:
+        FileNotFoundError, ValueError: What was raised where examples are read.
+    """
+    try:
+        yield from batches
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+        found = re.search(r"(FileNotFoundError|ValueError): (.+?)(?:\\n|\n|$)", error.message)
+        if found is None:
+            raise
+        kind = FileNotFoundError if found[1] == "FileNotFoundError" else ValueError
+        raise kind(found[2]) from None
 
 
 class Draw(NamedTuple):

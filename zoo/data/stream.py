@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from zoo.common.columns import KINDS, Column
 from zoo.data.dataset import Split
+from zoo.data.source import told
 
 
 class Stream:
@@ -29,7 +30,7 @@ class Stream:
         make: Returns the examples from the first on: a `tf.data.Dataset`, or an iterable, of
             mappings from the names of the columns to one example's values. It is called for every
             epoch.
-        num: Number of examples.
+        num: Number of examples; of more, the first so many are read.
         buffer: Examples that are shuffled together, and in memory at the same time.
 
     Raises:
@@ -60,9 +61,7 @@ class Stream:
         if not isinstance(which, slice) or which.start or which.step or which.stop is None:
             raise TypeError(f"Stream: got [{which!r}]; expected [:count], the first examples.")
         count = min(which.stop, self._num)
-        rows = list(self._examples().take(count).as_numpy_iterator())
-        if len(rows) < count:
-            raise ValueError(f"Stream: {len(rows)} examples came; expected {self._num}.")
+        rows = list(told(self._examples().take(count).as_numpy_iterator()))
         return Split({name: np.stack([row[name] for row in rows]) for name in self.columns})
 
     def dataset(self, shuffled: tuple[int, int] | None = None) -> tf.data.Dataset:
@@ -70,8 +69,12 @@ class Stream:
 
         Args:
             shuffled: Seed and epoch to shuffle by; `None` keeps the order.
+
+        Raises:
+            ValueError: While they are read: fewer examples came than were promised, or a value is
+                not one of its column.
         """
-        examples = self._examples().take(self._num)
+        examples = self._examples()
         if shuffled is None or self.buffer == 1:
             return examples.repeat()
         with tf.device("CPU:0"):
@@ -90,25 +93,82 @@ class Stream:
         return blocks.enumerate().map(shuffle).unbatch()
 
     def _examples(self) -> tf.data.Dataset:
-        """The examples as a `tf.data.Dataset` of the columns, in their types."""
+        """The promised examples as a `tf.data.Dataset` of the columns, in their types."""
         made = self._make()
         signature = {
             name: tf.TensorSpec(column.shape, KINDS[column.kind][0])
             for name, column in self.columns.items()
         }
         if not isinstance(made, tf.data.Dataset):
-            return tf.data.Dataset.from_generator(
-                lambda: ({name: row[name] for name in signature} for row in self._make()),
+            examples = tf.data.Dataset.from_generator(
+                lambda: (
+                    {name: _converted(name, row[name], spec) for name, spec in signature.items()}
+                    for row in self._make()
+                ),
                 output_signature=signature,
             )
-        missing = set(signature) - set(made.element_spec)
-        if missing:
+        else:
+            missing = set(signature) - set(made.element_spec)
+            if missing:
+                has = ", ".join(made.element_spec)
+                raise ValueError(f"Stream: got {has}; expected {', '.join(signature)} too.")
+            for name, spec in signature.items():
+                _check_type(name, made.element_spec[name].dtype.as_numpy_dtype, spec)
+            examples = made.map(
+                lambda row: {
+                    name: _typed(name, row[name], spec) for name, spec in signature.items()
+                }
+            )
+        return examples.concatenate(self._end(signature)).take(self._num)
+
+    def _end(self, signature: Mapping[str, tf.TensorSpec]) -> tf.data.Dataset:
+        """An example that cannot be read; it stands where the last one should have come."""
+
+        def refuse() -> None:
             raise ValueError(
-                f"Stream: got {', '.join(made.element_spec)}; expected {', '.join(signature)} too."
+                f"Stream: got fewer examples than num, {self._num}; expected at least as many. "
+                "Count them first."
             )
 
-        def typed(row: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            values = {name: tf.cast(row[name], spec.dtype) for name, spec in signature.items()}
-            return {name: tf.ensure_shape(values[name], s.shape) for name, s in signature.items()}
+        def example(_: tf.Tensor) -> dict[str, tf.Tensor]:
+            values = tf.numpy_function(refuse, [], [spec.dtype for spec in signature.values()])
+            for value, spec in zip(values, signature.values(), strict=True):
+                value.set_shape(spec.shape)
+            return dict(zip(signature, values, strict=True))
 
-        return made.map(typed)
+        return tf.data.Dataset.range(1).map(example)
+
+
+def _check_type(name: str, dtype: Any, spec: tf.TensorSpec) -> None:
+    """Refuses numbers with fractions where there are whole ones: pixels in [0, 1] would be 0."""
+    wanted = spec.dtype.as_numpy_dtype
+    if np.issubdtype(wanted, np.integer) and not np.issubdtype(dtype, np.integer):
+        raise ValueError(
+            f"Stream: {name}: got {np.dtype(dtype)}; expected whole numbers, {np.dtype(wanted)}. "
+            + ("Pixels are 0 to 255." if name in ("image", "mask") else "Round them yourself.")
+        )
+
+
+def _converted(name: str, value: Any, spec: tf.TensorSpec) -> np.ndarray:
+    """A value of a generator in the type of its column."""
+    array = np.asarray(value)
+    _check_type(name, array.dtype, spec)
+    new = array.astype(spec.dtype.as_numpy_dtype)
+    if array.dtype.kind in "iu" and not np.array_equal(new, array):
+        raise ValueError(_too_large(name, spec))
+    return new
+
+
+def _typed(name: str, value: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    """A tensor in the type of its column."""
+    new = tf.ensure_shape(tf.cast(value, spec.dtype), spec.shape)
+    if value.dtype.is_integer and value.dtype != spec.dtype:
+        same = tf.reduce_all(tf.cast(new, value.dtype) == value)
+        told = tf.debugging.Assert(same, [f"ValueError: {_too_large(name, spec)}"])
+        with tf.control_dependencies([told]):
+            new = tf.identity(new)
+    return new
+
+
+def _too_large(name: str, spec: tf.TensorSpec) -> str:
+    return f"Stream: {name}: got a value that is no {spec.dtype.name}; expected only such."
