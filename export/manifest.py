@@ -88,7 +88,7 @@ class Score(_Part):
     Attributes:
         examples: Their number.
         model: Metrics of the Keras model, e.g. `top1`, by name.
-        file: Those of the file.
+        file: Metrics of the file.
     """
 
     examples: int
@@ -113,7 +113,7 @@ class Manifest(_Part):
         gzip_bytes: The same after gzip (see `gzip_bytes`).
         sha256: Digest of the model (see `digest`).
         signature: The file's inputs and outputs.
-        keras: Those of the Keras model, where the file's differ in layout or type.
+        keras: Signature of the Keras model, where the file's differ in layout or type.
         preprocessing: What was done to the raw input before the model saw it; free-form.
         labels: Class names in the order of the last output axis, or of an output below and above 0
             where that axis has length 1; empty when there are none.
@@ -125,7 +125,7 @@ class Manifest(_Part):
         edges: The same on inputs at the edges.
         score: The task's metrics; `None` where the caller knew no labels.
         facts: What the target measured besides, e.g. the arena of a microcontroller in bytes.
-        versions: Of the distributions that wrote and ran the file.
+        versions: Versions of the distributions that wrote and ran the file.
         source_sha256: Digest of the Keras file that was exported; empty when there was none.
     """
 

@@ -18,9 +18,9 @@ def run(
 
     Args:
         module: Its name.
-        *arguments: Of its command line.
+        *arguments: Arguments of its command line.
         who: What it is to the user, for the error.
-        seconds: That it may take.
+        seconds: Time that it may take.
         cwd: Where it runs.
 
     Raises:

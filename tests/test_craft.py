@@ -249,6 +249,29 @@ def test_a_healthy_model_passes(zoo):
     assert found["cost"]["values"]["macs"] == 28 * 28 * 150 + 100 * 2400 + 48000 + 10080 + 840
 
 
+KINDS = {
+    "unet_small": ["data.limit=40", "settings.width=4", "settings.depth=2"],
+    "locator": ["data.limit=40"],
+    "vae": ["data.name=digits", "settings.hidden=16", "settings.latent=4"],
+    "dcgan_small": ["data.name=digits", "settings.doublings=1", "settings.width=8"],
+    "char_gru": ["data.limit=40", "data.size=12", "settings.units=[24]"],
+    "a2c": ["environment.copies=4", "environment.frames=256"],
+    "dqn": ["environment.frames=512"],
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_learning_is_checked(name):
+    """No right gradient is called wrong, whatever is learnt."""
+    _, table = check.bench(resolve(name, changes=KINDS[name]))
+    found = check.gradient(table, coordinates=2)
+    assert found.verdict != "FAIL", found
+    assert found.values["error"] < 1e-4 and len(found.values["kinds"]) > 1
+    assert math.isfinite(check.first_loss(table).values["fresh"])
+    layers = health.layer_health(table.task, table.networks, table.batch(8))
+    assert any(layer.std > 0 for layer in layers)
+
+
 def test_a_failed_check_fails_the_command(zoo, monkeypatch):
     monkeypatch.setattr(check, "QUICK_STEPS", 1)
     lines = zoo("check", "linear", "--data", "digits", "--quick", expect=1).splitlines()

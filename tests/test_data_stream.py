@@ -7,7 +7,7 @@ from PIL import Image
 
 import zoo
 from zoo.bundle import Bundle
-from zoo.data import DataSet, Feed, Preprocessing, Stream, load
+from zoo.data import DataSet, Feed, Preprocessing, Split, Stream, load
 from zoo.data.pictures import Pictures
 
 DIGITS = load("digits")
@@ -171,3 +171,38 @@ def test_a_stream_that_ends_early_is_refused_where_it_ends(generator, training):
 def test_a_value_that_a_cast_would_change_is_refused(generator, name, value):
     with pytest.raises(ValueError, match=f"^Stream: {name}: got .*; expected "):
         mine(rows(3, **{name: value}), 3, generator=generator)[:2]
+
+
+@pytest.mark.parametrize("generator", [True, False])
+@pytest.mark.parametrize("label", [10, -1, 255])
+def test_a_class_that_has_no_name_is_refused(generator, label):
+    examples = rows(3, label=np.int64(label))
+    with pytest.raises(ValueError, match=r"^Stream: label: got .*0 to 9"):
+        mine(examples, 3, generator=generator)[:2]
+    split = Split({name: np.stack([row[name] for row in examples]) for name in DIGITS.columns})
+    split = split.replace(label=split["label"].astype("int32"))
+    good = DIGITS.test
+    with pytest.raises(ValueError, match=rf"^mine: train\['label'\]: got {label}; expected 0 to 9"):
+        DataSet("mine", "of mine", DIGITS.columns, split, good, good)
+
+
+def test_what_is_no_example_is_told_in_one_line():
+    def of(make):
+        return Stream(DIGITS.columns, make, 3)
+
+    image, label = rows(1)[0].values()
+    pairs = tf.data.Dataset.from_tensors((image, label))
+    whole = tf.data.Dataset.from_tensors(rows(1)[0])
+    for make, line in (
+        (lambda: iter([(image, label)] * 3), "got an example that is a tuple; expected a mapping"),
+        (lambda: pairs, "got an example that is a tuple; expected a mapping of image, label"),
+        (lambda: iter([{"image": image}] * 3), "got an example of image; expected image, label"),
+        (lambda: iter(rows(3, image=image[:4])), r"image: got the shape \(4, 8, 1\); expected"),
+        (lambda: whole.batch(2), r"image: got the shape \(None, 8, 8, 1\).* Take `.unbatch\(\)`"),
+    ):
+        with pytest.raises(ValueError, match=f"^Stream: {line}"):
+            of(make)[:1]
+    with pytest.raises(TypeError, match="make: got _TensorDataset; expected a function"):
+        Stream(DIGITS.columns, whole, 3)
+    with pytest.raises(ValueError, match="mine: test has no examples; expected 1 or more"):
+        DataSet("mine", "of mine", DIGITS.columns, DIGITS.train, DIGITS.test, DIGITS.test[:0])

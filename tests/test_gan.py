@@ -24,7 +24,7 @@ from zoo.data.loading import load as load_data
 from zoo.metrics import frechet_distance
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
-from zoo.recipe import Hardware, Optimizer, Train
+from zoo.recipe import Hardware, Optimizer, Train, changed
 from zoo.tasks import judge as judges
 from zoo.tasks.gan import GAN
 from zoo.training.fitting import fit
@@ -36,6 +36,7 @@ from zoo.training.trainer import Trainer
 ROOT = Path(__file__).parents[1]
 TASK = GAN()
 DIGITS = {"doublings": 1, "width": 16, "latent": 16}  # 8x8 from 4x4
+LITTLE = [part for key, value in DIGITS.items() for part in ("--set", f"settings.{key}={value}")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -254,7 +255,7 @@ def test_resumed_run_equals_a_whole_one(tmp_path):
 TWO_DEVICES = """
     import json
     import keras, numpy as np
-    from zoo.recipe import Hardware, Optimizer, Train
+    from zoo.recipe import Hardware, Optimizer, Train, changed
     from zoo.training.strategy import choose
     from zoo.training.trainer import Trainer
 
@@ -288,6 +289,24 @@ def test_two_devices_take_the_steps_of_one():
     weights, losses, moved = json.loads(done.stdout.splitlines()[-1])
     assert moved > 1e-2
     assert weights < 1e-6 and losses < 1e-5
+
+
+def test_the_judge_does_not_depend_on_the_limit(bundle, run):
+    networks = load_networks(bundle.path)
+    few = Run(changed(bundle.recipe, ["data.limit=40"]), networks=networks)
+    ours, theirs = (one.evaluate(networks, "test").metrics for one in (run, few))
+    assert few.examples("train") == 40
+    assert theirs["frechet"] == pytest.approx(ours["frechet"], rel=1e-6)
+
+
+def test_a_bundle_is_exported_and_not_asked_for_a_picture(bundle, tmp_path, zoo):
+    (done,) = zoo("export", bundle.path, "tflite", "--out", tmp_path, "--json")
+    assert done["parity"]["passed"] and not done["preprocessing"]
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    told = zoo("predict", bundle.path, tmp_path / "a.png", expect=2)
+    assert "reads noise; expected a model of pictures or rows. `zoo generate`" in told
+    found = zoo("find-lr", "dcgan_small", "--data", "digits", *LITTLE, "--steps", "50", "--json")
+    assert found["suggestion"] > 0
 
 
 def test_the_best_epoch_is_kept_and_found_again(tmp_path):

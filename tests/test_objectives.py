@@ -28,6 +28,8 @@ from zoo.stages.evaluate import evaluate
 from zoo.tasks.classify import Classify
 from zoo.tasks.task import Follow, Mean, Metric, Objective, Seen, Task
 from zoo.training import fitting, run, strategy
+from zoo.training import trainer as trainers
+from zoo.training.history import DivergedError
 from zoo.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -261,6 +263,46 @@ def test_an_objective_that_the_task_lacks_is_told_in_one_line(values):
         toy.train(net(), settings(rates={"first": 0.1}))
 
 
+def test_every_objective_has_a_schedule_of_its_own(caplog):
+    """`plateau` and `divide` are no matter of the first objective alone."""
+    tight = {"second": {"schedule": "plateau", "patience": 1, "factor": 0.5, "learning_rate": 50.0}}
+    chosen = settings(4, rates={}).model_copy(update={"optimizers": tight})
+    with caplog.at_level("INFO", logger="zoo"), pytest.raises(DivergedError, match="diverged"):
+        train(players(), chosen)
+    with pytest.raises(ValueError, match="schedule plateau: got no validation"):
+        train(players(), chosen, validation=None)
+    calm = {
+        "first": {"learning_rate": 1e-12},
+        "second": {**tight["second"], "learning_rate": 1e-12},
+    }
+    with caplog.at_level("INFO", logger="zoo"):
+        train(players(), settings(3, rates={}).model_copy(update={"optimizers": calm}))
+    assert sum("plateau; the learning rate is lowered" in line for line in caplog.messages) >= 1
+    caplog.clear()
+    wild = {"second": {"schedule": "divide", "learning_rate": 1e4, "factor": 0.01}}
+    networks = players()
+    with caplog.at_level("INFO", logger="zoo"):
+        history = train(networks, settings(1, rates={}).model_copy(update={"optimizers": wild}))
+    assert any("the first epoch diverged" in line for line in caplog.messages)
+    assert np.isfinite(history.rows[-1]["second_loss"])
+
+
+def test_a_share_of_several_networks_cannot_be_frozen():
+    chosen = settings(2, phases=[{"epochs": 2, "unfreeze": 0.5}])
+    with pytest.raises(ValueError, match=r"^unfreeze: got a share .* a task of one network"):
+        train(players(), chosen)
+
+
+def test_epochs_of_one_step_are_snapped_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainers, "SNAPSHOT_SECONDS", 0.0)
+    saved = []
+    monkeypatch.setattr(trainers._Loop, "save", lambda loop: saved.append(loop.step))
+    machine = strategy.choose_machine(Hardware(precision="float32", strategy="one"))
+    whole = Feed(DATA.train, {"image": SCALE}, batch_size=len(DATA.train), training=True)
+    Trainer(net(), Classify(), settings(3, rates={}), machine).fit(whole)
+    assert saved == [1, 2, 3]
+
+
 # Which weights are kept
 
 
@@ -363,7 +405,7 @@ def test_a_bundle_of_several_networks(game, tmp_path):
     assert bundle.recipe.train.optimizers == {"second": {"learning_rate": 0.01}}
     header = (bundle.path / "history.csv").read_text().splitlines()[0].split(",")
     assert {"first_loss", "second_loss", "val_first_top1"} <= set(header)
-    found, _ = evaluate(bundle)
+    found = evaluate(bundle).evaluation
     assert found.metrics == pytest.approx(bundle.report.metrics)
     assert found.metrics["top1"] > 0.5
     # An unfinished run goes on with the follower and both optimizers.

@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
     changes = ["data.size=8", "train.epochs=8", "train.batch_size=16"]
     data = f"folder:{pictures}"
     bundle = package.fit("linear", data=data, out=root / "runs" / "linear", changes=changes)
-    whole, _ = evaluate(bundle)
+    whole = evaluate(bundle).evaluation
     assert whole.metrics["top1"] == 1.0 and bundle.report.examples["train"] == 48
     return bundle, pictures
 
@@ -95,9 +95,11 @@ def test_a_bundle_is_measured_on_what_it_keeps(moved, caplog):
     assert "is not at hand" in line and "pictures: no such folder" in line
     assert "the 6 examples that the bundle keeps stand in for it" in line and "\n" not in line
     assert not opened.whole
-    assert [opened.run.examples(split) for split in ("train", "validation", "test")] == [48, 6, 6]
-    found, same = evaluate(bundle)
-    assert found.metrics == pytest.approx(bundle.report.metrics) and same is None
+    # What is chosen by is not what is reported on.
+    assert [opened.run.examples(split) for split in ("train", "validation", "test")] == [48, 48, 6]
+    found = evaluate(bundle)
+    assert found.evaluation.metrics == pytest.approx(bundle.report.metrics)
+    assert found.same_top1 is None and not found.whole and found.examples == 6
 
 
 def test_a_bundle_is_exported_with_what_it_keeps(moved, zoo, tmp_path):
@@ -140,6 +142,20 @@ def test_a_pass_that_trains_needs_the_data(moved, zoo, tmp_path):
     assert small.report.examples["train"] == 48 and small.recipe.data.name == f"folder:{elsewhere}"
 
 
+def test_what_is_measured_needs_the_data(moved, tmp_path):
+    """The few examples that are kept decide nothing, and excuse no mistake."""
+    bundle, elsewhere = moved
+    recipe = tmp_path / "budget.yaml"
+    recipe.write_text("passes: [{kind: quantize, epochs: 0}]\nbudget: {max_drop: 0.01}")
+    with pytest.raises(FileNotFoundError, match="and the budget of budget is measured on it"):
+        compress(bundle, recipe, out=tmp_path / "small")
+    change = [f"data.name=folder:{elsewhere}", "data.limit=1"]
+    with pytest.raises(ValueError, match="limit: got 1 training images; expected at least 2"):
+        compress(bundle, "int8", out=tmp_path / "small", changes=change)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        compress(bundle, "int8", out=tmp_path / "small", changes=["data.name=folder:/nowhere"])
+
+
 def test_passes_that_do_not_train_need_no_data(moved, tmp_path):
     bundle, _ = moved
     recipe = tmp_path / "calibrated.yaml"
@@ -147,7 +163,7 @@ def test_passes_that_do_not_train_need_no_data(moved, tmp_path):
     small = compress(bundle, recipe, out=tmp_path / "small")
     assert small.report.metrics["top1"] == 1.0 and small.report.compress.file["bytes"] > 0
     assert "samples.npz of the bundle" in small.report.source
-    again, _ = evaluate(small)
+    again = evaluate(small).evaluation
     assert again.metrics == pytest.approx(small.report.metrics)
 
 
@@ -164,6 +180,20 @@ def test_data_that_are_others_now_are_refused(trained, tmp_path, zoo):
     told = [one for one in line.splitlines() if one.startswith("zoo compress: ")]
     assert len(told) == 1 and "2 names: black, white" in told[0]
     assert "expected image (image, 8 x 8 x 1), label (class, 2 names: dark, light)" in told[0]
+
+
+def test_a_folder_that_has_grown_is_told(trained, caplog):
+    """It is split anew: what was learnt may now be tested."""
+    bundle, pictures = trained
+    more = pictures / "dark" / "more.png"
+    shutil.copy(pictures / "dark" / "00.png", more)
+    try:
+        with caplog.at_level("WARNING", logger="zoo"):
+            assert reopen(bundle).whole
+    finally:
+        more.unlink()
+    (line,) = caplog.messages
+    assert "pictures has changed since the model was trained" in line and "has learnt" in line
 
 
 def test_without_what_it_kept_a_bundle_is_refused(moved, tmp_path, zoo):

@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 from sklearn import metrics
 
+import zoo
 from serving.engines import open_deployable
 from zoo import losses
 from zoo.common.columns import Column
@@ -410,3 +411,20 @@ def test_settings_of_the_recipe_reach_the_builder(tmp_path):
     assert bundle.card.parameters == 64 * 7 + 7 + 7 * 10 + 10
     with pytest.raises(ValueError, match=r"unknown setting 'unit'\. Did you mean 'units'"):
         fit("mlp", data="digits", out=tmp_path / "b", changes=["settings.unit=[7]"])
+
+
+def test_the_same_answer_is_asked_of_the_task(tmp_path):
+    """One output has no largest: a file of the opposite would agree on everything."""
+    bundle = zoo.fit("logistic_regression", out=tmp_path / "yes", changes=["train.epochs=2"])
+    (made,) = zoo.export(bundle, "tflite", out=tmp_path)
+    assert zoo.evaluate(bundle, file=made.path).same_top1 == 1.0
+    model = load_model(bundle.path)
+    for weight in model.get_layer("logits").weights:
+        weight.assign(-weight)
+    (tmp_path / "no").mkdir()
+    model.save(tmp_path / "no" / "model.keras")
+    (other,) = zoo.export(tmp_path / "no" / "model.keras", "tflite", out=tmp_path)
+    assert zoo.evaluate(bundle, file=other.path).same_top1 == 0.0
+    number = zoo.fit("linear_regression", out=tmp_path / "number", changes=["train.epochs=2"])
+    (made,) = zoo.export(number, "tflite", out=tmp_path)
+    assert zoo.evaluate(number, file=made.path).same_top1 is None

@@ -28,6 +28,7 @@ from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.strategy import choose_machine
 from zoo.training.trainer import Trainer
+from zoo.training.twin import make_twin
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"hidden": 32, "latent": 3}
@@ -320,3 +321,16 @@ def test_settings_are_refused_in_one_line():
     trainer = Trainer(networks, TASK, settings, machine)
     with pytest.raises(ValueError, match=r"'decoder'; expected an objective of the task"):
         trainer.fit(batches(networks, training=True))
+
+
+def test_the_logits_are_in_float32_whatever_the_machine_takes():
+    """They are reshaped behind the dense layer that makes them."""
+    networks = create("vae", input_shape=(8, 8, 1), num_classes=1)
+    twin = make_twin(networks["decoder"], "mixed_bfloat16", replicas=1)
+    found = {layer.name: layer.compute_dtype for layer in twin.layers}
+    assert found["pixels"] == found["logits"] == "float32"
+    assert found["decoder_hidden"] == "bfloat16"
+
+
+def test_networks_keep_the_order_of_their_builder(bundle):
+    assert list(load_networks(bundle.path)) == ["encoder", "decoder"] == list(bundle.card.networks)

@@ -55,6 +55,7 @@ class Card(Settings):
             empty where it is one already.
         parameters: Number of trainable weights, over all networks.
         data: Name of the data set, or of the environment.
+        data_digest: See `zoo.data.DataSet.digest`; empty where there is none.
         networks: Names of the networks in `networks/`; none where `model.keras` is all there is.
         passes: The compression passes it went through, in order.
         parent: sha256 of the `model.keras` that it was made from; `None` when trained from scratch.
@@ -73,6 +74,7 @@ class Card(Settings):
     preprocessing: dict[str, Any]
     parameters: int
     data: str
+    data_digest: str = ""
     licence: str = "Apache-2.0"
     networks: tuple[str, ...] = ()
     passes: tuple[dict[str, Any], ...] = ()

@@ -68,7 +68,7 @@ class Distillation(layers.Layer):
         return logits
 
     def compute_output_shape(self, logits_shape: Any, inputs_shape: Any = None) -> Any:
-        """That of the answers."""
+        """The shape of the answers."""
         return logits_shape
 
     def get_config(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Parametrization(layers.Layer):
         """Starts the variables, built, from a kernel."""
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """That of the kernel."""
+        """The shape of the kernel."""
         return input_shape
 
 
@@ -96,7 +96,7 @@ class Parametrized(layers.Wrapper):
             return self.layer(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """That of the layer."""
+        """The shape of what the layer returns."""
         return self.layer.compute_output_shape(input_shape)
 
     def plain(self, *, keep: int = 0) -> layers.Layer:

@@ -27,6 +27,7 @@ KINDS: Mapping[str, tuple[str, int]] = {
     "points": ("float32", 2),  # (points, 2), y x in pixels
     "noise": ("float32", 1),  # random numbers (size,); no data set has them
 }
+IGNORED = 255  # class of a pixel that counts for nothing
 INPUTS = ("image", "features", "series", "tokens", "noise")  # kinds, and usual names, of inputs
 
 
@@ -51,7 +52,7 @@ class Column(NamedTuple):
             values: The examples (n, ...).
 
         Raises:
-            ValueError: The element type or a shape differs.
+            ValueError: The element type or a shape differs, or an index is none of the names.
         """
         dtype, _ = KINDS[self.kind]
         shape = values.shape[1:]
@@ -64,6 +65,23 @@ class Column(NamedTuple):
                 f"{name}: got {values.dtype} {values.shape}; expected {dtype} ({sizes}), "
                 f"a column of kind {self.kind}."
             )
+        low, high = self.span
+        # Pictures on the disk have no ends to look at, nor have they names.
+        if high is not None and values.size:
+            counted = values[values != IGNORED] if self.kind == "mask" else values
+            least, most = int(counted.min(initial=low)), int(counted.max(initial=low))
+            if least < low or most > high:
+                raise ValueError(
+                    f"{name}: got {least if least < low else most}; expected {low} to {high}, "
+                    f"indices of the {len(self.names)} names of a column of kind {self.kind}."
+                )
+
+    @property
+    def span(self) -> tuple[int, int | None]:
+        """The least and the largest index; the latter is `None` where there are no names."""
+        least = -1 if self.kind == "classes" else 0
+        named = self.names and self.kind in ("class", "classes", "tokens", "mask")
+        return least, len(self.names) - 1 if named else None
 
 
 def column(kind: str, values: np.ndarray, names: tuple[str, ...] = ()) -> Column:

@@ -78,8 +78,8 @@ class Bench:
 
     def wrong(self, seen: Seen) -> Any | None:
         """Returns the number of wrong answers; `None` where an answer is not right or wrong."""
-        if "top1" not in seen.measures:
-            return None
+        if "top1" not in seen.measures or len(seen.measures["top1"].values.shape) > 1:
+            return None  # of a text some characters are nobody's to know
         return tf.reduce_sum(1 - seen.measures["top1"].values)
 
 
@@ -93,8 +93,12 @@ def bench(recipe: Recipe) -> tuple[Run, Bench]:
     task = run.task
     if getattr(task, "label_smoothing", 0):
         task = task.model_copy(update={"label_smoothing": 0.0})
-    count = min(MANY, run.examples("train"))
-    return run, Bench(networks, task, run.columns(run.raw("train", count)), _first(task, run))
+    if run.origin.acted:  # what is learnt from is what the networks have done
+        given = next(run.origin.fixed(networks).batches(run.machine.strategy, networks=networks))
+        columns = {name: values.numpy() for name, values in given.items() if name != "weight"}
+    else:
+        columns = run.columns(run.raw("train", min(MANY, run.examples("train"))))
+    return run, Bench(networks, task, columns, _first(task, run))
 
 
 def _first(task: Task, run: Run) -> float | None:
@@ -194,7 +198,12 @@ def overfits(bench: Bench, *, num_steps: int = STEPS) -> Finding:
     A model with less than two weights for an output and an example gets fewer examples.
     """
     weights = sum(math.prod(v.shape) for model in bench.learning for v in model.trainable_variables)
-    outputs = sum(output.shape[-1] or 1 for model in bench.learning for output in model.outputs)
+    length = np.shape(next(iter(bench.columns.values())))[1:2]  # of what varies: a text
+    outputs = sum(
+        math.prod(size or math.prod(length) for size in output.shape[1:])
+        for model in bench.learning
+        for output in model.outputs
+    )
     count = max(1, min(SOME, weights // (2 * outputs)))
     batch = bench.batch(count)
     num = len(batch["weight"])

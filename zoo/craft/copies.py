@@ -27,7 +27,12 @@ def copy(model: keras.Model, *, dtype: str = "float32", still: bool = False) -> 
             twin.call = _at_inference(twin.call)
         return twin
 
-    return map_layers(model, change)
+    twin = map_layers(model, change)
+    for graph in (twin, *twin._flatten_layers(include_self=False)):
+        for tensor in graph.inputs if isinstance(graph, keras.Model) else ():
+            if keras.backend.is_float_dtype(tensor.dtype):
+                tensor._dtype = dtype  # to which a model casts what it is given
+    return twin
 
 
 def watch(model: keras.Model, look: Callable[[str, keras.layers.Layer, Any], None]) -> None:

@@ -22,6 +22,7 @@ from zoo.craft.plan import RATES, check_sweep
 from zoo.recipe import Recipe
 from zoo.training.history import DivergedError
 from zoo.training.run import Run
+from zoo.training.transfer import loss_names
 
 PLOT = "rates.png"
 WINDOW = 15  # the loss is averaged over about a fifteenth of the sweep: half a decade of rates
@@ -92,10 +93,14 @@ def sweep(recipe: Recipe, *, low: float = 1e-6, high: float = 10.0, steps: int =
         update={
             "epochs": epochs,
             "optimizer": train.optimizer.model_copy(update=optimizer),
+            "optimizers": {},
+            "phases": (),
+            "keep": "last",
             "transfer": train.transfer.model_copy(update={"frozen_epochs": 0}),
         }
     )
-    rising = Rising(np.geomspace(low, high, steps))
+    names = loss_names(run.task.objectives())
+    rising = Rising(np.geomspace(low, high, steps), loss=next(iter(names.values())))
     try:
         history = run.train(run.create(), settings=settings, callbacks=[rising])
     except DivergedError:
@@ -111,11 +116,12 @@ class Rising(keras.callbacks.Callback):
 
     Args:
         rates: The rate of each step.
+        loss: Name of the loss to look at.
     """
 
-    def __init__(self, rates: np.ndarray):
+    def __init__(self, rates: np.ndarray, *, loss: str = "loss"):
         super().__init__()
-        self.rates = rates
+        self.rates, self.loss = rates, loss
         self.losses: list[float] = []
         self._total = 0.0
 
@@ -128,7 +134,7 @@ class Rising(keras.callbacks.Callback):
         """Notes the loss, and stops at the end of the sweep or where the loss diverges."""
         # What comes is the mean over the epoch's batches so far, all of the same size.
         before = self._total if batch else 0.0
-        self._total = (logs or {})["loss"] * (batch + 1)
+        self._total = (logs or {})[self.loss] * (batch + 1)
         loss = self._total - before
         if math.isfinite(loss):
             self.losses.append(loss)

@@ -25,8 +25,14 @@ def split(data: DataSet, count: int, *, seed: int) -> Iterator[DataSet]:
         seed: Seed of the division.
 
     Raises:
-        ValueError: There are fewer than 2 folds, or fewer examples of a class than folds.
+        ValueError: There are fewer than 2 folds, or fewer examples of a class than folds; or the
+            examples are windows of one text, of which each overlaps with its neighbours.
     """
+    if data.columns[data.input].kind == "tokens":
+        raise ValueError(
+            f"--folds: got {count} for {data.name}, a text whose windows overlap; expected 1, its "
+            "own validation split."
+        )
     from sklearn.model_selection import KFold, StratifiedKFold
 
     everything = Split(

@@ -72,6 +72,10 @@ def compare_slopes(
         seed: Seed of the choice.
     """
     random = np.random.RandomState(seed)
+    batch = {
+        name: values.astype("float64") if values.dtype.kind == "f" else values
+        for name, values in batch.items()
+    }
     objective = task.objectives()[0]
     twins = {name: copy(network, dtype="float64") for name, network in networks.items()}
     learning = [twins[name] for name in objective.learns]

@@ -74,6 +74,8 @@ class DataSet:
         test: Examples to report on; disjoint from the others.
         mirror: Whether an image flipped left to right keeps its class.
         problems: What was left out, one line each: the file and the reason.
+        digest: Of what may change where it lies, e.g. the names and sizes of a folder's pictures,
+            a digest; empty for what does not.
 
     Raises:
         ValueError: A split has other columns, or an array of another shape or element type.
@@ -87,6 +89,7 @@ class DataSet:
     test: Any
     mirror: bool = False
     problems: tuple[str, ...] = ()
+    digest: str = ""
 
     def __post_init__(self) -> None:
         for split in ("train", "validation", "test"):
@@ -96,6 +99,8 @@ class DataSet:
                     f"{self.name}: {split} has the columns {', '.join(examples)}; expected "
                     f"{', '.join(self.columns)}."
                 )
+            if not len(examples):
+                raise ValueError(f"{self.name}: {split} has no examples; expected 1 or more.")
             shown = examples if isinstance(examples, Split) else examples[:1]
             for name, column in self.columns.items():
                 column.check(f"{self.name}: {split}[{name!r}]", shown[name])

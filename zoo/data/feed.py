@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from zoo.common.columns import IGNORED
 from zoo.data.augment import draw, move, moves
 from zoo.data.dataset import Split
 from zoo.data.pictures import Pictures
@@ -105,7 +106,7 @@ class Batches:
             batch["image"] = move(batch["image"], motions, self.augment)
             if "mask" in batch:  # what moves in from outside counts not
                 mask = batch["mask"][..., None]
-                mask = move(mask, motions, self.augment, outside=255, nearest=True)
+                mask = move(mask, motions, self.augment, outside=IGNORED, nearest=True)
                 batch["mask"] = mask[..., 0]
         for name, (factor, offset) in self.affine.items():
             batch[name] = tf.cast(batch[name], tf.float32) * factor + offset

@@ -11,6 +11,8 @@ not assumed to keep its class.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -91,7 +93,14 @@ def load(name: str, *, size: int | None = None, stream: bool | Literal["auto"] =
         test,
         mirror=False,
         problems=tuple(problems),
+        digest=_digest(root, [seen.path for seen in found]),
     )
+
+
+def _digest(root: Path, files: Sequence[Path]) -> str:
+    """Of the names and sizes of the pictures, which say how they are split."""
+    lines = [f"{path.relative_to(root)} {path.stat().st_size}\n" for path in files]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _outside(root: Path, folders: list[Path]) -> list[Path]:

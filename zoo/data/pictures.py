@@ -40,7 +40,7 @@ class Pictures:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """That of the array that they stand for."""
+        """Shape of the array that they stand for."""
         return len(self), self.size, self.size, self.channels
 
     @property

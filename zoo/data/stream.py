@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zoo.common.columns import KINDS, Column
+from zoo.common.columns import IGNORED, KINDS, Column
 from zoo.data.dataset import Split
 from zoo.data.source import told
 
@@ -47,6 +47,11 @@ class Stream:
     ):
         if num < 1 or buffer < 1:
             raise ValueError(f"Stream: got {num} examples, buffer {buffer}; expected 1 or more.")
+        if not callable(make):
+            raise TypeError(
+                f"Stream: make: got {type(make).__name__}; expected a function that returns the "
+                "examples from the first on, e.g. `lambda: dataset`: it is called in every epoch."
+            )
         self.columns, self.buffer = dict(columns), buffer
         self._make, self._num = make, num
 
@@ -101,25 +106,32 @@ class Stream:
         }
         if not isinstance(made, tf.data.Dataset):
             examples = tf.data.Dataset.from_generator(
-                lambda: (
-                    {name: _converted(name, row[name], spec) for name, spec in signature.items()}
-                    for row in self._make()
-                ),
+                lambda: (self._row(row, signature) for row in self._make()),
                 output_signature=signature,
             )
         else:
-            missing = set(signature) - set(made.element_spec)
-            if missing:
-                has = ", ".join(made.element_spec)
-                raise ValueError(f"Stream: got {has}; expected {', '.join(signature)} too.")
+            _check_row(made.element_spec, signature)
             for name, spec in signature.items():
-                _check_type(name, made.element_spec[name].dtype.as_numpy_dtype, spec)
+                given = made.element_spec[name]
+                _check_type(name, given.dtype.as_numpy_dtype, spec)
+                if not spec.shape.is_compatible_with(given.shape):
+                    hint = " Take `.unbatch()`." if given.shape.rank == spec.shape.rank + 1 else ""
+                    raise ValueError(_other_shape(name, given.shape, spec) + hint)
             examples = made.map(
                 lambda row: {
-                    name: _typed(name, row[name], spec) for name, spec in signature.items()
+                    name: _typed(name, row[name], spec, self.columns[name])
+                    for name, spec in signature.items()
                 }
             )
         return examples.concatenate(self._end(signature)).take(self._num)
+
+    def _row(self, row: Any, signature: Mapping[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
+        """An example of a generator, in the types of the columns."""
+        _check_row(row, signature)
+        values = {name: _converted(name, row[name], spec) for name, spec in signature.items()}
+        for name, value in values.items():
+            self.columns[name].check(f"Stream: {name}", value[None])
+        return values
 
     def _end(self, signature: Mapping[str, tf.TensorSpec]) -> tf.data.Dataset:
         """An example that cannot be read; it stands where the last one should have come."""
@@ -139,6 +151,22 @@ class Stream:
         return tf.data.Dataset.range(1).map(example)
 
 
+def _check_row(row: Any, signature: Mapping[str, tf.TensorSpec]) -> None:
+    """Refuses an example that lacks a column."""
+    wanted = ", ".join(signature)
+    if not isinstance(row, Mapping):
+        raise ValueError(
+            f"Stream: got an example that is a {type(row).__name__}; expected a mapping of {wanted}"
+            " to values."
+        )
+    if set(signature) - set(row):
+        raise ValueError(f"Stream: got an example of {', '.join(row)}; expected {wanted}.")
+
+
+def _other_shape(name: str, shape: Any, spec: tf.TensorSpec) -> str:
+    return f"Stream: {name}: got the shape {tuple(shape)}; expected {tuple(spec.shape)}."
+
+
 def _check_type(name: str, dtype: Any, spec: tf.TensorSpec) -> None:
     """Refuses numbers with fractions where there are whole ones: pixels in [0, 1] would be 0."""
     wanted = spec.dtype.as_numpy_dtype
@@ -153,21 +181,32 @@ def _converted(name: str, value: Any, spec: tf.TensorSpec) -> np.ndarray:
     """A value of a generator in the type of its column."""
     array = np.asarray(value)
     _check_type(name, array.dtype, spec)
+    if not spec.shape.is_compatible_with(array.shape):
+        raise ValueError(_other_shape(name, array.shape, spec))
     new = array.astype(spec.dtype.as_numpy_dtype)
     if array.dtype.kind in "iu" and not np.array_equal(new, array):
         raise ValueError(_too_large(name, spec))
     return new
 
 
-def _typed(name: str, value: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
-    """A tensor in the type of its column."""
+def _typed(name: str, value: tf.Tensor, spec: tf.TensorSpec, column: Column) -> tf.Tensor:
+    """A tensor in the type of its column; an index is one of its names."""
     new = tf.ensure_shape(tf.cast(value, spec.dtype), spec.shape)
+    checks = []
     if value.dtype.is_integer and value.dtype != spec.dtype:
         same = tf.reduce_all(tf.cast(new, value.dtype) == value)
-        told = tf.debugging.Assert(same, [f"ValueError: {_too_large(name, spec)}"])
-        with tf.control_dependencies([told]):
-            new = tf.identity(new)
-    return new
+        checks.append(tf.debugging.Assert(same, [f"ValueError: {_too_large(name, spec)}"]))
+    low, high = column.span
+    if high is not None:
+        index = tf.cast(value, tf.int64)
+        known = (index >= low) & (index <= high)
+        if column.kind == "mask":
+            known |= index == IGNORED
+        within = tf.reduce_all(known)
+        told = f"ValueError: Stream: {name}: got an index beyond {low} to {high}."
+        checks.append(tf.debugging.Assert(within, [told]))
+    with tf.control_dependencies(checks):
+        return tf.identity(new)
 
 
 def _too_large(name: str, spec: tf.TensorSpec) -> str:

@@ -74,10 +74,10 @@ def explored(values: np.ndarray, epsilon: float, uniform: np.ndarray) -> np.ndar
 
 
 def returns(finished: list[float], size: int) -> dict[str, np.ndarray]:
-    """Returns the columns that carry the returns of finished episodes, and empties the list.
+    """Returns the columns that carry the returns of finished episodes, and takes those away.
 
     Args:
-        finished: Returns; those beyond `size` are left out.
+        finished: Returns; those beyond `size` wait for the next batch.
         size: Examples in the batch.
 
     Returns:
@@ -86,7 +86,7 @@ def returns(finished: list[float], size: int) -> dict[str, np.ndarray]:
     values, there = np.zeros(size, np.float32), np.zeros(size, np.float32)
     known = finished[:size]
     values[: len(known)], there[: len(known)] = known, 1.0
-    finished.clear()
+    del finished[:size]
     return {"return": values, "finished": there}
 
 

@@ -52,6 +52,7 @@ class World:
     """
 
     problems: tuple[str, ...] = ()
+    digest = ""
 
     def __init__(self, settings: Environment):
         facts = find_environment(settings.name)
@@ -61,6 +62,8 @@ class World:
         self.source = f"gymnasium {_gymnasium().__version__}, {self.name}"
         environment = self.make()
         self._space, self._actions = environment.observation_space, environment.action_space
+        box = _gymnasium().spaces.Box
+        self._is_row = isinstance(self._space, box) and len(self._space.shape) == 1
         num_features, num_actions = self._sizes()
         names = ACTIONS.get(facts.name, ())
         if len(names) != num_actions:
@@ -124,8 +127,8 @@ class World:
         """Returns an observation as a row (features,), float32."""
         import numpy as np
 
-        if isinstance(observation, np.ndarray) and observation.ndim == 1:
-            return observation.astype(np.float32, copy=False)
+        if self._is_row:
+            return np.asarray(observation, np.float32)
         flatten = _gymnasium().spaces.flatten
         return np.asarray(flatten(self._space, observation), np.float32)
 

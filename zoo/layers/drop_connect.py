@@ -116,7 +116,7 @@ class DropConnect(layers.Layer):
         }
 
     def _deviation(self, x: KerasTensor) -> KerasTensor:
-        """Of the sum of each unit over random masks, (batch, units)."""
+        """Deviation of each unit's sum over random masks, (batch, units)."""
         # Squares leave float16's range, and a root has no gradient at 0.
         precise = keras.backend.result_type(x.dtype, "float32")
         variance = ops.matmul(

@@ -33,5 +33,5 @@ class LogMeanProbability(layers.Layer):
         return largest + ops.log(total / len(logs))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """That of one member."""
+        """The shape of one member's."""
         return tuple(input_shape[0])

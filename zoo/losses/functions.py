@@ -20,7 +20,7 @@ def zero_one(labels: Any, outputs: Any) -> Any:
         labels: Class indices, (batch,).
         outputs: (batch, classes).
     """
-    outputs = _exact(outputs)
+    outputs = exact(outputs)
     wrong = ops.argmax(outputs, axis=-1) != ops.cast(labels, "int32")
     return ops.cast(wrong, outputs.dtype)
 
@@ -34,7 +34,7 @@ def cross_entropy(labels: Any, outputs: Any, *, label_smoothing: float = 0.0) ->
         label_smoothing: Share of the target spread evenly over all classes (Szegedy et al.,
             arXiv:1512.00567, section 7), in [0, 1).
     """
-    outputs = _exact(outputs)
+    outputs = exact(outputs)
     num_classes = outputs.shape[-1]
     targets = ops.one_hot(labels, num_classes, dtype=outputs.dtype)  # (batch, classes)
     targets = targets * (1 - label_smoothing) + label_smoothing / num_classes
@@ -73,7 +73,7 @@ def multiclass_perceptron(labels: Any, outputs: Any) -> Any:
         labels: Class indices, (batch,).
         outputs: (batch, classes).
     """
-    outputs = _exact(outputs)
+    outputs = exact(outputs)
     own = ops.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
     return ops.max(outputs, axis=-1) - ops.sum(own * outputs, axis=-1)
 
@@ -97,7 +97,7 @@ def focal(
         alpha: Weight of the whole.
         label_smoothing: See `cross_entropy`.
     """
-    outputs = _exact(outputs)
+    outputs = exact(outputs)
     num_classes = outputs.shape[-1]
     targets = ops.one_hot(labels, num_classes, dtype=outputs.dtype)  # (batch, classes)
     targets = targets * (1 - label_smoothing) + label_smoothing / num_classes
@@ -222,7 +222,7 @@ def _focus(missed: Any, gamma: float) -> Any:
     return ops.power(ops.maximum(missed, keras.backend.epsilon()), gamma)
 
 
-def _exact(values: Any) -> Any:
+def exact(values: Any) -> Any:
     """In float32, or in float64 where it came so: sums of exponentials need more than 8 bits."""
     values = ops.convert_to_tensor(values)
     return ops.cast(values, keras.backend.result_type(values.dtype, "float32"))
@@ -230,7 +230,7 @@ def _exact(values: Any) -> Any:
 
 def _violations(labels: Any, outputs: Any, margin: float) -> Any:
     """max(0, s_j - s_label + margin) of each class j, and 0 at the label, (batch, classes)."""
-    outputs = _exact(outputs)
+    outputs = exact(outputs)
     own = ops.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
     score = ops.sum(own * outputs, axis=-1, keepdims=True)  # (batch, 1)
     return ops.relu(outputs - score + margin) * (1 - own)
@@ -255,7 +255,7 @@ def _pairs(labels: Any, outputs: Any, name: str) -> tuple[Any, Any]:
 
 def _numbers(labels: Any, outputs: Any, name: str) -> tuple[Any, Any]:
     """Labels and outputs of the same shape (batch, numbers)."""
-    outputs = _exact(outputs)
+    outputs = exact(outputs)
     labels = ops.cast(labels, outputs.dtype)
     labels, outputs = (x[:, None] if len(x.shape) == 1 else x for x in (labels, outputs))
     if len(outputs.shape) != 2 or labels.shape[1:] != outputs.shape[1:]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-IGNORED = 255  # a true class that counts for nothing
+from zoo.common.columns import IGNORED
 
 
 def count_pixels(masks: np.ndarray, guesses: np.ndarray, num_classes: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import keras
 from compress import layers as compressed
 from compress.measure.packed import unpack
 from zoo import layers
-from zoo.bundle import MODEL, NETWORKS, PACKED
+from zoo.bundle import CARD, MODEL, NETWORKS, PACKED
 
 
 def load_networks(path: str | Path) -> dict[str, keras.Model]:
@@ -23,8 +23,13 @@ def load_networks(path: str | Path) -> dict[str, keras.Model]:
         ValueError: See `load_model`.
     """
     path = Path(path)
-    files = sorted((path / NETWORKS).iterdir()) if (path / NETWORKS).is_dir() else []
-    return {file.stem: load_model(file) for file in files} or {"net": load_model(path)}
+    files = {file.stem: file for file in sorted(path.glob(f"{NETWORKS}/*"))}
+    if not files:
+        return {"net": load_model(path)}
+    # In the builder's order, which the card has; bundles of before had it by the alphabet.
+    card = json.loads((path / CARD).read_text()) if (path / CARD).is_file() else {}
+    order = [name for name in card.get("networks", ()) if name in files]
+    return {name: load_model(files[name]) for name in dict.fromkeys((*order, *files))}
 
 
 def load_model(path: str | Path, *, unsafe: bool = False) -> keras.Model:

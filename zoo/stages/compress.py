@@ -75,6 +75,12 @@ def compress(
     out = Path(out) if out else beside(parent, name)
     staging.check_free(out, force=force)
     opened, history = reopen(parent, changes), History()
+    if pipeline.budget is not None and not opened.whole:
+        raise FileNotFoundError(
+            f"{parent.path}: its data set {parent.card.data} is not at hand, and the budget of "
+            f"{name} is measured on it; expected the data where the recipe says, or a recipe "
+            "without budget. `--set data.name=folder:PATH` tells where it is now."
+        )
     work = opened.run
 
     def fit(model: Any, *, epochs: int, callbacks: Any, rate: float = 1.0) -> None:

@@ -17,10 +17,14 @@ class Measured(NamedTuple):
         evaluation: Metrics, tables and pictures.
         same_top1: Of a file, the share of examples on which it has the model's top-1; `None` of a
             model, or where the answer is no class.
+        examples: Number of examples that were measured.
+        whole: Whether they are those of the data set, not the few that the bundle keeps.
     """
 
     evaluation: Evaluation
     same_top1: float | None = None
+    examples: int = 0
+    whole: bool = True
 
 
 def evaluate(
@@ -41,8 +45,11 @@ def evaluate(
         raise ValueError(f"split: got {split!r}; expected train, validation or test.")
     bundle = find_bundle(bundle)
     opened = reopen(bundle)
+    examples = opened.run.examples(split)
     if file is None:
-        return Measured(opened.run.evaluate(opened.run.networks, split))
+        found = opened.run.evaluate(opened.run.networks, split)
+        return Measured(found, None, examples, opened.whole)
     from zoo.stages.files import evaluate_file
 
-    return Measured(*evaluate_file(Path(file), opened, split))
+    found, same = evaluate_file(Path(file), opened, split)
+    return Measured(found, same, examples, opened.whole)

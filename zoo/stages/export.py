@@ -57,6 +57,8 @@ def export(
     path = model.path if isinstance(model, Bundle) else Path(model)
     if path.suffix != ".keras":
         path = find_bundle(path).path
+    if not targets:
+        raise ValueError('export: got no target; expected one or more, e.g. "tflite", "onnx".')
     name = path.resolve().name.removesuffix(".keras")
     chosen = [find_target(target, dict(options or {})) for target in dict.fromkeys(targets)]
     places = {target.kind: Path(out) / f"{name}-{target.kind}" for target in chosen}
@@ -149,7 +151,10 @@ class GivenBundle(Given):
     def about(self, name: str) -> About:
         """See `Given.about`."""
         card = self._bundle.card
-        known = Preprocessing(**{"pad": PAD, **card.preprocessing}) if card.preprocessing else None
+        # Of noise, e.g. what a generator reads, nothing is known.
+        raw = {column.kind for column in card.inputs.values()} & {"image", "features"}
+        values = card.preprocessing if raw else {}
+        known = Preprocessing(**{"pad": PAD, **values}) if values else None
         if known and self._pixels:
             known = Preprocessing(size=known.size, channels=known.channels, pad=PAD)
         return About(

@@ -63,38 +63,20 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
     manifest = Manifest.read(directory)
     session = find_target(manifest.target, manifest.options).open(directory / manifest.file)
     names = [spec.name for spec in manifest.signature.inputs]
-    agreement = _Agreement()
+    same: list[np.ndarray] = []
 
     def call(inputs: Any) -> Any:
         inputs = inputs if isinstance(inputs, dict) else {names[0]: inputs}
         outputs = session.run(inputs)
         got = outputs if len(outputs) > 1 else next(iter(outputs.values()))
-        agreement.add(opened.model, inputs, got)
+        if (choice := task.chosen(got)) is not None:
+            values = list(inputs.values())
+            expected = opened.model.predict_on_batch(values if len(values) > 1 else values[0])
+            same.append(choice == task.chosen(expected))
         return got
 
     def answer(columns: Mapping[str, np.ndarray]) -> Any:
         return task.asked(call, opened.run.networks, columns)
 
     found = opened.run.evaluate(opened.model, split, answer=answer)
-    return found, agreement.share
-
-
-class _Agreement:
-    """Counts the examples on which a file and its model have the same largest output."""
-
-    def __init__(self) -> None:
-        self._same = self._all = 0
-
-    def add(self, model: Any, inputs: Mapping[str, np.ndarray], got: Any) -> None:
-        """Compares some examples."""
-        if not isinstance(got, np.ndarray) or got.ndim != 2:
-            return
-        values = list(inputs.values())
-        expected = model.predict_on_batch(values if len(values) > 1 else values[0])
-        self._same += int((np.argmax(got, -1) == np.argmax(expected, -1)).sum())
-        self._all += len(got)
-
-    @property
-    def share(self) -> float | None:
-        """The share; `None` where nothing was compared."""
-        return self._same / self._all if self._all else None
+    return found, float(np.mean(np.concatenate(same))) if same else None

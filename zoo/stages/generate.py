@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zoo.bundle import Bundle
+from zoo.bundle import Bundle, find_bundle
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def generate(
         FileNotFoundError: There is no such bundle.
         ValueError: The task makes nothing, or an argument is wrong.
     """
-    bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+    bundle = find_bundle(bundle)
     if count < 1 or not 0 <= seed < 2**31:
         raise ValueError(
             f"generate: got count {count} and seed {seed}; expected a count of 1 or more and a seed"
@@ -53,6 +53,11 @@ def generate(
     path = None if out is None else Path(out)
     if path is not None and path.exists() and not force:
         raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
+    texts = not any(column.kind == "image" for column in bundle.card.outputs.values())
+    if path is not None and not texts and path.suffix.lower() != ".png":
+        raise ValueError(f"--out: got {path}; expected a file that ends in .png, of pictures.")
+    if path is not None and not path.parent.is_dir():
+        raise FileNotFoundError(f"--out: {path.parent}: no such directory; make it first.")
     from zoo.models.saved import load_networks
 
     made: np.ndarray | list[str] = cast("Task", bundle.recipe.task).generate(
@@ -69,10 +74,8 @@ def generate(
 
 def _write(made: np.ndarray | list[str], path: Path) -> None:
     if isinstance(made, list):
-        path.write_text("".join(f"{text}\n" for text in made))
+        path.write_text("".join(f"{text}\n" for text in made), encoding="utf-8")
         return
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"--out: got {path}; expected a file that ends in .png, of pictures.")
     from zoo.tasks.made import save
 
     save(made, path)

@@ -13,16 +13,13 @@ from zoo.bundle import SAMPLES, Bundle
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split
 from zoo.data.preprocessing import Preprocessing
+from zoo.datasets import DATASETS, FOLDER, TEXT
 from zoo.models import saved
 from zoo.recipe import changed
 from zoo.training.run import Run
 
 LOG = logging.getLogger("zoo")
-AWAY = (
-    OSError,
-    ImportError,
-    ValueError,
-)  # a data set that is not at hand, or no longer what it was
+AWAY = (OSError, ImportError)  # a file, a folder or a package that is not at hand
 
 
 class Opened(NamedTuple):
@@ -45,16 +42,20 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
     """Opens a bundle with the run that it came from.
 
     Where its data set is not at hand, a line says so, and the examples that the bundle keeps stand
-    in for it: each split of the run is then what they have of it.
+    in for it: those of the training split for validation too. It is an error where changes of
+    `data` say where to look.
 
     Args:
         bundle: Bundle of a model.
         changes: `key=value` changes of its recipe.
 
     Raises:
+        FileNotFoundError: The data set is not at hand, and the bundle keeps no example or a change
+            names it.
         ValueError: A change is wrong, or the data set no longer has the columns that the model
             knows.
     """
+    changes = list(changes)
     recipe = changed(bundle.recipe, changes)
     values = bundle.card.preprocessing
     preprocessing = Preprocessing.model_validate(values) if values else None
@@ -64,9 +65,11 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
         networks = saved.load_networks(bundle.path)
     try:
         run = Run(recipe, preprocessing, networks)
-    except AWAY as error:
+    except (*AWAY, ValueError) as error:
         data = kept(bundle)
-        if data is None:
+        # One's own data set has a name that nobody knows.
+        away = isinstance(error, AWAY) or not _has_loader(recipe.data.name)
+        if data is None or not away or any(one.startswith("data.") for one in changes):
             raise
         line = " ".join(str(error).split())
         LOG.warning(
@@ -83,6 +86,11 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
             f"expected {_told(known[0] or dict(bundle.card.outputs))}, which the model was trained "
             "on."
         )
+    if bundle.card.data_digest and run.data.digest not in ("", bundle.card.data_digest):
+        LOG.warning(
+            "%s has changed since the model was trained, and is split anew: its test split may hold"
+            " examples that the model has learnt", bundle.card.data,
+        )  # fmt: skip
     return Opened(bundle, run, model, True)
 
 
@@ -98,7 +106,11 @@ def kept(bundle: Bundle) -> DataSet | None:
             for split in ("train", "test")
         )
     source = f"{SAMPLES} of the bundle, {len(train)} training and {len(test)} test examples"
-    return DataSet(bundle.card.data, source, columns, train, test, test)
+    return DataSet(bundle.card.data, source, columns, train, train, test)
+
+
+def _has_loader(name: str) -> bool:
+    return name in DATASETS or name.startswith((FOLDER, TEXT))
 
 
 def _told(columns: Mapping[str, Column]) -> str:

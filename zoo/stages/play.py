@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.bundle import Bundle
+from zoo.bundle import Bundle, find_bundle
 from zoo.environments.drawing import drawer, frames_per_second, save_gif
 from zoo.environments.world import World
 
@@ -65,7 +65,7 @@ def play(
         )
     if film is not None and Path(film).suffix.lower() != ".gif":
         raise ValueError(f"{film}: got a film of this kind; expected NAME.gif.")
-    bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+    bundle = find_bundle(bundle)
     settings = bundle.recipe.environment
     if settings is None:
         raise ValueError(

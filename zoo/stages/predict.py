@@ -20,7 +20,7 @@ TIMES = 4  # how many times larger a picture is drawn
 
 def predict(
     bundle: Bundle | str | Path,
-    files: Sequence[str | Path],
+    files: str | Path | Sequence[str | Path],
     *,
     top: int = 3,
     out: str | Path | None = None,
@@ -42,11 +42,17 @@ def predict(
         ValueError: A file is not what the model reads, the model reads neither, or its answers
             cannot be drawn.
     """
+    files = [files] if isinstance(files, (str, Path)) else list(files)
+    if not files:
+        raise ValueError("predict: got no file; expected pictures, or tables as CSV.")
     bundle = find_bundle(bundle)
     card = bundle.card
-    if not card.preprocessing:
-        kinds = ", ".join(column.kind for column in card.inputs.values())
-        raise ValueError(f"{bundle.path}: reads {kinds}; expected a model of pictures or rows.")
+    read = dict.fromkeys(column.kind for column in card.inputs.values())
+    if not card.preprocessing or not {"image", "features"} & set(read):
+        raise ValueError(
+            f"{bundle.path}: reads {', '.join(read)}; expected a model of pictures or rows. "
+            "`zoo generate` and `zoo play` ask the others."
+        )
     known = Preprocessing.model_validate(card.preprocessing)
     if known.size is None:
         key, tables = "row", [known.rows(path) for path in files]
@@ -68,6 +74,12 @@ def predict(
     found = answers(card.task, outputs, labels=card.labels, top=top)
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
+        stems = [Path(name).stem for name in names]
+        if twice := {stem for stem in stems if stems.count(stem) > 1}:
+            raise ValueError(
+                f"--out: got several pictures named {', '.join(sorted(twice))}; expected names "
+                "that differ, since each becomes a picture in one directory."
+            )
         for index, name in enumerate(names):
             one = {key: value[index] for key, value in outputs.items()} if isinstance(
                 outputs, dict

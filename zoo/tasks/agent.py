@@ -71,12 +71,14 @@ class Agent(Task):
         Raises:
             ValueError: The schedule is one of them.
         """
-        if train.optimizer.schedule in ("plateau", "divide"):
-            raise ValueError(
-                f"train.optimizer.schedule: got {train.optimizer.schedule} for the task "
-                f"{self.kind}, whose loss says nothing of how well it acts; expected constant or "
-                "cosine."
-            )
+        changes = [*train.optimizers.values(), *(phase.optimizer for phase in train.phases)]
+        schedules = [train.optimizer.schedule, *(one.get("schedule") for one in changes)]
+        for schedule in schedules:
+            if schedule in ("plateau", "divide"):
+                raise ValueError(
+                    f"train.optimizer.schedule: got {schedule} for the task {self.kind}, whose loss"
+                    " says nothing of how well it acts; expected constant or cosine."
+                )
 
     def sizes(self, data: Any) -> dict[str, Any]:
         """See `Task.sizes`: what is seen, and the number of actions."""
@@ -93,6 +95,10 @@ class Agent(Task):
     def answer(self, networks: Networks, batch: Batch) -> Any:
         """See `Task.answer`: the return that the source measured, (b,)."""
         return batch["return"]
+
+    def chosen(self, outputs: Any) -> Any:
+        """See `Task.chosen`: the action that is taken."""
+        return outputs.argmax(axis=-1)
 
     def meter(self, columns: Mapping[str, Column]) -> Returns:
         """See `Task.meter`."""

@@ -52,6 +52,10 @@ class Binary(Labelled):
         """See `Task.outputs`."""
         return {"logits": data.columns["label"]}
 
+    def chosen(self, outputs: Any) -> Any:
+        """See `Task.chosen`: the side of 0."""
+        return outputs[:, 0] > 0
+
     def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
         """Returns whether each output lies on its label's side of 0, as 0 or 1, (b,)."""
         from keras import ops

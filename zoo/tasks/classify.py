@@ -91,6 +91,10 @@ class Classify(Labelled):
         """See `Task.outputs`."""
         return {"logits": data.columns["label"]}
 
+    def chosen(self, outputs: Any) -> Any:
+        """See `Task.chosen`: the largest output."""
+        return outputs.argmax(axis=-1)
+
     def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
         """Returns whether each label is among the largest outputs, as 0 or 1, each (b,)."""
         from keras import ops

@@ -167,8 +167,8 @@ class Made:
             return Evaluation(metrics, {}, shown)
         from zoo.tasks.judge import judge_of
 
-        judge, names = judge_of(self._data), self._columns["label"].names
-        others = self._data.train[self._data.input][: len(real)]
+        judge, names = judge_of(_everything(self._data)), self._columns["label"].names
+        others = np.asarray(self._data.train[: len(real)][self._data.input])
         (features, seen), (fakes, guessed) = judge.see(real), judge.see(made)
         metrics |= {
             "pixel_frechet_floor": frechet_distance(_flat(real), _flat(others)),
@@ -186,3 +186,19 @@ class Made:
 def _flat(pixels: np.ndarray) -> np.ndarray:
     """Pixels in [0, 1], a row for each picture."""
     return pixels.reshape(len(pixels), -1) / 255.0
+
+
+def _everything(data: DataSet) -> DataSet:
+    """The data set without a limit: what the judge has learnt does not depend on the recipe's."""
+    from zoo.data.loading import load
+    from zoo.datasets import DATASETS
+
+    if data.name not in DATASETS:
+        return data
+    size, channels = data.columns[data.input].shape[1:]
+    stored = DATASETS[data.name].shape
+    return load(
+        data.name,
+        size=None if size == stored[1] else size,
+        channels=None if channels == stored[2] else channels,
+    )

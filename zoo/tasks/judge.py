@@ -43,7 +43,8 @@ class Judge:
         Args:
             pixels: (n, height, width, channels), uint8.
         """
-        found = self._model.predict(pixels.astype(np.float32), batch_size=250, verbose=0)
+        inputs = np.asarray(pixels).astype(np.float32)
+        found = self._model.predict(inputs, batch_size=250, verbose=0)
         return found["features"], found["logits"].argmax(axis=1)
 
 
@@ -53,7 +54,8 @@ def judge_of(data: DataSet) -> Judge:
     Args:
         data: Has images and a column `label`.
     """
-    images, labels = data.train[data.input], data.train["label"]
+    train = data.train[: len(data.train)]
+    images, labels = np.asarray(train[data.input]), np.asarray(train["label"])
     digest = hashlib.sha256(f"judge {VERSION} {keras.version()}".encode())
     digest.update(np.ascontiguousarray(images).tobytes())
     digest.update(np.ascontiguousarray(labels).tobytes())

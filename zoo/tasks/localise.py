@@ -38,7 +38,7 @@ class Localise(Supervised):
             of the picture's side.
     """
 
-    headline: ClassVar[Metric] = Metric("localised")
+    headline: ClassVar[Metric] = Metric("localised", fraction=True)
     targets: ClassVar[Mapping[str, str]] = {"label": "class", "box": "box"}
 
     kind: Literal["localise"] = "localise"
@@ -56,6 +56,10 @@ class Localise(Supervised):
     def loss_of(self, batch: Batch, outputs: Any) -> Mean:
         """See `Supervised.loss_of`: of each example, (b,)."""
         return Mean(self._losses(batch["label"], _fractions(batch), _heads(outputs)))
+
+    def chosen(self, outputs: Any) -> Any:
+        """See `Task.chosen`: the largest of `logits`."""
+        return _heads(outputs)["logits"].argmax(axis=-1)
 
     def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
         """Returns whether the class is right, the boxes' IoU, and whether both are; each (b,)."""
@@ -121,7 +125,9 @@ class Localise(Supervised):
         import keras
         from keras import ops
 
-        logits, guesses = (ops.cast(heads[name], "float32") for name in ("logits", "box"))
+        from zoo.losses.functions import exact
+
+        logits, guesses = (exact(heads[name]) for name in ("logits", "box"))
         classes = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         places = keras.losses.huber(boxes, guesses, delta=self.box_delta)  # mean of four
         # Divided by delta, the line has slope 1, whatever its beginning.

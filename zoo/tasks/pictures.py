@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from zoo.common.columns import IGNORED
 from zoo.data.images import recolour
 
-IGNORED = 255  # of a mask: counts for nothing
 SHARE = 0.5  # of a class' colour over a picture
 GAP = 4  # pixels between the pictures of a grid
 # Of the classes in turn, red green blue: far apart in hue, and neighbours in lightness too.

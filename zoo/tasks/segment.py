@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from zoo.common.columns import IGNORED
 from zoo.tasks.supervised import Supervised
 from zoo.tasks.task import Evaluation, Mean, Metric
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.tasks.task import Batch
 
-IGNORED = 255  # class of a pixel that counts for nothing
 SHOWN = 8  # pictures that the meter keeps
 
 
@@ -33,7 +33,7 @@ class Segment(Supervised):
         foreground: Whether all classes but the background are one.
     """
 
-    headline: ClassVar[Metric] = Metric("foreground_iou")
+    headline: ClassVar[Metric] = Metric("foreground_iou", fraction=True)
     targets: ClassVar[Mapping[str, str]] = {"mask": "mask"}
 
     kind: Literal["segment"] = "segment"
@@ -60,9 +60,11 @@ class Segment(Supervised):
         """See `Supervised.loss_of`: of each pixel, (b, height, width)."""
         from keras import ops
 
+        from zoo.losses.functions import exact
+
         labels, known = self._labels(batch, outputs)
-        logits = ops.cast(outputs, "float32")
-        return Mean(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True), known)
+        values = ops.sparse_categorical_crossentropy(labels, exact(outputs), from_logits=True)
+        return Mean(values, known)
 
     def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
         """Returns pixel accuracy and foreground IoU, of pixels (b, height, width)."""

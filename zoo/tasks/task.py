@@ -280,6 +280,14 @@ class Task(Settings):
         """
         return call(self.inputs(networks, columns))
 
+    def chosen(self, outputs: Any) -> Any:
+        """Returns the class that each answer chooses, (n,); `None` where an answer is no choice.
+
+        Args:
+            outputs: What the deployed model answers, NumPy arrays (n, ...).
+        """
+        return None
+
     def deployed(self, networks: Networks) -> keras.Model:
         """Returns what `model.keras` holds."""
         return next(iter(networks.values()))

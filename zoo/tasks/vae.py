@@ -164,7 +164,7 @@ class VAE(Task):
 
         if self.binarization == "none":
             return batch["image"]
-        return ops.cast(batch["threshold"] < batch["image"], "float32")
+        return ops.cast(batch["threshold"] < batch["image"], batch["image"].dtype)
 
 
 def bound(networks: Networks, pixels: Any, noise: Any, *, training: bool = False) -> dict[str, Any]:

@@ -61,6 +61,12 @@ def fit(
         raise ValueError("fit: got a recipe with changes of it; expected them with a name only.")
     if isinstance(recipe, str):
         if given is not None:
+            for change in changes:
+                if change.partition("=")[0] in ("data.limit", "data.size", "data.channels"):
+                    raise ValueError(
+                        f"fit: got {change} for a data set of your own; expected examples as they "
+                        "are to be. Cut or scale them before."
+                    )
             changes = [*_task_of(recipe, given, changes), *changes]
         name = data.name if isinstance(data, DataSet) else data
         recipe = recipes.resolve(recipe, data=name, changes=changes, smoke=smoke)

@@ -67,9 +67,9 @@ class Sums:
         return {name: self.mean(name) for name in self.totals}
 
     def mean(self, name: str) -> float:
-        """Returns the mean of one quantity."""
+        """Returns the mean of one quantity; NaN where nothing was there to be counted."""
         total, weight = np.asarray(self.totals[name])
-        return float(total / (weight or 1.0))
+        return float(total / weight) if weight else math.nan
 
     def plain(self) -> dict[str, list[float]]:
         """Returns the sums as plain numbers, enough to go on from."""

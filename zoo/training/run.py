@@ -234,7 +234,10 @@ class Run:
         Yields:
             An array for each trainable variable; zeros for one without a gradient.
         """
-        networks, objective = self._followed(self.of(model)), self.task.objectives()[0]
+        networks = self._followed(self.of(model))
+        objectives = self.task.objectives()
+        own = [name for name, network in networks.items() if network is model]
+        objective = next((o for o in objectives if set(o.learns) & set(own)), objectives[0])
 
         @tf.function(autograph=False)
         def step(batch: Any) -> Any:

@@ -105,7 +105,7 @@ class Watch:
         self.lower()
         return True
 
-    def diverges(self, sums: Sums, *, examples: float) -> bool:
+    def diverges(self, sums: Sums, name: str, *, share: float) -> bool:
         """Whether the first epoch of `divide` has lost its way.
 
         It has when its mean loss is not finite, or will be above `DIVERGED` times the loss of the
@@ -113,12 +113,14 @@ class Watch:
 
         Args:
             sums: Sums of the epoch so far, after at least one step.
-            examples: Weight of the whole epoch: its examples, or what the loss counts.
+            name: Which of them is the loss.
+            share: Share of the epoch's steps that was taken, above 0; what the loss counts,
+                examples, tokens or pixels, is taken to go on as it began.
         """
-        loss = float(sums.totals["loss"][0])
+        loss, weight = (float(value) for value in sums.totals[name])
         if self.state["first"] is None:
-            self.state["first"] = sums.mean("loss")
-        return not math.isfinite(loss) or loss > DIVERGED * self.state["first"] * examples
+            self.state["first"] = sums.mean(name)
+        return not math.isfinite(loss) or loss > DIVERGED * self.state["first"] * weight / share
 
     def lower(self) -> None:
         """Multiplies the scale by the recipe's factor."""

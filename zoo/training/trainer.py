@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -91,8 +92,16 @@ class Trainer:
             ValueError: `plateau` or `keep: best` has no validation to look at, a setting names an
                 objective that the task lacks, or the snapshot is of another model.
         """
+        parts = transfer.phases(self.settings, self.task.objectives())
+        learning = {name for one in self.task.objectives() for name in one.learns}
+        if len(learning) > 1 and any(part.unfreeze < 1 for part in parts):
+            raise ValueError(
+                f"unfreeze: got a share of the layers for the networks {', '.join(learning)}; "
+                "expected a task of one network, whose head is known. Take phases with objectives."
+            )
+        schedules = {one.schedule for part in parts for one in part.optimizers.values()}
         for name, wanted in (
-            ("schedule plateau", self.settings.optimizer.schedule == "plateau"),
+            ("schedule plateau", "plateau" in schedules),
             ("keep best", self.settings.keep == "best"),
         ):
             if wanted and validation is None:
@@ -165,7 +174,9 @@ class _Loop:
         kinds = [type(one.optimizer).__name__ for one in self.learners]
         self.state = Snapshot(self.snapshot, [*self.variables, *optimizer_variables], kinds)
         # What `divide` goes back to, until its first epoch is over.
-        self.initial = self.state.values() if self.phase.optimizer.schedule == "divide" else None
+        self.names = transfer.loss_names(self.task.objectives())
+        divided = any(one.settings.schedule == "divide" for one in self.learners)
+        self.initial = self.state.values() if divided else None
 
     def learner(self, objective: Any) -> Learner:
         """Returns an objective of the present phase with a fresh optimizer."""
@@ -265,10 +276,8 @@ class _Loop:
             self.history.seconds += time.perf_counter() - tick
             tick = time.perf_counter()
             self.history.images += size
-            if self.initial is not None and self.watches[0].diverges(
-                self.sums, examples=steps * size
-            ):
-                self.start_over()
+            if (lost := self.lost((place + 1) / steps)) is not None:
+                self.start_over(lost)
                 return
             if self.stopped:
                 break
@@ -277,24 +286,32 @@ class _Loop:
                 self.save()
         if self.step % steps == 0:
             self.end_epoch(epoch, time.perf_counter() - began)
+            if time.monotonic() - self.saved_at > SNAPSHOT_SECONDS:
+                self.save()
+        elif not self.stopped:
+            raise RuntimeError(
+                f"epoch {epoch + 1}: the source gave {self.step % steps} steps; expected {steps}."
+            )
 
     def end_epoch(self, epoch: int, seconds: float) -> None:
         """Measures, and writes the row of the epoch."""
         row = {"epoch": epoch + 1, "seconds": seconds}
         row["learning_rate"] = optimizers.last_rate(self.learners[0].optimizer)
         row |= self.sums.means()
-        names = transfer.loss_names(self.task.objectives())
         for one in self.learners:
-            rate = one.settings.learning_rate
-            check_finite(row[names[one.objective.name]], epoch=epoch + 1, learning_rate=rate)
+            name, rate = self.names[one.objective.name], one.settings.learning_rate
+            if self.sums.totals[name][1] > 0:  # an agent may have learnt nothing yet
+                check_finite(row[name], epoch=epoch + 1, learning_rate=rate)
         with self.averaged():
-            plateau = self.phase.optimizer.schedule == "plateau"
+            plateau = any(one.settings.schedule == "plateau" for one in self.learners)
             keep = self.settings.keep == "best"
             if self.validation and (plateau or keep or not self.stop.requested):
                 means = self.validate(self.validation)
                 row |= {f"val_{name}": value for name, value in means.items()}
             for one, watch in zip(self.learners, self.watches, strict=True):
-                if plateau and watch.end_epoch(row[f"val_{names[one.objective.name]}"]):
+                if one.settings.schedule == "plateau" and watch.end_epoch(
+                    row[f"val_{self.names[one.objective.name]}"]
+                ):
                     LOG.info("epoch %d: plateau; the learning rate is lowered", epoch + 1)
             if keep:
                 self.keep(row)
@@ -317,7 +334,7 @@ class _Loop:
             self.copy_back()
             row[name] = self.measure(self.networks)[headline.name]
         value = row[name]
-        if self.best is None or headline.better(value, self.best[0]):
+        if math.isfinite(value) and (self.best is None or headline.better(value, self.best[0])):
             values = [np.array(keras.ops.convert_to_numpy(v)) for v in self.variables]
             self.best = value, values
 
@@ -329,11 +346,24 @@ class _Loop:
                 stack.enter_context(optimizers.averaged(one.optimizer, one.variables))
             yield
 
-    def start_over(self) -> None:
-        """Goes back to where `divide` started, with a smaller rate."""
-        watch = self.watches[0]
+    def lost(self, share: float) -> int | None:
+        """The number of the objective that diverges while `divide` looks for its rate.
+
+        Args:
+            share: Share of the epoch's steps that was taken.
+        """
+        if self.initial is None:
+            return None
+        for number, (one, watch) in enumerate(zip(self.learners, self.watches, strict=True)):
+            name = self.names[one.objective.name]
+            if one.settings.schedule == "divide" and watch.diverges(self.sums, name, share=share):
+                return number
+        return None
+
+    def start_over(self, number: int) -> None:
+        """Goes back to where `divide` started, with a smaller rate for one objective."""
+        watch, settings = self.watches[number], self.learners[number].settings
         if watch.state["tries"] == TRIES:
-            settings = self.phase.optimizer
             raise DivergedError(
                 f"training diverged: the first epoch does so at every rate from "
                 f"{settings.learning_rate:g} down to {watch.rate:g}, {TRIES} divisions; "

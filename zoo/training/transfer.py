@@ -47,7 +47,7 @@ class Epochs:
 
     @property
     def optimizer(self) -> Optimizer:
-        """That of the first objective."""
+        """The optimizer of the first objective."""
         return self.optimizers[self.objectives[0].name]
 
 

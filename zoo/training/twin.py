@@ -15,6 +15,15 @@ import tensorflow as tf
 
 from compress.graph import map_layers
 
+_RESHAPING = (
+    keras.layers.Activation,
+    keras.layers.Flatten,
+    keras.layers.Identity,
+    keras.layers.Permute,
+    keras.layers.Reshape,
+    keras.layers.Softmax,
+)
+
 
 @keras.saving.register_keras_serializable("zoo")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -75,7 +84,14 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
         precision: A Keras dtype policy.
         replicas: Number of devices that will share a batch.
     """
-    outputs = {id(tensor._keras_history.operation) for tensor in keras.tree.flatten(model.outputs)}
+    outputs: set[int] = set()
+    waiting = [tensor._keras_history for tensor in keras.tree.flatten(model.outputs)]
+    while waiting:
+        operation, call, _ = waiting.pop()
+        outputs.add(id(operation))
+        if isinstance(operation, _RESHAPING):  # what it is given is the output
+            given = operation._inbound_nodes[call].input_tensors
+            waiting += [tensor._keras_history for tensor in given]
 
     def change(layer: keras.layers.Layer) -> keras.layers.Layer:
         kind, config = type(layer), layer.get_config()

@@ -58,7 +58,8 @@ def write_bundle(
             add(stage)
         (stage / bundles.RECIPE).write_text(run.recipe.to_yaml())
         _keep(run, stage / bundles.SAMPLES)
-        fresh = load_networks(stage)
+        loaded = load_networks(stage)
+        fresh = {name: loaded[name] for name in run.of(model) if name in loaded} or loaded
         test = run.evaluate(fresh, "test")
         plots.curves(history.rows, run.task.headline.name, stage / bundles.CURVES)
         for name, draw in test.pictures.items():
@@ -135,7 +136,8 @@ def _card(run: Run, networks: Mapping[str, keras.Model], origin: dict[str, Any])
             v.value.shape.num_elements() for one in kept for v in one.trainable_variables
         ),
         "data": run.data.name,
-        "networks": tuple(sorted(networks)) if several else (),
+        "data_digest": run.data.digest,
+        "networks": tuple(networks) if several else (),
         "custom_layers": tuple(sorted(_custom_layers([model, *kept]))),
     }
     return Card(**facts | origin)

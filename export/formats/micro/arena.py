@@ -28,7 +28,7 @@ def smallest(
     """Returns the least arena in bytes, a multiple of `STEP`, by bisection.
 
     Args:
-        content: Of the `.tflite` file.
+        content: Bytes of the `.tflite` file.
         enough: Bytes that are certainly enough; memory that is not touched costs nothing.
         who: See `processes.run`.
         seconds: Likewise, of one process; where it dies, another goes on.

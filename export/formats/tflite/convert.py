@@ -34,10 +34,10 @@ def convert(
 
     Args:
         source: The model, and the examples to calibrate with.
-        path: Of the file.
+        path: Path of the file.
         options: Arguments of `export.formats.tflite.child.convert`.
         batch: Number of examples that a call takes; `None` for any.
-        seconds: That it may take.
+        seconds: Time that it may take.
 
     Raises:
         RuntimeError: The converter failed, with its last words; the whole log is a note of it.
@@ -122,7 +122,7 @@ def _cause(status: int, words: str) -> str:
         return f"signal {-status} ended it; integer recurrent layers do that"
     if missing := re.findall(r"(?:Select|Custom) ops: (.+)", words):
         return f"TFLite has no built-in operator for {missing[-1].strip()}"
-    # Of a place in the graph: the layer's own name, and what an operator did not bear.
+    # What is told: the layer's own name, and what its operator did not bear.
     if found := re.search(r'fused\["\w+:", "([^"@]+).*?: error: (.+)', words):
         return f"{found[1]}: {found[2].strip().rstrip('.')}"
     errors = re.findall(r"^\S*Error: (.+)", words, flags=re.MULTILINE)

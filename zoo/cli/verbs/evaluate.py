@@ -32,12 +32,14 @@ def run(arguments: argparse.Namespace) -> None:
     bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
     from zoo.stages.evaluate import evaluate
 
-    found, same = evaluate(bundle, arguments.split, file=arguments.file)
+    found, same, examples, whole = evaluate(bundle, arguments.split, file=arguments.file)
     if arguments.json:
         values: dict[str, Any] = {
             "bundle": str(bundle.path),
             "split": arguments.split,
             "file": str(arguments.file) if arguments.file else None,
+            "examples": examples,
+            "whole": whole,
             "same_top1": same,
             "metrics": found.metrics,
             "tables": found.tables,

@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Makes, writes and prints."""
-    from zoo.bundle import Bundle
+    from zoo.bundle import find_bundle
 
-    bundle = Bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
+    bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
     pictures = any(column.kind == "image" for column in bundle.card.outputs.values())
     out = arguments.out
     if out is None and pictures:

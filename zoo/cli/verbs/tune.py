@@ -1,7 +1,7 @@
 """Search the settings of a recipe; with --folds, judge each by k-fold cross-validation.
 
-The objective is top-1 (or the squared error of numbers) on the validation split, or on that of each
-fold; the test split is not looked at. Writes trials.csv, tune.png and the best recipe.yaml.
+The objective is the task's headline, e.g. top-1, on the validation split, or on that of each fold;
+the test split is not looked at. Writes trials.csv, tune.png and the best recipe.yaml.
 `--trials 1` without a range cross-validates the recipe as it stands. Ctrl-C and a kill keep the
 finished trials; --resume, with the same arguments, goes on.
 """
