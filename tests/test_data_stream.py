@@ -206,3 +206,17 @@ def test_what_is_no_example_is_told_in_one_line():
         Stream(DIGITS.columns, whole, 3)
     with pytest.raises(ValueError, match="mine: test has no examples; expected 1 or more"):
         DataSet("mine", "of mine", DIGITS.columns, DIGITS.train, DIGITS.test, DIGITS.test[:0])
+
+
+def test_fit_says_what_it_takes():
+    model = object()
+    with pytest.raises(TypeError, match=r"^fit: recipe: got object; expected the name of an arch"):
+        zoo.fit(model)
+    with pytest.raises(TypeError, match=r"^fit: data: got object; expected a name, or a zoo\.data"):
+        zoo.fit("mlp", data=model)
+    with pytest.raises(TypeError, match=r"^fit: changes: got 'a=1'; expected a list of them"):
+        zoo.fit("mlp", changes="a=1")
+    columns = {"features": zoo.data.Column("features", (2,)), "value": zoo.data.Column("number")}
+    bad = {"features": np.array([[0, np.nan]], "float32"), "value": np.zeros(1, "float32")}
+    with pytest.raises(ValueError, match=r"^t: train\['features'\]: got NaN or infinite values"):
+        DataSet("t", "of mine", columns, *[Split(bad)] * 3)

@@ -52,8 +52,11 @@ class Column(NamedTuple):
             values: The examples (n, ...).
 
         Raises:
-            ValueError: The element type or a shape differs, or an index is none of the names.
+            ValueError: The element type or a shape differs, an index is none of the names, or a
+                number is not finite.
         """
+        import numpy as np
+
         dtype, _ = KINDS[self.kind]
         shape = values.shape[1:]
         fits = len(shape) == len(self.shape) and all(
@@ -65,6 +68,8 @@ class Column(NamedTuple):
                 f"{name}: got {values.dtype} {values.shape}; expected {dtype} ({sizes}), "
                 f"a column of kind {self.kind}."
             )
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"{name}: got NaN or infinite values; expected finite ones.")
         low, high = self.span
         # Pictures on the disk have no ends to look at, nor have they names.
         if high is not None and values.size:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -55,6 +56,7 @@ def fit(
         FileNotFoundError: There is no run to resume.
     """
     began = time.perf_counter()
+    _check_arguments(recipe, data, changes)
     changes, given = list(changes), data if isinstance(data, DataSet) else None
     changed = bool(data is not None or changes or smoke)
     if not isinstance(recipe, str) and changed:
@@ -106,6 +108,26 @@ def fit(
     if not history.interrupted:
         staging.remove(partial)
     return bundle
+
+
+def _check_arguments(recipe: Any, data: Any, changes: Any) -> None:
+    """Refuses what a user of Keras may take for an argument.
+
+    Raises:
+        TypeError: One is of another type.
+    """
+    if not isinstance(recipe, (str, Recipe)):
+        raise TypeError(
+            f"fit: recipe: got {type(recipe).__name__}; expected the name of an architecture, see "
+            "zoo.list_models(), or a zoo.Recipe."
+        )
+    if not isinstance(data, (str, DataSet, type(None))):
+        raise TypeError(
+            f"fit: data: got {type(data).__name__}; expected a name, or a zoo.data.DataSet of your "
+            "arrays or of a zoo.data.Stream of a generator or a tf.data.Dataset."
+        )
+    if isinstance(changes, str):
+        raise TypeError(f"fit: changes: got {changes!r}; expected a list of them, [{changes!r}].")
 
 
 def _task_of(model: str, data: DataSet, changes: Sequence[str]) -> list[str]:
