@@ -370,7 +370,7 @@ def measured(monkeypatch):
         optimizer = recipe.train.optimizer
         return (-((math.log10(optimizer.learning_rate) + 2) ** 2) - optimizer.weight_decay,)
 
-    monkeypatch.setattr(tune, "measure", measure)
+    monkeypatch.setattr(tune, "train_folds", measure)
     return seen
 
 
@@ -444,7 +444,7 @@ def test_an_interrupted_search_ends_like_a_whole_one(kind, measured, tmp_path, m
             raise KeyboardInterrupt
         return working(*args, **kwargs)
 
-    monkeypatch.setattr(tune, "measure", interrupted)
+    monkeypatch.setattr(tune, "train_folds", interrupted)
     for turn in range(3):
         with pytest.raises(KeyboardInterrupt):
             search(asked, tmp_path / "torn", resume=turn > 0)

@@ -256,11 +256,11 @@ TWO_DEVICES = """
     import json
     import keras, numpy as np
     from zoo.recipe import Hardware, Optimizer, Train, changed
-    from zoo.training.strategy import choose
+    from zoo.training.strategy import choose_machine
     from zoo.training.trainer import Trainer
 
-    two = choose(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose(Hardware(strategy="one", precision="float32"))
+    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
+    one = choose_machine(Hardware(strategy="one", precision="float32"))
     from tests.test_gan import TASK, batches, difference, plain
 
     ends, losses = [], []

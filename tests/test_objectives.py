@@ -452,10 +452,10 @@ def test_checks_look_at_the_first_objective_of_several():
 TWO_DEVICES = """
     import json
     from tests.test_objectives import *
-    from zoo.training.strategy import choose
+    from zoo.training.strategy import choose_machine
 
-    two = choose(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose(Hardware(strategy="one", precision="float32"))
+    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
+    one = choose_machine(Hardware(strategy="one", precision="float32"))
     cases = {
         "plain": {},
         "clipped": {"optimizer": {"clip_global_norm": 0.5}},

@@ -341,11 +341,11 @@ TWO_DEVICES = """
     from zoo.recipe import Hardware
     from zoo.tasks.a2c import A2C
     from zoo.tasks.dqn import DQN
-    from zoo.training.strategy import choose
+    from zoo.training.strategy import choose_machine
     from zoo.training.trainer import Trainer
 
-    two = choose(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose(Hardware(strategy="one", precision="float32"))
+    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
+    one = choose_machine(Hardware(strategy="one", precision="float32"))
     world, found = cart_pole(), {}
     for task, kinds in ((A2C(), {"sgd": 0.01, "adam": 0.001}),
                         (DQN(warmup=64, memory=200, target_every=7), {"sgd": 0.01})):

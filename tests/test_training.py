@@ -283,12 +283,12 @@ TWO_DEVICES = """
     from zoo.models.build import create
     from zoo.recipe import Augment, Hardware, Optimizer, Train
     from zoo.tasks.classify import Classify
-    from zoo.training.strategy import choose
+    from zoo.training.strategy import choose_machine
     from zoo.training.trainer import Trainer
     from zoo.training.twin import ReplicaDropout
 
-    two = choose(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose(Hardware(strategy="one", precision="float32"))
+    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
+    one = choose_machine(Hardware(strategy="one", precision="float32"))
     data = load("digits", size=32, limit=640)
     scale = {"image": Preprocessing.measure(data.train["image"])}
     found = {}

@@ -141,7 +141,7 @@ def test_run_takes_weights_and_preprocessing_of_the_name(monkeypatch, tmp_path):
         return create(name, **options)
 
     monkeypatch.setattr(run, "create", fake)
-    monkeypatch.setattr(origins.weights, "find", lambda model, name: row)
+    monkeypatch.setattr(origins.weights, "find_weights", lambda model, name: row)
     changes = [
         "data.channels=3", "data.limit=100", "train.epochs=2", "train.batch_size=50",
         "train.transfer.weights=imagenet", "train.transfer.frozen_epochs=1",

@@ -53,9 +53,6 @@ def generate(
     path = None if out is None else Path(out)
     if path is not None and path.exists() and not force:
         raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
-    texts = not any(column.kind == "image" for column in bundle.card.outputs.values())
-    if path is not None and not texts and path.suffix.lower() != ".png":
-        raise ValueError(f"--out: got {path}; expected a file that ends in .png, of pictures.")
     if path is not None and not path.parent.is_dir():
         raise FileNotFoundError(f"--out: {path.parent}: no such directory; make it first.")
     from zoo.models.saved import load_networks
@@ -76,6 +73,8 @@ def _write(made: np.ndarray | list[str], path: Path) -> None:
     if isinstance(made, list):
         path.write_text("".join(f"{text}\n" for text in made), encoding="utf-8")
         return
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"--out: got {path}; expected a file that ends in .png, of pictures.")
     from zoo.tasks.made import save
 
     save(made, path)
