@@ -354,7 +354,7 @@ def test_noise_on_pictures_is_seen_by_the_pixels(run):
 
 def test_bundle_explains_itself(bundle):
     card = bundle.card
-    assert card.task == "gan" and card.networks == ("discriminator", "generator")
+    assert card.task == "gan" and card.networks == ("generator", "discriminator")
     assert card.inputs == {"noise": Column("noise", (16,))}
     assert card.outputs == {"image": Column("image", (8, 8, 1))}
     assert card.preprocessing["mean"] == [0.5] and card.preprocessing["std"] == [0.5]

@@ -398,7 +398,7 @@ def test_a_bundle_of_several_networks(game, tmp_path):
     assert sorted(path.name for path in (bundle.path / "networks").iterdir()) == [
         "one.keras", "two.keras",
     ]  # fmt: skip
-    assert bundle.card.networks == ("one", "two") and bundle.card.task == "game"
+    assert bundle.card.networks == ("two", "one") and bundle.card.task == "game"
     assert bundle.card.parameters == 2 * (64 * 16 + 16 + 16 * 10 + 10)
     networks = load_networks(bundle.path)
     assert toy.difference(load_model(bundle.path), networks["one"]) == 0.0
@@ -426,7 +426,7 @@ def test_what_is_deployed_of_several_networks_is_compressed(game, tmp_path):
     small = compress(bundle, recipe, out=tmp_path / "small")
     kernel = np.asarray(load_model(small.path).get_layer("logits").kernel)
     assert np.mean(kernel == 0) == pytest.approx(0.5, abs=0.02)
-    assert small.card.networks == ("one", "two")
+    assert small.card.networks == ("two", "one")
     networks = load_networks(small.path)
     assert toy.difference(networks["one"], load_model(small.path)) == 0.0
     assert small.report.metrics["top1"] > 0.5
