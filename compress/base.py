@@ -6,15 +6,16 @@ because. Keras is imported only when a pass is applied, so settings are refused 
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
-from compress.measure.report import LayerReport, PassReport, Runtime
+from compress.measure.report import Agreement, LayerReport, PassReport, Runtime
 from zoo.common.settings import Settings, nearest
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class Fit(Protocol):
 
         The callbacks are called as Keras calls them: `params` holds `epochs` and `steps`; epochs
         and batches count from 0. The model that they see may be a copy, whose weights end up in
-        `model`.
+        `model`. A loop of one's own calls them by `keras.callbacks.CallbackList(callbacks,
+        model=model, epochs=epochs, steps=steps)`. One that does not is made up for, with a warning,
+        by more calls.
         """
 
 
@@ -54,6 +57,23 @@ class Measure(Protocol):
         The models are timed in turns, so that what slows the machine slows all of them. A runtime
         that cannot run a model is left out.
         """
+
+
+class Kept(Protocol):
+    """Where finished passes are kept, so that a run that was killed can go on.
+
+    `plan` is all passes up to the one that is meant; what it came to is a
+    `compress.pipeline.stages.Stage`.
+    """
+
+    def find(self, plan: Sequence[Pass]) -> Any:
+        """Returns what the last pass of `plan` came to in an earlier run; None: nothing yet."""
+
+    def begin(self, plan: Sequence[Pass]) -> None:
+        """Is told that the last pass of `plan` begins."""
+
+    def keep(self, plan: Sequence[Pass], stage: Any) -> None:
+        """Keeps what it came to."""
 
 
 class Headline(NamedTuple):
@@ -89,6 +109,9 @@ class Context:
             from input name to array. Some hundred are enough.
         teacher: What a model may learn from; a pipeline gives the one that it is applied to.
         headline: What budgets limit and passes choose by, where they name no metric.
+        higher: Whether more is better of a metric, by name, where it is known.
+        progress: Is given a line when a pass has finished, e.g. `print`.
+        kept: Where finished passes are kept; without it nothing is.
     """
 
     fit: Fit | None = None
@@ -98,6 +121,23 @@ class Context:
     samples: Any = None
     teacher: keras.Model | None = None
     headline: Headline = TOP1
+    higher: Mapping[str, bool] = field(default_factory=dict)
+    progress: Callable[[str], None] | None = None
+    kept: Kept | None = None
+
+    def headline_of(self, name: str | None, higher: bool | None = None) -> Headline:
+        """Returns what a pass or a budget chooses by.
+
+        Args:
+            name: The metric that it names; `None`: the context's headline.
+            higher: Whether more of it is better; `None`: as far as it is known, else it is, but for
+                a loss.
+        """
+        if name is None or (higher is None and name == self.headline.name):
+            return self.headline
+        if higher is None:
+            higher = self.higher.get(name, not name.endswith("loss"))
+        return Headline(name, higher)
 
     def seconds(self, model: keras.Model) -> float | None:
         """Returns the latency of `model` in the main runtime; None where none measures it."""
@@ -123,12 +163,15 @@ class Context:
         """
         if self.fit is None or epochs == 0:
             return self.train(model, epochs=epochs)
-        from compress.graph.holding import bake, hold
+        from compress.graph.holding import bake, hold, tied_zeros
 
+        kept = tied_zeros(model)
         held = hold(model)
         text = self.train(held, epochs=epochs, callbacks=callbacks)
         for weight, value in zip(model.variables, bake(held, like=model).variables, strict=True):
             weight.assign(value)
+        for kernel, mask in kept:
+            kernel.assign(kernel * mask)
         return text
 
     def train(
@@ -156,11 +199,15 @@ class Note(NamedTuple):
 
 
 class Rewrite(NamedTuple):
-    """The work of a pass: the new model, a note for each chosen path, and one on the whole."""
+    """The work of a pass: the new model, a note for each chosen path, and one on the whole.
+
+    `agreement` is with the model before, where the pass has examples and measures it.
+    """
 
     model: keras.Model
     notes: dict[str, Note]
     text: str
+    agreement: tuple[Agreement, ...] = ()
 
 
 class Result(NamedTuple):
@@ -207,6 +254,53 @@ class Pass(Settings):
             context: What the pass may use beside the model.
         """
 
+    def prepare(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> keras.Model:
+        """Returns the model as the pass trains it, for a loop of the caller's own.
+
+        Its layers compute their kernels anew in each call; `compress.finish` stores these.
+
+        Args:
+            model: The input, which stays as it is.
+            chosen: The leaf layers of `model` to work on, by path.
+            context: What the pass may use beside the model.
+
+        Raises:
+            ValueError: The pass has no such form: it rebuilds the model, and trains it as it is.
+        """
+        raise ValueError(
+            f"prepare: {self.kind} has no form of its own to be trained in; expected apply(...), "
+            "and the result to be trained further."
+        )
+
+    def chosen(self, model: keras.Model) -> tuple[dict[str, keras.layers.Layer], dict[str, str]]:
+        """Returns the leaf layers to work on, by path, and why the others are left out.
+
+        Raises:
+            TypeError: `model` is subclassed.
+            ValueError: `model` is not built, or a pattern matches none of its layers, or none with
+                weights.
+        """
+        from compress.graph import leaf_layers
+
+        layers = dict(leaf_layers(model))
+        reasons = self.left_out(layers, also=self.also_named(model))
+        if self.on_weights:
+            self._check_weights(layers)
+        return {path: x for path, x in layers.items() if path not in reasons}, reasons
+
+    def check(self, model: keras.Model, context: Context) -> None:
+        """Refuses what the pass could not be applied with; a pipeline asks before its first one.
+
+        Args:
+            model: What goes into the pass, or into the pipeline: of the same inputs and outputs.
+            context: What the pass may use.
+
+        Raises:
+            ValueError, FileNotFoundError, ImportError: Something is missing, or does not fit.
+        """
+
     def ladder(self) -> Ladder | None:
         """Returns what a budget's search may vary; None where the pass has no strength."""
         return None
@@ -239,22 +333,28 @@ class Pass(Settings):
             context: What the pass may use beside the model.
             rows: Table of the input, as `layer_table` counts it; empty: it is counted here.
         """
-        from compress.graph import leaf_layers
         from compress.measure.account import layer_table
 
-        layers = dict(leaf_layers(model))
-        reasons = self.left_out(layers)
-        if self.on_weights:
-            self._check_weights(layers)
-        chosen = {path: layer for path, layer in layers.items() if path not in reasons}
+        chosen, reasons = self.chosen(model)
+        self.check(model, context)
         rows = rows or layer_table(model)  # before a pass trains
         rewrite = self.rewrite(model, chosen, context)
         notes = {path: Note(False, reason) for path, reason in reasons.items()} | rewrite.notes
         new = layer_table(rewrite.model)
-        return Result(rewrite.model, self._report(rows, new, rewrite.text, notes)), new
+        report = self._report(rows, new, rewrite.text, notes)
+        report = dataclasses.replace(report, agreement=rewrite.agreement)
+        return Result(rewrite.model, report), new
 
-    def left_out(self, paths: Iterable[str]) -> dict[str, str]:
+    def also_named(self, model: keras.Model) -> tuple[str, ...]:
+        """Returns what `skip` may name beside layers; nothing, as a rule."""
+        return ()
+
+    def left_out(self, paths: Iterable[str], *, also: Sequence[str] = ()) -> dict[str, str]:
         """Returns the reasons for the paths that the patterns leave out.
+
+        Args:
+            paths: Paths of layers.
+            also: What `skip` may name too, without an entry in the result.
 
         Raises:
             ValueError: A pattern matches no path: it is probably misspelt.
@@ -265,8 +365,9 @@ class Pass(Settings):
             for path in self._matches(pattern, paths, field="layers"):
                 reasons.pop(path, None)
         for pattern in self.skip:
-            for path in self._matches(pattern, paths, field="skip"):
-                reasons[path] = f"named by `skip`: {pattern}"
+            for path in self._matches(pattern, [*paths, *also], field="skip"):
+                if path not in also or path in paths:
+                    reasons[path] = f"named by `skip`: {pattern}"
         return reasons
 
     def _check_weights(self, layers: Mapping[str, keras.layers.Layer]) -> None:

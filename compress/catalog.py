@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from zoo.common.settings import nearest
+from zoo.common.settings import nearest, shown
 
 PASSES = {
     "prune": "compress.passes.prune.settings:Prune",
@@ -36,8 +36,8 @@ def pass_class(kind: object, *, where: str = "pass") -> type[Any]:
     Raises:
         ValueError: There is no such kind; the line opens with `where`.
     """
-    if kind not in PASSES:
-        raise ValueError(f"{where}.kind: unknown pass {kind!r}. {nearest(str(kind), PASSES)}")
+    if not isinstance(kind, str) or kind not in PASSES:
+        raise ValueError(f"{where}.kind: unknown pass {shown(kind)}. {nearest(str(kind), PASSES)}")
     module, name = PASSES[str(kind)].split(":")
     found: type[Any] = getattr(importlib.import_module(module), name)
     return found

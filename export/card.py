@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.manifest import Manifest, Parity, TensorSpec
+from export.manifest import Distance, Manifest, Parity, TensorSpec
 from export.target import About
 
 FILE = "MODEL_CARD.md"
@@ -59,6 +59,9 @@ def _tensors(manifest: Manifest) -> str:
     lines = ["| | name | shape | type |", "| --- | --- | --- | --- |"]
     lines += [row("input", spec) for spec in manifest.signature.inputs]
     lines += [row("output", spec) for spec in manifest.signature.outputs]
+    if manifest.names:
+        pairs = (f"`{new}` is `{own}`" for new, own in manifest.names.items())
+        lines += ["", f"In the Keras model {', '.join(pairs)}."]
     return "\n".join(lines)
 
 
@@ -86,12 +89,29 @@ def _proof(manifest: Manifest) -> str:
     lines += [_parity(one) for one in (manifest.parity, manifest.edges) if one is not None]
     if len(lines) == 2:
         return ""
+    for one in filter(None, (manifest.parity, manifest.edges)):
+        for name, reason in one.left_out.items():
+            lines += ["", f"Left out of the {one.inputs} inputs: {name}, as {reason}."]
+    if distance := manifest.distance:
+        lines += ["", sentence(distance)]
     if score := manifest.score:
         lines += ["", f"On {score.examples} labelled examples, the model and the file:", ""]
         lines += [
             f"- {name}: {value:.4f}, {score.file[name]:.4f}" for name, value in score.model.items()
         ]
     return "\n".join(lines)
+
+
+def sentence(distance: Distance) -> str:
+    """Returns how far a file is from its float model, as a sentence."""
+    noise = "" if distance.sqnr_db is None else f", {distance.sqnr_db:.1f} dB over the noise"
+    same = distance.top1_agreement
+    winner = "" if same is None else f", same top-1 {same:.4f}"
+    return (
+        f"Distance from the float model ({distance.of}) on {distance.samples} examples: largest"
+        f" difference {distance.relative:.2e} of the largest output{noise}, cosine"
+        f" {distance.cosine:.6f}{winner}."
+    )
 
 
 def _parity(found: Parity) -> str:

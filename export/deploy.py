@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,15 @@ import keras
 
 from export import card, locate
 from export import manifest as manifests
-from export.examples import Arrays, check_inputs, draw_inputs, edge_inputs
-from export.manifest import Manifest, Parity, Score
-from export.parity import ParityError, compare
-from export.source import prepare, run_keras, without_softmax
+from export.failures import one_line
+from export.given import as_inputs, check_span, examples_of, gathered, halves, reference_of
+from export.manifest import Manifest, Signature
+from export.parity import ParityError
+from export.proof import Proof, prove
+from export.source import own_names
 from export.target import About, Labelled, Source, Target, Written
 from export.targets import find_target
+from zoo.common import claims, renames, staging
 from zoo.common.preprocessing import Preprocessing
 
 
@@ -58,12 +59,14 @@ def export(
             Functional by `functional`.
         target: A name in `TARGETS`, or a target with settings of its own.
         out: The directory to write.
-        samples: Examples as the model takes them: an array (n, ...), or a mapping from input name
-            to array. All are compared; a target that is calibrated takes the first half for that
-            and compares the second. Some hundred are enough. Without them 32 are drawn at random,
-            and an integer file is written only of a model that has ranges of its own.
+        samples: Examples as the model takes them, in any form that `zoo.common.examples.gather`
+            takes: an array (n, ...), a list, a mapping by input name, a data set, a generator, a
+            folder of pictures. All are compared; a target that is calibrated takes the first half
+            for that and compares the second. Some hundred are enough. Without them 32 are drawn at
+            random, and an integer file is written only of a model that has ranges of its own.
         labelled: Labelled examples; the metrics of model and file on them are in the manifest.
-        about: Name, labels and preprocessing, for the manifest.
+        about: Name, labels and preprocessing, for the manifest; and the float model that a
+            quantised one was made from.
         force: Replaces a deployable that is already at `out`.
 
     Returns:
@@ -73,134 +76,82 @@ def export(
         FileExistsError: `out` exists.
         ModuleNotFoundError: The target needs a package that is not installed.
         ParityError: The file does not follow the model.
-        RuntimeError: The converter failed.
+        RuntimeError: The converter failed, or the model cannot be written in this form.
         TypeError: `model` is not a Functional or Sequential model.
-        ValueError: The target is unknown, the samples do not fit, or a weight is not finite.
+        ValueError: The target is unknown, the samples do not fit or the model has no finite answer
+            to one, or a weight is not finite.
     """
     target = find_target(target)
     target.check_packages()
     out, about = Path(out), about or About()
+    if out.exists() and not force:
+        raise FileExistsError(f"{out}: exists. Choose another place, or replace it with `force`.")
     rejected = out.with_name(f"{out.name}.rejected")
-    _check_free(out, force=force)
-    _check_free(rejected, force=True)
-    net, signature = prepare(model)
-    target.check_signature(signature)
-    cut: list[str] = []
-    if target.precision in ("int8", "int4"):
-        net, cut = without_softmax(net)
-    given = samples is not None
-    inputs = check_inputs(samples, signature) if given else draw_inputs(signature)
-    if given:
-        _check_span(inputs, about)
-    calibration, probes = _halves(inputs) if target.calibrated else ({}, inputs)
-    about = about.model_copy(update={"name": about.name or model.name})
-    source = Source(
-        net=net, signature=signature, about=about, calibration=calibration if given else {}
-    )
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
-    partial.mkdir()
-    try:
-        written = target.write(source, partial)
-        if cut:
-            written = written._replace(facts={**written.facts, "logits": cut})
-        path = partial / written.file
-        proof = _prove(target, path, source, probes, "given" if given else "random", labelled)
-        manifest = _describe(target, path, source, written, proof)
-        manifest.write(partial)
-        (partial / card.FILE).write_text(card.text(manifest, about))
-        if reason := proof.reason:
-            where = locate.explain(target, source, probes) if proof.differs else ""
-            _move(partial, rejected)
-            raise ParityError(
-                f"export to {target.kind}: {reason}. File kept in {rejected}." + where
-            )
-        _move(partial, out)
-    except OSError as error:
-        raise RuntimeError(
-            f"export to {target.kind}: cannot write in {out.parent}: {error.strerror or error}."
-            " Nothing is left there; make room and export again."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with staging.claimed(out, force=force, mark=manifests.FILE):
+        staging.check_free(rejected, force=True, mark=manifests.FILE)
+        if isinstance(samples, (str, Path)) and (known := about.preprocessing):
+            samples = as_inputs(model, samples, known)
+        net, signature, cut, examples = examples_of(model, target, samples)
+        given = samples is not None
+        if given:
+            check_span(examples.inputs, about)
+        if labelled:
+            labelled = labelled._replace(inputs=gathered(model, signature, labelled.inputs))
+        calibration, probes = halves(examples) if target.calibrated else (None, examples)
+        reference = reference_of(model, about.parent, target, probes, cut)
+        about = about.model_copy(update={"name": about.name or model.name})
+        source = Source(
+            net=net,
+            signature=signature,
+            about=about,
+            calibration=calibration.inputs if given and calibration else {},
+        )
+        staging.check_room(out, _least_bytes(net))
+        try:
+            with staging.staged(out, force=force, mark=manifests.FILE) as partial:
+                with one_line(target.kind, "the converter failed"):
+                    written = target.write(source, partial)
+                if cut:
+                    written = written._replace(facts={**written.facts, "logits": cut})
+                path = partial / written.file
+                proof = prove(target, path, source, probes, reference=reference, labelled=labelled)
+                with one_line(target.kind, f"{target.runtime} cannot read what was written"):
+                    manifest = _describe(target, path, source, written, proof)
+                manifest = manifest.model_copy(update={"names": _renamed(model, signature)})
+                manifest.write(partial)
+                (partial / card.FILE).write_text(card.text(manifest, about))
+                if reason := proof.reason:
+                    where = locate.explain(target, source, probes.inputs) if proof.differs else ""
+                    with staging.claimed(rejected, mark=manifests.FILE):
+                        renames.put(partial, rejected)
+                    raise ParityError(
+                        f"export to {target.kind}: {reason}. File kept in {rejected}." + where
+                    )
+        except OSError as error:
+            first = error.__cause__ if isinstance(error.__cause__, OSError) else error
+            raise RuntimeError(f"export to {target.kind}: {_cause(first, out)}") from error
     return Deployable(path=out, manifest=manifest)
 
 
-@dataclass(frozen=True)
-class _Proof:
-    """What running a file has shown; all `None` for a file that nothing here can run."""
-
-    parity: Parity | None = None
-    edges: Parity | None = None
-    score: Score | None = None
-    reason: str = ""
-
-    @property
-    def differs(self) -> bool:
-        """Whether the file runs, and its numbers are wrong."""
-        return any(one and not one.passed and one.relative for one in (self.parity, self.edges))
-
-
-def _prove(
-    target: Target,
-    path: Path,
-    source: Source,
-    probes: Arrays,
-    origin: str,
-    labelled: Labelled | None,
-) -> _Proof:
-    """Runs the file and the Keras model on the same inputs, and compares."""
-    fault = target.fault(path)
-    if target.proof != "numeric":
-        return _Proof(reason=fault)
-    runtime = f"{target.runtime} {target.versions()[target.runtime]}"
-    limits = target.tolerance
-    at_edges = limits.model_copy(
-        update={"max_relative": limits.edges, "min_cosine": -1.0, "min_top1_agreement": 0.0}
-    )
-    cases = {origin: (probes, limits), "edges": (edge_inputs(probes), at_edges)}
-    try:
-        session = target.open(path)
-        got = {case: session.run(inputs) for case, (inputs, _) in cases.items()}
-    except Exception as error:  # each runtime has its own classes for a file that it cannot run
-        return _Proof(
-            reason=f"{target.runtime} cannot run the file: {' '.join(str(error).split())}"
+def _cause(error: OSError, out: Path) -> str:
+    """What went wrong with a file, in one line."""
+    told = " ".join(str(error.strerror or error).split())
+    if error.errno in claims.FULL:
+        return (
+            f"cannot write in {out.parent}: {told}. Nothing is left there; make room and export"
+            " again."
         )
-    if session.precision:
-        runtime += f", {session.precision}"
-    parity, edges = (
-        compare(
-            run_keras(source.net, source.signature, inputs),
-            got[case],
-            limit,
-            runtime=runtime,
-            inputs=case,
-        )
-        for case, (inputs, limit) in cases.items()
-    )
-    score = _scored(session.run, source, labelled) if labelled and parity.passed else None
-    reason = fault or parity.reason
-    reason = reason or (edges.reason and f"on zeros, extremes and noise, {edges.reason}")
-    if score and labelled and not reason:
-        name = labelled.headline
-        lost = score.model.get(name, 0) - score.file.get(name, 0)
-        if lost > limits.max_drop:
-            reason = f"{name} falls by {lost:.4f} on {score.examples} examples, limit"
-            reason += f" {limits.max_drop:g}"
-    return _Proof(parity, edges, score, reason)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{told}. Nothing is left at {out}."
 
 
-def _scored(run: Callable[[Arrays], Arrays], source: Source, labelled: Labelled) -> Score:
-    inputs = check_inputs(labelled.inputs, source.signature)
-    model = labelled.measure(run_keras(source.net, source.signature, inputs))
-    examples = len(next(iter(inputs.values())))
-    return Score(examples=examples, model=dict(model), file=dict(labelled.measure(run(inputs))))
+def _least_bytes(net: keras.Model) -> int:
+    """What a file of the model takes at least: half a byte for each weight."""
+    return sum(math.prod(weight.shape) for weight in net.weights) // 2
 
 
 def _describe(
-    target: Target, path: Path, source: Source, written: Written, proof: _Proof
+    target: Target, path: Path, source: Source, written: Written, proof: Proof
 ) -> Manifest:
     about = source.about
     signature = written.signature or target.signature(source.signature)
@@ -229,57 +180,15 @@ def _describe(
         parity=proof.parity,
         edges=proof.edges,
         score=proof.score,
+        distance=proof.distance,
         facts=dict(written.facts),
         versions=target.versions(),
         source_sha256=about.source_sha256,
     )
 
 
-def _check_span(inputs: Arrays, about: About) -> None:
-    """Refuses images that the stated preprocessing cannot have made."""
-    known = about.preprocessing
-    if known is None or known.size is None or len(inputs) != 1:
-        return
-    ((name, array),) = inputs.items()
-    low, high = known.span()
-    slack = 0.01 * (high - low)
-    if array.min() < low - slack or array.max() > high + slack:
-        raise ValueError(
-            f"export: samples of {name!r}: got values from {array.min():g} to {array.max():g};"
-            f" expected {low:.4g} to {high:.4g}, which the preprocessing makes of pixels. Pass the"
-            " examples as the model takes them."
-        )
-
-
-def _halves(inputs: Arrays) -> tuple[Arrays, Arrays]:
-    """Calibration must not see what the comparison sees."""
-    total = len(next(iter(inputs.values())))
-    if total < 2:
-        raise ValueError(
-            f"export: samples: got {total} example; expected at least 2, one half to calibrate and"
-            " one to compare."
-        )
-    middle = total // 2
-    first = {name: array[:middle] for name, array in inputs.items()}
-    return first, {name: array[middle:] for name, array in inputs.items()}
-
-
-def _check_free(path: Path, *, force: bool) -> None:
-    """Refuses a place that is taken, and, even with `force`, one that `export` did not write."""
-    if not path.exists():
-        return
-    if not force:
-        raise FileExistsError(f"{path}: exists. Choose another place, or replace it with `force`.")
-    if not (path / manifests.FILE).is_file():
-        raise FileExistsError(
-            f"{path}: exists and is not a deployable (no {manifests.FILE}). Choose another place."
-        )
-
-
-def _move(source: Path, destination: Path) -> None:
-    """Renames over what is at `destination`; a kill in between leaves the old one beside it."""
-    old = destination.with_name(f".{destination.name}.{os.getpid()}.old")
-    if destination.exists():
-        destination.rename(old)
-    source.rename(destination)
-    shutil.rmtree(old, ignore_errors=True)
+def _renamed(model: keras.Model, signature: Signature) -> dict[str, str]:
+    """The model's own names by those of the file, where they differ."""
+    files = [spec.name for spec in (*signature.inputs, *signature.outputs)]
+    own = [name for names in own_names(model) for name in names]
+    return {new: old for new, old in zip(files, own, strict=True) if new != old}

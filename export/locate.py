@@ -63,6 +63,11 @@ def explain(target: Target, source: Source, probes: Arrays) -> str:
         source: What it was written from.
         probes: Inputs (n, ...) by name; a few are used.
     """
+    if masked := masked_softmax(source.net) if not target.precision.startswith("float") else "":
+        return (
+            f" The softmax {masked!r} has a mask: next to the scores stands a number that no range"
+            " of integers holds. Give out the scores, and mask them outside of the file."
+        )
     few = {name: array[:NUM_PROBES] for name, array in probes.items()}
     try:
         jumps = find_jumps(target, source, few)
@@ -73,6 +78,19 @@ def explain(target: Target, source: Source, probes: Arrays) -> str:
     told = "; ".join(f"{jump.path} ({jump.before:.2g} to {jump.after:.2g})" for jump in jumps)
     kind = "float32" if target.precision.startswith("float") else "integer"
     return f" The difference grows most at {told}. To do: {ADVICE[kind]}."
+
+
+def masked_softmax(net: keras.Model) -> str:
+    """Returns the name of a softmax that is called with a mask, or an empty string."""
+    for depth in net._nodes_by_depth.values():
+        for node in depth:
+            layer = node.operation
+            if (
+                isinstance(layer, keras.layers.Softmax)
+                and node.arguments.kwargs.get("mask") is not None
+            ):
+                return str(layer.name)
+    return ""
 
 
 def find_jumps(target: Target, source: Source, probes: Arrays, prefix: str = "") -> list[Jump]:

@@ -7,14 +7,18 @@ that `serving` and other readers start at once.
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from zoo.common import reading
 
 FILE = "manifest.json"
+EXPECTED = "the manifest of a deployable, which `zoo export` wrote"
 
 
 class _Part(BaseModel):
@@ -54,15 +58,19 @@ class Parity(_Part):
             zeros, the least and the greatest values of those, and noise between them.
         max_abs: Largest absolute difference of an output value; `None` when the outputs could not
             be compared, for the cause that `reason` gives.
-        relative: `max_abs` divided by the largest absolute output of the Keras model.
+        relative: `max_abs` divided by the largest absolute output of the Keras model; of outputs
+            of floats where there are some.
         cosine: Cosine of the angle between the outputs of the file and of the model, all examples
             as one vector; of several outputs the smallest.
-        top1_agreement: Fraction of the counted examples whose largest output has the same index;
-            `None` when none were counted, or when no output holds class scores.
+        top1_agreement: Fraction of the counted examples whose largest output has the same index, or
+            of the values that are the same in an output of whole numbers, booleans or strings; of
+            several outputs the smallest. `None` when none were counted, or when there is neither.
         top1_samples: Number of counted examples: those whose two best scores do not tie.
         max_relative: The limit set on `relative`; `None` for no limit.
         min_cosine: The limit set on `cosine`.
         min_top1_agreement: The limit set on `top1_agreement`.
+        left_out: Invented examples that the Keras model itself has no finite answer to, with the
+            reason; they are not among `samples`.
         passed: Whether the limits were kept and every output was finite.
         reason: Why the file was rejected; empty when it passed.
     """
@@ -78,6 +86,7 @@ class Parity(_Part):
     max_relative: float | None
     min_cosine: float = -1.0
     min_top1_agreement: float
+    left_out: dict[str, str] = {}
     passed: bool
     reason: str = ""
 
@@ -94,6 +103,28 @@ class Score(_Part):
     examples: int
     model: dict[str, float]
     file: dict[str, float]
+
+
+class Distance(_Part):
+    """How far the file's answers are from those of the float model that it stands for.
+
+    Attributes:
+        of: The float model: `the model given`, or its name.
+        samples: Number of examples compared, as the file's parity was.
+        relative: Largest difference divided by the largest absolute output of the float model.
+        sqnr_db: Signal to quantisation noise in decibels, 10 log10(sum of squares of the outputs /
+            that of the differences); `None` where there is no difference. Of several outputs the
+            smallest, as of those that follow.
+        cosine: Cosine of the angle between the outputs, all examples as one vector.
+        top1_agreement: See `Parity.top1_agreement`.
+    """
+
+    of: str
+    samples: int
+    relative: float
+    sqnr_db: float | None = None
+    cosine: float
+    top1_agreement: float | None = None
 
 
 Proof: TypeAlias = Literal["numeric", "compile", "convert-only"]
@@ -114,6 +145,7 @@ class Manifest(_Part):
         sha256: Digest of the model (see `digest`).
         signature: The file's inputs and outputs.
         keras: Signature of the Keras model, where the file's differ in layout or type.
+        names: The Keras model's own names of inputs and outputs, by those of the file that differ.
         preprocessing: What was done to the raw input before the model saw it; free-form.
         labels: Class names in the order of the last output axis, or of an output below and above 0
             where that axis has length 1; empty when there are none.
@@ -124,6 +156,8 @@ class Manifest(_Part):
         parity: The comparison with the Keras model; `None` without a runtime to run the file.
         edges: The same on inputs at the edges.
         score: The task's metrics; `None` where the caller knew no labels.
+        distance: From the float model; `None` of a float file of a float model, and where a model
+            was quantised before and the caller did not give what it was made from.
         facts: What the target measured besides, e.g. the arena of a microcontroller in bytes.
         versions: Versions of the distributions that wrote and ran the file.
         source_sha256: Digest of the Keras file that was exported; empty when there was none.
@@ -139,6 +173,7 @@ class Manifest(_Part):
     sha256: str
     signature: Signature
     keras: Signature | None = None
+    names: dict[str, str] = {}
     preprocessing: dict[str, Any] = {}
     labels: tuple[str, ...] = ()
     precision: str
@@ -148,6 +183,7 @@ class Manifest(_Part):
     parity: Parity | None = None
     edges: Parity | None = None
     score: Score | None = None
+    distance: Distance | None = None
     facts: dict[str, Any] = {}
     versions: dict[str, str] = {}
     source_sha256: str = ""
@@ -158,14 +194,63 @@ class Manifest(_Part):
 
         Raises:
             FileNotFoundError: `directory` holds no manifest.
-            ValueError: The manifest does not follow the schema.
+            OSError: It cannot be read.
+            ValueError: The manifest does not follow the schema; one line, with its first problem.
         """
         path = Path(directory) / FILE
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path}: not found; expected a directory that `zoo export` wrote."
             )
-        return cls.model_validate_json(path.read_text())
+        text = reading.text(path, EXPECTED)
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            spot = ".".join(map(str, first["loc"])) or "whole"
+            raise ValueError(
+                f"{path}: {FILE} is not valid: {spot}: {reading.one_line(ValueError(first['msg']))}"
+                f" ({error.error_count()} problems). Export again."
+            ) from error
+
+    @classmethod
+    def of_file(cls, directory: str | Path) -> tuple[Manifest, Path]:
+        """Reads the manifest, and sees to it that the file beside it is the one that was exported.
+
+        Whoever opens an exported file does so by this.
+
+        Returns:
+            The manifest, and the path of its file or folder.
+
+        Raises:
+            FileNotFoundError: The manifest or the file is missing.
+            OSError: One cannot be read.
+            ValueError: The manifest is not valid, names a file outside the directory, the file is
+                another one, or it was rejected.
+        """
+        manifest = cls.read(directory)
+        path = Path(directory) / manifest.file
+        inside = os.path.realpath(directory)
+        bad = not manifest.file or "\0" in manifest.file
+        # A SavedModel is a folder in a folder, NAME/1.
+        if bad or not os.path.realpath(path).startswith(inside + os.sep):
+            raise ValueError(
+                f"{directory}: {FILE} names the file {manifest.file!r}; expected one within the"
+                " directory. Export again."
+            )
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: not found, but the manifest names it; export again.")
+        if (found := digest(path)) != manifest.sha256:
+            raise ValueError(
+                f"{path}: got sha256 {found[:12]}...; expected {manifest.sha256[:12]}..., as in the"
+                " manifest. The file changed after the export; export again."
+            )
+        if manifest.rejected:
+            raise ValueError(
+                f"{directory}: the file failed its parity check ({manifest.rejected}), so its"
+                " answers are not the model's; export again."
+            )
+        return manifest, path
 
     def write(self, directory: str | Path) -> None:
         """Writes `manifest.json` into `directory`."""

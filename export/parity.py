@@ -5,13 +5,16 @@ Converters write wrong or unusable files without raising, so every export is com
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from export.examples import Arrays
-from export.manifest import Parity
+from export.manifest import Distance, Parity
 from export.target import Tolerance
+
+SLACK = 1e-4  # of an agreement: one pixel of a map whose scores tie
 
 
 class ParityError(RuntimeError):
@@ -21,65 +24,136 @@ class ParityError(RuntimeError):
 def compare(expected: Arrays, got: Arrays, tolerance: Tolerance, **facts: Any) -> Parity:
     """Compares a file's outputs with the Keras model's, the worst output deciding.
 
-    Top-1 agreement is for class scores, outputs of shape (n, k) with k > 1; others get the numeric
-    check alone. Examples whose two best scores tie (see `Tolerance`) are not counted: rounding
-    decides them, in Keras too.
+    Top-1 agreement is for class scores, outputs of shape (n, k) with k > 1. Examples whose two best
+    scores tie (see `Tolerance`) are not counted: rounding decides them, in Keras too. Outputs that
+    are whole numbers, booleans or strings are the same or not: they have an agreement and, beside
+    floats, no difference.
 
     Args:
-        expected: The Keras model's outputs (n, ...) by name.
+        expected: The Keras model's outputs (n, ...) by name; none where no example was left.
         got: The file's outputs, likewise.
         tolerance: The limits.
-        **facts: The fields of `Parity` that say what was run: `runtime` and `inputs`.
+        **facts: The fields of `Parity` that say what was run: `runtime`, `inputs` and `left_out`.
     """
     limits: dict[str, Any] = {
-        "samples": len(next(iter(expected.values()))),
+        "samples": len(next(iter(expected.values()), ())),
         "max_relative": tolerance.max_relative,
         "min_cosine": tolerance.min_cosine,
         "min_top1_agreement": tolerance.min_top1_agreement,
         **facts,
     }
+    if not limits["samples"]:
+        return Parity(passed=True, **limits)
     if reason := _misfit(expected, got):
         return Parity(passed=False, reason=reason, **limits)
-    max_abs = {name: float(np.abs(got[name] - want).max()) for name, want in _floats(expected)}
-    scale = {name: float(np.abs(want).max()) for name, want in _floats(expected)}
-    # An output that is zero everywhere has no scale of its own; its error is taken as it is.
-    relative = {name: max_abs[name] / (scale[name] or 1.0) for name in max_abs}
-    cosines = {name: _cosine(want, got[name]) for name, want in _floats(expected)}
-    counted, agreeing = 0, 0
-    for name, want in _floats(expected):
-        if want.ndim == 2 and want.shape[1] > 1:  # (n, classes)
-            best = np.sort(want, axis=1)[:, -2:]  # (n, 2), ascending
-            clear = best[:, 1] - best[:, 0] > tolerance.tie * scale[name]
-            counted += int(clear.sum())
-            agreeing += int((want.argmax(1) == got[name].argmax(1))[clear].sum())
-    agreement = agreeing / counted if counted else None
-    worst = max(relative, key=lambda name: relative[name])
-    widest = min(cosines, key=lambda name: cosines[name])
+    found = _differences(expected, got, tolerance.tie)
+    compared = _compared(found)
+    worst = max(compared, key=lambda name: found[name].relative)
+    widest = min(compared, key=lambda name: found[name].cosine)
+    counted = {name: one for name, one in found.items() if one.counted}
+    least = min(counted, key=lambda name: counted[name].agreement, default=None)
+    agreement = None if least is None else counted[least].agreement
     reason = ""
-    if tolerance.max_relative is not None and relative[worst] > tolerance.max_relative:
+    strict = tolerance.max_relative is not None and not found[worst].discrete
+    if strict and found[worst].relative > (tolerance.max_relative or 0):
         reason = (
-            f"output {worst!r} differs by {relative[worst]:.3g} of its largest value,"
+            f"output {worst!r} differs by {found[worst].relative:.3g} of its largest value,"
             f" limit {tolerance.max_relative:g}"
         )
-    elif cosines[widest] < tolerance.min_cosine:
+    elif not found[widest].discrete and found[widest].cosine < tolerance.min_cosine:
         reason = (
-            f"output {widest!r} has cosine {cosines[widest]:.6g} with the model's,"
+            f"output {widest!r} has cosine {found[widest].cosine:.6g} with the model's,"
             f" limit {tolerance.min_cosine:g}"
         )
-    elif agreement is not None and agreement < tolerance.min_top1_agreement:
+    elif least is not None and found[least].agreement < tolerance.min_top1_agreement - SLACK:
+        kind = f"output {least!r} has" if found[least].discrete else "top-1"
         reason = (
-            f"top-1 agreement {agreement:.4g} over {counted} examples,"
+            f"{kind} agreement {agreement:.4g} over {found[least].counted}"
+            f" {'values' if found[least].discrete else 'examples'},"
             f" limit {tolerance.min_top1_agreement:g}"
         )
     return Parity(
-        max_abs=max(max_abs.values()),
-        relative=relative[worst],
-        cosine=cosines[widest],
+        max_abs=max(found[name].max_abs for name in compared),
+        relative=found[worst].relative,
+        cosine=found[widest].cosine,
         top1_agreement=agreement,
-        top1_samples=counted,
+        top1_samples=sum(one.counted for one in counted.values()),
         passed=not reason,
         reason=reason,
         **limits,
+    )
+
+
+def measure(expected: Arrays, got: Arrays, *, of: str, tie: float) -> Distance:
+    """Returns how far a file's outputs are from those of a float model, the worst one deciding.
+
+    Args:
+        expected: The float model's outputs (n, ...) by name.
+        got: The file's outputs, likewise.
+        of: What the float model is called.
+        tie: See `Tolerance.tie`.
+    """
+    found = _differences(expected, got, tie)
+    compared = _compared(found)
+    noise = [one.sqnr_db for name, one in found.items() if name in compared]
+    agreements = [one.agreement for one in found.values() if one.counted]
+    return Distance(
+        of=of,
+        samples=len(next(iter(expected.values()))),
+        relative=max(found[name].relative for name in compared),
+        sqnr_db=min((value for value in noise if value is not None), default=None),
+        cosine=min(found[name].cosine for name in compared),
+        top1_agreement=min(agreements, default=None),
+    )
+
+
+class _Difference(NamedTuple):
+    """Of one output."""
+
+    discrete: bool
+    max_abs: float
+    relative: float
+    cosine: float
+    sqnr_db: float | None
+    counted: int
+    agreement: float
+
+
+def _differences(expected: Arrays, got: Arrays, tie: float) -> dict[str, _Difference]:
+    return {name: _difference(want, got[name], tie) for name, want in expected.items()}
+
+
+def _compared(found: Mapping[str, _Difference]) -> list[str]:
+    """The outputs whose differences are numbers: those of floats, if there are some."""
+    return [name for name, one in found.items() if not one.discrete] or list(found)
+
+
+def _difference(expected: Any, got: Any, tie: float) -> _Difference:
+    discrete = expected.dtype.kind != "f"
+    same = np.asarray(expected) == np.asarray(got)
+    if expected.dtype.kind in "OSU":  # strings: as far apart as they are unlike
+        expected, got = np.ones(same.shape), same
+    want, found = np.asarray(expected, np.float64), np.asarray(got, np.float64)
+    error = np.abs(found - want)
+    # An output that is zero everywhere has no scale of its own; its error is taken as it is.
+    scale = float(np.abs(want).max()) or 1.0
+    noise, signal = float(np.square(error).sum()), float(np.square(want).sum())
+    counted, agreeing = 0, 0
+    if discrete:
+        counted, agreeing = same.size, int(same.sum())
+    elif want.ndim == 2 and want.shape[1] > 1:  # (n, classes)
+        best = np.sort(want, axis=1)[:, -2:]  # (n, 2), ascending
+        clear = best[:, 1] - best[:, 0] > tie * float(np.abs(want).max())
+        counted = int(clear.sum())
+        agreeing = int((want.argmax(1) == found.argmax(1))[clear].sum())
+    return _Difference(
+        discrete=discrete,
+        max_abs=float(error.max()),
+        relative=float(error.max()) / scale,
+        cosine=_cosine(want, found),
+        sqnr_db=10 * float(np.log10(signal / noise)) if noise and signal else None,
+        counted=counted,
+        agreement=agreeing / counted if counted else 1.0,
     )
 
 
@@ -92,19 +166,13 @@ def _cosine(want: np.ndarray, got: Any) -> float:
     return float(np.clip(np.vdot(want, got) / norms, -1, 1))
 
 
-def _floats(arrays: Arrays) -> list[tuple[str, np.ndarray]]:
-    return [(name, np.asarray(array, dtype=np.float64)) for name, array in arrays.items()]
-
-
 def _misfit(expected: Arrays, got: Arrays) -> str:
     """Says why the outputs cannot be compared by value, or nothing."""
     if sorted(expected) != sorted(got):
         return f"the file has outputs {sorted(got)}, expected {sorted(expected)}"
     for name, want in expected.items():
-        if not np.isfinite(want).all():
-            return f"output {name!r} of the Keras model itself has NaN or infinite values"
         if want.shape != got[name].shape:
             return f"output {name!r} has shape {got[name].shape}, expected {want.shape}"
-        if not np.isfinite(got[name]).all():
+        if got[name].dtype.kind == "f" and not np.isfinite(got[name]).all():
             return f"output {name!r} of the file has NaN or infinite values"
     return ""

@@ -8,7 +8,6 @@ tensors `keras_tensor` and `output_0`.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,10 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.examples import Arrays, in_batches
+from export.examples import WORDS, Arrays, in_batches
 from export.manifest import Signature, TensorSpec
+from export.names import input_names, output_names
+from export.rewrite import has_half, in_float32
 
-_HALF = ("float16", "bfloat16")
+NUM_WORDS = 100  # of a table, that texts are drawn from
 
 
 def functional(model: keras.Model, inputs: Any) -> keras.Model:
@@ -32,16 +33,24 @@ def functional(model: keras.Model, inputs: Any) -> keras.Model:
     return keras.Model(inputs, model(inputs), name=model.name)
 
 
-def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
+def prepare(
+    model: keras.Model, *, apart: bool = False, plain_names: bool = False
+) -> tuple[keras.Model, Signature]:
     """Returns the model in the form that targets write, and its signature.
 
     The returned model takes a list of inputs and returns a dict of named outputs. It shares the
     given model's layers, unless some of them compute in half precision: then the graph is built
     again in float32 with the same weights.
 
+    Args:
+        model: A Functional or a built Sequential model.
+        apart: Whether no output may be called as an input is.
+        plain_names: Whether names are of ASCII, a letter first, those of outputs too.
+
     Raises:
+        RuntimeError: A layer keeps a state between calls, or cannot be built again in float32.
         TypeError: `model` is not a built Functional or Sequential model.
-        ValueError: A weight is NaN or infinite.
+        ValueError: A weight is NaN or infinite, or an output is not of examples.
     """
     if not isinstance(model, keras.Model) or not _inputs(model):
         hint = " Wrap a subclassed one: export.functional(model, keras.Input(...))."
@@ -50,59 +59,62 @@ def prepare(model: keras.Model) -> tuple[keras.Model, Signature]:
             f" one, whose inputs are known.{hint if isinstance(model, keras.Model) else ''}"
         )
     _check_finite(model)
+    _refuse_state(model)
+    _check_batch(model)
+    entries, exits = own_names(model)
     plain = keras.Model(list(model.inputs), list(model.outputs))
-    structure = getattr(model, "output", None)  # a Sequential model has none before its first call
-    if isinstance(structure, dict):
-        names = ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(structure)]
-    else:
-        names = plain.output_names
-    if any(layer.compute_dtype in _HALF for layer in plain._flatten_layers(include_self=False)):
-        plain = _in_float32(plain)
-    outputs = dict(zip(_identifiers(names), plain.outputs, strict=True))
+    if has_half(plain):
+        plain = in_float32(plain)
+    inputs = input_names(entries, exits, plain=plain_names)
+    outputs = dict(
+        zip(output_names(exits, inputs, apart=apart, plain=plain_names), plain.outputs, strict=True)
+    )
     net = keras.Model(plain.inputs, outputs, name=model.name)
-    input_names = _identifiers([tensor.name for tensor in plain.inputs])
     return net, Signature(
-        inputs=_specs(input_names, plain.inputs),
-        outputs=_specs(list(outputs), outputs.values()),
+        inputs=_specs(inputs, plain.inputs), outputs=_specs(list(outputs), outputs.values())
     )
 
 
-def without_softmax(net: keras.Model) -> tuple[keras.Model, list[str]]:
-    """Returns a model of logits where `net` ends in a softmax, and the names of those outputs.
+def own_names(model: keras.Model) -> tuple[list[str], list[str]]:
+    """Returns the model's own names of its inputs and of its outputs, in their order.
 
-    In 8 bits the shares of a thousand classes are nearly all zero; the winner is the same. The
-    layers are shared, but for a last one whose activation the softmax is.
-
-    Args:
-        net: What `prepare` returned.
+    Those are the keys of a model that takes or returns a mapping, else the names of the input
+    tensors and of the layers that make the outputs.
     """
-    found = {name: _logits(tensor) for name, tensor in net.output.items()}
-    cut = [name for name, tensor in found.items() if tensor is not None]
-    if not cut:
-        return net, []
-    outputs = {name: net.output[name] if new is None else new for name, new in found.items()}
-    return keras.Model(net.inputs, outputs, name=net.name), cut
+    found = []
+    for struct in (getattr(model, "input", None), getattr(model, "output", None)):
+        keys = isinstance(struct, dict) and keras.tree.flatten_with_path(struct)
+        found.append(["_".join(map(str, path)) for path, _ in keys] if keys else [])
+    return (
+        found[0] or [tensor.name for tensor in model.inputs],
+        found[1] or list(keras.Model(list(model.inputs), list(model.outputs)).output_names),
+    )
 
 
-def _logits(tensor: Any) -> Any:
-    """What a softmax made of it is given, or `None` where the tensor is of something else."""
-    layer, call, place = tensor._keras_history
-    inputs = layer._inbound_nodes[call].input_tensors
-    if isinstance(layer, keras.layers.Softmax):
-        return inputs[0]
-    if isinstance(layer, keras.Model):
-        inner = _logits(layer.outputs[place])
-        return None if inner is None else keras.Model(layer.inputs, inner, name=layer.name)(inputs)
-    if getattr(layer, "activation", None) is not keras.activations.softmax:
-        return None
-    if type(layer) is keras.layers.Activation:
-        return inputs[0]
-    if type(layer) not in (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D):
-        return None
-    linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
-    logits = linear(inputs[0])
-    linear.set_weights(layer.get_weights())
-    return logits
+def is_compressed(layer: Any) -> bool:
+    """Whether a layer is one of those that stay in a compressed model, e.g. a range."""
+    return keras.saving.get_registered_name(type(layer)).startswith("compress>")
+
+
+def tables(net: keras.Model) -> list[Any]:
+    """Returns what a model looks values up in: TensorFlow saves it only where it is named."""
+    return [
+        value
+        for layer in net._flatten_layers(include_self=False)
+        for value in vars(layer).values()
+        if isinstance(value, tf.saved_model.experimental.TrackableResource)
+    ]
+
+
+def words(net: keras.Model) -> list[str]:
+    """Returns words that the tables of a model know, else any."""
+    known = [
+        str(word)
+        for layer in net._flatten_layers(include_self=False)
+        if hasattr(layer, "lookup_table") and layer.compute_dtype == "string"
+        for word in layer.get_vocabulary(include_special_tokens=False)[:NUM_WORDS]
+    ]
+    return known or list(WORDS)
 
 
 def serving_function(net: keras.Model, signature: Signature, *, batch: int | None) -> Any:
@@ -120,7 +132,8 @@ def serving_function(net: keras.Model, signature: Signature, *, batch: int | Non
 
     def serve(inputs: dict[str, tf.Tensor]) -> Any:
         # Without `training=False` RandomFlip and its kin stay random: their default is True.
-        return net([inputs[spec.name] for spec in signature.inputs], training=False)
+        with plain_winners():
+            return net([inputs[spec.name] for spec in signature.inputs], training=False)
 
     return tf.function(serve, input_signature=[specs], autograph=False)
 
@@ -134,6 +147,36 @@ def inlined() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
+
+
+@contextlib.contextmanager
+def plain_winners() -> Iterator[None]:
+    """Traces `keras.ops.argmax` and `argmin` as one operator each, which all formats have.
+
+    Keras looks at the bits of the sign first, to put -0.0 below 0.0, and no format has that; in a
+    file the first of two zeros wins.
+    """
+    from keras.src.backend.tensorflow import numpy as backend
+
+    before = backend.argmax, backend.argmin
+    backend.argmax, backend.argmin = _winner(tf.argmax), _winner(tf.argmin)
+    try:
+        yield
+    finally:
+        backend.argmax, backend.argmin = before
+
+
+def _winner(find: Any) -> Any:
+    def winner(x: Any, axis: int | None = None, keepdims: bool = False) -> tf.Tensor:
+        x = tf.convert_to_tensor(x)
+        rank = x.shape.rank
+        if axis is None:
+            place = find(tf.reshape(x, [-1]), axis=0, output_type=tf.int32)
+            return tf.reshape(place, [1] * rank) if keepdims else place
+        place = find(x, axis=axis, output_type=tf.int32)
+        return tf.expand_dims(place, axis) if keepdims else place
+
+    return winner
 
 
 def refuse_loops(net: keras.Model, kind: str, reason: str) -> None:
@@ -171,41 +214,31 @@ def _check_finite(model: keras.Model) -> None:
             )
 
 
+def _check_batch(model: keras.Model) -> None:
+    free = all(tensor.shape[0] is None for tensor in model.inputs)
+    for name, tensor in zip(own_names(model)[1], model.outputs, strict=True):
+        if not tensor.shape or (free and tensor.shape[0] is not None):
+            raise ValueError(
+                f"export: output {name!r} has shape {tuple(tensor.shape)}; expected the batch"
+                " first, a row for each example. Leave the sum over examples out of the model."
+            )
+
+
+def _refuse_state(model: keras.Model) -> None:
+    for layer in model._flatten_layers(include_self=False):
+        if getattr(layer, "stateful", False) and isinstance(layer, keras.layers.RNN):
+            raise RuntimeError(
+                f"export: recurrent layer {layer.name!r} is stateful, and a file keeps nothing from"
+                " one call to the next. Build it with stateful=False and the same weights, its"
+                " states as inputs and outputs where you need them."
+            )
+
+
 def _inputs(model: keras.Model) -> list[Any]:
     try:
         return list(model.inputs)
     except (AttributeError, ValueError):  # a Sequential model that was never built has none
         return []
-
-
-def _in_float32(model: keras.Model) -> keras.Model:
-    """Builds the graph again with every half-precision policy replaced by float32."""
-
-    def rebuild(layer: Any) -> Any:
-        return type(layer).from_config(_float32_config(layer.get_config()))
-
-    clone = keras.models.clone_model(model, clone_function=rebuild, recursive=True)
-    for new, old in zip(clone.weights, model.weights, strict=True):
-        new.assign(keras.ops.cast(old, new.dtype))
-    return clone
-
-
-def _float32_config(config: Any) -> Any:
-    """Replaces half-precision policies, also those of the layers inside a wrapper."""
-    if isinstance(config, dict):
-        if config.get("class_name") == "DTypePolicy":
-            name = config["config"]["name"]
-            return "float32" if name.endswith(_HALF) else config
-        return {key: _float32_config(value) for key, value in config.items()}
-    if isinstance(config, list):
-        return [_float32_config(value) for value in config]
-    return config
-
-
-def _identifiers(names: list[str]) -> list[str]:
-    """Makes names that every runtime accepts: letters, digits and `_`, each once."""
-    names = [re.sub(r"\W", "_", name) for name in names]
-    return names if len(set(names)) == len(names) else [f"tensor_{i}" for i in range(len(names))]
 
 
 def _specs(names: list[str], tensors: Iterable[Any]) -> tuple[TensorSpec, ...]:

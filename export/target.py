@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from export.examples import in_batches
 from export.manifest import Proof, Signature, gzip_bytes, size_bytes
@@ -59,7 +59,11 @@ class About(_Settings):
         licence: Licence of the weights, for the model card.
         origin: Where the model comes from, a line for the model card.
         source_sha256: Digest of the `.keras` file the model was loaded from.
+        parent: The float `keras.Model` that a quantised one was made from; the manifest then tells
+            how far the file is from it.
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     name: str = ""
     labels: tuple[str, ...] = ()
@@ -67,6 +71,7 @@ class About(_Settings):
     licence: str = ""
     origin: str = ""
     source_sha256: str = ""
+    parent: Any = Field(default=None, exclude=True, repr=False)
 
 
 class Labelled(NamedTuple):
@@ -142,6 +147,25 @@ class Source:
     about: About
     calibration: Arrays
 
+    @property
+    def passed_on(self) -> dict[str, str]:
+        """Names of the inputs that go out as they are, by those of the outputs."""
+        names = [spec.name for spec in self.signature.inputs]
+        return {
+            out: name
+            for out, tensor in self.net.output.items()
+            for name, entry in zip(names, self.net.inputs, strict=True)
+            if tensor is entry
+        }
+
+    @property
+    def doubles(self) -> list[list[str]]:
+        """Names of the outputs that are one tensor, of each tensor that goes out more than once."""
+        groups: dict[int, list[str]] = {}
+        for name, tensor in self.net.output.items():
+            groups.setdefault(id(tensor), []).append(name)
+        return [names for names in groups.values() if len(names) > 1]
+
 
 class Written(NamedTuple):
     """What a target wrote.
@@ -199,6 +223,9 @@ class Target(_Settings, abc.ABC):
         requires: The distributions that writing and running need.
         fixed_shape: Whether every dimension after the batch must be known.
         calibrated: Whether writing needs example inputs.
+        one_namespace: Whether the format has one set of names for inputs and outputs.
+        plain_names: Whether names are of ASCII, a letter first, those of outputs too.
+        tables: Whether the format holds strings and tables to look them up in.
     """
 
     kind: str = ""
@@ -210,6 +237,9 @@ class Target(_Settings, abc.ABC):
     requires: ClassVar[tuple[str, ...]]
     fixed_shape: ClassVar[bool] = False
     calibrated: ClassVar[bool] = False
+    one_namespace: ClassVar[bool] = False
+    plain_names: ClassVar[bool] = False
+    tables: ClassVar[bool] = False
 
     @abc.abstractmethod
     def write(self, source: Source, directory: Path) -> Written:
@@ -281,6 +311,22 @@ class Target(_Settings, abc.ABC):
                 raise ValueError(
                     f"export to {self.kind}: input {spec.name!r} has shape {spec.shape}; expected"
                     " fixed sizes after the batch. Build the model with a fixed input_shape."
+                )
+
+    def check_model(self, net: keras.Model) -> None:
+        """Refuses strings, and tables that are looked up, where the format has neither.
+
+        Raises:
+            RuntimeError: The model has one.
+        """
+        if self.tables:
+            return
+        for layer in net._flatten_layers(include_self=False):
+            if hasattr(layer, "lookup_table") or "string" in (layer.compute_dtype, layer.dtype):
+                raise RuntimeError(
+                    f"export to {self.kind}: layer {layer.name!r} ({type(layer).__name__}) looks up"
+                    " strings or a table, which the format has not. Export to saved_model, or give"
+                    " the model the numbers that the layer makes."
                 )
 
 

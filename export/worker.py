@@ -26,10 +26,10 @@ def main() -> None:
     from export.manifest import Manifest
     from export.targets import find_target
 
-    manifest = Manifest.read(given.directory)
+    manifest, path = Manifest.of_file(given.directory)
     target = find_target(manifest.target, manifest.options)
     before, start = peak_bytes(), time.perf_counter()
-    session = target.open(given.directory / manifest.file, threads=given.threads)
+    session = target.open(path, threads=given.threads)
     inputs = one_example(manifest.keras or manifest.signature)
     session.call(inputs)
     loaded = time.perf_counter() - start

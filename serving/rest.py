@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import Signature, TensorSpec
-from serving.engines import Arrays, example_shape
+from serving.engines import Arrays
 
 SIGNATURE_NAME = "serving_default"
 
@@ -134,17 +134,25 @@ def _check_batch(column: _Column) -> None:
 def _array(column: _Column, spec: TensorSpec) -> NDArray[Any]:
     """Flattens nested lists axis by axis, checking each; NumPy alone would guess and convert."""
     _check_batch(column)
-    shape = (len(column.values), *example_shape(spec))
+    # A size that may vary is that of the first example; the others of a request follow it.
+    first = _shape(column.values[0])
+    example_sizes = [
+        size if size is not None else max(1, first[axis]) if axis < len(first) else 1
+        for axis, size in enumerate(spec.shape[1:])
+    ]
+    shape = (len(column.values), *example_sizes)
     items = column.values
     for axis, size in enumerate(shape[1:], start=1):
         if set(map(type, items)) != {list} or set(map(len, items)) != {size}:
             fits = [type(item) is list and len(item) == size for item in items]
-            raise _misfit(column, spec, fits, shape[:axis])
+            raise _misfit(column, spec, fits, shape[:axis], example_sizes)
         items = list(chain.from_iterable(items))
     dtype = np.dtype(spec.dtype)
     accepted = _ACCEPTED[dtype.kind]
     if not set(map(type, items)) <= accepted:
-        raise _misfit(column, spec, [type(item) in accepted for item in items], shape)
+        raise _misfit(
+            column, spec, [type(item) in accepted for item in items], shape, example_sizes
+        )
     try:
         with np.errstate(over="ignore"):  # becomes infinite, which is refused here
             array = np.array(items, dtype)
@@ -153,22 +161,28 @@ def _array(column: _Column, spec: TensorSpec) -> NDArray[Any]:
         finite = False
     if not finite:
         low, high = _limits(dtype)
-        raise _misfit(column, spec, [low <= item <= high for item in items], shape)
+        raise _misfit(column, spec, [low <= item <= high for item in items], shape, example_sizes)
     return array.reshape(shape)
 
 
 def _misfit(
-    column: _Column, spec: TensorSpec, fits: list[bool], shape: tuple[int, ...]
+    column: _Column,
+    spec: TensorSpec,
+    fits: list[bool],
+    shape: tuple[int, ...],
+    example_sizes: list[int],
 ) -> ValueError:
     """The error for the first value that does not fit; `fits` runs over the axes of `shape`."""
     index = tuple(int(i) for i in np.unravel_index(fits.index(False), shape))
     example = column.values[index[0]]
-    if _shape(example) != spec.shape[1:]:  # the whole example says more than its first odd part
+    if _shape(example) != tuple(
+        example_sizes
+    ):  # the whole example says more than its first odd part
         index = index[:1]
     got = column.values
     for i in index:
         got = got[i]
-    rest = spec.shape[len(index) :]
+    rest = tuple([None, *example_sizes][len(index) :])
     dtype = np.dtype(spec.dtype)
     if rest:
         expected = f"shape {rest} of {spec.dtype}"

@@ -55,6 +55,8 @@ class Server:
     ) -> None:
         if num_threads is None:
             num_threads = os.cpu_count() or 1
+        if not host.strip():
+            raise ValueError("Server.host: got ''; expected an address, e.g. 127.0.0.1.")
         if not 0 <= port <= 65535:
             raise ValueError(
                 f"Server.port: got {port}; expected 0 to 65535, where 0 is a free one."

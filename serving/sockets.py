@@ -111,6 +111,9 @@ class Connection(BaseHTTPRequestHandler):
         limit = self.server.max_body_bytes
         if "Transfer-Encoding" in self.headers or not text:
             return Reply(411, {"error": "Content-Length: missing; expected the body's bytes."})
+        lengths = self.headers.get_all("Content-Length", [])
+        if len(lengths) > 1:  # RFC 9112, 6.3: what is behind the body would be another's request
+            return Reply(400, {"error": f"Content-Length: got {len(lengths)}; expected one."})
         if not re.fullmatch("[0-9]{1,18}", text):
             return Reply(400, {"error": f"Content-Length: got {text[:80]!r}; expected a number."})
         if int(text) > limit:

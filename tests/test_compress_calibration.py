@@ -105,7 +105,7 @@ GOOD = {"x": np.zeros((5, 4)), "y": np.zeros((5, 3, 2))}
         ({"x": GOOD["x"], "z": GOOD["y"]}, r"got inputs \['x', 'z'\]; expected \['x', 'y'\]"),
         (GOOD | {"x": np.zeros((5, 3))}, r"samples of 'x': got shape \(5, 3\); expected \('n', 4"),
         (GOOD | {"x": np.zeros(5)}, r"samples of 'x': got shape \(5,\); expected \('n', 4"),
-        (GOOD | {"x": np.zeros((0, 4))}, "samples of 'x': got 0 examples"),
+        (GOOD | {"x": np.zeros((0, 4))}, "got {'x': 0, 'y': 5} examples; expected equal"),
         (GOOD | {"x": np.full((5, 4), np.nan)}, "samples of 'x': got NaN or infinite values"),
         (GOOD | {"x": np.zeros((6, 4))}, "got {'x': 6, 'y': 5} examples; expected equal numbers"),
     ],

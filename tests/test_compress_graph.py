@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+import compress
 from compress.graph import copy_model, leaf_layers, replace_layers, trace
 from compress.measure import account
 
@@ -292,3 +293,45 @@ def test_a_graph_deeper_than_pythons_recursion():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-500:]
+
+
+class Backbone(keras.Model):
+    """A class of its own over a graph, as KerasHub's are."""
+
+    def __init__(self, **kwargs):
+        x = keras.Input((8,), name="features")
+        hidden = keras.layers.Dense(6, activation="relu", name="hidden")
+        super().__init__(x, keras.layers.Dense(4, name="top")(hidden(x)), **kwargs)
+
+
+class Coded(Backbone):
+    """One that computes something else than its graph."""
+
+    def call(self, inputs, training=False, mask=None):
+        return 2 * super().call(inputs)
+
+
+def test_the_graph_of_a_class_of_its_own_is_found():
+    keras.utils.set_random_seed(0)
+    backbone = Backbone(name="backbone")
+    x = keras.Input((8,), name="row")
+    outer = keras.Model(x, keras.layers.Dense(2, name="head")(backbone(x)))
+    rows = np.random.RandomState(0).rand(5, 8).astype("float32")
+    for model, paths in (
+        (backbone, ["hidden", "top"]),
+        (outer, ["backbone/hidden", "backbone/top", "head"]),
+        (keras.Sequential([x, backbone]), ["backbone/hidden", "backbone/top"]),
+    ):
+        plain = compress.functional(model)
+        assert [path for path, _ in leaf_layers(plain)] == paths
+        np.testing.assert_array_equal(plain(rows), model(rows))
+        pruned = compress.Prune(sparsity=0.5, epochs=0).apply(plain)
+        assert all(row.changed for row in pruned.report.layers)
+    assert compress.functional(keras.Sequential([x])) is not None
+    with pytest.raises(TypeError, match=r"compress.functional\(model\) gives it"):
+        dict(leaf_layers(backbone))
+
+
+def test_a_class_without_a_graph_is_refused():
+    with pytest.raises(TypeError, match="Coded, which computes by code of its own"):
+        compress.functional(Coded())

@@ -213,7 +213,7 @@ class Own(keras.Model):
 @pytest.mark.parametrize(
     ("model", "error", "hint"),
     [
-        (Own(), TypeError, r"got Own, a class of its own; .*pass keras\.Model"),
+        (Own(), TypeError, r"got Own, a class of its own; .*compress\.functional"),
         (keras.Sequential([layers.Dense(2)]), ValueError, "is not built; give it a keras.Input"),
     ],
 )
@@ -247,3 +247,52 @@ def test_streams_kept_have_a_bound(monkeypatch):
     first = [packed._encode(array, "") for array in arrays]
     assert sum(map(packed._num_bytes, packed._CODED.values())) <= 3000
     assert [packed._encode(array, "") for array in arrays] == first
+
+
+@pytest.fixture(scope="module")
+def small():
+    plan = compress.Pipeline([compress.Prune(sparsity=0.5), compress.ShareWeights(bits=2)])
+    return compress.apply(plan, net(), evaluate=lambda model: {"top1": 0.5}, measure=measure)
+
+
+def test_a_report_is_printed_as_tables(small):
+    text = str(small.report)
+    rows = {line.split("  ")[0]: line.split() for line in text.splitlines() if line}
+    before, after = small.report.before.counts, small.report.after.counts
+    assert rows["non-zero"][1:] == [f"{before.nonzero:,}", f"{after.nonzero:,}"]
+    assert rows["top1"][1:] == ["0.5000", "0.5000"]
+    assert rows["prune"][1:3] == ["2", "4"]  # layers changed, of so many
+    assert "share_weights" in rows and max(map(len, text.splitlines())) < 200
+
+
+def test_a_report_as_markdown_has_every_layer(small):
+    text = small.report.to_markdown()
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    for block in tables:
+        assert len({line.count(" | ") for line in block.splitlines()}) == 1, block
+    for one in small.report.passes:
+        assert f"## {one.settings['kind']}: each layer" in text
+        for row in one.layers:
+            if row.before.parameters:
+                assert f"| {row.path} | {row.kind} |" in text and row.note in text
+
+
+def test_a_report_as_json_is_its_plain_data(small):
+    assert json.loads(small.report.to_json()) == json.loads(json.dumps(small.report.to_dict()))
+
+
+def test_a_notebook_shows_tables_and_lines(small, monkeypatch, capsys):
+    from xml.etree import ElementTree
+
+    page = ElementTree.fromstring(small.report._repr_html_())
+    cells = [cell.text for cell in page.iter("td")]
+    assert "conv" in cells and f"{small.report.after.counts.nonzero:,}" in cells
+    assert len(page.findall("details")) == 3  # each pass, and what the layers take
+    shell = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setattr("builtins.get_ipython", lambda: shell, raising=False)
+    compress.apply(compress.Prune(sparsity=0.5, epochs=0), net())
+    told = capsys.readouterr().out
+    assert told.startswith("prune: ") and "non-zero weights" in told
+    monkeypatch.setattr("builtins.get_ipython", lambda: object(), raising=False)
+    compress.apply(compress.Prune(sparsity=0.5, epochs=0), net())
+    assert capsys.readouterr().out == ""

@@ -5,6 +5,7 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import tensorflow as tf
 from scipy.stats import kstest
 
 from tests import toy
+from zoo.common.staging import claimed
 from zoo.craft import check, copies, find_lr, folds, gradients, health, space, tune
 from zoo.craft import study as studies
 from zoo.craft.check import Bench
@@ -487,11 +489,20 @@ def test_what_no_trial_could_do_is_refused_at_once(zoo, tmp_path):
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_two_processes_keep_apart(measured, tmp_path):
-    out = tmp_path / "a"
+def test_two_keep_apart(measured, tmp_path):
+    out, told = tmp_path / "a", []
     prepare(out)
-    with studies.only_one(out), pytest.raises(BlockingIOError, match="another `zoo tune`"):
-        tune.tune(plan(trials=1), out)
+
+    def second():
+        with pytest.raises(BlockingIOError, match="another thread of this process writes there"):
+            tune.tune(plan(trials=1), out)
+        told.append("refused")
+
+    with claimed(out, mark=""):  # two processes: tests/plain/test_staging.py
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert told == ["refused"]
     tune.tune(plan(trials=1), out, resume=True)
 
 

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from zoo.common.picture_files import read_image
 from zoo.data import images, load
 
 
@@ -128,7 +129,7 @@ def test_folder_is_grey_when_all_pictures_are(tmp_path):
 
 def saved(path, picture, **options):
     picture.save(path, **options)
-    return np.asarray(images.read_image(path))
+    return np.asarray(read_image(path))
 
 
 def test_exif_orientation_is_applied(tmp_path):
@@ -165,7 +166,7 @@ def test_decompression_bombs_are_refused(tmp_path, monkeypatch, side):
     Image.new("L", (side, side)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match="more than 100 pixels"):
-        images.read_image(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")
 
 
 def test_fit_pads_evenly():

@@ -1,7 +1,9 @@
 """`zoo export` and `zoo bench` as a user types them: options, files of others, what is refused."""
 
 import json
+import re
 import resource
+import shutil
 import signal
 import zipfile
 
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
+from PIL import Image
 
 import export
 from export import benchmark
 from zoo import results
+from zoo.models.saved import load_model
 
 RANDOM = np.random.RandomState(2)
 
@@ -47,6 +51,70 @@ def test_pixels_go_in_as_they_are(bundle, zoo, tmp_path):
         assert [spec["dtype"] for spec in one["signature"]["inputs"]] == ["uint8"]
         assert one["score"]["file"]["top1"] == plain[0]["score"]["file"]["top1"]
         assert one["preprocessing"]["scale"] == 1
+
+
+def test_integers_tell_their_distance_from_the_float_model(bundle, zoo, tmp_path):
+    shown = zoo("export", bundle.path, "tflite-int8", "--out", tmp_path)
+    told = re.search(
+        r"^tflite-int8: Distance from the float model \(the model given\) on 128 examples: .*"
+        r", ([\d.]+) dB over the noise, cosine 0\.9\d+, same top-1 [01]\.\d+\.$",
+        shown,
+        re.MULTILINE,
+    )
+    assert told and float(told[1]) > 20
+
+
+def test_a_compressed_bundle_tells_its_distance_from_the_one_it_was_made_from(
+    bundle, zoo, tmp_path
+):
+    small = bundle.path.with_name("rounded")
+    shutil.copytree(bundle.path, small)
+    try:
+        model = load_model(bundle.path)
+        for weight in model.weights:
+            weight.assign(np.round(np.asarray(weight) * 16) / 16)
+        model.save(small / "model.keras")
+        card = json.loads((small / "card.json").read_text())
+        (small / "card.json").write_text(json.dumps({**card, "parent": bundle.sha256}))
+        report = json.loads((small / "report.json").read_text())
+        made = {"passes": {}, "recipe": "round", "parent_name": bundle.path.name}
+        (small / "report.json").write_text(json.dumps({**report, "compress": made}))
+
+        for more in ((), ("--pixels",)):
+            out = tmp_path / f"beside{len(more)}"
+            (done,) = zoo("export", small, "onnx", *more, "--out", out, "--json")
+            assert done["distance"]["of"] == model.name
+            assert done["distance"]["relative"] > 100 * done["parity"]["relative"]
+            assert 10 < done["distance"]["sqnr_db"] < 60
+        moved = small.rename(tmp_path / "alone")
+        (alone,) = zoo("export", moved, "onnx", "--out", tmp_path / "file", "--json")
+        assert alone["distance"] is None
+    finally:
+        shutil.rmtree(small, ignore_errors=True)
+
+
+def test_pixels_that_do_not_answer_as_inputs_are_refused(bundle, zoo, tmp_path, monkeypatch):
+    def doubled(model, known):
+        pixels = keras.Input(known.shape, dtype="uint8", name="pixels")
+        return keras.Model(pixels, model(layers.Rescaling(2.0)(pixels)), name=model.name)
+
+    monkeypatch.setattr("zoo.stages.export.take_pixels", doubled)
+    shown = zoo("export", bundle.path, "onnx", "--pixels", "--out", tmp_path / "out", expect=1)
+    assert "--pixels: the model in the form that is written does not answer as yours" in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_pictures_as_samples(bundle, anybodys, zoo, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(6):
+        grey = RANDOM.randint(0, 256, (28, 28)).astype(np.uint8)
+        Image.fromarray(grey).save(pictures / f"{number}.png")
+    arguments = ("onnx", "--samples", pictures, "--out", tmp_path / "out", "--json")
+    (done,) = zoo("export", bundle.path, *arguments)
+    assert (done["parity"]["inputs"], done["parity"]["samples"]) == ("given", 6)
+    shown = zoo("export", anybodys / "theirs.keras", *arguments[:-1], expect=2)
+    assert "expected arrays, as the inputs {'facts': (None, 6)} are not one picture" in shown
 
 
 def test_options_reach_the_target(bundle, zoo, tmp_path):
@@ -116,7 +184,11 @@ def test_a_lambda_layer_loads_when_it_is_trusted(anybodys, zoo, tmp_path):
         ),
         (["onnx", "--samples", "wide.npy"], 2, "got shape (64, 7); expected ('n', 6)"),
         (["onnx", "--samples", "gone.npy"], 2, "gone.npy: no such file"),
-        (["onnx", "--samples", "theirs.keras"], 2, "not a .npy or .npz file of numbers"),
+        (
+            ["onnx", "--samples", "theirs.keras"],
+            2,
+            "its name ends in '.keras'; expected examples as .npy or .npz",
+        ),
         (["onnx", "--set", "opset"], 2, "--set: got 'opset'; expected KEY=VALUE"),
         (["onnx", "--set", "opset=22"], 2, "onnx.opset: got 22; expected less than or equal"),
         (
@@ -198,7 +270,7 @@ def test_a_file_that_changed_is_not_timed(exported, zoo, tmp_path):
         (copy / name).write_bytes((exported / "onnx" / name).read_bytes())
     (copy / "model.onnx").write_bytes(b"something else")
     told = zoo("bench", copy, expect=2)
-    assert "is not the file that was exported" in told
+    assert "The file changed after the export" in told
 
 
 def test_a_file_that_does_not_load_is_told_and_the_others_run(exported, zoo, tmp_path):

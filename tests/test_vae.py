@@ -252,7 +252,7 @@ def test_two_devices_take_the_steps_of_one():
 
 def test_bundle_explains_itself(bundle):
     card, metrics = bundle.card, bundle.report.metrics
-    assert card.task == "vae" and card.networks == ("decoder", "encoder")
+    assert card.task == "vae" and card.networks == ("encoder", "decoder")
     assert card.inputs == {"image": Column("image", (8, 8, 1))}
     assert card.outputs == {"reconstruction": Column("image", (8, 8, 1))}
     assert card.preprocessing["mean"] == [0.0] and card.preprocessing["std"] == [1.0]

@@ -17,22 +17,22 @@ the first version, which had no columns, no samples and one network, are read as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer
+from pydantic import ConfigDict, Field, PlainSerializer, field_validator
 
-from zoo.common import digests
-from zoo.common.columns import Column
+from zoo.common import digests, reading, renames
+from zoo.common.columns import KINDS, Column
 from zoo.common.home import SHIPPED, shipped
-from zoo.common.settings import Settings, nearest
+from zoo.common.settings import Settings, nearest, shown
 from zoo.recipe import Recipe
 
 MODEL, RECIPE, CARD, REPORT = "model.keras", "recipe.yaml", "card.json", "report.json"
 NETWORKS, SAMPLES = "networks", "samples.npz"
+BEGUN = "compress.json"  # of an unfinished compression: what it began with
 HISTORY, CURVES = "history.csv", "curves.png"
 PACKED = "model.packed"  # of a compression with `huffman`
 INTEGERS = "model.tflite"  # of a quantised model
@@ -69,7 +69,7 @@ class Card(Settings):
     task: str
     paper: str
     columns: Columns = Field(default_factory=dict)
-    inputs: Columns
+    inputs: Annotated[Columns, Field(min_length=1)]
     outputs: Columns
     preprocessing: dict[str, Any]
     parameters: int
@@ -81,6 +81,15 @@ class Card(Settings):
     parent: str | None = None
     custom_layers: tuple[str, ...] = ()
     members: tuple[dict[str, str], ...] = ()
+
+    @field_validator("columns", "inputs", "outputs")
+    @classmethod
+    def _of_known_kinds(cls, columns: Columns) -> Columns:
+        for name, column in columns.items():
+            if column.kind not in KINDS:
+                hint = nearest(column.kind, KINDS)
+                raise ValueError(f"columns of known kinds; {name} is {shown(column.kind)}. {hint}")
+        return columns
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -151,6 +160,9 @@ class Report(Settings):
         baseline: What `zoo baseline` adds.
     """
 
+    # A measure may be no number, e.g. of a class that no example has.
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
+
     schema_version: Literal[2] = 2
     status: Literal["complete", "interrupted"]
     metrics: dict[str, float]
@@ -185,7 +197,11 @@ class Record:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not self.path.is_dir():
+        if self.path.is_file():
+            raise FileNotFoundError(
+                f"{path}: is a file; expected a bundle, a directory that e.g. `zoo train` wrote."
+            )
+        if not self.path.is_dir() and not renames.recover(self.path):
             raise FileNotFoundError(
                 f"{path}: no such directory; expected a bundle, e.g. one that `zoo train` wrote."
             )
@@ -202,12 +218,20 @@ class Record:
     @cached_property
     def card(self) -> Card:
         """What the bundle is."""
-        return Card.parse(_upgraded_card(_plain(self.path / CARD)), where=CARD)
+        path = self.path / CARD
+        values = reading.json_object(path, "the card of a bundle")
+        with reading.whole(path, "the card of a bundle"):
+            values = _upgraded_card(values)
+        return Card.parse(values, where=str(path))
 
     @cached_property
     def report(self) -> Report:
         """What happened."""
-        return Report.parse(_upgraded_report(_plain(self.path / REPORT)), where=REPORT)
+        path = self.path / REPORT
+        values = reading.json_object(path, "the report of a bundle")
+        with reading.whole(path, "the report of a bundle"):
+            values = _upgraded_report(values)
+        return Report.parse(values, where=str(path))
 
 
 class Bundle(Record):
@@ -244,6 +268,21 @@ class Bundle(Record):
         return digests.sha256(self.model_file)
 
 
+def is_model_file(path: Any) -> bool:
+    """Returns whether a path is that of a model's file by its name, and not of a bundle."""
+    return isinstance(path, (str, Path)) and Path(path).suffix in (".keras", ".h5", ".hdf5")
+
+
+def check_model_file(path: str | Path) -> None:
+    """Refuses a model's file that is not there.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a .keras or .h5 file of a model.")
+
+
 def find_bundle(name: str | Path | Bundle) -> Bundle:
     """Returns a bundle by its directory, or a shipped one by the name of its architecture.
 
@@ -267,16 +306,6 @@ def find_bundle(name: str | Path | Bundle) -> Bundle:
                 f"{hint}"
             )
     return Bundle(name)
-
-
-def _plain(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}).") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: got {type(values).__name__}; expected keys and values.")
-    return values
 
 
 def _upgraded_card(values: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,23 @@ class Architecture(NamedTuple):
     recipe: str
 
 
+OWN = Architecture(
+    name="own",
+    title="A model that the zoo has not made",
+    parameters=0,
+    settings={},
+    builder="",
+    task="classify",
+    paper="of one's own",
+    year=0,
+    input_shape=(),
+    num_classes=1,
+    smallest=1,
+    recipe="",
+)
+"""What a recipe calls a model that was brought as a file; it cannot be built."""
+
+
 def find_architecture(name: str) -> Architecture:
     """Returns the row called `name`.
 
@@ -67,6 +84,8 @@ def find_architecture(name: str) -> Architecture:
     """
     if name in CATALOG:
         return CATALOG[name]
+    if name == OWN.name:
+        return OWN
 
     from zoo.common.settings import nearest
 

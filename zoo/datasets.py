@@ -85,6 +85,8 @@ def check_name(name: str) -> None:
         ValueError: The name is unknown, or the folder holds fewer than two class folders.
         FileNotFoundError: There is no such folder or file.
     """
+    if name in (FOLDER, TEXT):
+        raise ValueError(f"data: got {name!r}; expected {name}PATH, e.g. {name}pictures.")
     if name.startswith(FOLDER):
         class_folders(folder_path(name))
     elif name.startswith(TEXT):

@@ -6,24 +6,33 @@ A recipe is resolved in three layers: the family's file, the command line's `--d
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from zoo import catalog
-from zoo.common.settings import Settings, SettingsError, nearest
+from zoo.common import plain_yaml
+from zoo.common.settings import Settings, SettingsError, nearest, shown
 from zoo.datasets import DATASETS
 from zoo.losses import LOSSES
 
 RECIPES = Path(__file__).parent / "recipes"
 
+FURTHER = ("data", "train", "hardware", "seed")  # what training a trained model on looks at
+# but has of its own, see `Train.further`
+NOT_FURTHER = (
+    "train.epochs",
+    "train.phases",
+    "train.keep",
+    "train.transfer",
+    "train.optimizer.ema",
+)
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 def _refuse(problems: list[str]) -> None:
@@ -352,7 +361,7 @@ class Hardware(Settings):
     """
 
     strategy: Literal["auto", "one", "mirrored"] = "auto"
-    devices: Count | None = None
+    devices: Annotated[int, Field(ge=1, le=256)] | None = None
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     jit: bool | Literal["auto"] = "auto"
 
@@ -391,8 +400,9 @@ class Recipe(Settings):
     def _complete(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Fills in the kind of the task."""
         task, model = values.get("task", {}), values.get("model")
-        if isinstance(task, Mapping) and "kind" not in task and model in catalog.CATALOG:
-            kind = catalog.usual_task(catalog.find_architecture(model), _kinds(values.get("data")))
+        row = catalog.CATALOG.get(model) if isinstance(model, str) else None
+        if row is not None and isinstance(task, Mapping) and "kind" not in task:
+            kind = catalog.usual_task(row, _kinds(values.get("data")))
             if kind in catalog.VECTOR and task.get("loss"):
                 kind = _kind_of(task["loss"]) or kind
             return {**values, "task": {"kind": kind, **task}}
@@ -404,9 +414,9 @@ class Recipe(Settings):
         if not isinstance(value, Mapping):
             return value
         kind = value.get("kind")
-        if kind not in catalog.TASKS:
+        if not isinstance(kind, str) or kind not in catalog.TASKS:
             hint = nearest(str(kind), catalog.TASKS)
-            raise SettingsError("", [f".kind: got {kind!r}; expected a task. {hint}"])
+            raise SettingsError("", [f".kind: got {shown(kind)}; expected a task. {hint}"])
         module, name = catalog.TASKS[kind].split(":")
         return getattr(import_module(module), name)(**value)
 
@@ -427,7 +437,7 @@ class Recipe(Settings):
         """Returns the recipe as YAML that `read` understands."""
         values = self.model_dump(mode="json")
         values.pop("environment" if self.environment is None else "data")
-        return yaml.safe_dump(values, sort_keys=False)
+        return plain_yaml.dump(values)
 
     @classmethod
     def read(cls, path: str | Path, *, upgrade: bool = False) -> Recipe:
@@ -529,15 +539,34 @@ def changed(recipe: Recipe, changes: Iterable[str]) -> Recipe:
     return Recipe.parse(values, where="recipe")
 
 
+def changed_further(recipe: Recipe, changes: Iterable[str]) -> Recipe:
+    """As `changed`, for training a trained model on; see `Train.further`.
+
+    Raises:
+        ValueError: As `changed`; or a change does not apply to that.
+    """
+    changes = tuple(changes)
+    groups = FURTHER if recipe.environment is None else (*FURTHER, "environment")
+    for change in changes:
+        key = change.partition("=")[0].strip()
+        if key.partition(".")[0] not in groups:
+            raise ValueError(
+                f"--set {shown(change)}: does not apply to a trained model; expected a change of "
+                f"{', '.join(groups)}."
+            )
+        if any(f"{own}.".startswith(f"{key}.") or key.startswith(f"{own}.") for own in NOT_FURTHER):
+            raise ValueError(
+                f"--set {shown(change)}: does not apply to a trained model, which is trained on as "
+                "its passes say; expected e.g. train.batch_size or "
+                "train.optimizer.learning_rate, one setting at a time."
+            )
+    return changed(recipe, changes)
+
+
 def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; expected a recipe in YAML.")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    values = plain_yaml.read(path, "a recipe in YAML")
     if not isinstance(values, Mapping):
-        raise ValueError(f"{path}: got {values!r}; expected keys and values.")
+        raise ValueError(f"{path}: got {shown(values)}; expected keys and values.")
     return dict(values)
 
 
@@ -562,12 +591,4 @@ def _change(values: dict[str, Any], change: str) -> None:
         group = group.setdefault(name, {})
         if not isinstance(group, dict):
             raise ValueError(f"--set {change}: {name!r} is a value, not a group of settings.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ValueError(f"--set {change}: the value is not YAML.") from None
-    # YAML 1.1 reads 1e-4 as text, for want of a dot.
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    group[last] = value
+    group[last] = plain_yaml.parse(text, f"--set {shown(change)}")

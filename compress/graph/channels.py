@@ -17,7 +17,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from compress.graph.graph import Call, leaf_layers, replace_layers, trace
+from compress.graph.graph import Call, leaf_layers, trace
+from compress.graph.rebuild import replace_layers
+from compress.graph.ties import tied_paths
 
 MAKERS = (
     layers.Dense,
@@ -67,6 +69,7 @@ class Channels:
         self.ends: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.makers: dict[str, layers.Layer] = {}
         graph = trace(model)
+        self._tied_weights = tied_paths(dict(leaf_layers(model)))
         for tensor in graph.inputs:
             self._numbers[id(tensor)] = self._freeze(self._new(tensor.shape[-1]))
         for call in graph.calls:
@@ -139,6 +142,8 @@ class Channels:
         layer, name = call.operation, type(call.operation).__name__
         shape = call.outputs[0].shape
         if getattr(layer, "data_format", None) == "channels_first" or not shape:
+            return None
+        if call.path in self._tied_weights:  # another layer reads its weights
             return None
         if isinstance(layer, (*MAKERS, *_DEPTHWISE)):
             return self._made(call.path, layer, inputs[0], shape[-1])
@@ -259,6 +264,7 @@ def _narrowed(
     part = cut(layer, into, out)
     for source, target in zip(layer.weights, twin.weights, strict=True):
         target.assign(part(source))
+        target.trainable = source.trainable
     return twin
 
 

@@ -62,6 +62,9 @@ def pairs(model: keras.Model) -> dict[str, tuple[str, str]]:
 def folded(layer: layers.Layer, norm: layers.BatchNormalization) -> layers.Layer:
     """Returns a layer that does what both do at inference, built.
 
+    It is frozen where the first is. Its penalties are those of the first, on the kernel and bias
+    that both make; those on scale and offset of the normalisation go with them.
+
     Args:
         layer: Linear, with a kernel.
         norm: Over the last axis.
@@ -75,9 +78,16 @@ def folded(layer: layers.Layer, norm: layers.BatchNormalization) -> layers.Layer
     values[kernel.name] = values[kernel.name] * _along(scale, layer, kernel)
     values["bias"] = (values.get("bias", 0.0) - _array(norm.moving_mean)) * scale
     values["bias"] = values["bias"] + (_array(norm.beta) if norm.center else 0.0)
+    learns = {weight.name: weight.trainable for weight in layer.weights}
     for weight in twin.weights:
         weight.assign(values[weight.name])
+        weight.trainable = learns.get(weight.name, layer.trainable)
     return twin
+
+
+def rest(norm: layers.BatchNormalization) -> layers.Layer:
+    """Returns what stays in the place of a normalisation that is folded: its name, its penalty."""
+    return layers.Identity(name=norm.name, activity_regularizer=norm.activity_regularizer)
 
 
 def _reason(call: Call, maker: Call | None, *, alone: bool) -> str:
@@ -87,6 +97,8 @@ def _reason(call: Call, maker: Call | None, *, alone: bool) -> str:
         return "no convolution or dense layer stands right before it"
     if maker.operation.activation is not keras.activations.linear:
         return f"{maker.path} has an activation"
+    if maker.operation.activity_regularizer is not None:
+        return f"{maker.path} has a penalty on what it gives"
     if not alone:
         return f"{maker.path} has other readers"
     if norm.axis not in (-1, len(shape) - 1):

@@ -1,22 +1,18 @@
-"""The only two ways to touch a graph: walk its leaf layers, or rebuild it with replacements.
+"""The way to look at a graph: walk its leaf layers, trace its steps, run some of them.
 
 A leaf is a layer that is not itself a Functional or Sequential model. `model.layers` stops at
-nested models; so does `keras.models.clone_model`, which also forgets optional inputs. These
-functions do not.
+nested models; these functions do not. A graph is changed by `compress.graph.rebuild` alone.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import keras
 
-from zoo.common.settings import nearest
-
-Replacement: TypeAlias = keras.layers.Layer | Sequence[keras.layers.Layer]
+from compress.graph import ties
 
 
 class Call(NamedTuple):
@@ -25,14 +21,21 @@ class Call(NamedTuple):
     Attributes:
         path: Path of a leaf layer; empty for a nested model, or an operation of `keras.ops`.
         operation: The layer, the nested model, or the operation.
-        arguments: What it is called with, flat, constants among the symbolic tensors.
+        args: What it is called with, constants among the symbolic tensors.
+        kwargs: Likewise, by name.
         outputs: Flat; of a nested model none, because its own steps follow.
     """
 
     path: str
     operation: Any
-    arguments: list[Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     outputs: list[keras.KerasTensor]
+
+    @property
+    def arguments(self) -> list[Any]:
+        """What it is called with, flat, constants among the symbolic tensors."""
+        return list(keras.tree.flatten((self.args, self.kwargs)))
 
     @property
     def inputs(self) -> list[keras.KerasTensor]:
@@ -82,120 +85,58 @@ def trace(model: keras.Model) -> Trace:
     calls = []
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        nested = _is_graph(operation)
+        nested = is_graph(operation)
         outputs = None if nested else operation.compute_output_spec(*args, **kwargs)
-        arguments = keras.tree.flatten((args, kwargs))
         path = paths.get(id(operation), "")
-        calls.append(
-            Call(path, operation, arguments, [] if nested else keras.tree.flatten(outputs))
-        )
-        return _replay(operation, args[0], call) if nested else outputs
+        flat = [] if nested else keras.tree.flatten(outputs)
+        calls.append(Call(path, operation, args, kwargs, flat))
+        return replay(operation, args[0], call) if nested else outputs
 
     inputs = inputs_of(model)
-    outputs = _replay(model, inputs, call)
+    outputs = replay(model, inputs, call)
     return Trace(keras.tree.flatten(inputs), calls, keras.tree.flatten(outputs))
 
 
-def copy_model(model: keras.Model) -> keras.Model:
-    """Returns a model of equal graph, names and weights that shares no variable with `model`.
-
-    The copy is not compiled.
-
-    Raises:
-        TypeError: `model` is subclassed.
-        ValueError: `model` is not built.
-    """
-    return replace_layers(model, {})
-
-
-def map_layers(
-    model: keras.Model, change: Callable[[keras.layers.Layer], keras.layers.Layer]
-) -> keras.Model:
-    """Rebuilds a model with every leaf layer made anew by `change`, with the old weights.
-
-    The states of random generators are fresh; the new model is not compiled.
+def run_steps(model: keras.Model, arrays: Sequence[Any], wanted: Sequence[bool]) -> list[list[Any]]:
+    """Runs some steps of a model, at inference; returns what each gives, flat.
 
     Args:
-        model: A built Functional or Sequential model; it stays as it is.
-        change: Returns a new layer of the same name and the same weights, not yet built.
+        model: Functional or Sequential.
+        arrays: One for each input.
+        wanted: For each step, as `trace` lists them, whether it is run. What it reads is an input,
+            or comes from a step that is.
 
-    Raises:
-        TypeError: `model` is subclassed.
-        ValueError: `model` is not built.
+    Returns:
+        One list for each step; empty where it is not run.
     """
-    pairs = [(layer, change(layer)) for _, layer in leaf_layers(model)]
-    new_model = replace_layers(model, dict(pairs))
-    for old, new in pairs:
-        for source, target in zip(old.weights, new.weights, strict=True):
-            target.assign(keras.ops.convert_to_numpy(source))
-    return new_model
-
-
-def replace_layers(
-    model: keras.Model,
-    replacements: Mapping[str | keras.layers.Layer, Replacement],
-    *,
-    behind: Mapping[Any, keras.layers.Layer] | None = None,
-) -> keras.Model:
-    """Rebuilds a model with some of its leaf layers replaced; the input model stays as it is.
-
-    The other layers are copied, with their weights and random states. The new model is not
-    compiled.
-
-    Args:
-        model: A built Functional or Sequential model.
-        replacements: Maps a leaf layer, or its path, to a new layer or to several, applied in turn.
-            The first gets the arguments of the old layer's call, the others one tensor. The last
-            has the old layer's name, so that paths and output names stay. Layers built beforehand
-            keep their weights.
-        behind: Maps an operation of the graph, inputs among them, to a new layer through which its
-            output goes, in every call.
-
-    Raises:
-        TypeError: `model` is subclassed.
-        ValueError: `model` is not built, a path is unknown, or a last replacement has another name.
-    """
-    layers = dict(leaf_layers(model))
-    twins = _resolve(layers, replacements)
-    kept = [layer for layer in layers.values() if id(layer) not in twins]
-    added = {id(operation): (layer,) for operation, layer in (behind or {}).items()}
-
-    def twin(operation: Any) -> Sequence[Any]:
-        if id(operation) not in twins:
-            new = rebuild(operation) if _is_graph(operation) else _clone(operation)
-            if any(layer.name == new.name for layer in added.get(id(operation), ())):
-                new.name = f"{new.name}_inner"  # an output: what stands behind it has its name
-            twins[id(operation)] = (new,)
-        return twins[id(operation)]
+    calls = iter(zip(trace(model).calls, wanted, strict=True))
+    results: list[list[Any]] = []
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        first, *rest = twin(operation)
-        if type(first) is not type(operation):  # it need not know what is left out, e.g. a mask
-            kwargs = {name: value for name, value in kwargs.items() if value is not None}
-        x = first(*args, **kwargs)
-        for layer in (*rest, *added.get(id(operation), ())):
-            x = layer(x)
-        return x
+        step, run = next(calls)
+        results.append([])
+        if is_graph(operation):
+            return replay(operation, args[0], call)
+        if not run:
+            return [None] * len(step.outputs) if len(step.outputs) != 1 else None
+        values = results[-1]
+        outputs = operation(*args, **kwargs)
+        values += keras.tree.flatten(outputs)
+        return outputs
 
-    def enter(old: keras.KerasTensor, new: keras.KerasTensor) -> Any:
-        (layer,) = added.get(id(old._keras_history.operation), (None,))
-        return new if layer is None else layer(new)
+    structure = inputs_of(model)
+    tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
+    replay(model, keras.tree.pack_sequence_as(structure, tensors), call)
+    return results
 
-    def rebuild(graph: keras.Model) -> keras.Model:
-        names = {"name": graph.name, "trainable": graph.trainable}
-        inputs = keras.tree.map_structure(_new_input, inputs_of(graph))
-        if isinstance(graph, keras.Sequential):
-            first = added.get(id(inputs_of(graph)._keras_history.operation), ())
-            parts = [(*twin(layer), *added.get(id(layer), ())) for layer in graph.layers]
-            chain = [layer for part in (first, *parts) for layer in part]
-            return keras.Sequential([inputs, *chain], **names)
-        entered = keras.tree.map_structure(enter, inputs_of(graph), inputs)
-        return keras.Model(inputs, _replay(graph, entered, call), **names)
 
-    new_model = rebuild(model)
-    for layer in kept:
-        _copy_state(layer, twins[id(layer)][0])
-    return new_model
+def check_ties(model: keras.Model) -> None:
+    """Refuses a model whose copy would read weights of the original.
+
+    Raises:
+        ValueError: A function within a layer reads another layer's weights.
+    """
+    ties.refuse_hidden(dict(leaf_layers(model)), trace(model).calls)
 
 
 def inputs_of(graph: keras.Model) -> Any:
@@ -204,7 +145,15 @@ def inputs_of(graph: keras.Model) -> Any:
     return graph.inputs[0] if isinstance(graph, keras.Sequential) else graph.input
 
 
-def _is_graph(operation: Any) -> bool:
+def output_names(graph: keras.Model) -> list[str]:
+    """Returns the names of the outputs of a Functional or Sequential model, as Keras has them."""
+    # A Sequential model has none: its output is that of its last layer.
+    named = isinstance(graph, keras.Sequential)
+    return [graph.layers[-1].name] if named else list(graph.output_names)
+
+
+def is_graph(operation: Any) -> bool:
+    """Returns whether a step is a nested model, whose own steps are in the graph."""
     # A class outside Keras has methods of its own, which a rebuilt graph would lose.
     return (
         isinstance(operation, keras.Model)
@@ -215,10 +164,10 @@ def _is_graph(operation: Any) -> bool:
 
 def _check(model: keras.Model) -> None:
     """Refuses what cannot be replayed."""
-    if not _is_graph(model):
+    if not is_graph(model):
         raise TypeError(
             f"model: got {type(model).__name__}, a class of its own; expected a Functional or "
-            "Sequential model. Where there is a graph, pass keras.Model(model.input, model.output)."
+            "Sequential model. Where it has a graph, compress.functional(model) gives it."
         )
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError(f"model: {model.name!r} is not built; give it a keras.Input first.")
@@ -231,13 +180,13 @@ def _walk(
         if id(layer) in seen or isinstance(layer, keras.layers.InputLayer):
             continue
         seen.add(id(layer))
-        if _is_graph(layer):
+        if is_graph(layer):
             yield from _walk(layer, f"{prefix}{layer.name}/", seen)
         else:
             yield prefix + layer.name, layer
 
 
-def _replay(model: keras.Model, inputs: Any, call: Callable[..., Any]) -> Any:
+def replay(model: keras.Model, inputs: Any, call: Callable[..., Any]) -> Any:
     """Runs the graph on `inputs`, with `call(operation, *args, **kwargs)` for each operation."""
     if isinstance(model, keras.Sequential):
         for layer in model.layers:
@@ -245,46 +194,3 @@ def _replay(model: keras.Model, inputs: Any, call: Callable[..., Any]) -> Any:
         return inputs
     # Keras infers shapes and clones models by this method; it has no public name.
     return model._run_through_graph(inputs, operation_fn=lambda operation: partial(call, operation))
-
-
-def _resolve(
-    layers: Mapping[str, keras.layers.Layer],
-    replacements: Mapping[str | keras.layers.Layer, Replacement],
-) -> dict[int, Sequence[Any]]:
-    """Maps the id of each replaced layer to its replacements."""
-    known = {id(layer) for layer in layers.values()}
-    resolved: dict[int, Sequence[Any]] = {}
-    for key, value in replacements.items():
-        if isinstance(key, str) and key not in layers:
-            raise ValueError(f"replace_layers: no layer {key!r}. {nearest(key, layers)}")
-        old = layers[key] if isinstance(key, str) else key
-        if id(old) not in known:
-            raise ValueError(f"replace_layers: {old.name!r} is not a leaf layer of this model.")
-        new = (value,) if isinstance(value, keras.layers.Layer) else tuple(value)
-        if not new or new[-1].name != old.name:
-            raise ValueError(
-                f"replace_layers: {old.name!r} becomes {[layer.name for layer in new]}; "
-                f"expected the last one to be named {old.name!r}."
-            )
-        resolved[id(old)] = new
-    return resolved
-
-
-def _clone(operation: Any) -> Any:
-    return type(operation).from_config(operation.get_config())
-
-
-def _new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    return _clone(tensor._keras_history.operation).output
-
-
-def _copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
-    """Copies all variables, random states among them, and what some layers keep beside them."""
-    for old, new in zip(source.variables, target.variables, strict=True):
-        new.assign(old)
-    if hasattr(source, "save_assets"):  # vocabularies
-        with tempfile.TemporaryDirectory() as folder:
-            source.save_assets(folder)
-            target.load_assets(folder)
-    if hasattr(target, "finalize_state"):  # normalisation keeps constants made from its variables
-        target.finalize_state()

@@ -9,12 +9,15 @@ What there is to hold is read off the weights, so it holds across passes, pipeli
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from compress.graph.graph import leaf_layers, replace_layers
+from compress.graph.graph import leaf_layers
 from compress.graph.kernels import clone_layer, find_kernels, inner, kernel_of
+from compress.graph.rebuild import replace_layers
+from compress.graph.ties import tied_paths
 from compress.layers.masked import Masked
 from compress.layers.parametrized import Parametrization, Parametrized
 from compress.layers.shared import Shared
@@ -34,12 +37,47 @@ def hold(model: keras.Model) -> keras.Model:
     """
     found = dict(leaf_layers(model))
     kernels, _ = find_kernels(found, depthwise=True)
+    ties = tied_paths(found)
     chains: dict[str, list[Parametrization]] = {}
+    masked = {}
     for path, kernel in kernels.items():
         computed = isinstance(found[path], Parametrized)
-        chain = structure(keras.ops.convert_to_numpy(kernel))
-        chains[path] = [part for part in chain if isinstance(part, Masked) or not computed]
-    return parametrize(model, {path: chain for path, chain in chains.items() if chain})
+        array = keras.ops.convert_to_numpy(kernel)
+        chain = structure(array)
+        chain = [part for part in chain if isinstance(part, Masked) or not computed]
+        if path in ties and all(isinstance(part, Masked) for part in chain):
+            masked[path] = array != 0  # another layer reads the stored kernel
+        elif chain:
+            chains[path] = chain
+    held = parametrize(model, chains)
+    new = dict(leaf_layers(held))
+    for path, mask in masked.items():
+        kernel = kernel_of(inner(new[path]))
+        kernel.constraint = _Kept(mask, kernel.constraint)
+    return held
+
+
+def tied_zeros(model: keras.Model) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Returns the kernels with zeros that several layers read, and their masks.
+
+    No layer computes these while they are trained: their zeros are set again afterwards.
+    """
+    found = dict(leaf_layers(model))
+    ties = tied_paths(found)
+    kernels, _ = find_kernels({path: found[path] for path in ties}, depthwise=True)
+    pairs = [(kernel, keras.ops.convert_to_numpy(kernel) != 0) for kernel in kernels.values()]
+    return [(kernel, mask.astype(kernel.dtype)) for kernel, mask in pairs if not mask.all()]
+
+
+class _Kept:
+    """A constraint that keeps zeros, after the one that was there."""
+
+    def __init__(self, mask: np.ndarray, before: Any) -> None:
+        self._mask, self._before = mask, before
+
+    def __call__(self, kernel: Any) -> Any:
+        kernel = kernel if self._before is None else self._before(kernel)
+        return kernel * keras.ops.cast(self._mask, kernel.dtype)
 
 
 def parametrize(model: keras.Model, chains: Mapping[str, Sequence[Parametrization]]) -> keras.Model:
@@ -54,7 +92,10 @@ def parametrize(model: keras.Model, chains: Mapping[str, Sequence[Parametrizatio
     for path, chain in chains.items():
         old = found[path]
         rest = [clone_layer(part) for part in old.chain] if isinstance(old, Parametrized) else []
-        layer = Parametrized(clone_layer(inner(old)), [*chain, *rest])
+        within = clone_layer(inner(old))
+        if isinstance(old, Parametrized):
+            kernel_of(within).trainable = old.learns
+        layer = Parametrized(within, [*chain, *rest])
         layer.build()
         for part in chain:
             part.read(keras.ops.convert_to_numpy(kernel_of(layer.layer)))

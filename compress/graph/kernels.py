@@ -64,17 +64,34 @@ def find_kernels(
     return kernels, reasons
 
 
+def is_own(layer: Any) -> bool:
+    """Returns whether a layer, or an operation, is of the user's own classes."""
+    return type(layer).__module__.split(".")[0] not in ("keras", "compress")
+
+
 def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
     """Returns a layer of equal class, settings and weights, built, that shares no variable.
 
     Args:
         layer: Built.
         **changes: New settings, of those that no weight depends on.
+
+    Raises:
+        ValueError: It cannot be built apart from other layers.
     """
     twin = type(layer).from_config({**layer.get_config(), **changes})
-    twin.build_from_config(layer.get_build_config())
+    try:
+        twin.build_from_config(layer.get_build_config())
+    except Exception as error:  # of the user's own code
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"layer {layer.name!r} ({type(layer).__name__}) cannot be copied on its own: {reason}; "
+            f"leave it out: skip: [{layer.name}]."
+        ) from None
     for old, new in zip(layer.variables, twin.variables, strict=True):
         new.assign(old)
+        if old.trainable != new.trainable:
+            new.trainable = old.trainable
     return twin
 
 

@@ -72,6 +72,11 @@ class BinaryActivation(layers.Layer):
         """The input's."""
         return input_shape
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that build this layer again."""
+        config: dict[str, Any] = super().get_config()
+        return config
+
 
 def straight_through(x: Any) -> Any:
     """Returns sign(x), whose gradient is 1 where |x| <= 1, else 0."""

@@ -19,6 +19,8 @@ class Masked(Parametrization):
         mask: Mask in the kernel's shape, bool: whether a weight is kept.
     """
 
+    holds = True
+
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Makes a mask that keeps everything."""
         self.mask = self.add_weight(

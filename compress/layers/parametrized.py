@@ -22,10 +22,13 @@ class Parametrization(layers.Layer):
 
     Attributes:
         replaces: Whether it makes the kernel up, and does not read the one it is given.
+        holds: Whether it only keeps what a kernel has: what it returns is what will be stored, and
+            what a regularizer of the kernel is to see.
         constraint: Put on the stored kernel after each step of training; `None` for nothing.
     """
 
     replaces = False
+    holds = False
     constraint: Callable[[Any], Any] | None = None
 
     def __init__(self, **kwargs: Any) -> None:
@@ -43,7 +46,10 @@ class Parametrization(layers.Layer):
 class Parametrized(layers.Wrapper):
     """A layer that computes its kernel anew in every call.
 
-    Shapes: those of the layer. It is in the graph under the layer's own name.
+    Shapes: those of the layer. It is in the graph under the layer's own name. It is frozen where
+    the layer is, and adds its losses: the penalty on a kernel is on the computed one as far as the
+    chain only holds, as masks and shared values do; of rounded kernels, and of those of a few
+    signs, on what is stored.
 
     Args:
         layer: Has a kernel, see `compress.graph.kernels`.
@@ -57,6 +63,7 @@ class Parametrized(layers.Wrapper):
     ) -> None:
         if "dtype" in kwargs:
             layer.dtype_policy = keras.dtype_policies.get(kwargs["dtype"])
+        kwargs = {"trainable": layer.trainable, **kwargs}
         super().__init__(layer, **{**kwargs, "dtype": "float32", "name": layer.name})
         self.autocast = False  # or the chain reads the kernel in half precision
         self.chain = list(chain)
@@ -71,8 +78,19 @@ class Parametrized(layers.Wrapper):
                 part.build(tuple(kernel.shape))
                 part.built = True
             kernel.constraint = part.constraint or kernel.constraint
-        if any(part.replaces for part in self.chain):
-            kernel.trainable = False  # nothing reads it
+        if not (self.trainable and kernel.trainable):
+            for part in self.chain:
+                part.trainable = False
+        learnt = kernel
+        for part in self.chain:
+            if part.replaces:
+                kernel.trainable = False  # nothing reads it
+                learnt = next(iter(part.weights), kernel)
+        if kernel.regularizer is not None:
+            # Keras asks the variables that learn for their penalties.
+            learnt.regularizer = _Penalty(self, kernel.regularizer)
+            if learnt is not kernel:
+                kernel.regularizer = None
         self.built = True
 
     @property
@@ -80,10 +98,24 @@ class Parametrized(layers.Wrapper):
         """The layer whose kernel is computed."""
         return self.layer
 
-    def kernel(self) -> Any:
-        """Returns what the chain makes of the stored kernel, a tensor in float32."""
+    @property
+    def learns(self) -> bool:
+        """Whether the kernel is one to train: it is not frozen."""
+        replaced = [part for part in self.chain if part.replaces]
+        if replaced:
+            return any(part.trainable_weights for part in replaced)
+        return bool(kernel_of(self.layer).trainable)
+
+    def kernel(self, *, held: bool = False) -> Any:
+        """Returns what the chain makes of the stored kernel, a tensor in float32.
+
+        Args:
+            held: Whether only the first parts count, those that hold.
+        """
         kernel = keras.ops.convert_to_tensor(kernel_of(self.layer))
         for part in self.chain:
+            if held and not part.holds:
+                break
             kernel = part(kernel)
         return kernel
 
@@ -92,8 +124,11 @@ class Parametrized(layers.Wrapper):
         if self.see is not None:
             self.see(inputs)
         computed = [(kernel_of(self.layer), self.kernel())]
-        with keras.StatelessScope(state_mapping=computed):
-            return self.layer(inputs)
+        with keras.StatelessScope(state_mapping=computed, collect_losses=True) as scope:
+            outputs = self.layer(inputs)
+        for loss in scope.losses:  # of the activity
+            self.add_loss(loss)
+        return outputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of what the layer returns."""
@@ -110,6 +145,7 @@ class Parametrized(layers.Wrapper):
         for part in self.chain[:end]:
             kernel = part(kernel)
         kernel_of(twin).assign(kernel)
+        kernel_of(twin).trainable = self.learns
         if not keep:
             return twin
         wrapped = Parametrized(twin, [clone_layer(part) for part in self.chain[end:]])
@@ -131,3 +167,13 @@ class Parametrized(layers.Wrapper):
             "chain": [load(part, custom_objects=custom_objects) for part in config["chain"]],
         }
         return cls(**{**config, **parts})
+
+
+class _Penalty:
+    """What a kernel's regularizer says of the kernel that a layer computes."""
+
+    def __init__(self, layer: Parametrized, regularizer: Callable[[Any], Any]) -> None:
+        self._layer, self._regularizer = layer, regularizer
+
+    def __call__(self, _: Any) -> Any:
+        return self._regularizer(self._layer.kernel(held=True))

@@ -182,6 +182,11 @@ class RangedSilu(layers.Layer):
         )
         return inputs * gate
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that build this layer again."""
+        config: dict[str, Any] = super().get_config()
+        return config
+
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         """The input's shape."""
         return keras.KerasTensor(inputs.shape, "float32")

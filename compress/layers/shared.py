@@ -29,6 +29,7 @@ class Shared(Parametrization):
     """
 
     replaces = True
+    holds = True
 
     def __init__(self, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

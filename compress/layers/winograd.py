@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import activations, layers, ops
+from keras import activations, layers, ops, regularizers
 
 # Eqs. 10 and 11, and 22: B^T, G, A^T for each tile.
 TRANSFORMS: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {
@@ -69,6 +69,8 @@ class WinogradConv2D(layers.Layer):
         padding: `same` or `valid`.
         use_bias: Whether to add a bias.
         activation: As in `Conv2D`.
+        kernel_regularizer: Penalty on the transformed kernel.
+        bias_regularizer: As in `Conv2D`.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Attributes:
@@ -88,6 +90,8 @@ class WinogradConv2D(layers.Layer):
         padding: str = "same",
         use_bias: bool = True,
         activation: Any = None,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -101,15 +105,27 @@ class WinogradConv2D(layers.Layer):
         self.padding = padding
         self.use_bias = use_bias
         self.activation = activations.get(activation)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the transformed kernel and the bias."""
         size = self.tile + 2
         shape = (size, size, input_shape[-1], self.filters)
-        self.kernel = self.add_weight(shape=shape, name="kernel", initializer="zeros")
+        self.kernel = self.add_weight(
+            shape=shape,
+            name="kernel",
+            initializer="zeros",
+            regularizer=self.kernel_regularizer,
+        )
         self.bias: Any = None
         if self.use_bias:
-            self.bias = self.add_weight(shape=(self.filters,), name="bias", initializer="zeros")
+            self.bias = self.add_weight(
+                shape=(self.filters,),
+                name="bias",
+                initializer="zeros",
+                regularizer=self.bias_regularizer,
+            )
 
     def call(self, inputs: Any) -> Any:
         """Convolves (batch, height, width, channels)."""
@@ -172,6 +188,8 @@ class WinogradConv2D(layers.Layer):
             "padding": self.padding,
             "use_bias": self.use_bias,
             "activation": activations.serialize(self.activation),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
         }
 
 

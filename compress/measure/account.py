@@ -17,9 +17,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from compress.graph import Call, copy_model, leaf_layers, trace
+from compress.graph import Call, leaf_layers, trace
 from compress.graph.kernels import inner
 from compress.measure.packed import pack, unpack
+from compress.measure.reading import uncompiled, unreadable
 from compress.measure.report import Counts, FileSize
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
@@ -73,7 +74,7 @@ class LayerRow(NamedTuple):
 
 
 def layer_table(model: keras.Model) -> list[LayerRow]:
-    """Returns one row for each leaf layer, in graph order.
+    """Returns one row for each leaf layer, in graph order; what several share is the first's.
 
     Raises:
         TypeError: `model` is subclassed.
@@ -82,7 +83,13 @@ def layer_table(model: keras.Model) -> list[LayerRow]:
     calls: dict[str, list[Call]] = {}
     for call in trace(model).calls:
         calls.setdefault(call.path, []).append(call)
-    return [_row(path, layer, calls[path]) for path, layer in leaf_layers(model)]
+    seen: set[int] = set()
+    rows = []
+    for path, layer in leaf_layers(model):
+        weights = [weight for weight in layer.weights if id(weight) not in seen]
+        seen |= {id(weight) for weight in weights}
+        rows.append(_row(path, layer, calls[path], weights))
+    return rows
 
 
 def total(rows: Iterable[LayerRow]) -> Counts:
@@ -110,6 +117,7 @@ def reload(model: keras.Model, *, packed: bool = False) -> tuple[keras.Model, Fi
 
     Raises:
         NotFiniteError: A weight is not finite.
+        ValueError: A layer cannot be read back.
         RuntimeError: A file, loaded again, holds other weights than the model.
     """
     for weight in model.weights:
@@ -117,8 +125,11 @@ def reload(model: keras.Model, *, packed: bool = False) -> tuple[keras.Model, Fi
             raise NotFiniteError(f"{weight.path}: holds values that are not finite.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
-        (copy_model(model) if model.compiled else model).save(path)
-        loaded = keras.saving.load_model(path, compile=False)
+        uncompiled(model).save(path)
+        try:
+            loaded = keras.saving.load_model(path, compile=False)
+        except Exception as error:  # of the user's own code too
+            raise unreadable(model, error) from None
         _check_saved(loaded, model)
         raw, gzip = path.stat().st_size, _gzip_bytes(path)
         if not packed:
@@ -129,14 +140,19 @@ def reload(model: keras.Model, *, packed: bool = False) -> tuple[keras.Model, Fi
         return loaded, FileSize(raw, gzip, packed_bytes)
 
 
-def _row(path: str, layer: keras.layers.Layer, calls: Sequence[Call]) -> LayerRow:
+def _row(
+    path: str,
+    layer: keras.layers.Layer,
+    calls: Sequence[Call],
+    weights: Sequence[keras.Variable],
+) -> LayerRow:
     outputs = [tensor for call in calls for tensor in call.outputs]
     return LayerRow(
         path=path,
         kind=type(layer).__name__,
         output_shape=tuple(outputs[0].shape),
-        parameters=layer.count_params(),
-        nonzero=sum(int(np.count_nonzero(weight.numpy())) for weight in layer.weights),
+        parameters=sum(_size(weight.shape) for weight in weights),
+        nonzero=sum(int(np.count_nonzero(weight.numpy())) for weight in weights),
         macs=_macs(layer, calls),
         activation_bytes=sum(_size(x.shape) * _item_bytes(x.dtype) for x in outputs),
     )

@@ -7,7 +7,9 @@ entropy where Huffman's take whole bits. The weights that are read back are equa
 
 The file, numbers little-endian:
 
-    6 bytes     `KPACK1`
+    6 bytes     `KPACK2`
+    8 bytes     length of all that follows the digest
+    32 bytes    sha256 of it; a file of the first version, `KPACK1`, has neither
     4 bytes     length of the header
     header      JSON, deflated: `model`, as Keras serialises it; `weights`, one entry for each of
                 `model.weights`, in that order
@@ -33,6 +35,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -40,11 +43,17 @@ from typing import Any, Literal, TypeAlias
 import keras
 import numpy as np
 
-from compress import layers
+from compress.graph.limits import limited
+from compress.measure.reading import built, graph_config
+from zoo.common.reading import one_line
 
 Order: TypeAlias = Literal["C", "F"]
 Coded: TypeAlias = tuple[dict[str, Any], list[bytes]]  # an entry and its streams
-MAGIC = b"KPACK1"
+MAGIC, FIRST = b"KPACK2", b"KPACK1"
+DIGEST_BYTES = 32
+MOST_WEIGHTS = 1 << 26  # that a small file may declare, and beyond that ...
+MOST_PER_BYTE = 4096  # ... for each of its bytes: nearly all are zero then
+MOST_HEADER_BYTES = 1 << 28
 ORDERS: tuple[Order, Order] = ("C", "F")
 LONGEST = (7, 15, 31, 63, 127, 255)  # gaps to choose from
 MOST_VALUES = 1 << 16  # of a code book
@@ -55,28 +64,32 @@ _CODED: dict[tuple[bytes, str, tuple[int, ...]], Coded] = {}  # by what a weight
 
 
 def pack(model: keras.Model, path: str | Path) -> int:
-    """Writes a model to one file; returns its bytes.
+    """Writes a model to one file; returns its bytes. How it was compiled is left out.
 
     Args:
         model: Functional or Sequential.
         path: The file; what was there is replaced once the new one is whole.
 
     Raises:
-        ValueError: A weight is not finite.
+        ValueError: A weight is not finite, or a layer could not be read back.
     """
     path = Path(path)
+    config = graph_config(model)
     entries, streams = [], []
     for weight in model.weights:
         entry, parts = _encode(keras.ops.convert_to_numpy(weight), weight.path)
         entries.append({"shape": list(weight.shape), "dtype": weight.dtype, **entry})
         streams += parts
-    config = keras.saving.serialize_keras_object(model)
     text = json.dumps({"model": config, "weights": entries}, separators=(",", ":"))
     header = zlib.compress(text.encode(), 9)
+    parts = [len(header).to_bytes(4, "little"), header, *streams]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
-        file.write(MAGIC + len(header).to_bytes(4, "little") + header)
-        file.writelines(streams)
+        length = sum(map(len, parts)).to_bytes(8, "little")
+        file.writelines([MAGIC, length, digest.digest(), *parts])
     partial.replace(path)
     return path.stat().st_size
 
@@ -84,26 +97,58 @@ def pack(model: keras.Model, path: str | Path) -> int:
 def unpack(path: str | Path) -> keras.Model:
     """Reads a model that `pack` wrote, not compiled.
 
+    What a file declares is compared with what it can hold before anything is made of it.
+
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not such a file, or is cut short.
+        ValueError: It is not such a file, or is damaged.
     """
     data = Path(path).read_bytes()
-    if data[:6] != MAGIC:
+    if data[:6] not in (MAGIC, FIRST):
         raise ValueError(f"{path}: not a packed model; expected a file that `compress.pack` wrote.")
-    layers.register()
-    end = 10 + int.from_bytes(data[6:10], "little")
     try:
-        header = json.loads(zlib.decompress(data[10:end]))
-        model = keras.saving.deserialize_keras_object(header["model"])
-        stream = _Stream(data, end)
-        for weight, entry in zip(model.weights, header["weights"], strict=True):
-            weight.assign(_decode(entry, stream))
-    except (zlib.error, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: is damaged ({error}); pack the model again.") from None
+        return _unpacked(data)
+    except BaseException as error:
+        # The range coder, written in Rust, panics on some codes, which is no `Exception`.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(
+            f"{path}: is damaged ({one_line(error)}); pack the model again."
+        ) from error
+
+
+def _unpacked(data: bytes) -> keras.Model:
+    stream = _Stream(data, len(MAGIC))
+    if data.startswith(MAGIC):
+        length, digest = int.from_bytes(stream.take(8), "little"), stream.take(DIGEST_BYTES)
+        if stream.place + length != len(data):
+            word = "shorter" if stream.place + length > len(data) else "longer"
+            raise ValueError(f"it is {word} than its header says")
+        if hashlib.sha256(memoryview(data)[stream.place :]).digest() != digest:
+            raise ValueError("its digest is another")
+    length = int.from_bytes(stream.take(4), "little")
+    header = json.loads(_unfolded(stream.take(length), MOST_HEADER_BYTES))
+    declared = sum(_size(entry["shape"]) for entry in header["weights"])
+    if declared > MOST_WEIGHTS + MOST_PER_BYTE * len(data):
+        raise ValueError(f"it declares {declared:,} weights in {len(data):,} bytes")
+    with limited(declared):
+        model = built(header["model"])
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"it holds a {type(model).__name__}")
+    for weight, entry in zip(model.weights, header["weights"], strict=True):
+        found = tuple(entry["shape"]), entry["dtype"]
+        if found != (tuple(weight.shape), weight.dtype):
+            raise ValueError(f"{weight.path} is declared as {found[1]} {found[0]}")
+        weight.assign(_decode(entry, stream))
     if stream.place != len(data):
-        raise ValueError(f"{path}: is longer than its header says; pack the model again.")
+        raise ValueError("it is longer than its header says")
     return model
+
+
+def _size(shape: Any) -> int:
+    if not all(type(side) is int and side >= 0 for side in shape):
+        raise ValueError(f"it declares the shape {shape}")
+    return math.prod(shape)
 
 
 def weight_bytes(weight: keras.Variable) -> int:
@@ -118,6 +163,8 @@ class _Stream:
         self.data, self.place = data, place
 
     def take(self, count: int) -> bytes:
+        if type(count) is not int or count < 0:
+            raise ValueError(f"it declares a length of {count!r}")
         part = self.data[self.place : self.place + count]
         if len(part) < count:
             raise EOFError("it ends early")
@@ -184,19 +231,24 @@ def _coded(array: np.ndarray, name: str) -> Coded:
 
 def _decode(entry: dict[str, Any], stream: _Stream) -> np.ndarray:
     shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
-    size = int(np.prod(shape, dtype=int))
+    size = _size(shape)
     if "raw" in entry:
-        return _inflate(stream.take(entry["raw"]), dtype).reshape(shape)
+        return _inflate(stream.take(entry["raw"]), dtype, size).reshape(shape)
     line = np.zeros(size, dtype)
     places = np.arange(size)
     if entry["gaps"] is not None:
-        places = _places(_decoded(entry["gaps"], stream), entry["gaps"]["longest"])
+        longest = entry["gaps"]["longest"]
+        if longest not in LONGEST:
+            raise ValueError(f"it declares gaps of {longest!r}")
+        places = _places(_decoded(entry["gaps"], stream, size), longest)
+        if places.size and places[-1] >= size:
+            raise ValueError("a weight stands behind the last one")
     values = entry["values"]
     if "raw" in values:
-        line[places] = _inflate(stream.take(values["raw"]), dtype)
+        line[places] = _inflate(stream.take(values["raw"]), dtype, places.size)
     else:
-        book = _inflate(stream.take(values["book"]), dtype)
-        codes = _decoded(values, stream)
+        book = _inflate(stream.take(values["book"]), dtype, size)
+        codes = _decoded(values, stream, size)
         if "sizes" in values:
             sizes = np.asarray(values["sizes"])
             filters = (
@@ -280,10 +332,15 @@ def _code(numbers: np.ndarray) -> tuple[dict[str, Any], bytes]:
     return {"counts": counts.tolist(), "words": len(words)}, words.astype("<u4").tobytes()
 
 
-def _decoded(entry: dict[str, Any], stream: _Stream) -> np.ndarray:
+def _decoded(entry: dict[str, Any], stream: _Stream, most: int) -> np.ndarray:
+    """At most so many numbers."""
     import constriction
 
-    counts = np.asarray(entry["counts"])
+    if not all(type(count) is int and 0 <= count <= most for count in entry["counts"]):
+        raise ValueError(f"it declares counts that are none, or more than {most:,}")
+    counts = np.asarray(entry["counts"], dtype=np.int64)
+    if not 0 < counts.sum() <= most:
+        raise ValueError(f"it declares {counts.sum():,} numbers; expected 1 to {most:,}")
     words = np.frombuffer(stream.take(4 * entry["words"]), "<u4").astype(np.uint32)
     decoder = constriction.stream.queue.RangeDecoder(words)
     found: np.ndarray = decoder.decode(_model(counts), int(counts.sum()))
@@ -303,6 +360,17 @@ def _deflate(array: np.ndarray) -> bytes:
     return zlib.compress(planes.tobytes(), 6)
 
 
-def _inflate(data: bytes, dtype: np.dtype) -> np.ndarray:
-    planes = np.frombuffer(zlib.decompress(data), np.uint8).reshape(dtype.itemsize, -1)
+def _unfolded(data: bytes, most: int) -> bytes:
+    """At most so many bytes of a deflated stream."""
+    stream = zlib.decompressobj()
+    found = stream.decompress(data, most + 1)
+    if len(found) > most or not stream.eof:
+        raise ValueError(f"a part of it unfolds to more than {most:,} bytes, or ends early")
+    return found
+
+
+def _inflate(data: bytes, dtype: np.dtype, most: int) -> np.ndarray:
+    """An array of at most so many numbers."""
+    content = _unfolded(data, most * dtype.itemsize)
+    planes = np.frombuffer(content, np.uint8).reshape(dtype.itemsize, -1)
     return np.ascontiguousarray(planes.T).view(dtype.newbyteorder("<")).reshape(-1).astype(dtype)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import Any
+
+from compress.measure import table
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,22 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How near an output is to that of the model before; see `compress.measure.agreement`.
+
+    Attributes:
+        output: Name of the output.
+        sqnr_db: Ratio of signal and error in decibels; 200 where there is no error.
+        same_top1: Fraction of the examples whose largest number is at the same place; None where
+            the output is not (batch, classes).
+    """
+
+    output: str
+    sqnr_db: float
+    same_top1: float | None = None
+
+
+@dataclass(frozen=True)
 class PassReport:
     """What one pass did.
 
@@ -129,6 +148,7 @@ class PassReport:
         metrics: What `evaluate` returns after the pass; empty without it.
         seconds: Duration of the pass, fine-tuning included.
         runtimes: What `measure` finds after the pass, by runtime; empty without it.
+        agreement: How near the outputs are to those before the pass, where it calibrates.
     """
 
     settings: dict[str, Any]
@@ -139,6 +159,7 @@ class PassReport:
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     runtimes: dict[str, Runtime] = field(default_factory=dict)
+    agreement: tuple[Agreement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -241,6 +262,7 @@ class Report:
         budget: Whether the budget was kept; None where none was set.
         search: What was tried; None where the budget asks for no search.
         idle: One line for each pass and runtime where the file or the time stays as it was.
+        notes: What else is to be known of the figures.
     """
 
     before: Snapshot
@@ -249,6 +271,7 @@ class Report:
     budget: BudgetReport | None
     search: Search | None = None
     idle: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -258,3 +281,28 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain data that `json.dumps` accepts."""
         return {**dataclasses.asdict(self), "passed": self.passed}
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Returns the report as a JSON document.
+
+            Path("report.json").write_text(small.report.to_json())
+
+        Args:
+            indent: Blanks of a step; `None` for one line.
+        """
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def to_markdown(self) -> str:
+        """Returns the report as tables of Markdown: the whole, the passes, and every layer.
+
+        Path("REPORT.md").write_text(small.report.to_markdown())
+        """
+        return table.markdown(self.to_dict())
+
+    def __str__(self) -> str:
+        """The whole, and the passes, as tables of text."""
+        return table.plain(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: tables, the layers folded away."""
+        return table.html(self.to_dict())

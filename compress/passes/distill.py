@@ -45,6 +45,16 @@ class Distill(Pass):
     weight: float = Field(default=1.0, gt=0)
     epochs: int = Field(default=4, ge=0)
 
+    def check(self, model: keras.Model, context: Context) -> None:
+        """Asks whether the model classifies, and for the teacher's file; see `Pass.check`."""
+        if context.fit is None or self.epochs == 0:
+            return
+        _ends_in_softmax(model)
+        if self.teacher is not None and not Path(self.teacher).is_file():
+            raise FileNotFoundError(
+                f"Distill.teacher: {self.teacher}: not found; expected a .keras file."
+            )
+
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> Rewrite:

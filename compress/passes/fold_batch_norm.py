@@ -48,7 +48,7 @@ class FoldBatchNorm(Pass):
                 notes[path] = Note(False, reason or f"{before} is left out")
                 continue
             replacements[before] = folding.folded(found[before], layer)
-            replacements[path] = layers.Identity(name=layer.name)
+            replacements[path] = folding.rest(layer)
             notes[path] = Note(True, f"folded into {before}")
             notes[before] = Note(True, f"holds {path}")
         for path, layer in chosen.items():

@@ -24,6 +24,14 @@ class Huffman(Pass):
 
     kind: Literal["huffman"] = "huffman"
 
+    def check(self, model: keras.Model, context: Context) -> None:
+        """Asks for the coder, and whether the graph can be read back; see `Pass.check`."""
+        import constriction  # noqa: F401
+
+        from compress.measure.reading import graph_config
+
+        graph_config(model)
+
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> Rewrite:

@@ -34,7 +34,7 @@ class Winograd(Pass):
     """Replaces plain 3x3 convolutions at stride 1 by `compress.layers.WinogradConv2D`.
 
     Without pruning the answers stay, up to rounding. The kernels grow, 16/9 or 4 times.
-    Regularizers of a kernel are left out: its weights are other ones.
+    A penalty on a kernel is one on the transformed kernel then, which is what is trained.
 
     Attributes:
         tile: 2 for F(2x2, 3x3), 2.25 times fewer products, or 4 for F(4x4, 3x3), 4 times.
@@ -81,6 +81,9 @@ class Winograd(Pass):
             padding=layer.padding,
             use_bias=layer.use_bias,
             activation=layer.activation,
+            kernel_regularizer=layer.kernel_regularizer,
+            bias_regularizer=layer.bias_regularizer,
+            activity_regularizer=layer.activity_regularizer,
             name=layer.name,
             dtype=layer.dtype_policy,
             trainable=layer.trainable,
@@ -89,8 +92,10 @@ class Winograd(Pass):
         kernel = transformed(ops.convert_to_numpy(layer.kernel), self.tile).astype("float32")
         (kept,) = magnitude_masks([kernel], self.sparsity)
         new.kernel.assign(kernel * kept)
+        new.kernel.trainable = layer.kernel.trainable
         if layer.use_bias:
             new.bias.assign(layer.bias)
+            new.bias.trainable = layer.bias.trainable
         zeros = kernel.size - kept.sum()
         return new, f", {zeros:,} of {kernel.size:,} weights are zero" if self.sparsity else ""
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from compress.base import Headline
+from compress.base import Context, Headline
 from compress.measure.report import BudgetReport, Snapshot
 from zoo.common.settings import Settings
 
@@ -24,7 +24,8 @@ class Budget(Settings):
         max_drop: Largest allowed fall of the metric, e.g. 0.005 for half a point; of a metric that
             is better when lower, its largest allowed rise.
         metric: Name of a metric that `evaluate` returns; None: the context's headline.
-        higher: Whether more of the metric is better.
+        higher: Whether more of the metric is better; None: as far as the context knows it, else it
+            is, but for a loss.
         max_bytes: Largest allowed file: the packed one of a pipeline with `huffman`, else the
             gzipped `.keras`.
         max_macs: Most multiply-accumulates for one example, of the layers where they are known.
@@ -35,7 +36,7 @@ class Budget(Settings):
 
     max_drop: float | None = Field(default=0.005, ge=0)
     metric: str | None = None
-    higher: bool = True
+    higher: bool | None = None
     max_bytes: int | None = Field(default=None, gt=0)
     max_macs: int | None = Field(default=None, gt=0)
     max_latency_seconds: float | None = Field(default=None, gt=0)
@@ -50,16 +51,15 @@ class Budget(Settings):
             raise ValueError("max_drop, which a search goes up to")
         return self
 
-    def on(self, headline: Headline) -> Budget:
-        """Returns the budget with a headline in the place of a metric that is None."""
-        if self.metric is not None:
-            return self
-        return self.model_copy(update={"metric": headline.name, "higher": headline.higher})
+    def on(self, context: Context) -> Budget:
+        """Returns the budget with the metric of a context, and its better end, if it has none."""
+        name, higher = context.headline_of(self.metric, self.higher)
+        return self.model_copy(update={"metric": name, "higher": higher})
 
     @property
     def headline(self) -> Headline:
         """The metric; the default one where it is None."""
-        return Headline() if self.metric is None else Headline(self.metric, self.higher)
+        return Context().headline_of(self.metric, self.higher)
 
     def require(self, metrics: Mapping[str, float], *, timed: bool = True) -> None:
         """Refuses a budget whose limits are on what is not measured.

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
-import yaml
-
-from compress.base import Context, Fit, Measure, Pass
+from compress.base import Context, Fit, Headline, Measure, Pass
 from compress.catalog import pass_class, recipe_path
+from compress.measure import table
 from compress.measure.report import Report
 from compress.pipeline.budget import Budget
-from zoo.common.settings import Settings, SettingsError
+from zoo.common import plain_yaml
+from zoo.common.settings import Settings, SettingsError, nearest, shown
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
+LOG = logging.getLogger("compress")
 _S = TypeVar("_S", bound=Settings)
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compressed model, not compiled, and the report of how it was made."""
+    """A compressed model, and the report of how it was made.
+
+    The model is not compiled, but for `apply` with data.
+    """
 
     model: keras.Model
     report: Report
@@ -81,11 +86,7 @@ class Pipeline:
             FileNotFoundError: There is no such file.
             ValueError: The file is not YAML, or not a pipeline.
         """
-        try:
-            values = yaml.safe_load(Path(path).read_text())
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-        return cls.from_dict(values, where=str(path))
+        return cls.from_dict(plain_yaml.read(path, "a recipe of passes"), where=str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the pipeline as plain data, with every setting written out."""
@@ -94,8 +95,25 @@ class Pipeline:
             "budget": None if self.budget is None else self.budget.model_dump(mode="json"),
         }
 
+    def trained_for(self, epochs: int) -> Self:
+        """Returns the pipeline with other epochs in each pass that has some.
+
+        Raises:
+            ValueError: The passes have no epochs, or `epochs` is no count.
+        """
+        if epochs and not any(item.epochs for item in self.passes):
+            kinds = ", ".join(item.kind for item in self.passes)
+            raise ValueError(
+                f"epochs: got {epochs}, and all passes ({kinds}) have 0; expected a plan that "
+                "trains, e.g. qat-int8 in the place of int8."
+            )
+        passes = [item.changed(epochs=epochs) if item.epochs else item for item in self.passes]
+        return type(self)(passes, self.budget)
+
     def apply(self, model: keras.Model, context: Context | None = None) -> Compressed:
         """Applies the passes in turn, and measures the model before, between and after.
+
+        What any of them will need is looked at before the first one begins.
 
         A budget with a `search` runs them with several settings; the best result is kept.
 
@@ -105,16 +123,20 @@ class Pipeline:
                 layer, or what the budget limits is not measured.
             RuntimeError: A saved file does not hold the weights of its model.
         """
+        from compress.graph import check_ties
         from compress.measure.account import layer_table
         from compress.pipeline import stages
         from compress.pipeline.search import search
 
         context = context or Context()
-        limits = self.budget and self.budget.on(context.headline)
+        limits = self.budget and self.budget.on(context)
         if context.teacher is None:
             context = dataclasses.replace(context, teacher=model)
         packed = any(item.kind == "huffman" for item in self.passes)
+        check_ties(model)
         rows = layer_table(model)
+        for step in self.passes:
+            step.check(model, context)
         before, tried = stages.snapshot(model, rows, context), None
         if limits is not None:
             limits.require(before.metrics, timed=context.measure is not None)
@@ -147,40 +169,108 @@ def load_recipe(name_or_path: str | Path) -> Pipeline:
     return Pipeline.from_yaml(recipe_path(name_or_path))
 
 
+class Functions(TypedDict, total=False):
+    """What a caller may give in the place of data, or beside it: see `Context`."""
+
+    fit: Fit | None
+    evaluate: Callable[[keras.Model], Mapping[str, float]] | None
+    gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None
+    measure: Measure | None
+    headline: Headline | str | None
+    progress: Callable[[str], None] | None
+
+
 def apply(
     plan: Pipeline | Pass | str | Path,
     model: keras.Model,
     *,
-    fit: Fit | None = None,
-    evaluate: Callable[[keras.Model], Mapping[str, float]] | None = None,
-    gradients: Callable[[keras.Model], Iterable[Sequence[np.ndarray]]] | None = None,
-    measure: Measure | None = None,
+    data: Any = None,
+    validation: Any = None,
+    epochs: int | None = None,
     samples: Any = None,
+    **functions: Unpack[Functions],
 ) -> Compressed:
     """Compresses a model; the model itself stays as it is.
+
+    A compiled model needs data alone: what is made of it is trained and measured with its own loss,
+    metrics, weights and kind of optimizer, and comes back compiled alike.
+
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(x, y, epochs=10)
+        small = compress.apply(
+            compress.Prune(sparsity=0.9), model, data=(x, y), validation=(x_val, y_val), epochs=5
+        )
+        print(small.report)
+        small.model.save("small.keras")
 
     Args:
         plan: A pipeline, a single pass, or the name or path of a recipe.
         model: A built Functional or Sequential model.
-        fit: Trains a model in place (see `Fit`). Without it nothing is fine-tuned.
-        evaluate: Returns the metrics of a model by name.
-        gradients: Gives the gradients of the loss for some batches (see `Context`).
-        measure: Makes and times the files that runtimes read (see `Measure`).
-        samples: Examples to calibrate on (see `Context`).
+        data: What the model learns from: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, or `compress.Data` with more of what `model.fit` takes.
+        validation: What it is measured on, likewise; without it `data`, which a warning says.
+        epochs: Epochs of each pass, in the place of those that it has; passes with 0 keep that.
+        samples: Examples to calibrate on (see `Context`); without them inputs of `data`.
+        **functions: Functions of the caller's own. `fit` trains a model in place (see `Fit`),
+            `evaluate` returns the metrics of a model by name, `gradients` and `measure` as in
+            `Context`. `headline` names the metric that budgets limit and passes choose by, or is a
+            `compress.Headline`; by default the first one that the model was compiled with.
+            `progress` is given a line when a pass has finished, e.g. `print`; notebooks print it.
 
     Raises:
-        TypeError, ValueError, RuntimeError: See `Pipeline.apply`.
+        TypeError, ValueError, RuntimeError: See `Pipeline.apply`; or both a function and data for
+            the same are given, or data for a model that is not compiled.
     """
+    pipeline = as_pipeline(plan)
+    if epochs is not None:
+        pipeline = pipeline.trained_for(epochs)
+    asked = functions.pop("headline", None)
+    own: dict[str, Any] = {name: value for name, value in functions.items() if value is not None}
+    known = ("fit", "evaluate", "gradients", "measure", "headline", "progress")
+    for name in functions:
+        if name not in known:
+            raise TypeError(f"apply: unknown argument {name!r}. {nearest(name, known)}")
+    for name, other, values in (("fit", "data", data), ("evaluate", "validation", validation)):
+        if name in own and values is not None:
+            raise ValueError(f"apply: got both {other} and {name}; expected one of them.")
+    own.setdefault("progress", table.in_notebook())
+    training = None
+    if data is None and validation is None:
+        context = Context(samples=samples)
+    else:
+        from compress.pipeline.compiled import Training
+
+        training = Training(model, data, validation)
+        context = training.context(samples=samples)
+    if training is None or "evaluate" in own:
+        context = dataclasses.replace(context, headline=_headline(asked), higher={})
+    else:
+        context = dataclasses.replace(context, headline=training.headline(asked))
+    notes: tuple[str, ...] = ()
+    if training is not None and validation is None and "evaluate" not in own:
+        notes = ("measured on the data that it was trained on: there is no `validation`",)
+        LOG.warning("%s: %s", model.name, notes[0])
+    found = pipeline.apply(model, dataclasses.replace(context, **own))
+    if training is not None:
+        training.compile(found.model)
+    return Compressed(found.model, dataclasses.replace(found.report, notes=notes))
+
+
+def as_pipeline(plan: Pipeline | Pass | str | Path) -> Pipeline:
+    """Returns a pipeline, a single pass, or the name or path of a recipe as a pipeline."""
     if isinstance(plan, (str, Path)):
         plan = load_recipe(plan)
-    pipeline = plan if isinstance(plan, Pipeline) else Pipeline([plan])
-    return pipeline.apply(model, Context(fit, evaluate, gradients, measure, samples))
+    return plan if isinstance(plan, Pipeline) else Pipeline([plan])
+
+
+def _headline(asked: Headline | str | None) -> Headline:
+    return asked if isinstance(asked, Headline) else Context().headline_of(asked)
 
 
 def _parse(group: type[_S], values: Any, where: str) -> _S:
     """Builds settings from plain values; error lines open with `where`."""
     if not (isinstance(values, Mapping) and all(isinstance(key, str) for key in values)):
-        raise ValueError(f"{where}: got {values!r}; expected a mapping of keys to values.")
+        raise ValueError(f"{where}: got {shown(values)}; expected a mapping of keys to values.")
     try:
         return group(**values)
     except SettingsError as error:

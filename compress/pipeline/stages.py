@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,10 +13,12 @@ import numpy as np
 
 from compress.base import Context, Pass
 from compress.graph import copy_model
+from compress.measure import table
 from compress.measure.account import LayerRow, reload, total
 from compress.measure.costs import layer_costs
 from compress.measure.report import PassReport, Runtime, Snapshot
 
+LOG = logging.getLogger("compress")
 SAVES_BYTES, SAVES_SECONDS = 0.02, 0.05  # shares from which on a step counts as saving
 
 
@@ -58,7 +61,7 @@ def run(
         else:
             last = stages[-1] if stages else None
             given = (last.model, last.rows) if last else (model, rows)
-            stages.append(_stage(step, *given, context))
+            stages.append(_kept_stage(passes[: number + 1], *given, context))
     return stages
 
 
@@ -140,6 +143,21 @@ def _equal(one: keras.Model, other: keras.Model) -> bool:
     )
 
 
+def _kept_stage(
+    plan: Sequence[Pass], model: keras.Model, rows: Sequence[LayerRow], context: Context
+) -> Stage:
+    """What the last pass of a plan comes to, or has come to in a run that was killed."""
+    kept = context.kept
+    if kept is None:
+        return _stage(plan[-1], model, rows, context)
+    found = kept.find(plan)
+    if found is None:
+        kept.begin(plan)
+        found = _stage(plan[-1], model, rows, context)
+        kept.keep(plan, found)
+    return found
+
+
 def _stage(step: Pass, model: keras.Model, rows: Sequence[LayerRow], context: Context) -> Stage:
     start = time.perf_counter()
     (new, report), rows = step.step(model, context, rows)
@@ -147,7 +165,11 @@ def _stage(step: Pass, model: keras.Model, rows: Sequence[LayerRow], context: Co
     if new.compiled:  # by the caller's `fit`; a saved optimizer would triple the file
         new = copy_model(new)
     report = dataclasses.replace(report, metrics=context.metrics(new), seconds=seconds)
-    return Stage(step, new, report, rows)
+    line = table.line(dataclasses.asdict(report))
+    LOG.info("%s", line)
+    if context.progress is not None:
+        context.progress(line)
+    return Stage(step, copy_model(new) if new.compiled else new, report, rows)
 
 
 def _idle(old: Runtime, new: Runtime) -> str:

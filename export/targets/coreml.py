@@ -47,6 +47,8 @@ class CoreML(Target):
     runtime: ClassVar[str] = "coremltools"
     requires: ClassVar[tuple[str, ...]] = ("tensorflow", "coremltools")
     fixed_shape: ClassVar[bool] = True
+    one_namespace: ClassVar[bool] = True
+    plain_names: ClassVar[bool] = True
 
     def write(self, source: Source, directory: Path) -> Written:
         """Writes `model.mlpackage` and reads it again.

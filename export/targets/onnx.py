@@ -38,6 +38,7 @@ class ONNX(Target):
         "onnxslim",
         "onnxruntime",
     )
+    one_namespace: ClassVar[bool] = True
 
     def write(self, source: Source, directory: Path) -> Written:
         """Writes `model.onnx`; beyond 1.9 GB the folder `onnx`, its weights in a second file."""

@@ -6,16 +6,20 @@ by 128 they are uint8, and nothing else changes.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from export.examples import one_by_one, one_example
 from export.formats.onnx import lockstep
+from export.formats.onnx.mending import (
+    double_ends,
+    mend_transposed,
+    part_ends,
+    shift_to_uint8,
+    silent,
+)
 from export.formats.onnx.runtime import count_nodes, node_times, open_onnx
 from export.formats.tflite.agreement import compared, steps_apart
 from export.formats.tflite.litert import quantisation
@@ -42,6 +46,7 @@ class ONNXInt8(Target):
     requires: ClassVar[tuple[str, ...]] = (*ONNX.requires, "ai-edge-litert")
     fixed_shape: ClassVar[bool] = True
     calibrated: ClassVar[bool] = True
+    one_namespace: ClassVar[bool] = True
 
     def write(self, source: Source, directory: Path) -> Written:
         """Writes `model.onnx`.
@@ -56,7 +61,7 @@ class ONNXInt8(Target):
         import onnx
 
         content = TFLiteInt8().content(source)
-        model = _converted(content)
+        model = _converted(content, source)
         if foreign := sorted({n.op_type for n in model.graph.node if n.op_type.startswith("TFL_")}):
             quantise(source, directory / FILE)
             return Written(FILE, {"quantiser": "onnxruntime", "without": foreign, "opset": OPSET})
@@ -116,20 +121,19 @@ class ONNXInt8(Target):
         return f"nodes stayed float32: {names}; {NEEDS}" if names else ""
 
 
-def _converted(content: bytes) -> Any:
+def _converted(content: bytes, source: Source) -> Any:
     from tf2onnx import convert, handler
 
     handler.tfl_op(["TFL_FULLY_CONNECTED"])(_FullyConnected)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "model.tflite")
         path.write_bytes(content)
-        log = logging.getLogger("tf2onnx.tfonnx")
-        log.disabled = True  # what it lacks is seen in the graph
-        try:
+        with silent():  # what it lacks is seen in the graph
             model, _ = convert.from_tflite(str(path), opset=OPSET)
-        finally:
-            log.disabled = False
-    _shift(model)
+    part_ends(model, source.passed_on)
+    double_ends(model, source.doubles)
+    mend_transposed(model)
+    shift_to_uint8(model)
     return model
 
 
@@ -189,25 +193,3 @@ def quantise(source: Source, path: Path) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-
-
-def _shift(model: Any) -> None:
-    """Moves activations from int8 to uint8, in place."""
-    from onnx import numpy_helper
-
-    constants = {one.name: one for one in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-            continue
-        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
-            continue  # a kernel: its integers are in the file
-        zero = numpy_helper.to_array(constants[node.input[2]])
-        if zero.dtype != np.int8:
-            continue
-        name = f"{node.input[2]}_uint8"
-        if name not in constants:
-            moved = (zero.astype(np.int16) + 128).astype(np.uint8)
-            constants[name] = numpy_helper.from_array(moved, name)
-            model.graph.initializer.append(constants[name])
-        node.input[2] = name
-    del model.graph.value_info[:]  # types of before

@@ -21,6 +21,7 @@ class ONNXWeb(WebTarget):
     runtime: ClassVar[str] = "onnxruntime-web"
     requires: ClassVar[tuple[str, ...]] = ONNX.requires
     node_packages: ClassVar[tuple[str, ...]] = ("onnxruntime-web",)
+    one_namespace: ClassVar[bool] = True
 
     def write(self, source: Source, directory: Path) -> Written:
         """Writes `model.onnx`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -31,6 +32,7 @@ class _OpenVINO(Target):
     runtime: ClassVar[str] = "openvino"
     requires: ClassVar[tuple[str, ...]] = ("tensorflow", "openvino")
     batch: ClassVar[int | None] = None
+    one_namespace: ClassVar[bool] = True
 
     def open(self, path: Path, *, threads: int | None = None) -> Session:
         """Opens the file on the CPU, float32 pinned."""
@@ -80,6 +82,8 @@ class _OpenVINO(Target):
         }.items():
             if value:
                 model.set_rt_info(value, ["model_info", key])
+        _part_ends(model, source.passed_on)
+        _double_ends(model, source.doubles)
         model.set_friendly_name(about.name)
         (directory / FOLDER).mkdir()
         openvino.save_model(model, directory / FOLDER / FILE, compress_to_fp16=False)
@@ -146,6 +150,38 @@ class OpenVINOInt8(_OpenVINO):
         executed = _executed(_compile(path, None))
         done = {precision for name, precision in executed if name in PRODUCTS}
         return "" if not done or INTEGERS & done else "no product is computed in integers"
+
+
+def _part_ends(model: Any, passed: Mapping[str, str]) -> None:
+    """Gives an input that goes out as it is two tensors, in place: one would have both names."""
+    from openvino import opset13
+
+    for result in model.get_results():
+        tensor = result.input_value(0)
+        out = next((name for name in passed if name in tensor.get_names()), "")
+        if out and tensor.get_node().get_type_name() == "Parameter":
+            same = opset13.concat([tensor], 0).output(0)
+            tensor.set_names({passed[out]})
+            same.set_names({out})
+            result.input(0).replace_source_output(same)
+
+
+def _double_ends(model: Any, doubles: Sequence[Sequence[str]]) -> None:
+    """Gives outputs that are one tensor a tensor each, in place."""
+    from openvino import opset13
+
+    for names in doubles:
+        results = [
+            one for one in model.get_results() if set(names) & one.input_value(0).get_names()
+        ]
+        tensor = results[0].input_value(0)
+        tensor.set_names(set())
+        for result in results:
+            model.remove_result(result)
+        for name in names:
+            same = opset13.concat([tensor], 0).output(0)
+            same.set_names({name})
+            model.add_results([opset13.result(same)])
 
 
 _ENDS = {"Constant", "Parameter", "Result"}

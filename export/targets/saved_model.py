@@ -26,6 +26,7 @@ class SavedModel(Target):
 
     runtime: ClassVar[str] = "tensorflow"
     requires: ClassVar[tuple[str, ...]] = ("tensorflow", "tensorflow-serving-api")
+    tables: ClassVar[bool] = True
 
     def write(self, source: Source, directory: Path) -> Written:
         """Writes the folder `NAME/1`.

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from export.manifest import Manifest, Signature, TensorSpec, digest
+from export.manifest import Manifest, Signature, TensorSpec
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -26,6 +26,8 @@ ENGINES = {
     **dict.fromkeys(TFLITE, "serving.engines.litert:LiteRT"),
     **dict.fromkeys(("onnx", "onnx-int8"), "serving.engines.onnx:OnnxRuntime"),
 }
+
+FREE_SIZES = (1, 8, 64, 512)  # tried in turn where a model takes any
 
 ELSEWHERE = {
     "saved_model": "TF Serving reads it as it is:"
@@ -72,9 +74,9 @@ class Engine(Protocol):
         """
 
 
-def example_shape(spec: TensorSpec) -> tuple[int, ...]:
-    """Returns the shape of one example of an input; `load` refuses one that may vary."""
-    return tuple(size for size in spec.shape[1:] if size is not None)
+def example_shape(spec: TensorSpec, free: int = 1) -> tuple[int, ...]:
+    """Returns the shape of one example of an input, sizes that may vary as `free`."""
+    return tuple(free if size is None else size for size in spec.shape[1:])
 
 
 def one_by_one(run: Callable[[Arrays], Arrays], inputs: Arrays) -> Arrays:
@@ -96,24 +98,8 @@ def open_deployable(directory: str | Path, *, num_threads: int) -> tuple[Manifes
         ValueError: The manifest is not valid, its target is not served here, the file is not the
             one that was exported, it failed its parity check, or it does not run as described.
     """
-    try:
-        manifest = Manifest.read(directory)
-    except ValueError as error:
-        raise ValueError(f"{directory}: manifest.json is not valid: {one_line(error)}") from error
-    path = Path(directory) / manifest.file
+    manifest, path = Manifest.of_file(directory)
     engine = _engine_of(manifest.target, directory)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: not found, but the manifest names it; export again.")
-    if (found := digest(path)) != manifest.sha256:
-        raise ValueError(
-            f"{path}: got sha256 {found[:12]}...; expected {manifest.sha256[:12]}..., as in the"
-            " manifest. The file changed after the export; export again."
-        )
-    if manifest.rejected:
-        raise ValueError(
-            f"{directory}: the file failed its parity check ({manifest.rejected}), so its"
-            " answers are not the model's; export again."
-        )
     _check_inputs(manifest.signature, directory)
     try:
         loaded: Engine = engine(path, manifest.signature, num_threads=num_threads)
@@ -143,22 +129,31 @@ def _engine_of(target: str, directory: str | Path) -> Any:
 def _check_inputs(signature: Signature, directory: str | Path) -> None:
     """Refuses inputs that a request could not be checked against."""
     for spec in signature.inputs:
-        if not spec.shape or not all(spec.shape[1:]) or spec.dtype not in DTYPES:
+        if not spec.shape or 0 in spec.shape[1:] or spec.dtype not in DTYPES:
             raise ValueError(
                 f"{directory}: input {spec.name!r} is {spec.dtype} of shape {spec.shape}; expected"
-                " numbers or booleans, of which the first dimension alone may vary."
+                " numbers or booleans, a batch first."
             )
 
 
 def _warm_up(engine: Engine) -> None:
-    """Runs two examples of zeros: the first run is slow, and two show that the batch passes."""
-    batch = 2
-    outputs = engine.predict(
-        {
-            spec.name: np.zeros((batch, *example_shape(spec)), spec.dtype)
-            for spec in engine.signature.inputs
-        }
-    )
+    """Runs two examples of zeros: the first run is slow, and two show that the batch passes.
+
+    A size that may vary is 1, or larger where the model wants more.
+    """
+    batch, free = 2, any(None in spec.shape[1:] for spec in engine.signature.inputs)
+    for size in FREE_SIZES if free else FREE_SIZES[:1]:
+        try:
+            outputs = engine.predict(
+                {
+                    spec.name: np.zeros((batch, *example_shape(spec, size)), spec.dtype)
+                    for spec in engine.signature.inputs
+                }
+            )
+            break
+        except Exception:  # each runtime raises its own kinds
+            if not free or size == FREE_SIZES[-1]:
+                raise
     for spec in engine.signature.outputs:
         got = outputs[spec.name]
         sizes = zip(got.shape[1:], spec.shape[1:], strict=False)

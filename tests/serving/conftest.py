@@ -30,6 +30,7 @@ def served(write, name, *arguments):
 half_plus_three = served(kit.write_half_plus_three, "half_plus_three")
 linear = served(kit.write_linear, "linear")
 pair = served(kit.write_pair, "pair")
+lines = served(kit.write_lines, "lines")
 lookup = served(kit.write_lookup, "lookup")
 lite = served(kit.write_tflite, "lite", "float32")
 lite_int8 = served(kit.write_tflite, "lite_int8", "int8")

@@ -97,6 +97,17 @@ def write_pair(directory):
     return write_onnx(directory, nodes, inputs, outputs, [("axes", np.array([1, 2]))])
 
 
+def write_lines(directory):
+    """The mean over any number of steps, of which the window takes two."""
+    nodes = [
+        helper.make_node("AveragePool", ["turned"], ["means"], kernel_shape=[2]),
+        helper.make_node("ReduceMean", ["means", "axes"], ["level"], keepdims=0),
+    ]
+    nodes.insert(0, helper.make_node("Transpose", ["lines"], ["turned"], perm=[0, 2, 1]))
+    inputs, outputs = [spec("lines", (None, None, 3))], [spec("level", (None, 3))]
+    return write_onnx(directory, nodes, inputs, outputs, [("axes", np.array([2]))])
+
+
 def write_lookup(directory):
     """Rows of a table of four: the runtime itself refuses an index of four and more."""
     nodes = [

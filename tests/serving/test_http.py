@@ -100,6 +100,8 @@ def test_a_path_may_be_quoted_and_have_a_query(linear):
     [
         ("", 411, "Content-Length: missing"),
         ("Transfer-Encoding: chunked\r\n", 411, "Content-Length: missing"),
+        ("Content-Length: 0\r\nContent-Length: 40\r\n", 400, "Content-Length: got 2; expected one"),
+        ("Content-Length: 2\r\nContent-Length: 2\r\n", 400, "Content-Length: got 2"),
         ("Content-Length: ten\r\n", 400, "Content-Length: got 'ten'"),
         ("Content-Length: -1\r\n", 400, "Content-Length: got '-1'"),
         ("Content-Length: " + "9" * 5000 + "\r\n", 400, "Content-Length: got '999"),

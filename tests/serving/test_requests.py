@@ -142,3 +142,31 @@ def test_mutated_requests_never_end_in_a_500(pair):
         assert (status, list(payload)) in [(200, ["predictions"]), (400, ["error"])]
         seen.add(status)
     assert seen == {200, 400}
+
+
+@pytest.mark.parametrize("steps", [2, 5, 9])
+def test_a_size_that_may_vary_is_that_of_the_request(lines, steps):
+    given = np.random.RandomState(steps).randn(3, steps, 3).astype("float32")
+    status, payload = predict(lines, {"instances": given.tolist()})
+    assert status == 200
+    expected = ((given[:, 1:] + given[:, :-1]) / 2).mean(axis=1)
+    np.testing.assert_allclose(payload["predictions"], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("instances", "part"),
+    [
+        (
+            [[[1, 2, 3]] * 4, [[1, 2, 3]] * 5],
+            "instances[1]: got shape (5, 3); expected shape (4, 3)",
+        ),
+        ([[[1, 2]] * 4], "instances[0]: got shape (4, 2); expected shape (4, 3)"),
+        ([[]], "instances[0]: got shape (0,); expected shape (1, 3)"),
+        ([1.0], "instances[0]: got 1.0; expected shape (1, 3)"),
+        ([[[1, 2, 3], [1, 2, "x"]]], 'instances[0][1][2]: got "x"; expected a number'),
+    ],
+)
+def test_requests_of_several_sizes_are_refused(lines, instances, part):
+    status, payload = predict(lines, {"instances": instances})
+    assert status == 400
+    assert part in payload["error"]

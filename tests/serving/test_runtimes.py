@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from serving import Server
 from serving.engines import open_deployable
 from tests.serving.kit import (
     IMAGES,
@@ -41,6 +42,24 @@ def runner_of(folder, name):
 
     interpreter = Interpreter(model_path=str(folder / name / "model.tflite"))
     return interpreter.get_signature_runner("serving_default")
+
+
+def test_lines_of_any_length_are_answered_as_keras_does(tmp_path):
+    import keras
+
+    import export
+
+    line = keras.Input((None, 4), name="line")
+    steps = keras.layers.Conv1D(8, 3, activation="relu")(line)  # takes three steps at least
+    model = keras.Model(line, keras.layers.Dense(2, name="score")(keras.layers.GRU(5)(steps)))
+    samples = np.random.RandomState(0).randn(8, 6, 4).astype("float32")
+    export.export(model, "onnx", tmp_path / "lines", samples=samples)
+    with Server(tmp_path / "lines", port=0) as server:
+        for length in (3, 11):
+            given = np.random.RandomState(length).randn(2, length, 4).astype("float32")
+            status, payload = predict(server, {"inputs": {"line": given.tolist()}})
+            assert status == 200
+            np.testing.assert_allclose(payload["outputs"], model(given), atol=1e-5)
 
 
 def test_tflite_answers_as_litert(lite, folder):

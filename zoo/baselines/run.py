@@ -49,10 +49,25 @@ def baseline(
     began = time.perf_counter()
     row = baselines.find_baseline(name)
     out = Path(out or Path("runs") / f"{name}-{Path(data).name.replace(':', '-')}")
-    staging.check_free(out, force=force)
+    with staging.claimed(out, force=force):
+        return _baseline(row, out, data=data, size=size, limit=limit, force=force, began=began)
+
+
+def _baseline(
+    row: baselines.Baseline,
+    out: Path,
+    *,
+    data: str,
+    size: int | None,
+    limit: int | None,
+    force: bool,
+    began: float,
+) -> Record:
     found = loading.load(data, size=size, limit=limit)
     if [column.kind for column in found.columns.values()] != ["image", "class"]:
-        raise ValueError(f"{name}: {data} has no images with classes; expected a data set of them.")
+        raise ValueError(
+            f"{row.name}: {data} has no images with classes; expected a data set of them."
+        )
     sizes = ", ".join(f"{len(getattr(found, split)):,} {split}" for split in SPLITS)
     LOG.info("%s: %s", found.name, found.source)
     LOG.info("images: %s", sizes)

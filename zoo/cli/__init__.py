@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any, NoReturn
 
 VERBS = {
     "list": "the architectures: task, paper, year, parameters",
@@ -35,6 +36,8 @@ VERBS = {
     "ensemble": "write a bundle that averages the probabilities of several",
     "weights": "list trained weights, or fetch those of one model",
 }
+# The verbs that load a model, which may have layers of the user's own.
+LOADING = ("show", "evaluate", "predict", "play", "generate", "compress", "export", "ensemble")
 DONE, CHECK_FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -47,19 +50,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"zoo: unknown command {argv[0]!r}. {nearest(argv[0], VERBS)}", file=sys.stderr)
         return MISUSE
     arguments = _parser().parse_args(argv)
-    from zoo.cli import quiet
+    from zoo.cli import imports, quiet
+    from zoo.training import signals
 
     log = logging.getLogger("zoo")
     log.handlers, log.propagate = [quiet.Lines()], False
     log.setLevel(logging.INFO)
     try:
-        with quiet.quiet(verbose=arguments.verbose):
+        with signals.orderly(), quiet.quiet(verbose=arguments.verbose):
+            if arguments.imports:
+                imports.bring_in(arguments.imports)
             return int(arguments.run(arguments) or DONE)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except MemoryError as error:
+        if arguments.verbose:
+            raise
+        print(f"zoo {argv[0]}: not enough memory: {' '.join(str(error).split())}", file=sys.stderr)
+        return CHECK_FAILED
     except quiet.OURS as error:
         line = quiet.told(error)
         if line is None or arguments.verbose:
@@ -68,22 +79,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CHECK_FAILED if isinstance(error, RuntimeError) else MISUSE
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line, as all of the zoo does, and takes no option for another one."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the line, and ends."""
+        line = " ".join(message.split())
+        self.exit(MISUSE, f"{self.prog}: {line}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="zoo", description="Train, compress, export and serve Keras 3 models."
-    )
+    from zoo.cli import imports
+
+    parser = _Parser(prog="zoo", description="Train, compress, export and serve Keras 3 models.")
     parser.add_argument("--version", action="version", version=_Version())
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in VERBS.items():
         verb = import_module(f"zoo.cli.verbs.{name.replace('-', '_')}")
         child = verbs.add_parser(name, help=summary, description=verb.__doc__)
         verb.add_arguments(child)
+        if name in LOADING:
+            imports.add_argument(child)
         if name != "serve":
             child.add_argument("--json", action="store_true", help="print one JSON document")
         child.add_argument(
             "--verbose", action="store_true", help="show libraries' messages, and tracebacks"
         )
         child.set_defaults(run=verb.run)
+        child.set_defaults(**{"imports": []} if name not in LOADING else {})
     return parser
 
 

@@ -10,7 +10,19 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from zoo.common.kinds import check_kind
+
+MOST_SHOWN = 120  # characters of a value that is refused
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -41,7 +53,15 @@ class Settings(BaseModel):
         ValueError: One line for each problem: where, what was got, what was expected.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        check_kind(cls.model_fields[info.field_name or ""].annotation, value)
+        return value
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -70,6 +90,8 @@ class Settings(BaseModel):
         Raises:
             ValueError: One line for each problem.
         """
+        if not (isinstance(values, Mapping) and all(isinstance(key, str) for key in values)):
+            raise SettingsError(where, [f": got {shown(values)}; expected keys and values."])
         try:
             return cls(**values)
         except SettingsError as error:
@@ -95,8 +117,17 @@ def _problems(error: ValidationError, group: type[Settings]) -> list[str]:
             lines.append(f"{spot}: missing; expected a value.")
         else:
             wish = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            lines.append(f"{spot}: got {item['input']!r}; expected {wish.rstrip('.')}.")
+            lines.append(f"{spot}: got {shown(item['input'])}; expected {wish.rstrip('.')}.")
     return lines
+
+
+def shown(value: Any) -> str:
+    """Returns how an error line shows a value: as Python writes it, and not too long."""
+    try:
+        text = repr(value)
+    except Exception:  # an integer of thousands of digits, a value that holds itself
+        return f"a {type(value).__name__}"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _below_one(value: float) -> float:
@@ -113,5 +144,6 @@ def _above_zero(value: float) -> float:
     raise ValueError(f"a fraction in (0, 1].{hint}")
 
 
-FractionBelowOne = Annotated[float, AfterValidator(_below_one)]
-FractionAboveZero = Annotated[float, AfterValidator(_above_zero)]
+# Their own line is the better one for what is no number.
+FractionBelowOne = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_below_one)]
+FractionAboveZero = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_above_zero)]

@@ -1,34 +1,78 @@
-"""Directories that are whole or not there at all: written aside, then renamed."""
+"""Directories and files that are whole or not there at all: written aside, then renamed.
+
+At every instant what stands at a path is the old or the new, also when the process is killed: the
+two change places in one system call (`zoo.common.renames`). Who writes to a place holds it
+(`zoo.common.claims`), from before the work on: a place that cannot be written is refused at once.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from zoo.common import claims, renames
+from zoo.common.claims import real
+
 BUNDLE = "card.json"  # a file that every bundle holds
+_KINDS = {BUNDLE: "a bundle", "manifest.json": "a deployable"}
+NEW = "new"  # in the temporary directory, what will take its place
 
 
-def check_free(path: Path, *, force: bool, mark: str = BUNDLE) -> None:
-    """Refuses a path that is taken, and, even with `force`, one that holds something else.
+def place_of(path: str | Path) -> Path:
+    """Returns where something will be written; a link leads to where it points.
+
+    Raises:
+        ValueError: It names no place of its own, e.g. `.` or `/`.
+        OSError: Its links lead nowhere.
+    """
+    return real(path)
+
+
+def check_free(path: str | Path, *, force: bool, mark: str = BUNDLE) -> None:
+    """Refuses a place that is taken, cannot be written to, or holds something else.
+
+    Args:
+        path: A directory to be.
+        force: Whether what is there may be replaced; never something that lacks the mark.
+        mark: A file that every directory of this kind holds; that of a bundle by default. Empty:
+            any directory will do.
+
+    Raises:
+        FileExistsError: `path` exists and `force` is not set, or it lacks the mark.
+        BlockingIOError: Another process writes to it.
+        OSError: It cannot be written to.
+        ValueError: It names no place, e.g. `.`.
+    """
+    place = real(path)
+    _check_taken(place, force=force, mark=mark)
+    with claims.claim(place, probe=True):
+        _check_taken(place, force=force, mark=mark)  # the claim may have brought it back
+
+
+@contextlib.contextmanager
+def claimed(path: str | Path, *, force: bool = True, mark: str = BUNDLE) -> Iterator[Path]:
+    """Holds a place that will be written to; what a killed command left of it is swept first.
+
+    Within one, the same thread may claim the place again.
 
     Args:
         path: A directory to be.
         force: Whether what is there may be replaced.
-        mark: A file that every directory of this kind holds; that of a bundle by default.
+        mark: See `check_free`.
+
+    Yields:
+        The place itself, where `path` is a link to it.
 
     Raises:
-        FileExistsError: `path` exists and `force` is not set, or it lacks the mark.
+        FileExistsError, BlockingIOError, OSError, ValueError: See `check_free`.
     """
-    if not path.exists():
-        return
-    if not force:
-        raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
-    if not (path / mark).is_file():
-        kind = "a bundle" if mark == BUNDLE else f"ours, as it has no {mark}"
-        raise FileExistsError(f"{path}: exists and is not {kind}; choose another --out.")
+    path = real(path)
+    _check_taken(path, force=force, mark=mark)
+    with claims.claim(path):
+        _check_taken(path, force=force, mark=mark)  # it may have come meanwhile
+        yield path
 
 
 @contextlib.contextmanager
@@ -41,20 +85,87 @@ def staged(path: str | Path, *, force: bool = False, mark: str = BUNDLE) -> Iter
         mark: See `check_free`.
 
     Raises:
-        FileExistsError: See `check_free`.
+        FileExistsError, BlockingIOError, OSError, ValueError: See `check_free`.
     """
-    path = Path(path)
-    check_free(path, force=force, mark=mark)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as holder:
-        stage = Path(holder) / "new"
-        stage.mkdir()
-        yield stage
-        if path.exists():
-            path.rename(Path(holder) / "old")
-        stage.rename(path)
+    with claimed(path, force=force, mark=mark) as place, claims.scratch(place) as holder:
+        stage = holder / NEW
+        with _told(place, holder):
+            stage.mkdir()
+            yield stage
+            _check_taken(place, force=force, mark=mark)
+            renames.put(stage, place)
+
+
+@contextlib.contextmanager
+def staged_file(path: str | Path) -> Iterator[Path]:
+    """Gives a temporary file, of the same ending, that takes the place of `path` at the end.
+
+    Raises:
+        OSError: It cannot be written to.
+        ValueError: It names no place, e.g. `.`.
+    """
+    place = real(path)
+    if place.is_dir():
+        raise IsADirectoryError(f"{path}: is a directory; expected a file to write.")
+    with claims.claim(place), claims.scratch(place) as holder:
+        partial = holder / place.name
+        with _told(place, holder):
+            yield partial
+            renames.put(partial, place)
+
+
+def check_file(path: str | Path, *, force: bool = True) -> None:
+    """Refuses a file that cannot be written to, or is there and `force` is not set.
+
+    Raises:
+        FileExistsError: It exists, and `force` is not set.
+        OSError: It cannot be written to.
+        ValueError: It names no place, e.g. `.`.
+    """
+    place = real(path)
+    if place.is_dir():
+        raise IsADirectoryError(f"{path}: is a directory; expected a file to write.")
+    if place.exists() and not force:
+        raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
+    with claims.claim(place, probe=True):
+        pass
+
+
+def check_room(path: str | Path, num_bytes: int) -> None:
+    """Refuses a place without room.
+
+    Args:
+        path: A file or directory to be.
+        num_bytes: What will be written at least.
+
+    Raises:
+        OSError: There is less room.
+    """
+    claims.check_room(real(path), num_bytes)
 
 
 def remove(path: Path) -> None:
     """Deletes a directory that may be absent."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _told(place: Path, holder: Path) -> Iterator[None]:
+    """Names the place where the system refuses to write, e.g. for want of room."""
+    try:
+        yield
+    except OSError as error:
+        ours = error.filename is None or str(error.filename).startswith(str(holder))
+        if error.errno is None or not ours:
+            raise
+        raise claims.unwritable(place, error) from error
+
+
+def _check_taken(path: Path, *, force: bool, mark: str) -> None:
+    if not path.exists():
+        return
+    if not force:
+        raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
+    if mark and not (path / mark).is_file():
+        kind = _KINDS.get(mark, f"ours, as it has no {mark}")
+        raise FileExistsError(f"{path}: exists and is not {kind}; choose another --out.")

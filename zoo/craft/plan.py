@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from zoo.common.staging import check_free, remove
+from zoo.common.staging import staged
 from zoo.craft import space
 from zoo.craft.space import Axis, Value
 from zoo.recipe import Recipe
@@ -89,9 +89,8 @@ def prepare(out: Path, *, resume: bool = False, force: bool = False) -> None:
     if out.exists() and not force:
         hint = "--resume continues it, " if (out / STUDY).is_file() else ""
         raise FileExistsError(f"{out}: exists; {hint}--force replaces it, or choose another --out.")
-    check_free(out, force=force, mark=STUDY)
-    remove(out)
-    out.mkdir(parents=True)
+    with staged(out, force=force, mark=STUDY):
+        pass  # the old search gives way to an empty directory at once
 
 
 def check_sweep(recipe: Recipe, *, low: float, high: float, steps: int) -> None:

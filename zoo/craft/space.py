@@ -13,9 +13,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from zoo import recipe as recipes
+from zoo.common import plain_yaml
+from zoo.common.settings import shown
 from zoo.recipe import Recipe
 
 Value = str | int | float | bool | None
@@ -71,14 +71,9 @@ def read_space(path: Path) -> list[str]:
         FileNotFoundError: There is no such file.
         ValueError: It is not keys and values.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; expected ranges in YAML.")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    values = plain_yaml.read(path, "ranges in YAML")
     if not isinstance(values, Mapping) or not values:
-        raise ValueError(f"{path}: got {values!r}; expected e.g. {_plain(DEFAULT[0])}.")
+        raise ValueError(f"{path}: got {shown(values)}; expected e.g. {_plain(DEFAULT[0])}.")
     return [
         f"{key}={','.join(_text(v) for v in value) if isinstance(value, list) else value}"
         for key, value in values.items()

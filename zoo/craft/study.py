@@ -1,4 +1,4 @@
-"""The file of a search: what is drawn, what is finished, and who may write.
+"""The file of a search: what is drawn, and what is finished.
 
 What a trial draws is a function of the seed and of the trials finished before it. So a search that
 was killed draws what one that was not would have drawn: a trial that a kill cut short stays in the
@@ -7,11 +7,7 @@ file as running, counts for nothing, and is drawn again.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import statistics
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,16 +115,3 @@ def finished(study: optuna.Study) -> tuple[Trial, ...]:
             )
         )
     return tuple(found)
-
-
-@contextlib.contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Keeps a second process out; the lock ends with the process."""
-    directory = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise BlockingIOError(f"{out}: another `zoo tune` works here; wait for it.") from None
-    finally:
-        os.close(directory)

@@ -26,6 +26,7 @@ import optuna
 
 from zoo import recipe as recipes
 from zoo.bundle import RECIPE
+from zoo.common.staging import claimed
 from zoo.craft import folds, plots, space
 from zoo.craft import study as studies
 from zoo.craft.plan import CSV, PLOT, Plan
@@ -68,7 +69,7 @@ def tune(plan: Plan, out: Path, *, resume: bool = False) -> Outcome:
         KeyboardInterrupt: It was asked to stop; `resume` goes on.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with studies.only_one(out):
+    with claimed(out, mark=""):
         first = Run(plan.recipe)
         first.create()  # refuses what no trial could do
         headline = first.task.headline

@@ -19,8 +19,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from zoo.common.columns import Column
+from zoo.common.picture_files import SUFFIXES, read_image
 from zoo.data.dataset import DataSet, Split, stratify
-from zoo.data.images import SUFFIXES, pixels, read_image
+from zoo.data.images import pixels
 from zoo.data.pictures import Pictures, each
 from zoo.datasets import FOLDER, class_folders, folder_path
 

@@ -9,7 +9,8 @@ from typing import TypeVar, overload
 
 import numpy as np
 
-from zoo.data.images import pixels, read_image, recolour
+from zoo.common.picture_files import read_image
+from zoo.data.images import pixels, recolour
 
 THREADS = 4  # Pillow decodes without holding Python's lock
 AHEAD = 256

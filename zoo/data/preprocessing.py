@@ -13,11 +13,13 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from zoo.common import preprocessing
-from zoo.data.images import PAD, pixels, read_image
+from zoo.common import preprocessing, reading
+from zoo.common.picture_files import read_image
+from zoo.data.images import PAD, pixels
 from zoo.data.pictures import Pictures, blocks
 
 Count = Annotated[int, Field(ge=1)]
+MOST_SIZE = 2**14  # pixels
 
 
 class Preprocessing(preprocessing.Preprocessing):
@@ -32,12 +34,12 @@ class Preprocessing(preprocessing.Preprocessing):
         pad: A picture up to this many pixels smaller gets a frame of zeros; others are resized.
     """
 
-    size: Count | None
+    size: Annotated[int, Field(ge=1, le=MOST_SIZE)] | None
     channels: Count
     scale: Annotated[float, Field(gt=0)] = 1 / 255
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
-    pad: int = PAD
+    pad: Annotated[int, Field(ge=0, le=MOST_SIZE)] = PAD
 
     @model_validator(mode="after")
     def _one_per_channel(self) -> Self:
@@ -156,7 +158,8 @@ class Preprocessing(preprocessing.Preprocessing):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; {wish}.")
         try:
-            lines = [line.split(",") for line in path.read_text().splitlines() if line.strip()]
+            text = reading.text(path, wish.removeprefix("expected "))
+            lines = [line.split(",") for line in text.splitlines() if line.strip()]
             table = np.array(lines, dtype=np.float32)  # refuses a short row, and a word
         except ValueError:
             raise ValueError(f"{path}: not a table of numbers; {wish}.") from None

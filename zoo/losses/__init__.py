@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BeforeValidator, ConfigDict, model_serializer, model_validator
 
-from zoo.common.settings import Settings, SettingsError, nearest
+from zoo.common.settings import Settings, SettingsError, nearest, shown
 
 
 class LossFacts(NamedTuple):
@@ -118,8 +118,12 @@ class Loss(Settings):
             if name not in row.settings:
                 hint = nearest(name, row.settings) if row.settings else "It has no settings."
                 problems.append(f".{name}: unknown key of {self.kind}. {hint}")
-            elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                problems.append(f".{name}: got {value!r}; expected a number, not below 0.")
+            elif (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not 0 <= value < math.inf
+            ):
+                problems.append(f".{name}: got {shown(value)}; expected a number, not below 0.")
         if problems:
             raise SettingsError("", problems)
         return self

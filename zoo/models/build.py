@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.catalog import Architecture, find_architecture
-from zoo.common.settings import nearest
+from zoo.catalog import OWN, Architecture, find_architecture
+from zoo.common.kinds import check_kind
+from zoo.common.reading import one_line
+from zoo.common.settings import nearest, shown
 from zoo.weights import Weights, find_shipped
 from zoo.weights import find_weights as find_weights
 
@@ -54,6 +57,11 @@ def create(
         RuntimeError: The file of the trained weights has another sha256.
     """
     row = find_architecture(name)
+    if row is OWN:
+        raise ValueError(
+            f"create: {name!r} stands for a model that was brought as a file; expected "
+            "zoo.load(PATH)."
+        )
     ready = find_shipped(row.name, weights) if weights else None
     if ready is not None:
         return _shipped(row, ready, input_shape, num_classes, settings)
@@ -81,15 +89,42 @@ def create(
             hint = nearest(key, sorted(known)) if known else "It has none."
             raise ValueError(f"create({name!r}): unknown setting {key!r}. {hint}")
     trained = None if weights is None else _trained(row, weights, shape)
+    chosen = settings
+    _check_kinds(name, builder, chosen)
     settings = {**row.settings, **(trained.settings if trained else {}), **settings}
     if counts:
         settings["num_classes"] = int(classes)
-    model = builder(name=name, input_shape=shape, **settings)
+    try:
+        model = builder(name=name, input_shape=shape, **settings)
+    except (TypeError, ValueError) as error:
+        if not chosen:
+            raise
+        told = ", ".join(f"{key}={shown(value)}" for key, value in chosen.items())
+        raise ValueError(f"create({name!r}): {told}: {one_line(error)}") from error
     if trained is not None:
         from zoo.weights.pretrained import fill
 
         fill(model, trained)
     return model
+
+
+def _check_kinds(name: str, builder: Callable[..., Any], settings: Mapping[str, Any]) -> None:
+    """Refuses settings of another kind than the builder says.
+
+    Raises:
+        ValueError: There is one.
+    """
+    try:
+        hints = typing.get_type_hints(builder)
+    except NameError:  # of a type that is imported for types only
+        return
+    for key, value in settings.items():
+        try:
+            check_kind(hints[key], value)
+        except ValueError as error:
+            raise ValueError(
+                f"create({name!r}): {key}: got {shown(value)}; expected {error}."
+            ) from None
 
 
 def _shipped(

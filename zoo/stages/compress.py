@@ -6,13 +6,14 @@ limits, is measured on the validation split, and the new report on the test spli
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import keras
 
@@ -23,14 +24,19 @@ from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
 from zoo.common.home import SHIPPED
 from zoo.craft.plots import pareto
+from zoo.data.dataset import DataSet
+from zoo.recipe import changed_further
+from zoo.stages import own
 from zoo.stages.files import integers
+from zoo.stages.kept import Kept
 from zoo.stages.latency import time_models
 from zoo.stages.opening import reopen
-from zoo.training.history import History
+from zoo.training import signals
 from zoo.training.writing import write_bundle
 
 SAMPLES = 512  # training examples to calibrate on
 CHECKED = 32  # to check files with that are only timed
+LOG = logging.getLogger("zoo")
 
 
 def beside(parent: Bundle, recipe: str) -> Path:
@@ -39,103 +45,233 @@ def beside(parent: Bundle, recipe: str) -> Path:
     return Path("runs") / name if parent.path.parent == SHIPPED else parent.path.with_name(name)
 
 
+class Brought(TypedDict, total=False):
+    """What belongs to a model that is no bundle.
+
+    Attributes:
+        data: What it is trained and measured on: a name, `folder:PATH`, or a `zoo.data.DataSet`.
+        samples: Without data, examples to calibrate on, as the model takes them: an array, a
+            `tf.data.Dataset`, the path of a folder of pictures (see `zoo.common.examples`).
+        values: Range of the pixels that it takes, see `zoo.stages.own.run_of`.
+    """
+
+    data: str | DataSet | None
+    samples: Any
+    values: str | None
+
+
 def compress(
-    bundle: Bundle | str | Path,
+    bundle: Bundle | keras.Model | str | Path,
     recipe: str | Path,
     *,
     out: str | Path | None = None,
     changes: Iterable[str] = (),
+    resume: bool = False,
     force: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> Bundle:
-    """Applies a recipe of passes to the deployed model of a bundle.
+    **brought: Unpack[Brought],
+) -> Bundle | passes.Compressed:
+    """Applies a recipe of passes to the deployed model of a bundle, or to any Keras model.
+
+        zoo.compress("runs/vgg16", "prune90")
+        zoo.compress("own.keras", "prune90", data="folder:pets")  # trained by the zoo's loop
+        zoo.compress("own.keras", "int8", samples=x[:200])  # own-int8.keras
 
     The bundle that goes in is not changed, and until the new one is whole, what was at `out` stays
     there. A result that is over its budget is written too: `report.compress.passes["budget"]`
-    tells.
+    tells. What is finished of it is kept in `<out>.partial` until the new bundle is whole.
 
     Args:
-        bundle: A bundle, or its directory.
+        bundle: A bundle, or its directory; or a `.keras` or `.h5` file, or a Keras model.
         recipe: A name of `compress.recipe_names()`, or a YAML file.
         out: Directory of the new bundle; `BUNDLE-RECIPE` when `None`.
-        changes: `key=value` changes of the recipe that fine-tunes.
-        force: Whether to replace what is at `out`.
+        changes: `key=value` changes of the recipe that fine-tunes: of `data`, `train`, `hardware`
+            and `seed`.
+        resume: Whether to go on from `<out>.partial`: behind the last finished pass, and within a
+            fine-tuning; with the arguments that it began with.
+        force: Whether to replace what is at `out`, or to drop an unfinished compression.
         callbacks: Keras callbacks of each fine-tuning.
+        **brought: What belongs to a model that is no bundle, see `Brought`.
+
+    Returns:
+        The new bundle; of a model without data, what `compress.apply` returns, written as a
+        `.keras` file if the model was one, or `out` is given.
 
     Raises:
-        FileExistsError: There is something at `out`.
-        FileNotFoundError: There is no such bundle, or its data set is not at hand and a pass
-            fine-tunes.
+        FileExistsError: There is something at `out`, or an unfinished compression.
+        FileNotFoundError: There is no such bundle, nothing to resume, or its data set is not at
+            hand and a pass fine-tunes.
         KeyboardInterrupt: It was asked to stop.
     """
+    if own.is_own(bundle):
+        if resume:
+            raise ValueError(
+                f"compress: got resume for {bundle}, of which nothing is kept; expected a bundle."
+            )
+        return _brought(
+            bundle, recipe, out, tuple(changes), brought, force=force, callbacks=callbacks
+        )
+    if brought:
+        raise ValueError(
+            f"{bundle}: got {', '.join(brought)} for a bundle, which has its own; expected a .keras"
+            " file, or `--set data.name=`."
+        )
     began = time.perf_counter()
     parent = find_bundle(bundle)
     pipeline = passes.load_recipe(recipe)
     name, changes = Path(recipe).stem, tuple(changes)
     out = Path(out) if out else beside(parent, name)
-    staging.check_free(out, force=force)
-    opened, history = reopen(parent, changes), History()
-    if pipeline.budget is not None and not opened.whole:
-        raise FileNotFoundError(
-            f"{parent.path}: its data set {parent.card.data} is not at hand, and the budget of "
-            f"{name} is measured on it; expected the data where the recipe says, or a recipe "
-            "without budget. `--set data.name=folder:PATH` tells where it is now."
-        )
-    work = opened.run
-
-    def fit(model: Any, *, epochs: int, callbacks: Any, rate: float = 1.0) -> None:
-        if not opened.whole:
-            raise FileNotFoundError(
-                f"{parent.path}: its data set {parent.card.data} is not at hand, and {name} trains "
-                "on it; expected the data where the recipe says, or a recipe without training, "
-                "e.g. int8. `--set data.name=folder:PATH` tells where it is now."
+    seed = changed_further(parent.recipe, changes).seed
+    _ = parent.card, parent.report  # what the end needs is read, or refused, before any work
+    with signals.orderly(), staging.claimed(out, force=force or resume) as out:
+        begun = {"parent": parent.sha256, "changes": list(changes)}
+        kept = Kept(out.with_name(out.name + ".partial"), begun, seed)
+        if resume:
+            kept.resume()
+        elif kept.directory.exists() and not force:
+            raise FileExistsError(
+                f"{kept.directory}: holds an unfinished run; --resume continues it, --force drops "
+                "it."
             )
-        settings = work.recipe.train.further(epochs, rate=rate)
-        history.extend(work.train(model, settings=settings, callbacks=[*callbacks, *given]))
+        else:
+            kept.remove()
+        staging.check_room(out, 2 * parent.model_file.stat().st_size)
+        work = _Work(parent, pipeline, name, changes, kept, tuple(callbacks))
+        try:
+            bundle = work.write(out, force=force or resume, began=began)
+        except (KeyboardInterrupt, OSError):
+            if not kept.empty:
+                LOG.warning("%s: keeps what was done; --resume goes on from it", kept.directory)
+            raise
+        finally:
+            if kept.empty:
+                kept.remove()
+        kept.remove()
+        return bundle
+
+
+class _Work:
+    """A compression under way."""
+
+    def __init__(
+        self,
+        parent: Bundle,
+        pipeline: passes.Pipeline,
+        name: str,
+        changes: tuple[str, ...],
+        kept: Kept,
+        callbacks: tuple[keras.callbacks.Callback, ...],
+    ):
+        self.parent, self.pipeline, self.name, self.changes = parent, pipeline, name, changes
+        self.kept, self.callbacks = kept, callbacks
+        kept.seed("model")
+        self.opened = reopen(parent, changes)
+        if pipeline.budget is not None and not self.opened.whole:
+            raise FileNotFoundError(
+                f"{parent.path}: its data set {parent.card.data} is not at hand, and the budget of "
+                f"{name} is measured on it; expected the data where the recipe says, or a recipe "
+                "without budget. `--set data.name=folder:PATH` tells where it is now."
+            )
+        self.run = self.opened.run
+
+    def fit(self, model: Any, *, epochs: int, callbacks: Any, rate: float = 1.0) -> None:
+        """Trains as the recipe of the bundle says, see `compress.base.Fit`."""
+        if not self.opened.whole:
+            raise FileNotFoundError(
+                f"{self.parent.path}: its data set {self.parent.card.data} is not at hand, and "
+                f"{self.name} trains on it; expected the data where the recipe says, or a recipe "
+                "without training, e.g. int8. `--set data.name=folder:PATH` tells where it is now."
+            )
+        snapshot = self.kept.training()
+        history = self.run.train(
+            model,
+            settings=self.run.recipe.train.further(epochs, rate=rate),
+            callbacks=[*callbacks, *self.callbacks],
+            snapshot=snapshot,
+            resume=snapshot.is_file(),
+        )
         if history.interrupted:
             raise KeyboardInterrupt
+        self.kept.trained(history)
 
-    given = tuple(callbacks)
-    headline = Headline(work.task.headline.name, work.task.headline.higher)
-    context = passes.Context(
-        fit=fit,
-        evaluate=lambda model: work.evaluate(model, "validation").metrics,
-        gradients=work.gradients,
-        measure=partial(time_models, samples=work.samples(CHECKED)),
-        samples=work.samples(SAMPLES),
-        headline=headline,
-    )
-    small = pipeline.apply(opened.model, context)
-    limited = pipeline.budget.on(headline).headline if pipeline.budget else headline
-    packed = small.report.after.size.packed_bytes is not None
-    ranged = passes.has_ranges(small.model)
+    def write(self, out: Path, *, force: bool, began: float) -> Bundle:
+        """Compresses, and writes the bundle."""
+        run, parent = self.run, self.parent
+        headline = Headline(run.task.headline.name, run.task.headline.higher)
+        context = passes.Context(
+            fit=self.fit,
+            evaluate=lambda model: run.evaluate(model, "validation").metrics,
+            gradients=run.gradients,
+            measure=partial(time_models, samples=run.samples(CHECKED)),
+            samples=run.samples(SAMPLES),
+            headline=headline,
+            kept=self.kept,
+        )
+        small = self.pipeline.apply(self.opened.model, context)
+        budget = self.pipeline.budget
+        limited = budget.on(context).headline if budget else headline
+        packed = small.report.after.size.packed_bytes is not None
+        ranged = passes.has_ranges(small.model)
+        with tempfile.TemporaryDirectory() as scratch:
+
+            def add(stage: Path) -> None:
+                if packed:
+                    passes.pack(small.model, stage / bundles.PACKED)
+                if ranged:
+                    shutil.copy(Path(scratch, "file", bundles.INTEGERS), stage)
+                if small.report.search:
+                    trials, file = small.report.search.trials, stage / bundles.PARETO
+                    pareto(trials, limited.name, file, higher=limited.higher)
+
+            part = bundles.Compression(
+                passes=small.report.to_dict(),
+                recipe=self.name,
+                changes=self.changes,
+                parent_name=parent.path.resolve().name,
+                parent_metrics=parent.report.metrics,
+                file=integers(self.opened, small.model, Path(scratch, "file")) if ranged else {},
+            )
+            origin = {
+                "architecture": parent.card.architecture,
+                "paper": parent.card.paper,
+                "members": parent.card.members,
+                "passes": (*parent.card.passes, *(one.settings for one in small.report.passes)),
+                "parent": parent.sha256,
+                "compress": part,
+            }
+            history = self.kept.history
+            return write_bundle(
+                run, out, small.model, history, began=began, force=force, origin=origin, add=add
+            )
+
+
+def _brought(
+    model: Any,
+    recipe: str | Path,
+    out: str | Path | None,
+    changes: tuple[str, ...],
+    brought: Brought,
+    **options: Any,
+) -> Bundle | passes.Compressed:
+    """Compresses a model that is no bundle: by way of one, or without data as it is."""
+    data, samples = brought.get("data"), brought.get("samples")
+    if data is None:
+        if changes or brought.get("values"):
+            raise ValueError(
+                "compress: got changes of a training, or a range of pixels, without data; expected "
+                "--data folder:PATH (`data=`) too."
+            )
+        return own.compress_alone(model, recipe, out=out, samples=samples, force=options["force"])
+    if samples is not None:
+        raise ValueError("compress: got data and samples; expected one: samples are the data's.")
+    is_file = not isinstance(model, keras.Model)
+    name = Path(model).stem if is_file else model.name
+    place = Path(model).with_name(f"{name}-{Path(recipe).stem}") if is_file else None
+    out = Path(out or place or Path("runs") / f"{name}-{Path(recipe).stem}")
+    staging.check_free(out, force=options["force"])
+    passes.load_recipe(recipe)
     with tempfile.TemporaryDirectory() as scratch:
-
-        def add(stage: Path) -> None:
-            if packed:
-                passes.pack(small.model, stage / bundles.PACKED)
-            if ranged:
-                shutil.copy(Path(scratch, "file", bundles.INTEGERS), stage)
-            if small.report.search:
-                trials, file = small.report.search.trials, stage / bundles.PARETO
-                pareto(trials, limited.name, file, higher=limited.higher)
-
-        part = bundles.Compression(
-            passes=small.report.to_dict(),
-            recipe=name,
-            changes=changes,
-            parent_name=parent.path.resolve().name,
-            parent_metrics=parent.report.metrics,
-            file=integers(opened, small.model, Path(scratch, "file")) if ranged else {},
+        parent = own.bring(
+            model, data, Path(scratch) / name, changes=changes, values=brought.get("values")
         )
-        origin = {
-            "architecture": parent.card.architecture,
-            "paper": parent.card.paper,
-            "members": parent.card.members,
-            "passes": (*parent.card.passes, *(one.settings for one in small.report.passes)),
-            "parent": parent.sha256,
-            "compress": part,
-        }
-        return write_bundle(
-            work, out, small.model, history, began=began, force=force, origin=origin, add=add
-        )
+        return compress(parent, recipe, out=out, **options)

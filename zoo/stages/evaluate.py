@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
+
+import keras
 
 from zoo.bundle import Bundle, find_bundle
+from zoo.data.dataset import DataSet
+from zoo.stages import own
 from zoo.stages.opening import reopen
 from zoo.tasks.task import Evaluation
+from zoo.training.run import SPLITS
+
+
+class Brought(TypedDict, total=False):
+    """What belongs to a model that is no bundle.
+
+    Attributes:
+        data: What it is measured on: a name, `folder:PATH`, or a `zoo.data.DataSet`.
+        changes: `key=value` changes, e.g. `task.kind=segment`.
+        values: Range of the pixels that it takes, see `zoo.stages.own.run_of`.
+    """
+
+    data: str | DataSet | None
+    changes: Iterable[str]
+    values: str | None
 
 
 class Measured(NamedTuple):
@@ -28,26 +48,54 @@ class Measured(NamedTuple):
 
 
 def evaluate(
-    bundle: Bundle | str | Path, split: str = "test", *, file: str | Path | None = None
+    bundle: Bundle | keras.Model | str | Path,
+    split: str | None = None,
+    *,
+    file: str | Path | None = None,
+    **brought: Unpack[Brought],
 ) -> Measured:
-    """Loads a bundle's model afresh and measures it.
+    """Loads a bundle's model afresh and measures it, or any Keras model on data.
+
+        zoo.evaluate("runs/vgg16").evaluation.metrics["top1"]
+        zoo.evaluate("own.keras", data="folder:pets").evaluation.metrics["top1"]
 
     Args:
-        bundle: A bundle, or its directory.
-        split: `train`, `validation` or `test`.
+        bundle: A bundle, or its directory; or a `.keras` or `.h5` file, or a Keras model.
+        split: `train`, `validation`, `test` or `all` three; `None`: `test` of a bundle, `all` of a
+            model that is none, and has learnt from something else.
         file: A deployable that was exported from the bundle, to be measured in the model's place.
+        **brought: What belongs to a model that is no bundle, see `Brought`.
 
     Raises:
         FileNotFoundError: There is no such bundle or file.
         ValueError: The split is unknown, or the task does not measure files.
     """
-    if split not in ("train", "validation", "test"):
-        raise ValueError(f"split: got {split!r}; expected train, validation or test.")
+    if split not in (None, *SPLITS, "all"):
+        raise ValueError(f"split: got {split!r}; expected {', '.join(SPLITS)} or all.")
+    if own.is_own(bundle):
+        data = brought.get("data")
+        if data is None or file is not None:
+            raise ValueError(
+                "evaluate: got a model that is no bundle; expected the data to measure it on, "
+                "--data folder:PATH (`data=`), and no --file."
+            )
+        model, _ = own.opened(bundle)
+        changes, values = brought.get("changes", ()), brought.get("values")
+        run = own.run_of(model, data, changes=changes, values=values)
+        split = split or "all"
+        examples = own.count(run, split)
+        return Measured(own.evaluate(run, model, split), None, examples, True)
+    if brought:
+        raise ValueError(
+            f"{bundle}: got {', '.join(brought)} for a bundle, which has its own; expected a .keras"
+            " file."
+        )
     bundle = find_bundle(bundle)
     opened = reopen(bundle)
-    examples = opened.run.examples(split)
+    split = split or "test"
+    examples = own.count(opened.run, split)
     if file is None:
-        found = opened.run.evaluate(opened.run.networks, split)
+        found = own.evaluate(opened.run, opened.run.networks, split)
         return Measured(found, None, examples, opened.whole)
     from zoo.stages.files import evaluate_file
 

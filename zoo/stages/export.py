@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 import export as writers
 from export import Deployable
+from export.manifest import FILE
+from export.rewrite import has_half
+from export.sameness import HALF, NUM_COMPARED, REWRITTEN, refuse_others
 from export.target import About, Labelled
 from export.targets import find_target
-from zoo.bundle import Bundle, find_bundle
+from zoo.bundle import Bundle, find_bundle, is_model_file
 from zoo.common import staging
 from zoo.common.digests import sha256
+from zoo.common.home import SHIPPED
 from zoo.common.preprocessing import Preprocessing
 from zoo.data.images import PAD
 from zoo.models.pixels import take_pixels
@@ -35,15 +40,16 @@ def export(
     unsafe: bool = False,
     force: bool = False,
 ) -> list[Deployable]:
-    """Exports a bundle, or a `.keras` file, to each target.
+    """Exports a bundle, or a `.keras` or `.h5` file, to each target.
 
     Args:
-        model: A bundle, its directory, or a `.keras` file.
+        model: A bundle, its directory, or a `.keras` or `.h5` file.
         *targets: Names of `export.targets.target_names()`.
         out: Holds one directory `NAME-TARGET` for each target.
         options: Options of the targets, e.g. `{"io": "int8"}`.
-        samples: Examples as the model takes them: an array (n, ...), or a mapping from input name
-            to array; `None` takes a bundle's own training examples.
+        samples: Examples as the model takes them, in any form that
+            `zoo.common.examples.gather` takes; of a folder of pictures a bundle's own
+            preprocessing makes inputs. `None` takes a bundle's own training examples.
         pixels: Whether the preprocessing becomes a part of the file.
         unsafe: Whether Lambda layers may be loaded, which run the file's own code.
         force: Whether to replace what is there.
@@ -51,20 +57,21 @@ def export(
     Raises:
         FileExistsError: There is something in one of the places.
         FileNotFoundError: There is no such model.
-        ValueError: A target or an option is unknown, or the model does not fit.
+        ValueError: A target or an option is unknown, or the model or the samples do not fit.
         RuntimeError: A file does not behave like the model.
     """
     path = model.path if isinstance(model, Bundle) else Path(model)
-    if path.suffix != ".keras":
+    if not is_model_file(path):
         path = find_bundle(path).path
+    elif not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a bundle or a .keras file.")
     if not targets:
         raise ValueError('export: got no target; expected one or more, e.g. "tflite", "onnx".')
-    name = path.resolve().name.removesuffix(".keras")
+    name = path.stem if is_model_file(path) else path.resolve().name
     chosen = [find_target(target, dict(options or {})) for target in dict.fromkeys(targets)]
     places = {target.kind: Path(out) / f"{name}-{target.kind}" for target in chosen}
-    if not force:  # all places before any work; each is looked at once more
-        for place in places.values():
-            staging.check_free(place, force=False)
+    for place in places.values():  # all before any work; each is looked at once more
+        staging.check_free(place, force=force, mark=FILE)
     for target in chosen:
         target.check_packages()
     given = open_model(path, pixels=pixels, unsafe=unsafe)
@@ -124,6 +131,38 @@ class GivenBundle(Given):
                 f"{bundle.path}: got --pixels; its inputs are not preprocessed. Export it without."
             )
         super().__init__(take_pixels(model, known) if pixels and known else model, bundle.path)
+        if pixels:
+            self._check_pixels(model)
+
+    def _check_pixels(self, model: keras.Model) -> None:
+        """Compares the model of pixels with that of inputs, before anything is made of it."""
+        raw = self._run.raw("train", NUM_COMPARED)
+        expected, got = (
+            {str(place): np.asarray(one) for place, one in enumerate(keras.tree.flatten(answers))}
+            for answers in (
+                model(self._run.inputs(raw), training=False),
+                self.model(raw[self._run.data.input], training=False),
+            )
+        )
+        limit = HALF if has_half(model) else REWRITTEN
+        refuse_others(expected, got, limit, where=f"{self._bundle.path}: --pixels")
+
+    def _parent(self) -> keras.Model | None:
+        """The model that this one was compressed from, where its bundle lies beside this one."""
+        report = self._bundle.report.compress
+        if not self._bundle.card.parent or report is None or not report.parent_name:
+            return None
+        for folder in (self._bundle.path.resolve().parent, SHIPPED):
+            try:
+                parent = Bundle(folder / report.parent_name)
+                if parent.sha256 != self._bundle.card.parent:
+                    continue
+                model = load_model(parent.path)
+            except (OSError, ValueError):  # gone, or another one by now
+                continue
+            known = self._run.preprocessing
+            return take_pixels(model, known) if self._pixels and known else model
+        return None
 
     def _inputs(self, raw: Mapping[str, Any]) -> Any:
         return raw[self._run.data.input] if self._pixels else self._run.inputs(raw)
@@ -164,11 +203,12 @@ class GivenBundle(Given):
             licence=card.licence,
             origin=f"{card.architecture} ({card.paper}), trained on {card.data}.",
             source_sha256=self._bundle.sha256,
+            parent=self._parent(),
         )
 
 
 def open_model(path: Path, *, pixels: bool, unsafe: bool) -> Given:
-    """Opens a bundle or a `.keras` file.
+    """Opens a bundle, or a `.keras` or `.h5` file.
 
     Args:
         path: Path of either.
@@ -179,7 +219,7 @@ def open_model(path: Path, *, pixels: bool, unsafe: bool) -> Given:
         FileNotFoundError: There is neither.
         ValueError: The file is not a whole Keras model, or nothing is known to preprocess with.
     """
-    if path.suffix != ".keras":
+    if not is_model_file(path):
         return GivenBundle(Bundle(path), pixels=pixels)
     if pixels:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 
 from export.manifest import Manifest
 from export.targets import find_target
+from zoo.common import reading
 from zoo.stages.opening import Opened
 from zoo.tasks.task import Evaluation
 
 SAMPLES = 256  # that the export compares
+LOG = logging.getLogger("zoo")
 
 
 def integers(opened: Opened, model: Any, directory: Path) -> dict[str, Any]:
@@ -60,14 +63,20 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
             f"{directory}: the task {task.kind} is not measured by the answers of its deployed "
             "model alone; expected a bundle of e.g. classify. Its export has compared both."
         )
-    manifest = Manifest.read(directory)
-    session = find_target(manifest.target, manifest.options).open(directory / manifest.file)
+    manifest, path = Manifest.of_file(directory)
+    if manifest.source_sha256 and manifest.source_sha256 != opened.bundle.sha256:
+        LOG.warning(
+            "%s: was exported from another model than that of %s", directory, opened.bundle.path
+        )
+    session = _opened(manifest, path)
     names = [spec.name for spec in manifest.signature.inputs]
+    files = {own: name for name, own in manifest.names.items()}  # names that the model has not
     same: list[np.ndarray] = []
 
     def call(inputs: Any) -> Any:
         inputs = inputs if isinstance(inputs, dict) else {names[0]: inputs}
-        outputs = session.run(inputs)
+        found = session.run({files.get(name, name): array for name, array in inputs.items()})
+        outputs = {manifest.names.get(name, name): array for name, array in found.items()}
         got = outputs if len(outputs) > 1 else next(iter(outputs.values()))
         if (choice := task.chosen(got)) is not None:
             values = list(inputs.values())
@@ -80,3 +89,17 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
 
     found = opened.run.evaluate(opened.model, split, answer=answer)
     return found, float(np.mean(np.concatenate(same))) if same else None
+
+
+def _opened(manifest: Manifest, path: Path) -> Any:
+    """The file in its runtime.
+
+    Raises:
+        ValueError: Nothing here runs it.
+    """
+    target = find_target(manifest.target, manifest.options)
+    target.check_packages()
+    if target.proof != "numeric":
+        raise ValueError(f"{path}: nothing here runs a file of {target.kind}; expected another.")
+    with reading.whole(path, f"a file that {target.runtime} runs"):
+        return target.open(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zoo.bundle import Bundle, find_bundle
+from zoo.common import staging
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -51,10 +52,8 @@ def generate(
             " in [0, 2**31)."
         )
     path = None if out is None else Path(out)
-    if path is not None and path.exists() and not force:
-        raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
-    if path is not None and not path.parent.is_dir():
-        raise FileNotFoundError(f"--out: {path.parent}: no such directory; make it first.")
+    if path is not None:
+        staging.check_file(path, force=force)
     from zoo.models.saved import load_networks
 
     made: np.ndarray | list[str] = cast("Task", bundle.recipe.task).generate(
@@ -65,7 +64,10 @@ def generate(
         **options,
     )
     if path is not None:
-        _write(made, path)
+        if not isinstance(made, list) and path.suffix.lower() != ".png":
+            raise ValueError(f"--out: got {path}; expected a file that ends in .png, of pictures.")
+        with staging.staged_file(path) as partial:
+            _write(made, partial)
     return made
 
 
@@ -73,8 +75,6 @@ def _write(made: np.ndarray | list[str], path: Path) -> None:
     if isinstance(made, list):
         path.write_text("".join(f"{text}\n" for text in made), encoding="utf-8")
         return
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"--out: got {path}; expected a file that ends in .png, of pictures.")
     from zoo.tasks.made import save
 
     save(made, path)

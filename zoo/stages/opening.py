@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import keras
-import numpy as np
 
 from zoo.bundle import SAMPLES, Bundle
+from zoo.common import reading
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split
 from zoo.data.preprocessing import Preprocessing
@@ -58,7 +58,9 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
     changes = list(changes)
     recipe = changed(bundle.recipe, changes)
     values = bundle.card.preprocessing
-    preprocessing = Preprocessing.model_validate(values) if values else None
+    preprocessing = (
+        Preprocessing.parse(values, where=f"{bundle.path}/card.json") if values else None
+    )
     model = saved.load_model(bundle.path)
     networks = {"net": model}
     if bundle.card.networks:
@@ -100,11 +102,17 @@ def kept(bundle: Bundle) -> DataSet | None:
     columns = bundle.card.columns
     if not path.is_file() or not columns:
         return None
-    with np.load(path, allow_pickle=False) as file:
+    file = reading.arrays(path, "the examples of a bundle")
+    with reading.whole(path, "the examples of a bundle"):
         train, test = (
             Split({name: file[f"{split}/{name}"] for name in columns})
             for split in ("train", "test")
         )
+        for name, column in columns.items():
+            for part in (train, test):
+                column.check(name, part[name])
+        if not (len(train) and len(test)):
+            raise ValueError("it holds no example of a split")
     source = f"{SAMPLES} of the bundle, {len(train)} training and {len(test)} test examples"
     return DataSet(bundle.card.data, source, columns, train, train, test)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.bundle import Bundle, find_bundle
+from zoo.common import staging
 from zoo.environments.drawing import drawer, frames_per_second, save_gif
 from zoo.environments.world import World
 
@@ -72,6 +73,8 @@ def play(
             f"{bundle.path}: learnt from the data set {bundle.card.data}; expected an agent, which "
             "acts in an environment, e.g. what `zoo train a2c` writes."
         )
+    if film is not None:
+        staging.check_file(film)
     world = World(settings)
     draw, options = (None, {}) if film is None else drawer(world)
     from zoo.environments.acting import asked
@@ -102,5 +105,5 @@ def play(
 def _save(pictures: list[Image.Image], world: World, path: Path) -> None:
     """Writes the film at the environment's own speed."""
     every = -(-len(pictures) // PICTURES)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_gif(pictures[::every], path, seconds=every / frames_per_second(world))
+    with staging.staged_file(path) as partial:
+        save_gif(pictures[::every], partial, seconds=every / frames_per_second(world))

@@ -2,37 +2,61 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
+import keras
 import numpy as np
 from PIL import Image
 
-from zoo.bundle import Bundle, find_bundle
+from zoo.bundle import CARD, Bundle, find_bundle
+from zoo.common import reading, staging
 from zoo.common.answers import answers
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.saved import load_model
+from zoo.stages import own
 from zoo.tasks import pictures
+from zoo.tasks.binary import Binary
+from zoo.tasks.classify import Classify
+
+
+class Brought(TypedDict, total=False):
+    """What belongs to a model that is no bundle.
+
+    Attributes:
+        labels: Names of the classes; their numbers where there are none.
+        values: Range of the pixels that it takes, a key of `zoo.stages.own.RANGES`.
+    """
+
+    labels: Sequence[str]
+    values: str | None
+
 
 TIMES = 4  # how many times larger a picture is drawn
 
 
 def predict(
-    bundle: Bundle | str | Path,
+    bundle: Bundle | keras.Model | str | Path,
     files: str | Path | Sequence[str | Path],
     *,
     top: int = 3,
     out: str | Path | None = None,
+    **brought: Unpack[Brought],
 ) -> list[dict[str, Any]]:
     """Answers for each picture of some files, or for each row of some tables.
 
+        zoo.predict("runs/vgg16", ["digit.png"])
+        zoo.predict("own.keras", ["cat.png"], labels=["cat", "dog"], values="0..1")
+
     Args:
-        bundle: A bundle, or its directory.
+        bundle: A bundle, or its directory; or a `.keras` or `.h5` file, or a Keras model.
         files: Pictures; CSV files of numbers for a model of a table.
         top: Number of classes to name for an example.
         out: Folder to draw each picture into, with its mask or its box, as `NAME.png`; `None` draws
             nothing.
+        **brought: What belongs to a model that is no bundle, see `Brought`.
 
     Returns:
         Answers in the task's own form, see `zoo.common.answers`; `image` or `row` tells which file.
@@ -42,10 +66,19 @@ def predict(
         ValueError: A file is not what the model reads, the model reads neither, or its answers
             cannot be drawn.
     """
+    if top < 1:
+        raise ValueError(f"predict: got top {top}; expected 1 or more.")
     files = [files] if isinstance(files, (str, Path)) else list(files)
     if not files:
         raise ValueError("predict: got no file; expected pictures, or tables as CSV.")
+    if own.is_own(bundle):
+        return _own(bundle, files, top=top, out=out, **brought)
     bundle = find_bundle(bundle)
+    if brought:
+        raise ValueError(
+            f"{bundle.path}: got {', '.join(brought)} for a bundle, whose card says it; expected a "
+            ".keras file."
+        )
     card = bundle.card
     read = dict.fromkeys(column.kind for column in card.inputs.values())
     if not card.preprocessing or not {"image", "features"} & set(read):
@@ -53,40 +86,105 @@ def predict(
             f"{bundle.path}: reads {', '.join(read)}; expected a model of pictures or rows. "
             "`zoo generate` and `zoo play` ask the others."
         )
-    known = Preprocessing.model_validate(card.preprocessing)
-    if known.size is None:
-        key, tables = "row", [known.rows(path) for path in files]
-        names = [
-            f"{path}:{row}"
-            for path, table in zip(files, tables, strict=True)
-            for row in range(1, len(table) + 1)
-        ]
-        raw = np.concatenate(tables)  # (n, features)
-    else:
-        key, names = "image", [str(path) for path in files]
-        raw = np.stack([known.image(path) for path in files])  # (n, h, w, c)
+    known = Preprocessing.parse(card.preprocessing, where=f"{bundle.path}/card.json")
+    key, names, raw = _read(known, files)
     if out is not None and card.task not in _DRAWN:
         raise ValueError(
             f"--out: got a model of the task {card.task}, whose answers are no picture; expected "
             f"one of {', '.join(_DRAWN)}."
         )
-    outputs = load_model(bundle.path).predict_on_batch(known.apply(raw))
-    found = answers(card.task, outputs, labels=card.labels, top=top)
+    drawn = [] if out is None else _places(names, Path(out))
+    model = load_model(bundle.path)
+    if (wanted := tuple(model.inputs[0].shape[1:])) != known.shape and None not in wanted:
+        raise ValueError(
+            f"{bundle.path}: the model reads {wanted}, and card.json prepares {known.shape}; "
+            "expected the same. Train or compress it again."
+        )
+    outputs = model.predict_on_batch(known.apply(raw))
+    if getattr(bundle.recipe.task, "probabilities", False):
+        outputs = keras.ops.convert_to_numpy(bundle.recipe.task.logits(outputs))  # type: ignore[attr-defined]
+    with reading.whole(bundle.path / CARD, "the card of this model"):
+        found = answers(card.task, outputs, labels=card.labels, top=top)
     if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        stems = [Path(name).stem for name in names]
-        if twice := {stem for stem in stems if stems.count(stem) > 1}:
-            raise ValueError(
-                f"--out: got several pictures named {', '.join(sorted(twice))}; expected names "
-                "that differ, since each becomes a picture in one directory."
-            )
-        for index, name in enumerate(names):
+        for index, place in enumerate(drawn):
             one = {key: value[index] for key, value in outputs.items()} if isinstance(
                 outputs, dict
             ) else outputs[index]  # fmt: skip
             picture = _DRAWN[card.task](raw[index], one, found[index], len(card.labels))
-            Image.fromarray(picture).save(Path(out) / f"{Path(name).stem}.png")
+            with staging.staged_file(place) as partial:
+                Image.fromarray(picture).save(partial)
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
+
+
+def _read(known: Preprocessing, files: Sequence[str | Path]) -> tuple[str, list[str], np.ndarray]:
+    """What an example is called, the name of each, and the examples (n, ...) before scaling."""
+    if known.size is None:
+        tables = [known.rows(path) for path in files]
+        names = [
+            f"{path}:{row}"
+            for path, table in zip(files, tables, strict=True)
+            for row in range(1, len(table) + 1)
+        ]
+        return "row", names, np.concatenate(tables)  # (n, features)
+    return "image", [str(path) for path in files], np.stack([known.image(p) for p in files])
+
+
+def _own(
+    given: Any,
+    files: Sequence[str | Path],
+    *,
+    top: int,
+    out: str | Path | None,
+    labels: Sequence[str] = (),
+    values: str | None = None,
+) -> list[dict[str, Any]]:
+    """Answers of a model of which nothing but its graph is known."""
+    if out is not None:
+        raise ValueError("--out: got a model that is no bundle, whose answers are no picture.")
+    model, name = own.opened(given)
+    known, end = own.taken(model, values), own.last_activation(model)
+    shapes = [tuple(tensor.shape) for tensor in model.outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 2:
+        raise ValueError(f"{name}: answers {shapes}; expected one output (batch, classes).")
+    num = int(shapes[0][1])
+    wanted = 2 if num == 1 and end == "sigmoid" else num
+    if labels and len(labels) != wanted:
+        raise ValueError(
+            f"--labels: got {len(labels)} names; expected {wanted}, one for each class."
+        )
+    key, names, raw = _read(known, files)
+    outputs = model.predict(known.apply(raw), verbose=0)
+    if num == 1 and end != "sigmoid":
+        return [{key: name, "value": float(x)} for name, (x,) in zip(names, outputs, strict=True)]
+    kind = "binary" if num == 1 else "classify"
+    task = Binary if num == 1 else Classify
+    if end in ("softmax", "sigmoid"):
+        outputs = keras.ops.convert_to_numpy(task(probabilities=True).logits(outputs))
+    found = answers(kind, outputs, labels=labels or [str(n) for n in range(wanted)], top=top)
+    return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
+
+
+def _places(names: Sequence[str], out: Path) -> list[Path]:
+    """The files to draw into, checked before any work.
+
+    Raises:
+        FileExistsError: One is a picture that is read.
+        ValueError: Two would be one file.
+        OSError: One cannot be written.
+    """
+    stems = [Path(name).stem for name in names]
+    if twice := {stem for stem in stems if stems.count(stem) > 1}:
+        raise ValueError(
+            f"--out: got several pictures named {', '.join(sorted(twice))}; expected names "
+            "that differ, since each becomes a picture in one directory."
+        )
+    places = [out / f"{stem}.png" for stem in stems]
+    read = {os.path.realpath(name) for name in names}
+    for place, name in zip(places, names, strict=True):
+        if os.path.realpath(place) in read:
+            raise FileExistsError(f"{name}: would be drawn into itself; choose another --out.")
+        staging.check_file(place)
+    return places
 
 
 def _mask(image: np.ndarray, logits: np.ndarray, rows: list[dict[str, Any]], num: int) -> Any:

@@ -60,7 +60,7 @@ class Binary(Labelled):
         """Returns whether each output lies on its label's side of 0, as 0 or 1, (b,)."""
         from keras import ops
 
-        guesses = ops.cast(outputs[:, 0] > 0, "int32")
+        guesses = ops.cast(self.logits(outputs)[:, 0] > 0, "int32")
         right = ops.cast(guesses == ops.cast(batch["label"], "int32"), "float32")
         return {"top1": Mean(right)}
 
@@ -76,13 +76,16 @@ class Binary(Labelled):
             outputs: (n, 1).
             facts: Names the classes.
         """
+        import keras
         import numpy as np
         from scipy.special import expit
         from sklearn.metrics import roc_auc_score
 
         from zoo.metrics.calibration import expected_error, reliability
 
-        labels, output = columns["label"], outputs[:, 0].astype("float64")
+        labels = columns["label"]
+        outputs = keras.ops.convert_to_numpy(self.logits(outputs))
+        output = outputs[:, 0].astype("float64")
         guesses = (output > 0).astype(labels.dtype)
         bins = reliability(expit(np.abs(output)), guesses == labels)
         metrics = {

@@ -151,11 +151,13 @@ def run(network: keras.Model, batch: Batch, *, training: bool) -> Any:
     """
     import keras
 
+    from compress.graph import inputs_of
+
     found = columns_of(network, batch)
     values = (
         [found[tensor.name] for tensor in network.inputs] if len(network.inputs) > 1 else [found]
     )
-    return network(keras.tree.pack_sequence_as(network.input, values), training=training)
+    return network(keras.tree.pack_sequence_as(inputs_of(network), values), training=training)
 
 
 def divided(outputs: Any) -> tuple[Any, list[Any]]:
@@ -173,6 +175,8 @@ def without_auxiliary(model: keras.Model) -> keras.Model:
     """Returns the model without its auxiliary heads; it shares the weights that are left."""
     import keras
 
+    if isinstance(model, keras.Sequential):  # has one output
+        return model
     outputs = model.output
     if not isinstance(outputs, Mapping):
         return model

@@ -19,7 +19,7 @@ from keras import KerasTensor, layers
 
 from zoo.bundle import MODEL, Bundle
 from zoo.common import digests
-from zoo.common.staging import check_free
+from zoo.common.staging import claimed
 from zoo.data.preprocessing import Preprocessing
 from zoo.layers.log_mean_probability import LogMeanProbability
 from zoo.models.saved import load_model
@@ -55,7 +55,13 @@ def ensemble(
     """
     began = time.perf_counter()
     out = Path(out)
-    check_free(out, force=force)
+    with claimed(out, force=force):
+        return _ensemble(runs, out, snapshots=snapshots, force=force, began=began)
+
+
+def _ensemble(
+    runs: Sequence[str | Path], out: Path, *, snapshots: bool, force: bool, began: float
+) -> Bundle:
     bundles = [Bundle(path) for path in runs]
     if len(bundles) < 2 and not snapshots:
         raise ValueError(

@@ -5,6 +5,7 @@ bundle = zoo.fit("vgg16", data="mnist5k", out="runs/vgg16")
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,9 +20,13 @@ from zoo.bundle import Bundle
 from zoo.common import staging
 from zoo.data.dataset import DataSet
 from zoo.recipe import Recipe
-from zoo.training import cycles
+from zoo.training import cycles, signals
 from zoo.training.run import Run
 from zoo.training.writing import write_bundle
+
+SNAPSHOT = "snapshot.npz"
+BYTES = 8  # for each weight at least: the bundle's, and those of the snapshot
+LOG = logging.getLogger("zoo")
 
 
 def fit(
@@ -72,39 +77,64 @@ def fit(
             changes = [*_task_of(recipe, given, changes), *changes]
         name = data.name if isinstance(data, DataSet) else data
         recipe = recipes.resolve(recipe, data=name, changes=changes, smoke=smoke)
-    out = Path(out or Path("runs") / recipe.model)
-    partial = out.with_name(out.name + ".partial")
-    snapshot = partial / "snapshot.npz"
+    out = staging.place_of(out or Path("runs") / recipe.model)
     if resume:
         if changed and not (given is not None and not changes and not smoke):
             raise ValueError(
                 "--resume continues the recipe it began with; drop --data, --set and --smoke."
             )
+        snapshot = _partial(out) / SNAPSHOT
         if not snapshot.is_file():
             raise FileNotFoundError(f"{snapshot}: not found; there is no unfinished run to resume.")
+    with signals.orderly(), staging.claimed(out, force=force or resume) as out:
+        return _fit(recipe, out, given, callbacks, resume=resume, force=force, began=began)
+
+
+def _partial(out: Path) -> Path:
+    """Where the unfinished run of a bundle is."""
+    return out.with_name(out.name + ".partial")
+
+
+def _fit(
+    recipe: Recipe,
+    out: Path,
+    data: DataSet | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    *,
+    resume: bool,
+    force: bool,
+    began: float,
+) -> Bundle:
+    partial = _partial(out)
+    snapshot = partial / SNAPSHOT
+    if resume:
         recipe = Recipe.read(partial / bundles.RECIPE)
-    else:
-        staging.check_free(out, force=force)
-        if snapshot.is_file() and not force:
-            raise FileExistsError(
-                f"{partial}: holds an unfinished run; --resume continues it, --force drops it."
-            )
-    run = Run(recipe, data=given)
+    elif not force and (snapshot.is_file() or (partial / bundles.BEGUN).is_file()):
+        raise FileExistsError(
+            f"{partial}: holds an unfinished run; --resume continues it, --force drops it."
+        )
+    run = Run(recipe, data=data)
     networks = run.create()
+    staging.check_room(partial, BYTES * sum(one.count_params() for one in networks.values()))
     if not resume:
         staging.remove(partial)
         partial.mkdir(parents=True)
         (partial / bundles.RECIPE).write_text(recipe.to_yaml())
-    history = run.train(networks, callbacks=callbacks, snapshot=snapshot, resume=resume)
-    bundle = write_bundle(
-        run,
-        out,
-        networks,
-        history,
-        began=began,
-        force=force or resume,
-        add=lambda stage: cycles.copy(partial, stage),
-    )
+    try:
+        history = run.train(networks, callbacks=callbacks, snapshot=snapshot, resume=resume)
+        bundle = write_bundle(
+            run,
+            out,
+            networks,
+            history,
+            began=began,
+            force=force or resume,
+            add=lambda stage: cycles.copy(partial, stage),
+        )
+    except (KeyboardInterrupt, OSError):
+        if snapshot.is_file():
+            LOG.warning("%s: keeps what was trained; --resume goes on from it", partial)
+        raise
     if not history.interrupted:
         staging.remove(partial)
     return bundle

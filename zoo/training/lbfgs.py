@@ -86,7 +86,9 @@ def fit(
     search.state = Snapshot(snapshot, twin.variables, ["lbfgs"])
     if resume:
         search.state.restore()
-        search.history = History(**progress(snapshot)["history"])
+        saved = progress(snapshot)
+        search.history = History(**saved["history"])
+        search.finished = saved.get("finished", False)
     with stop_request() as stop:
         search.run(callbacks, stop)
     copy_weights(twin, model)
@@ -137,7 +139,7 @@ class _Search:
         self.twin, self.settings, self.machine = twin, settings, machine
         self.source, self.validation = source, validation
         self.variables = twin.trainable_variables
-        self.history = History()
+        self.history, self.finished = History(), False
         self.step = self._step(task)
         self.test_step = steps.test_step({"net": twin}, task, machine)
 
@@ -157,7 +159,7 @@ class _Search:
             "maxiter": left, "maxfun": 10**9, "maxcor": MEMORY,
             "ftol": SMALLEST_DECREASE, "gtol": SMALLEST_GRADIENT,
         }  # fmt: skip
-        if left > 0:
+        if left > 0 and not self.finished:
             with contextlib.suppress(_Stopped):
                 found = minimize(
                     self.evaluate, self.best, jac=True, method="L-BFGS-B",
@@ -167,8 +169,8 @@ class _Search:
                 LOG.info("L-BFGS: %d iterations; %s", found.nit, found.message)
         self.assign(self.best)
         self.history.interrupted = stop.requested and self.history.epochs < self.settings.epochs
-        if self.history.interrupted:
-            self.state.save({"history": vars(self.history)})
+        self.finished = not self.history.interrupted
+        self.state.save({"history": vars(self.history), "finished": self.finished})
         self.calls.on_train_end()
 
     def evaluate(self, point: np.ndarray) -> tuple[float, np.ndarray]:

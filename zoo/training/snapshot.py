@@ -2,19 +2,26 @@
 
 `.keras` files and `tf.train.Checkpoint` leave out the states of dropout's seeds; `model.variables`
 has them. Together with a data order that is a function of (seed, epoch, step), a resumed run takes
-the same steps as one that was never stopped. The inner state of callbacks, e.g. the patience of
-early stopping, is not kept.
+the same steps as one that was never stopped. Of callbacks it keeps what their `saved_state()` gives
+by name, and gives it back by `restore_state()`; Keras' own, e.g. the patience of early stopping,
+have neither.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+
+from zoo.common import reading, renames
+
+EXPECTED = "a snapshot; start anew with --force"
+LOG = logging.getLogger("zoo")
 
 
 class Snapshot:
@@ -53,6 +60,8 @@ class Snapshot:
     ) -> None:
         """Writes the variables, or other values of theirs.
 
+        A disk that is full is no reason to stop: a line says so, and the old snapshot stays.
+
         Args:
             progress: Plain JSON.
             values: In place of the variables' own.
@@ -60,28 +69,36 @@ class Snapshot:
         """
         if self.path is None:
             return
+        values = self.values() if values is None else values
+        arrays: dict[str, Any] = {f"v{i}": value for i, value in enumerate(values)}
+        arrays |= {f"more/{name}": value for name, value in (more or {}).items()}
         partial = self.path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            values = self.values() if values is None else values
-            arrays: dict[str, Any] = {f"v{i}": value for i, value in enumerate(values)}
-            arrays |= {f"more/{name}": value for name, value in (more or {}).items()}
-            np.savez(file, progress=json.dumps(progress), layout=self._layout, **arrays)
-        partial.replace(self.path)
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, progress=json.dumps(progress), layout=self._layout, **arrays)
+            renames.put(partial, self.path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            LOG.warning(
+                "%s: not written (%s); the run goes on, and what was saved before is still there",
+                self.path, error.strerror or error,
+            )  # fmt: skip
 
     def restore(self) -> None:
         """Assigns the saved values.
 
         Raises:
             FileNotFoundError: There is no snapshot.
-            ValueError: The snapshot is of another model or optimizer.
+            ValueError: The snapshot is damaged, or of another model or optimizer.
         """
-        with _open(self.path) as file:
-            if file["layout"].item() != self._layout:
-                raise ValueError(
-                    f"{self.path}: written for another model or optimizer; resume with the same "
-                    "recipe, or start anew with --force."
-                )
-            self.assign(file[f"v{i}"] for i in range(len(self._variables)))
+        saved = _open(self.path)
+        if str(saved.get("layout")) != self._layout:
+            raise ValueError(
+                f"{self.path}: written for another model or optimizer; resume with the same "
+                "recipe, or start anew with --force."
+            )
+        with reading.whole(self.path, EXPECTED):
+            self.assign(saved[f"v{i}"] for i in range(len(self._variables)))
 
 
 def progress(path: Path | None) -> dict[str, Any]:
@@ -89,9 +106,11 @@ def progress(path: Path | None) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no snapshot.
+        ValueError: It is damaged.
     """
-    with _open(path) as file:
-        return dict(json.loads(file["progress"].item()))
+    saved = _open(path, ("progress",))
+    with reading.whole(path, EXPECTED):
+        return dict(json.loads(saved["progress"].item()))
 
 
 def more(path: Path | None) -> dict[str, np.ndarray]:
@@ -99,13 +118,36 @@ def more(path: Path | None) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: There is no snapshot.
+        ValueError: It is damaged.
     """
-    with _open(path) as file:
-        names = [name for name in file.files if name.startswith("more/")]
-        return {name.removeprefix("more/"): file[name] for name in names}
+    found = _open(path, ("more/",))
+    return {name.removeprefix("more/"): array for name, array in found.items()}
 
 
-def _open(path: Path | None) -> Any:
+def states(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, np.ndarray]:
+    """Returns what callbacks keep, where they say so by `saved_state`, for `Snapshot.save`."""
+    return {
+        f"callback/{number}/{name}": np.asarray(value)
+        for number, callback in enumerate(callbacks)
+        if hasattr(callback, "saved_state")
+        for name, value in callback.saved_state().items()
+    }
+
+
+def give_back(
+    callbacks: Sequence[keras.callbacks.Callback], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Gives callbacks, by `restore_state`, what `states` had found."""
+    for number, callback in enumerate(callbacks):
+        if hasattr(callback, "restore_state"):
+            start = f"callback/{number}/"
+            callback.restore_state(
+                {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+            )
+
+
+def _open(path: Path | None, starts: tuple[str, ...] = ("layout", "v")) -> dict[str, np.ndarray]:
+    """The arrays whose names start so."""
     if path is None or not path.is_file():
         raise FileNotFoundError(f"{path}: not found; there is no unfinished run to resume.")
-    return np.load(path)
+    return reading.arrays(path, EXPECTED, starts=starts)

@@ -111,7 +111,7 @@ class Trainer:
         if resume:
             loop.restore()
         with stop_request() as stop:
-            loop.run(callbacks, stop)
+            loop.run(callbacks, stop, resume=resume)
         loop.copy_back()
         return loop.history
 
@@ -147,6 +147,8 @@ class _Loop:
         self.history, self.step, self.sums = History(), 0, Sums()
         self.frozen: list[keras.layers.Layer] = []
         self.best: tuple[float, list[np.ndarray]] | None = None
+        self.callbacks: list[keras.callbacks.Callback] = []
+        self.finished = False  # no step is to follow
 
     @property
     def twin(self) -> keras.Model:
@@ -190,6 +192,7 @@ class _Loop:
     def restore(self) -> None:
         """Goes back to the snapshot."""
         saved, more = snapshots.progress(self.snapshot), snapshots.more(self.snapshot)
+        self.finished = saved.get("finished", False)
         if saved["phase"]:
             self.enter(saved["phase"])
         self.state.restore()
@@ -220,20 +223,29 @@ class _Loop:
             "history": vars(self.history),
             "watches": [watch.state for watch in self.watches],
             "best": self.best and self.best[0],
+            "finished": self.finished,
         }
         more = {f"source/{name}": value for name, value in self.source.state().items()}
         if self.best:
             more |= {f"best/{i}": value for i, value in enumerate(self.best[1])}
+        more |= snapshots.states(self.callbacks)
         self.state.save(values, self.initial, more=more)
         self.saved_at = time.monotonic()
 
     @property
     def stopped(self) -> bool:
         """Whether somebody asked the training to stop."""
-        return self.stop.requested or bool(self.seen.stop_training)
+        return self.finished or self.stop.requested or bool(self.seen.stop_training)
 
-    def run(self, callbacks: Sequence[keras.callbacks.Callback], stop: StopRequest) -> None:
+    def run(
+        self,
+        callbacks: Sequence[keras.callbacks.Callback],
+        stop: StopRequest,
+        *,
+        resume: bool = False,
+    ) -> None:
         """Trains from the present step to the last, or until somebody stops it."""
+        self.callbacks = list(callbacks)
         epochs, steps = self.settings.epochs, self.source.steps
         self.calls = keras.callbacks.CallbackList(
             list(callbacks), model=self.seen, epochs=epochs, steps=steps, verbose=0
@@ -241,6 +253,9 @@ class _Loop:
         self.stop, self.saved_at = stop, time.monotonic()
         self.seen.stop_training = False
         self.calls.on_train_begin()
+        if resume:  # a callback may have begun with changes of the weights
+            self.state.restore()
+            snapshots.give_back(self.callbacks, snapshots.more(self.snapshot))
         while True:
             while self.step < self.phase.last * steps and not self.stopped:
                 self.train_epoch(self.step // steps)
@@ -250,8 +265,8 @@ class _Loop:
                 optimizers.average(learner.optimizer, learner.variables)
             self.enter(self.index + 1)
         self.history.interrupted = stop.requested and self.step < epochs * steps
-        if self.history.interrupted:
-            self.save()
+        self.finished |= not self.history.interrupted
+        self.save()  # what follows, e.g. the writing of a bundle, can fail
         for learner in self.learners:
             optimizers.average(learner.optimizer, learner.variables)
         if self.best:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from compress.graph import output_names
 from zoo import bundle as bundles
 from zoo.bundle import Bundle, Card, Report
 from zoo.common import staging
@@ -120,7 +121,7 @@ def _card(run: Run, networks: Mapping[str, keras.Model], origin: dict[str, Any])
     names = (*run.task.outputs(run.data),)
     outputs = run.task.outputs(run.data)
     if len(names) == 1:
-        outputs = {model.output_names[0]: outputs[names[0]]}
+        outputs = {output_names(model)[0]: outputs[names[0]]}
     following = {follow.network for follow in run.task.follows()}
     kept = [network for name, network in networks.items() if name not in following]
     several = tuple(networks) != ("net",) or _apart(run, networks, model)

@@ -17,6 +17,8 @@ from compress.base import Context, Pass, Rewrite
 if TYPE_CHECKING:
     import keras
 
+    from compress.layers.parametrized import Parametrization
+
 
 class Binarize(Pass):
     """Trains kernels of signs; the first and the last layer with a kernel are spared.
@@ -39,16 +41,26 @@ class Binarize(Pass):
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> Rewrite:
         """Binarizes a copy of `model`; see `Pass.rewrite`."""
-        from compress.graph.channels import output_axis
-        from compress.layers.binary import Binary
         from compress.passes.few_values import training
 
         return training.rewrite(
-            model,
-            chosen,
-            context,
-            lambda layer: Binary(self.method, axis=output_axis(layer)),
-            ends=self.ends,
-            activations=self.method != "binary_connect",
-            epochs=self.epochs,
+            model, chosen, context, self._values, epochs=self.epochs, **self._reach
         )
+
+    def prepare(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> keras.Model:
+        """Returns the model with kernels of signs that learn; see `Pass.prepare`."""
+        from compress.passes.few_values import training
+
+        return training.prepare(model, chosen, self._values, **self._reach)[0]
+
+    @property
+    def _reach(self) -> dict[str, bool]:
+        return {"ends": self.ends, "activations": self.method != "binary_connect"}
+
+    def _values(self, layer: keras.layers.Layer) -> Parametrization:
+        from compress.graph.channels import output_axis
+        from compress.layers.binary import Binary
+
+        return Binary(self.method, axis=output_axis(layer))

@@ -16,6 +16,8 @@ from compress.base import Context, Pass, Rewrite
 if TYPE_CHECKING:
     import keras
 
+    from compress.layers.parametrized import Parametrization
+
 
 class Ternarize(Pass):
     """Trains kernels of three values; the first and the last layer with a kernel are spared.
@@ -37,14 +39,21 @@ class Ternarize(Pass):
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> Rewrite:
         """Ternarizes a copy of `model`; see `Pass.rewrite`."""
-        from compress.layers.ternary import Ternary
         from compress.passes.few_values import training
 
         return training.rewrite(
-            model,
-            chosen,
-            context,
-            lambda layer: Ternary(self.method, threshold=self.threshold),
-            ends=self.ends,
-            epochs=self.epochs,
+            model, chosen, context, self._values, ends=self.ends, epochs=self.epochs
         )
+
+    def prepare(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> keras.Model:
+        """Returns the model with kernels of three values that learn; see `Pass.prepare`."""
+        from compress.passes.few_values import training
+
+        return training.prepare(model, chosen, self._values, ends=self.ends)[0]
+
+    def _values(self, layer: keras.layers.Layer) -> Parametrization:
+        from compress.layers.ternary import Ternary
+
+        return Ternary(self.method, threshold=self.threshold)

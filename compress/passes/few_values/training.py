@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -15,28 +16,25 @@ from compress.graph.kernels import find_kernels, kernel_of
 from compress.layers.binary import BinaryActivation
 from compress.layers.parametrized import Parametrization
 
+Make: TypeAlias = Callable[[layers.Layer], Parametrization]
 _THROUGH = ("MaxPooling", "Flatten", "Reshape", "Dropout", "SpatialDropout", "ZeroPadding")
 
 
-def rewrite(
+def prepare(
     model: keras.Model,
     chosen: Mapping[str, layers.Layer],
-    context: Context,
-    make: Callable[[layers.Layer], Parametrization],
+    make: Make,
     *,
     ends: bool,
-    epochs: int,
     activations: bool = False,
-) -> Rewrite:
-    """Trains a copy of a model through kernels of few values, and stores these.
+) -> tuple[keras.Model, list[str], dict[str, Note]]:
+    """Returns a copy of a model with kernels of few values that learn, their paths, and notes.
 
     Args:
         model: Stays as it is.
         chosen: The leaf layers to work on, by path.
-        context: Context of the pass.
         make: Returns the function from weights to values for a layer.
         ends: Whether the first and the last kernel of the model are among them.
-        epochs: Epochs of training.
         activations: Whether ReLUs between the layers become signs.
     """
     kernels, reasons = find_kernels(chosen)
@@ -54,10 +52,39 @@ def rewrite(
     small = copy_model(model)
     if activations:
         relus = between(small, set(kernels))
-        small = replace_layers(small, {path: BinaryActivation(name=n) for path, n in relus.items()})
+        found = dict(leaf_layers(small))
+        signs = {
+            path: BinaryActivation(name=name, activity_regularizer=found[path].activity_regularizer)
+            for path, name in relus.items()
+        }
+        small = replace_layers(small, signs)
         notes |= {path: Note(True, "its ReLU is a sign now") for path in relus}
     found = dict(leaf_layers(small))
-    trained = parametrize(small, {path: [make(found[path])] for path in kernels})
+    return parametrize(small, {path: [make(found[path])] for path in kernels}), list(kernels), notes
+
+
+def rewrite(
+    model: keras.Model,
+    chosen: Mapping[str, layers.Layer],
+    context: Context,
+    make: Make,
+    *,
+    ends: bool,
+    epochs: int,
+    activations: bool = False,
+) -> Rewrite:
+    """Trains a copy of a model through kernels of few values, and stores these.
+
+    Args:
+        model: Stays as it is.
+        chosen: The leaf layers to work on, by path.
+        context: Context of the pass.
+        make: See `prepare`.
+        ends: See `prepare`.
+        epochs: Epochs of training.
+        activations: See `prepare`.
+    """
+    trained, kernels, notes = prepare(model, chosen, make, ends=ends, activations=activations)
     text = context.train(trained, epochs=epochs)
     small = bake(trained)
     found = dict(leaf_layers(small))

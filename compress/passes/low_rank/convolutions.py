@@ -109,7 +109,10 @@ def product(form: str, found: Sequence[Part]) -> np.ndarray:
 
 
 def split(layer: layers.Conv2D, found: Sequence[Part]) -> list[layers.Layer]:
-    """Returns built layers that convolve with the parts in turn; the last keeps name and bias."""
+    """Returns built layers that convolve with the parts in turn; the last keeps name and bias.
+
+    A penalty on the kernel becomes one on each part, those on bias and activity stay the last's.
+    """
     config, made = layer.get_config(), []
     width = layer.kernel.shape[2]
     for index, part in enumerate(found):
@@ -124,8 +127,14 @@ def split(layer: layers.Conv2D, found: Sequence[Part]) -> list[layers.Layer]:
             "dtype": layer.dtype_policy,
             "trainable": layer.trainable,
         }
+        kind = "depthwise_regularizer" if part.depthwise else "kernel_regularizer"
+        settings[kind] = layer.kernel_regularizer
         if last:
-            settings |= {"activation": config["activation"]}
+            settings |= {
+                "activation": config["activation"],
+                "bias_regularizer": layer.bias_regularizer,
+                "activity_regularizer": layer.activity_regularizer,
+            }
         new = (
             layers.DepthwiseConv2D(**settings)
             if part.depthwise
@@ -133,10 +142,12 @@ def split(layer: layers.Conv2D, found: Sequence[Part]) -> list[layers.Layer]:
         )
         new.build((None, None, None, width))
         new.kernel.assign(part.kernel)
+        new.kernel.trainable = layer.kernel.trainable
         width = width if part.depthwise else part.kernel.shape[-1]
         made.append(new)
     if layer.use_bias:
         made[-1].bias.assign(layer.bias)
+        made[-1].bias.trainable = layer.bias.trainable
     return made
 
 

@@ -59,9 +59,12 @@ class MaskCallback(keras.callbacks.Callback):
         structure: Structure of the zeros.
         sparsity: Fraction of the weights that are zero in the end, in [0, 1).
         left_out: Returns the paths, of those it is given, that are not to be pruned, with reasons.
+        strict: Whether a training of unknown length is an error; else it is let be.
 
     Attributes:
         sparsity: Sparsity of the masks so far.
+        undone: Largest share of a kernel, by its squares, that something brought back where the
+            mask was, found when training ends: weights of an earlier step, as a rule.
     """
 
     def __init__(
@@ -71,9 +74,11 @@ class MaskCallback(keras.callbacks.Callback):
         *,
         sparsity: float,
         left_out: Callable[[Iterable[str]], Mapping[str, str]],
+        strict: bool = True,
     ) -> None:
         super().__init__()
-        self.sparsity = 0.0
+        self.sparsity, self.undone = 0.0, 0.0
+        self._strict = strict
         self._schedule, self._structure, self._final = schedule, structure, sparsity
         self._left_out = left_out
         self._layers: dict[str, keras.layers.Layer] = {}
@@ -85,6 +90,8 @@ class MaskCallback(keras.callbacks.Callback):
         """Finds the kernels and starts the schedule."""
         params = self.params or {}
         if not (params.get("steps") and params.get("epochs")):
+            if not self._strict:
+                return
             raise ValueError(
                 f"Prune.callback: got params {params}; expected numbers of epochs and of steps. "
                 "Give `fit` data of known length."
@@ -111,13 +118,29 @@ class MaskCallback(keras.callbacks.Callback):
         """Gives the kernels back their own constraints, and lets go of the model's variables."""
         for path, keep in self._keeps.items():
             kernel = kernel_of(self._layers[path])
+            self.undone = max(self.undone, _outside(kernel, keep.mask))
             # Again, for averages that an optimizer has put in, and for 0.0 in place of -0.0.
             set_zeros(kernel, keep.mask)
             kernel.constraint = keep.before
             keep.release()  # a compiled step may still read its mask
         self._layers, self._keeps = {}, {}
 
+    def saved_state(self) -> dict[str, Any]:
+        """Returns what a training that is resumed must know."""
+        masks = {f"mask/{path}": keep.mask.numpy() for path, keep in self._keeps.items()}
+        turn = -1 if self._turn is None else self._turn
+        return {"turn": turn, "epoch": self._epoch, "sparsity": self.sparsity, **masks}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `saved_state`, after `on_train_begin`."""
+        self._turn = None if state["turn"] < 0 else int(state["turn"])
+        self._epoch, self.sparsity = int(state["epoch"]), float(state["sparsity"])
+        for path, keep in self._keeps.items():
+            keep.mask.assign(state[f"mask/{path}"])
+
     def _advance(self, step: int) -> None:
+        if not self._steps:  # of unknown length, or begun without a word
+            return
         schedule, num_steps = self._schedule, self._steps * self.params["epochs"]
         turn = schedule.turn(step, num_steps)
         if turn is None:
@@ -135,3 +158,10 @@ class MaskCallback(keras.callbacks.Callback):
             if schedule.turn(step + 1, num_steps) != turn:
                 # What the next update makes of a masked weight is ranked with the others.
                 keep.release()
+
+
+def _outside(kernel: keras.Variable, mask: keras.Variable) -> float:
+    """The share of a kernel that lies where its mask has zeros, by the squares."""
+    squares = ops.square(ops.cast(kernel, "float32"))
+    lost = ops.sum(squares * (1 - ops.cast(mask, "float32")))
+    return float(ops.convert_to_numpy(lost / ops.maximum(ops.sum(squares), 1e-30)))

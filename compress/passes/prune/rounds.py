@@ -63,6 +63,34 @@ def prune_in_rounds(
     return f"sparsity {', '.join(f'{s:.4g}' for s in sparsities)}{back}; after each {text}"
 
 
+def prune_in_steps(
+    model: keras.Model,
+    layers: Layers,
+    context: Context,
+    *,
+    structure: Structure,
+    sparsities: Sequence[float],
+    epochs: int,
+) -> str:
+    """Prunes a model in place between trainings that share the epochs; returns a line on it.
+
+    Args:
+        model: Functional or Sequential.
+        layers: The model's layers to prune, as `find_prunable` gives them.
+        context: Has the `fit`.
+        structure: Structure of the zeros.
+        sparsities: Fraction of the weights that are zero in each training, in [0, 1).
+        epochs: Epochs of all trainings; no fewer than there are `sparsities`.
+    """
+    count = len(sparsities)
+    for turn, sparsity in enumerate(sparsities):
+        prune_kernels(layers, structure, sparsity)
+        share = epochs * (turn + 1) // count - epochs * turn // count
+        context.fine_tune(model, epochs=share)
+    steps = ", ".join(f"{sparsity:.4g}" for sparsity in sparsities)
+    return f"pruned between trainings to {steps}, {epochs} epochs more"
+
+
 def _early_weights(model: keras.Model, rewind: bool | str) -> list[np.ndarray]:
     """The weights to go back to; none where the rounds go on from what they have."""
     if rewind is False:
@@ -81,9 +109,17 @@ def _early_weights(model: keras.Model, rewind: bool | str) -> list[np.ndarray]:
 
 
 def _rewind(model: keras.Model, early: list[np.ndarray]) -> None:
-    """Sets all weights back; kernels keep their zeros, those of earlier passes too."""
+    """Sets all weights back but frozen ones; kernels keep their zeros, of earlier passes too."""
     kernels, _ = find_kernels(dict(leaf_layers(model)), depthwise=True)
     masked = {id(kernel) for kernel in kernels.values()}
+    still = {
+        id(weight)
+        for _, layer in leaf_layers(model)
+        if not layer.trainable
+        for weight in layer.weights
+    }
     for weight, value in zip(model.weights, early, strict=True):
+        if id(weight) in still:
+            continue
         kept = ops.convert_to_numpy(weight) != 0
         weight.assign(np.where(kept, value, 0) if id(weight) in masked else value)

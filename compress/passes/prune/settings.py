@@ -12,8 +12,10 @@ the number of zeros is exact, for each layer or, with `scope="model"`, for all k
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     import keras
 
     from compress.passes.prune.callback import MaskCallback
-    from compress.passes.prune.masks import Structure
+    from compress.passes.prune.masks import Layers, Structure
 
+MOST_STEPS = 4  # of pruning between trainings
+UNDONE = 0.01  # share of a kernel that may have come back, as averages of weights do
+_LOG = logging.getLogger("compress")
 _Size = Annotated[int, Field(ge=1)]
 
 
@@ -43,7 +48,9 @@ class Prune(Pass):
         scope: `layer` prunes each kernel to `sparsity`; `model` all kernels together, by magnitude;
             `lamp` likewise, by magnitude relative to the kernel (Lee et al. 2021): use it where the
             layers differ in width.
-        schedule: How the sparsity grows during fine-tuning.
+        schedule: How the sparsity grows during fine-tuning, by a callback. A `fit` that does not
+            call it, or that brings earlier weights back, is called again after pruning, in a few
+            steps; a warning says so.
         block: (inputs, outputs) of the kernel's matrix that become zero together, by their mean
             magnitude.
         n_of_m: (N, M): of every M consecutive inputs of an output, N are kept, M - N become zero.
@@ -120,6 +127,13 @@ class Prune(Pass):
         rungs = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
         return Ladder("sparsity", tuple(x for x in rungs if x >= self.schedule.initial))
 
+    def check(self, model: keras.Model, context: Context) -> None:
+        """Asks for the file to go back to; see `Pass.check`."""
+        if isinstance(self.rewind, str) and not Path(self.rewind).is_file():
+            raise FileNotFoundError(
+                f"Prune.rewind: {self.rewind}: not found; expected a .keras file."
+            )
+
     def callback(self) -> keras.callbacks.Callback:
         """Returns a callback that prunes the model in any `fit`, in place.
 
@@ -129,6 +143,28 @@ class Prune(Pass):
         if self.rounds > 1 or self.rewind:
             raise ValueError("Prune.callback: rounds and rewind take several trainings; use apply.")
         return self._callback()
+
+    def prepare(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> keras.Model:
+        """Returns the model pruned at once, with masks that keep the zeros; see `Pass.prepare`.
+
+        Raises:
+            ValueError: There are `rounds` or a `rewind`, which take several trainings.
+        """
+        from compress.graph import copy_model, leaf_layers
+        from compress.graph.holding import hold
+        from compress.passes.prune.masks import find_prunable, prune_kernels
+
+        if self.rounds > 1 or self.rewind:
+            raise ValueError(
+                "prepare: rounds and rewind of Prune take several trainings; use apply."
+            )
+        pruned, structure = copy_model(model), self._structure()
+        found = dict(leaf_layers(pruned))
+        layers, _ = find_prunable({path: found[path] for path in chosen}, structure)
+        prune_kernels(layers, structure, self.sparsity)
+        return hold(pruned)
 
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
@@ -159,10 +195,7 @@ class Prune(Pass):
             text = context.fine_tune(pruned, epochs=self.epochs)
             text += "; pruned in one shot before, because weights share values"
         else:
-            callback = self._callback()
-            text = context.fine_tune(pruned, epochs=self.epochs, callbacks=[callback])
-            if callback.sparsity < self.sparsity:
-                text += f"; from sparsity {callback.sparsity:g} to {self.sparsity:g} in one shot"
+            text = self._scheduled(pruned, layers, context)
         found = dict(leaf_layers(pruned))
         layers, reasons = find_prunable({path: found[path] for path in chosen}, structure)
         notes = {path: Note(False, reason) for path, reason in reasons.items()}
@@ -171,14 +204,68 @@ class Prune(Pass):
             notes[path] = Note(num_zeros > 0, f"{num_zeros:,} of {size:,} kernel weights are zero")
         return Rewrite(pruned, notes, text)
 
+    def _scheduled(self, pruned: keras.Model, layers: Layers, context: Context) -> str:
+        """Prunes while `fit` trains; where the callback could not see to that, in between."""
+        from compress.passes.prune.rounds import prune_in_steps
+
+        callback = self._callback(strict=False)
+        text = context.fine_tune(pruned, epochs=self.epochs, callbacks=[callback])
+        reached = callback.sparsity
+        if context.fit is None or self.epochs == 0:
+            if reached < self.sparsity:
+                text += f"; from sparsity {reached:g} to {self.sparsity:g} in one shot"
+            return text
+        if reached >= self.sparsity and callback.undone <= UNDONE and self._is_pruned(layers):
+            return text
+        turns = 1 if self.schedule.shape == "one_shot" else min(self.epochs, MOST_STEPS)
+        told = prune_in_steps(
+            pruned,
+            layers,
+            context,
+            structure=self._structure(),
+            sparsities=self._steps(0.0 if reached >= self.sparsity else reached, turns),
+            epochs=self.epochs,
+        )
+        why = "its zeros were undone, by weights of an earlier step as it seems"
+        if reached < self.sparsity:
+            why = f"its callback was driven to sparsity {reached:g} of {self.sparsity:g}"
+        _LOG.warning(
+            "prune: `fit` trained for %d epochs, but %s; pruned between %d further calls of `fit` "
+            "instead, held by the layers. To prune within one training, call the callbacks that "
+            "`fit` is given: keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs, "
+            "steps=steps), and bring back no weights of before `Prune.schedule.end`.",
+            self.epochs,
+            why,
+            turns,
+        )
+        return f"{text}, but {why}; {told}"
+
+    def _is_pruned(self, layers: Layers) -> bool:
+        """Whether the zeros are there already."""
+        from compress.graph.kernels import kernel_of
+        from compress.passes.prune.masks import kernel_masks
+
+        masks = kernel_masks(layers, self._structure(), self.sparsity)
+        return not any((kernel_of(layers[p]).numpy() * ~mask).any() for p, mask in masks.items())
+
+    def _steps(self, start: float, count: int) -> list[float]:
+        """Sparsities from one to the last, by the law of the schedule."""
+        power = self.schedule.power
+        left = [(1 - turn / count) ** power for turn in range(1, count + 1)]
+        return [self.sparsity + (start - self.sparsity) * share for share in left]
+
     def _structure(self) -> Structure:
         from compress.passes.prune.masks import Structure
 
         return Structure(self.scope, self.block, self.n_of_m)
 
-    def _callback(self) -> MaskCallback:
+    def _callback(self, *, strict: bool = True) -> MaskCallback:
         from compress.passes.prune.callback import MaskCallback
 
         return MaskCallback(
-            self.schedule, self._structure(), sparsity=self.sparsity, left_out=self.left_out
+            self.schedule,
+            self._structure(),
+            sparsity=self.sparsity,
+            left_out=self.left_out,
+            strict=strict,
         )

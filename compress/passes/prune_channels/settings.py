@@ -83,6 +83,13 @@ class PruneChannels(Pass):
         changes = {"ratio": ratio, "macs": None, "seconds": None, "steps": 1}
         return self.changed(layers=(path,), skip=(), epochs=0, **changes)
 
+    def check(self, model: keras.Model, context: Context) -> None:
+        """Asks for what the aim and the criterion measure; see `Pass.check`."""
+        if self.seconds is not None and context.measure is None:
+            raise ValueError("PruneChannels.seconds: got a context that does not measure latency.")
+        if self.criterion == "taylor" and context.gradients is None:
+            raise ValueError("PruneChannels.criterion: taylor needs a context with gradients.")
+
     def rewrite(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> Rewrite:
@@ -120,8 +127,6 @@ class PruneChannels(Pass):
             return lambda model: total(layer_table(model)).macs
         if self.seconds is None:
             return lambda model: 1.0
-        if context.measure is None:
-            raise ValueError("PruneChannels.seconds: got a context that does not measure latency.")
 
         def seconds(model: keras.Model) -> float:
             found = context.seconds(model)
@@ -144,9 +149,8 @@ class PruneChannels(Pass):
         if self.criterion == "bn":
             return ranking.scales(model, channels)
         if self.criterion == "taylor":
-            if context.gradients is None:
-                raise ValueError("PruneChannels.criterion: taylor needs a context with gradients.")
-            return ranking.taylor(model, channels.makers, context.gradients(model))
+            gradients = context.gradients(model) if context.gradients else ()
+            return ranking.taylor(model, channels.makers, gradients)
         if self.criterion == "random":
             random = np.random.RandomState(self.seed)
             return {p: random.uniform(size=len(channels.ends[p][1])) for p in channels.makers}

@@ -6,10 +6,12 @@ arXiv:1810.05723 (clipping at the least squared error); percentiles are usual pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from zoo.common.examples import gather
 
 METHODS = ("minmax", "percentile", "mse", "entropy")
 BINS = 2048
@@ -21,36 +23,16 @@ def check_samples(samples: Any, inputs: Sequence[Any]) -> list[np.ndarray]:
     """Returns examples as arrays, in the order of a model's inputs.
 
     Args:
-        samples: An array (n, ...), or a mapping from input name to array.
+        samples: In any form that `zoo.common.examples.gather` takes.
         inputs: The model's symbolic inputs.
 
     Raises:
-        ValueError: There are none, or they do not fit, or one is not finite.
+        ValueError: There are none, or they do not fit, or one is not finite or would change in the
+            model's type.
     """
-    names = [tensor.name for tensor in inputs]
     if samples is None:
         raise ValueError("quantize: samples: got none; expected examples to calibrate on.")
-    if not isinstance(samples, Mapping):
-        samples = {names[0]: samples}
-    if sorted(samples) != sorted(names):
-        raise ValueError(f"quantize: samples: got inputs {sorted(samples)}; expected {names}.")
-    arrays = []
-    for tensor in inputs:
-        array, shape = np.asarray(samples[tensor.name], tensor.dtype), tuple(tensor.shape)
-        where = f"quantize: samples of {tensor.name!r}: got"
-        if array.ndim != len(shape) or any(
-            want not in (None, got) for want, got in zip(shape[1:], array.shape[1:], strict=True)
-        ):
-            raise ValueError(f"{where} shape {array.shape}; expected {('n', *shape[1:])}.")
-        if not len(array):
-            raise ValueError(f"{where} 0 examples; expected some hundred.")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{where} NaN or infinite values; expected finite ones.")
-        arrays.append(array)
-    if len({len(array) for array in arrays}) > 1:
-        counts = {name: len(array) for name, array in zip(names, arrays, strict=True)}
-        raise ValueError(f"quantize: samples: got {counts} examples; expected equal numbers.")
-    return arrays
+    return list(gather(samples, inputs, where="quantize: samples").values())
 
 
 class Histogram:

@@ -16,7 +16,7 @@ activations out of the layers that have them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import keras
@@ -24,8 +24,9 @@ import numpy as np
 from keras import layers
 
 from compress.graph import Call, Trace, folding, leaf_layers, replace_layers, trace
-from compress.graph.kernels import clone_layer, kernel_of
+from compress.graph.kernels import clone_layer, is_own, kernel_of
 from compress.layers.quantized import FIXED, Floats, Range
+from compress.passes.quantize import entries
 
 KERNELS = (
     layers.Dense,
@@ -66,15 +67,16 @@ _NARROW = ("Concatenate", "UpSampling")  # not of int16
 _MEANS = ("AveragePooling", "UpSampling")  # of integers, rounded
 
 
-def prepared(model: keras.Model) -> keras.Model:
+def prepared(model: keras.Model, *, bare: Collection[int] = ()) -> keras.Model:
     """Returns a model of equal answers in the layers that have integer forms.
 
     Args:
         model: Functional or Sequential; stays as it is.
+        bare: Places of inputs without a range: what stands right behind them stays as it is.
     """
-    for step in (_without_separable, _folded, _without_norms, _without_activations):
-        model = step(model)
-    return model
+    model = _folded(_without_separable(model))
+    kept = entries.found(trace(model), bare).operations
+    return _without_activations(_without_norms(model, kept))
 
 
 def per(layer: layers.Layer) -> str:
@@ -102,19 +104,25 @@ def fitting(layer: layers.Layer, bits: int) -> int:
     return 8 if isinstance(layer, _EIGHT) else bits
 
 
-def ranged(model: keras.Model, *, activation_bits: int = 8) -> dict[Any, Grid]:
+def ranged(
+    model: keras.Model, *, activation_bits: int = 8, bare: Collection[int] = ()
+) -> dict[Any, Grid]:
     """Returns the operations behind which there is a range, inputs among them.
 
     Args:
         model: As `prepared` returns it.
         activation_bits: Width of what flows.
+        bare: Places of inputs without a range.
     """
     graph = trace(model)
     readers = _readers(graph)
+    entry = entries.found(graph, bare)
     ends = {id(tensor) for tensor in graph.outputs}
     chosen: dict[Any, Grid] = {}
     owners: dict[int, Any] = {}  # by tensor: the operation whose range it has
-    for old, tensor in zip(model.inputs, graph.inputs, strict=True):
+    for place, (old, tensor) in enumerate(zip(model.inputs, graph.inputs, strict=True)):
+        if place in bare:
+            continue
         if "float" in tensor.dtype and not _has_range(tensor, readers):
             owner = owners[id(tensor)] = old._keras_history.operation
             chosen[owner] = Grid(owner)
@@ -132,7 +140,10 @@ def ranged(model: keras.Model, *, activation_bits: int = 8) -> dict[Any, Grid]:
             continue
         if isinstance(call.operation, (Range, Floats)):
             continue
-        if not on_the_same_grid(call):
+        inside = id(call.operation) in entry.operations
+        if inside and id(tensor) not in entry.borders - entry.raw:
+            continue
+        if inside or not on_the_same_grid(call):
             reader = follower(call)
             alone = reader is not None and _joins(reader) and activation_bits == 16
             if alone or not _waits(call, reader):
@@ -150,7 +161,7 @@ def _has_range(tensor: keras.KerasTensor, readers: dict[int, list[Call]]) -> boo
     return any(isinstance(call.operation, Range) for call in readers.get(id(tensor), []))
 
 
-def in_floats(model: keras.Model, *, activation_bits: int) -> list[str]:
+def in_floats(model: keras.Model, *, activation_bits: int, bare: Collection[int] = ()) -> list[str]:
     """Returns the paths of layers that a file would compute, in part, on other grids.
 
     They want floats, see `Floats`: a normalisation of each example begins with a mean, a layer of
@@ -160,8 +171,10 @@ def in_floats(model: keras.Model, *, activation_bits: int) -> list[str]:
     Args:
         model: As `prepared` returns it.
         activation_bits: Width of what flows.
+        bare: Places of inputs without a range: what stands right behind them reads floats anyway.
     """
     graph = trace(model)
+    entry = entries.found(graph, bare).operations
     ready = {
         id(x) for call in graph.calls for x in call.outputs if isinstance(call.operation, Floats)
     }
@@ -169,16 +182,17 @@ def in_floats(model: keras.Model, *, activation_bits: int) -> list[str]:
     for call in graph.calls:
         if not call.path or not call.inputs or id(call.inputs[0]) in ready:
             continue
+        if id(call.operation) in entry:
+            continue
         alone = len(call.inputs) == 1 or _joins(call)
         if not alone or any("float" not in tensor.dtype for tensor in call.inputs):
             continue
-        own = type(call.operation).__module__.split(".")[0] not in ("keras", "compress")
         normal = type(call.operation).__name__.endswith(_NORMS)
         wide = activation_bits == 16 and (
             type(call.operation).__name__.startswith(_NARROW)
             or _activation(call) not in ("", *_FUSED)
         )
-        if own or normal or wide:
+        if is_own(call.operation) or normal or wide:
             chosen[call.path] = None
     return list(chosen)
 
@@ -266,7 +280,11 @@ def _without_separable(model: keras.Model) -> keras.Model:
         kinds = next((k for kind, k in _SEPARABLE.items() if type(layer) is kind), None)
         if kinds is None:
             return None
-        shared = {"dtype": layer.dtype_policy, "data_format": layer.data_format}
+        shared = {
+            "dtype": layer.dtype_policy,
+            "data_format": layer.data_format,
+            "trainable": layer.trainable,
+        }
         first = kinds[0](
             layer.kernel_size,
             strides=layer.strides,
@@ -274,6 +292,7 @@ def _without_separable(model: keras.Model) -> keras.Model:
             depth_multiplier=layer.depth_multiplier,
             dilation_rate=layer.dilation_rate,
             use_bias=False,
+            depthwise_regularizer=layer.depthwise_regularizer,
             name=f"{layer.name}_depthwise",
             **shared,
         )
@@ -282,6 +301,9 @@ def _without_separable(model: keras.Model) -> keras.Model:
             1,
             use_bias=layer.use_bias,
             activation=layer.activation,
+            kernel_regularizer=layer.pointwise_regularizer,
+            bias_regularizer=layer.bias_regularizer,
+            activity_regularizer=layer.activity_regularizer,
             name=layer.name,
             **shared,
         )
@@ -290,8 +312,11 @@ def _without_separable(model: keras.Model) -> keras.Model:
         second.build((*shape[:-1], shape[-1] * layer.depth_multiplier))
         first.kernel.assign(layer.depthwise_kernel)
         second.kernel.assign(layer.pointwise_kernel)
+        first.kernel.trainable = layer.depthwise_kernel.trainable
+        second.kernel.trainable = layer.pointwise_kernel.trainable
         if layer.use_bias:
             second.bias.assign(layer.bias)
+            second.bias.trainable = layer.bias.trainable
         return [first, second]
 
     return _rewritten(model, make)
@@ -303,21 +328,33 @@ def _folded(model: keras.Model) -> keras.Model:
     for path, (before, _) in folding.pairs(model).items():
         if before:
             replacements[before] = folding.folded(found[before], found[path])
-            replacements[path] = layers.Identity(name=found[path].name)
+            replacements[path] = folding.rest(found[path])
     return replace_layers(model, replacements)
 
 
-def _without_norms(model: keras.Model) -> keras.Model:
-    """Writes the normalisations of maps that are left as 1x1 depthwise convolutions."""
+def _without_norms(model: keras.Model, kept: Collection[int] = ()) -> keras.Model:
+    """Writes the normalisations of maps that are left as 1x1 depthwise convolutions.
+
+    Args:
+        model: Stays as it is.
+        kept: Ids of layers that stay.
+    """
 
     def make(_: str, layer: Any) -> layers.Layer | None:
-        if not isinstance(layer, layers.BatchNormalization):
+        if not isinstance(layer, layers.BatchNormalization) or id(layer) in kept:
             return None
         shape = layer.get_build_config()["input_shape"]
         if len(shape) != 4 or layer.axis not in (-1, 3):
             return None
         name, policy = layer.name, layer.dtype_policy
-        one = layers.DepthwiseConv2D(1, use_bias=False, name=name, dtype=policy)
+        one = layers.DepthwiseConv2D(
+            1,
+            use_bias=False,
+            name=name,
+            dtype=policy,
+            trainable=layer.trainable,
+            activity_regularizer=layer.activity_regularizer,
+        )
         one.build(shape)
         one.kernel.assign(np.ones(one.kernel.shape))
         return folding.folded(one, layer)
@@ -331,9 +368,15 @@ def _without_activations(model: keras.Model) -> keras.Model:
     def make(_: str, layer: Any) -> list[layers.Layer] | None:
         if not isinstance(layer, KERNELS) or layer.activation.__name__ in _FUSED:
             return None
-        linear = clone_layer(layer, name=f"{layer.name}_linear", activation="linear")
-        policy = layer.dtype_policy
-        return [linear, layers.Activation(layer.activation, name=layer.name, dtype=policy)]
+        settings = {"activation": "linear", "activity_regularizer": None}
+        linear = clone_layer(layer, name=f"{layer.name}_linear", **settings)
+        activation = layers.Activation(
+            layer.activation,
+            name=layer.name,
+            dtype=layer.dtype_policy,
+            activity_regularizer=layer.activity_regularizer,
+        )
+        return [linear, activation]
 
     return _rewritten(model, make)
 

@@ -6,7 +6,7 @@ arXiv:1906.04721, section 4.2 (`correct_biases`, from data).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -18,14 +18,20 @@ from compress.graph.holding import structure
 from compress.graph.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
 from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu
-from compress.passes.quantize import grids
+from compress.passes.quantize import entries, grids
 from compress.passes.quantize.calibration import Histogram
 
 BATCH = 32
 SHARES = np.linspace(1.0, 0.3, 36)  # of a kernel's limit, to choose from
 
 
-def assemble(model: keras.Model, bits: Mapping[str, int], *, activation_bits: int) -> keras.Model:
+def assemble(
+    model: keras.Model,
+    bits: Mapping[str, int],
+    *,
+    activation_bits: int,
+    bare: Collection[int] = (),
+) -> keras.Model:
     """Returns a model with grids for kernels, and ranges for what flows between them.
 
     What a kernel has, zeros and shared values, it keeps in training.
@@ -34,10 +40,13 @@ def assemble(model: keras.Model, bits: Mapping[str, int], *, activation_bits: in
         model: As `grids.prepared` returns it; stays as it is.
         bits: Width of the kernels, by path; a layer that is not named gets no range behind it.
         activation_bits: Width of what flows.
+        bare: Places of inputs without a range, see `entries`. A kernel that reads one is not
+            rounded.
     """
     found = dict(leaf_layers(model))
     skipped = {id(layer) for path, layer in found.items() if path not in bits}
-    placed = grids.ranged(model, activation_bits=activation_bits)
+    raw = entries.readers_of_raw(model, bare)
+    placed = grids.ranged(model, activation_bits=activation_bits, bare=bare)
     placed = {op: grid for op, grid in placed.items() if id(op) not in skipped}
     last = {id(tensor._keras_history.operation) for tensor in model.outputs}
     made: dict[Any, Range] = {}
@@ -48,15 +57,15 @@ def assemble(model: keras.Model, bits: Mapping[str, int], *, activation_bits: in
             made[owner] = Range(activation_bits, ends=ends, name=name)
     behind = {operation: made[grid.owner] for operation, grid in placed.items()}
     replacements: dict[Any, Any] = {}
-    floats = grids.in_floats(model, activation_bits=activation_bits)
+    floats = grids.in_floats(model, activation_bits=activation_bits, bare=bare)
     for path, count in bits.items():
         layer = found[path]
         is_output = id(layer) in last and layer in behind  # which keeps its name
         name = f"{layer.name}_inner" if is_output or path in floats else layer.name
-        if grids.is_kernel(layer):
+        if grids.is_kernel(layer) and path not in raw:
             new = _on_grid(layer, count, name=name)
         elif grids.is_silu(layer):
-            new = RangedSilu(name=name)
+            new = RangedSilu(name=name, activity_regularizer=layer.activity_regularizer)
         elif is_output or path in floats:
             new = clone_layer(layer, name=name)
         else:
@@ -139,7 +148,7 @@ def settle(model: keras.Model) -> keras.Model:
             inner = clone_layer(layer.layer)
             on_grid, scale = grid.on_grid(ops.convert_to_numpy(kernel))
             kernel_of(inner).assign(on_grid)
-            kernel_of(inner).trainable = True
+            kernel_of(inner).trainable = layer.learns
             if inner.use_bias and path in scales:
                 step = scale.astype("float64") * scales[path]
                 bias = ops.convert_to_numpy(inner.bias).astype("float64")
@@ -198,7 +207,7 @@ def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str
     Returns:
         By path, the squared error of the outputs, as a share of their squares.
     """
-    expected = _answers(model, samples)
+    expected = answers(model, samples)
     found = {}
     for path, layer in leaf_layers(model):
         if not grids.is_kernel(layer):
@@ -206,7 +215,7 @@ def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str
         kernel = kernel_of(layer)
         old = ops.convert_to_numpy(kernel)
         kernel.assign(_on_grid(layer, bits, name=layer.name).kernel())
-        moved = _answers(model, samples)
+        moved = answers(model, samples)
         kernel.assign(old)
         found[path] = sum(
             float(np.sum((new - want) ** 2) / max(np.sum(want**2), 1e-12))
@@ -259,7 +268,8 @@ def _best_share(grid: KernelRange, kernel: np.ndarray) -> np.ndarray:
     return best
 
 
-def _answers(model: keras.Model, samples: list[np.ndarray]) -> list[np.ndarray]:
+def answers(model: keras.Model, samples: list[np.ndarray]) -> list[np.ndarray]:
+    """Returns what a model gives for examples, (n, ...) for each output."""
     parts = [keras.tree.flatten(model(batch, training=False)) for batch in batches(model, samples)]
     return [
         np.concatenate([ops.convert_to_numpy(x) for x in column])

@@ -8,12 +8,13 @@ Differs: normalisations are folded before the training, not within it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compress.base import Context, Headline, Ladder, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite
 from zoo.common.settings import FractionAboveZero
 
 if TYPE_CHECKING:
@@ -21,10 +22,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_ADVICE = (
+    "Calibrate on more, or on real, examples; leave layers or inputs in floats (`skip`), or take "
+    "`activation_bits: 16`, or train (`epochs`, with a `fit`)."
+)
+
+
 class Quantize(Pass):
     """Rounds kernels, and what flows between them, to integers.
 
-    Without `fit`, or with `epochs=0`, the ranges are those of the calibration.
+    Without `fit`, or with `epochs=0`, the ranges are those of the calibration. `skip` may name
+    inputs too: such a one has no range, and what reads it computes in floats. Where columns of an
+    input differ much in size, and the model first makes them alike, that is done in floats without
+    being asked (see `entries.py`). The report has the agreement with the model before, on the
+    samples; where it is poor, a warning is logged.
 
     Attributes:
         bits: Width of the kernels, 4 or 8.
@@ -40,6 +51,8 @@ class Quantize(Pass):
             that tames a large one: ResNet-20 collapses at 0.01, a tenth of its recipe's.
         metric: What tells whether the training did better than the calibration alone; the better
             of the two is kept, where the context has `evaluate`; None: the context's headline.
+        higher: Whether more of the metric is better; None: as far as the context knows it, else it
+            is, but for a loss.
     """
 
     on_weights: ClassVar[bool] = False
@@ -54,6 +67,7 @@ class Quantize(Pass):
     freeze: FractionAboveZero = 0.5
     rate: float = Field(default=0.01, gt=0)
     metric: str | None = None
+    higher: bool | None = None
 
     def ladder(self) -> Ladder:
         """See `Pass.ladder`."""
@@ -67,25 +81,79 @@ class Quantize(Pass):
         Raises:
             ValueError: The context has no samples, or some that do not fit or are not finite.
         """
+        from compress.measure.agreement import agreements, warn_if_poor
+        from compress.measure.agreement import told as agreement_told
+        from compress.passes.quantize import entries, integers
+
+        quantised, samples, bare, told = self._assembled(model, chosen, context)
+        quantised, text, judged = self._train(quantised, context)
+        names = [tensor._keras_history.operation.name for tensor in model.outputs]
+        old, new = (integers.answers(one, samples) for one in (model, quantised))
+        agreement = agreements(names, old, new)
+        if not judged:
+            warn_if_poor("quantize", agreement, _ADVICE)
+        inside = entries.paths(model, bare)
+        notes = _notes(quantised, chosen, _into(model), inside)
+        told.append(agreement_told(agreement))
+        return Rewrite(quantised, notes, "; ".join(filter(None, [text, *told])), agreement)
+
+    def prepare(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> keras.Model:
+        """Returns the model with rounded kernels and ranges that follow what they see.
+
+        The ranges are those of the calibration at first. See `Pass.prepare`.
+        """
+        return self._assembled(model, chosen, context)[0]
+
+    def callback(self) -> keras.callbacks.Callback:
+        """Returns a callback that stops the ranges of a prepared model, as `freeze` says.
+
+        model.fit(x, y, epochs=4, callbacks=[compress.Quantize().callback()])
+        """
+        return _freeze(self.freeze)
+
+    def _assembled(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> tuple[keras.Model, list[np.ndarray], set[int], list[str]]:
+        """The calibrated model, its samples, the inputs without a range, and what was done."""
         from compress.graph import leaf_layers
-        from compress.passes.quantize import grids, integers
+        from compress.passes.quantize import entries, grids, integers
         from compress.passes.quantize.calibration import check_samples
         from compress.passes.quantize.equalisation import equalised
 
         samples = check_samples(context.samples, model.inputs)
-        ready = grids.prepared(model)
+        bare = {*self._skipped(model), *entries.bare(model, samples, bits=self.activation_bits)}
+        ready = grids.prepared(model, bare=bare)
         told = []
+        if bare:
+            inputs = ", ".join(self.also_named(model)[place] for place in sorted(bare))
+            told.append(f"no range at {inputs}, but behind what reads it first")
         if self.equalize:
             ready, scaled = equalised(ready)
             told.append(f"{len(scaled)} pairs of layers equalised")
         paths = list(dict(leaf_layers(ready)))
         bits = self._bits(ready, [p for p in paths if _origin(p, chosen)], samples)
-        quantised = integers.assemble(ready, bits, activation_bits=self.activation_bits)
+        quantised = integers.assemble(ready, bits, activation_bits=self.activation_bits, bare=bare)
         integers.calibrate(quantised, samples, method=self.calibration, percentile=self.percentile)
         if self.bias_correction:
             told.append(f"{len(integers.correct_biases(quantised, samples))} biases corrected")
-        quantised, text = self._train(quantised, context)
-        return Rewrite(quantised, _notes(quantised, chosen), "; ".join([text, *told]))
+        return quantised, samples, bare, told
+
+    def check(self, model: keras.Model, context: Context) -> None:
+        """Looks at the samples; see `Pass.check`."""
+        from compress.passes.quantize.calibration import check_samples
+
+        check_samples(context.samples, model.inputs)
+
+    def also_named(self, model: keras.Model) -> tuple[str, ...]:
+        """The inputs: one that `skip` names gets no range; what reads it computes in floats."""
+        return tuple(tensor._keras_history.operation.name for tensor in model.inputs)
+
+    def _skipped(self, model: keras.Model) -> list[int]:
+        """The places of the inputs that `skip` names."""
+        names = enumerate(self.also_named(model))
+        return [at for at, name in names if any(fnmatchcase(name, one) for one in self.skip)]
 
     def _bits(
         self, ready: keras.Model, paths: list[str], samples: list[np.ndarray]
@@ -111,31 +179,40 @@ class Quantize(Pass):
             left -= 4 * sizes[path]
         return bits
 
-    def _train(self, quantised: keras.Model, context: Context) -> tuple[keras.Model, str]:
-        """Trains, and returns the better of the two models, and a line that says which."""
+    def _train(self, quantised: keras.Model, context: Context) -> tuple[keras.Model, str, bool]:
+        """Trains; returns the better model, a line that says which, and whether it was judged.
+
+        A model that has learnt, by a metric, need not agree with the one before.
+        """
         from compress.passes.quantize import integers
 
         calibrated = integers.settle(quantised)
         if context.fit is None or self.epochs == 0:
-            return calibrated, f"calibrated; {context.train(quantised, epochs=self.epochs)}"
-        headline = context.headline if self.metric is None else Headline(self.metric)
+            text = f"calibrated; {context.train(quantised, epochs=self.epochs)}"
+            return calibrated, text, False
+        headline = context.headline_of(self.metric, self.higher)
         name = headline.name
         before = context.metrics(calibrated).get(name)
-        text = context.train(
-            quantised, epochs=self.epochs, callbacks=[_freeze(self.freeze)], rate=self.rate
-        )
+        freeze = _freeze(self.freeze)
+        text = context.train(quantised, epochs=self.epochs, callbacks=[freeze], rate=self.rate)
+        if not freeze.frozen:
+            text += ", its ranges to the end (`fit` did not call the callback that stops them)"
         trained = integers.settle(quantised)
         after = context.metrics(trained).get(name)
         if before is None or after is None:
-            return trained, f"{text}; not compared with the calibration alone: no {name!r}"
+            told = f"{text}; not compared with the calibration alone: no {name!r}"
+            return trained, told, False
         compared = f"{name} {before:.4f} calibrated, {after:.4f} trained"
         if not headline.fall(before, after) <= 0:  # NaN is no better
-            return calibrated, f"{text}, which did worse and is dropped: {compared}"
-        return trained, f"{text}: {compared}"
+            return calibrated, f"{text}, which did worse and is dropped: {compared}", False
+        return trained, f"{text}: {compared}", True
 
 
-def _freeze(share: float) -> keras.callbacks.Callback:
-    """A callback that stops the ranges of the model it sees after a share of the training."""
+def _freeze(share: float) -> Any:
+    """A callback that stops the ranges of the model it sees after a share of the training.
+
+    Its `frozen` tells whether that came about.
+    """
     import keras
 
     from compress.passes.quantize.integers import learning
@@ -143,22 +220,61 @@ def _freeze(share: float) -> keras.callbacks.Callback:
     class Freeze(keras.callbacks.Callback):
         """Counts steps."""
 
+        ranges: Sequence[Any] = ()
+        epoch, frozen = 0, False
+
         def on_train_begin(self, logs: Any = None) -> None:
             """Finds the ranges."""
-            self.ranges, self.step = learning(self.model), 0
+            self.ranges, self.epoch = learning(self.model), 0
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            """Notes the epoch, to count steps from it: a call may stand for several."""
+            self.epoch = epoch
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             """Stops the ranges, once."""
-            self.step += 1
-            if self.step == max(1, round(share * self.params["steps"] * self.params["epochs"])):
+            params = self.params or {}
+            steps, epochs = params.get("steps") or 0, params.get("epochs") or 0
+            last = max(1, round(share * steps * epochs))
+            if steps and self.epoch * steps + batch + 1 >= last:
+                self.frozen = True
                 for layer in self.ranges:
                     layer.observing.assign(0.0)
+                self.ranges = []
+
+        def saved_state(self) -> dict[str, Any]:
+            """Returns what a training that is resumed must know."""
+            return {"frozen": self.frozen}
+
+        def restore_state(self, state: Mapping[str, Any]) -> None:
+            """Goes on from a `saved_state`."""
+            self.frozen = bool(state["frozen"])
+            self.ranges = [] if self.frozen else self.ranges
 
     return Freeze()
 
 
-def _notes(quantised: keras.Model, chosen: Mapping[str, keras.layers.Layer]) -> dict[str, Note]:
-    """What became of each layer that was chosen."""
+def _into(model: keras.Model) -> dict[str, str]:
+    """The layer that each batch normalisation is folded into, by path."""
+    from compress.graph import folding
+
+    return {path: before for path, (before, _) in folding.pairs(model).items() if before}
+
+
+def _notes(
+    quantised: keras.Model,
+    chosen: Mapping[str, keras.layers.Layer],
+    folded: Mapping[str, str],
+    inside: Collection[str],
+) -> dict[str, Note]:
+    """What became of each layer that was chosen.
+
+    Args:
+        quantised: The result.
+        chosen: The layers, by path.
+        folded: The layer that another one was folded into, by path.
+        inside: Paths of layers before the first range.
+    """
     from compress.graph import leaf_layers
     from compress.layers.parametrized import Parametrized
     from compress.layers.quantized import Floats, Range
@@ -170,7 +286,8 @@ def _notes(quantised: keras.Model, chosen: Mapping[str, keras.layers.Layer]) -> 
     origin = next(filter(None, origins), "")
     for path, own in zip(found, origins, strict=True):
         origin = own or origin  # ranges of inputs, and of plain operations, go with a neighbour
-        into[origin].append(path)
+        if origin:
+            into[origin].append(path)
     notes = {}
     for path, layer in chosen.items():
         parts = [found[p] for p in into[path]]
@@ -182,9 +299,10 @@ def _notes(quantised: keras.Model, chosen: Mapping[str, keras.layers.Layer]) -> 
             told.insert(0, "computes in floats")
         elif isinstance(layer, FLOAT_IN_FILES):
             told.insert(0, "computes in floats in a TFLite file")
-        elif layer.weights and not kernels:
-            same = type(parts[0]) is type(layer)
-            told.insert(0, "stays in floats" if same else "folded into the layer before it")
+        elif path in folded:
+            told.insert(0, f"folded into {folded[path]}")
+        elif (layer.weights and not kernels) or path in inside:
+            told.insert(0, "stays in floats")
         changed = bool(ranges or kernels)
         notes[path] = Note(
             changed, ", ".join(told) or "keeps the grid of its input", tuple(into[path])

@@ -9,7 +9,7 @@ is gzipped, or written by `huffman`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -50,24 +50,39 @@ class ShareWeights(Pass):
         """Shares the weights of a copy of `model`; see `Pass.rewrite`."""
         from keras.ops import convert_to_numpy
 
+        shared, kernels, errors, reasons = self._shared(model, chosen)
+        notes = {path: Note(False, reason) for path, reason in reasons.items()}
+        text = context.fine_tune(shared, epochs=self.epochs)
+        for path, kernel in kernels.items():
+            largest, changed = errors[path]
+            notes[path] = Note(bool(changed), _told(convert_to_numpy(kernel), largest))
+        return Rewrite(shared, notes, text)
+
+    def prepare(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> keras.Model:
+        """Returns the model with values that are shared and learn; see `Pass.prepare`."""
+        from compress.graph.holding import hold
+
+        return hold(self._shared(model, chosen)[0])
+
+    def _shared(self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer]) -> Any:
+        """A copy with shared weights, its kernels, how they moved, and why others did not."""
+        from keras.ops import convert_to_numpy
+
         from compress.graph import copy_model, leaf_layers
         from compress.graph.kernels import find_kernels
 
         shared = copy_model(model)
         found = dict(leaf_layers(shared))
         kernels, reasons = find_kernels({p: found[p] for p in chosen}, depthwise=True)
-        notes = {path: Note(False, reason) for path, reason in reasons.items()}
         errors = {}
         for path, kernel in kernels.items():
             old = convert_to_numpy(kernel)
             new = self._share(old)
             errors[path] = float(abs(new - old).max()), (new != old).any()
             kernel.assign(new)
-        text = context.fine_tune(shared, epochs=self.epochs)
-        for path, kernel in kernels.items():
-            largest, changed = errors[path]
-            notes[path] = Note(bool(changed), _told(convert_to_numpy(kernel), largest))
-        return Rewrite(shared, notes, text)
+        return shared, kernels, errors, reasons
 
     def _share(self, kernel: np.ndarray) -> np.ndarray:
         """The kernel with each weight at its value; per channel, the last axis counts."""

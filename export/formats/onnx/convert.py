@@ -19,10 +19,12 @@ import tf2onnx
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
+from export.formats.onnx.mending import mend_transposed, silent
 from export.manifest import Signature
-from export.source import inlined
+from export.source import inlined, is_compressed, plain_winners
 
 LARGEST = 1_900_000_000  # bytes; a protobuf ends at 2^31
+_WEIGHT = "zoo_large_weight_"  # of a name that no input has
 _LARGE = 16384  # elements; smaller weights become constants, which tf2onnx folds into neighbours
 
 
@@ -39,10 +41,11 @@ def to_onnx(
         opset: Version of the operators, 13 to 18.
         nchw: Names of the inputs that the file takes with their channels first.
     """
-    large = {f"weight_{i}": variable for i, variable in enumerate(_large(net))}
+    large = {f"{_WEIGHT}{i}": variable for i, variable in enumerate(_large(net))}
     frozen, output_names = _trace(net, signature, large)
     input_names = [spec.name for spec in signature.inputs] + list(large)
     thin = _convert(frozen, input_names, output_names, opset=opset, nchw=nchw)
+    mend_transposed(thin)
     arrays = _turned(thin, {name: variable.numpy() for name, variable in large.items()})
     # onnxslim copies the model several times, and cannot beyond the 2 GB of a protobuf. It needs
     # the kernels of convolutions, for the batch normalisation to fold; dense ones stay outside.
@@ -51,14 +54,22 @@ def to_onnx(
     model: onnx.ModelProto = onnxslim.slim(thin) if thin.ByteSize() < LARGEST else thin
     _attach(model, {name: array for name, array in arrays.items() if name not in used})
     _part(model)
+    there = {value.name for value in model.graph.input}
+    for spec in signature.inputs:  # one that no output depends on is taken all the same
+        if spec.name not in there:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+            entry = onnx.helper.make_tensor_value_info(spec.name, kind, spec.shape)
+            model.graph.input.append(entry)
     for value in [*model.graph.input, *model.graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return model
 
 
 def _large(net: keras.Model) -> list[Any]:
-    # tf2onnx recognises a recurrent layer by its constant weights.
-    if any(isinstance(layer, keras.layers.RNN) for layer in net._flatten_layers()):
+    # tf2onnx recognises a recurrent layer by its constant weights, and rounds to ranges that are
+    # constant alone: those of a quantised model come of its kernels.
+    layers = net._flatten_layers()
+    if any(isinstance(layer, keras.layers.RNN) or is_compressed(layer) for layer in layers):
         return []
     return [v for v in net.variables if np.prod(v.shape) >= _LARGE and v.dtype == "float32"]
 
@@ -84,7 +95,8 @@ def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tup
 
         trainable = [value(variable) for variable in net.trainable_variables]
         fixed = [value(variable) for variable in net.non_trainable_variables]
-        outputs, _ = net.stateless_call(trainable, fixed, inputs, training=False)
+        with plain_winners():
+            outputs, _ = net.stateless_call(trainable, fixed, inputs, training=False)
         return outputs
 
     with inlined():
@@ -110,17 +122,18 @@ def _convert(
         graph = tf2onnx.tf_loader.tf_optimize(inputs, outputs, graph)
     tf2onnx.optimizer._optimizers["optimize_transpose"] = _Transposes
     model: onnx.ModelProto
-    model, _ = tf2onnx.convert._convert_common(
-        graph,
-        name="keras",
-        continue_on_error=False,
-        opset=opset,
-        custom_op_handlers={"Erfc": (_erfc, [])},
-        input_names=inputs,
-        inputs_as_nchw=list(nchw),
-        output_names=outputs,
-        tensors_to_rename=dict(zip(inputs + outputs, input_names + output_names, strict=True)),
-    )
+    with silent():  # what it lacks is raised
+        model, _ = tf2onnx.convert._convert_common(
+            graph,
+            name="keras",
+            continue_on_error=False,
+            opset=opset,
+            custom_op_handlers={"Erfc": (_erfc, [])},
+            input_names=inputs,
+            inputs_as_nchw=list(nchw),
+            output_names=outputs,
+            tensors_to_rename=dict(zip(inputs + outputs, input_names + output_names, strict=True)),
+        )
     return model
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.source import run_keras, serving_function
+from export.source import run_keras, serving_function, tables
 from export.target import SIGNATURE, Source
 from zoo.common.preprocessing import Preprocessing
 
 CLASSIFY = "classify_bytes"
 BEST = 5  # labels that `classify_bytes` returns
+PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -31,6 +32,7 @@ def save(source: Source, path: Path, *, batch: int | None, classify: bool = Fals
     # The variables, not the model: to save a tracked Keras model TensorFlow traces its own
     # `serving_default`, where augmentation is live.
     module.variables_to_save = [variable.value for variable in source.net.variables]
+    module.tables = tables(source.net)
     signatures = {SIGNATURE: serving_function(source.net, source.signature, batch=batch)}
     with tempfile.TemporaryDirectory() as scratch:
         if classify and source.about.labels:
@@ -40,6 +42,23 @@ def save(source: Source, path: Path, *, batch: int | None, classify: bool = Fals
         if classify and classifies(source):
             signatures[CLASSIFY] = _classify_function(source)
         tf.saved_model.save(module, str(path), signatures=signatures)
+    _refuse_python(path)
+
+
+def _refuse_python(path: Path) -> None:
+    """Refuses a graph that calls Python: it runs in this process and in no other."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel()
+    saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    for graph in saved.meta_graphs:
+        for function in graph.graph_def.library.function:
+            for node in function.node_def:
+                if node.op in PYTHON:
+                    raise RuntimeError(
+                        f"export: {node.name} calls Python ({node.op}), which no file holds. Write"
+                        " the layer in operations of keras.ops."
+                    )
 
 
 def classifies(source: Source) -> bool:

@@ -23,6 +23,7 @@ from tensorflow.lite.python.convert import mlir_quantize
 
 from export.examples import one_by_one
 from export.formats.tflite.calibrate import refined
+from export.formats.tflite.entries import alike, in_floats
 from export.formats.tflite.int4 import narrowed
 from export.formats.tflite.int16 import widened
 from export.target import SIGNATURE
@@ -115,12 +116,22 @@ def _refine(converter: Any, examples: Mapping[str, np.ndarray], precision: str) 
 
     def quantise(content: bytes, entry: Any, end: Any, *settings: Any) -> bytes:
         converter._experimental_calibrate_only = True
-        better = refined(
-            plain(content, entry, end, *settings), examples, ranges=precision == "int8"
-        )
+        calibrated = plain(content, entry, end, *settings)
+        # An input of integers is on one grid, whatever reads it.
+        unlike = precision == "int8" and entry == tf.float32
+        calibrated = alike(calibrated, examples) if unlike else calibrated
+        better = refined(calibrated, examples, ranges=precision == "int8")
         converter._experimental_calibrate_only = False
         if precision == "int8":
-            return bytes(mlir_quantize(better, input_data_type=entry, output_data_type=end))
+            floats = in_floats(better, examples) if unlike else set()
+            return bytes(
+                mlir_quantize(
+                    better,
+                    input_data_type=entry,
+                    output_data_type=end,
+                    denylisted_nodes=floats or None,
+                )
+            )
         return bytes(plain(better, entry, end, *settings))  # calibrates again
 
     converter._quantize = quantise

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from export import processes
+from export.failures import MOST
 from export.target import Source
 
 
@@ -126,4 +127,4 @@ def _cause(status: int, words: str) -> str:
     if found := re.search(r'fused\["\w+:", "([^"@]+).*?: error: (.+)', words):
         return f"{found[1]}: {found[2].strip().rstrip('.')}"
     errors = re.findall(r"^\S*Error: (.+)", words, flags=re.MULTILINE)
-    return errors[-1].strip().rstrip(".") if errors else f"it ended with code {status}"
+    return errors[-1].strip()[:MOST].rstrip(".") if errors else f"it ended with code {status}"

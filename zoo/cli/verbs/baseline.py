@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from zoo.cli import text
+from zoo.cli import numbers, text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", metavar="NAME", default="mnist5k",
         help="a data set of images, or folder:PATH (default: mnist5k)",
     )  # fmt: skip
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the images")
-    parser.add_argument("--limit", type=int, metavar="N", help="training images to keep")
+    parser.add_argument(
+        "--size", type=numbers.whole(most=65535), metavar="PIXELS", help="side of the images"
+    )
+    parser.add_argument(
+        "--limit", type=numbers.whole(), metavar="N", help="training images to keep"
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="the directory (default: runs/NAME-DATA)"
     )

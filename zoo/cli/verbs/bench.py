@@ -10,8 +10,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import text
+from zoo.cli import numbers, text
+from zoo.common import staging
 
+PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg")
 SHOWN = 12  # layers of a file
 
 
@@ -21,10 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder", type=Path, help="a directory of `zoo export`, or one that holds several"
     )
     parser.add_argument(
-        "--threads", type=int, nargs="+", default=[1, 2], metavar="N",
+        "--threads", type=numbers.whole(most=1024), nargs="+", default=[1, 2], metavar="N",
         help="threads of one inference (default: 1 2)",
     )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=10, help="turns of each file (default: 10)")
+    parser.add_argument(
+        "--rounds", type=numbers.whole(), default=10, help="turns of each file (default: 10)"
+    )
     parser.add_argument(
         "--layers", action="store_true", help="also the time of each layer (ONNX, OpenVINO)"
     )
@@ -35,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measures and prints a table, fastest first."""
+    if arguments.picture:
+        if arguments.picture.suffix.lower() not in PICTURES:
+            raise ValueError(f"--picture: got {arguments.picture}; expected NAME.png.")
+        staging.check_file(arguments.picture)
     from export.benchmark import fastest
     from zoo.stages.bench import bench, layer_times
 
@@ -44,7 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.picture:
         from zoo.craft.plots import tradeoff
 
-        tradeoff([row for row in rows if row["p50_seconds"]], arguments.picture)
+        with staging.staged_file(arguments.picture) as partial:
+            tradeoff([row for row in rows if row["p50_seconds"]], partial)
     if arguments.json:
         from zoo.training import provenance
 

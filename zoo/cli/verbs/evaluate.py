@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import text
+from zoo.cli import own_model, text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,11 +15,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundle",
         type=Path,
-        help="a directory that `zoo train` wrote, or a model that comes with the zoo",
+        help="a directory that `zoo train` wrote, a model that comes with the zoo, or a .keras or"
+        " .h5 file",
     )
     parser.add_argument(
-        "--split", choices=("train", "validation", "test"), default="test", help="default: test"
-    )
+        "--split", choices=("train", "validation", "test", "all"),
+        help="default: test; of a .keras file all",
+    )  # fmt: skip
+    own_model.add_arguments(parser)
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
+        help="of a .keras file: how it is measured, e.g. task.kind=segment; may be repeated",
+    )  # fmt: skip
     parser.add_argument(
         "--file", type=Path, metavar="DIR",
         help="measure this file, which `zoo export` wrote of the bundle, in the model's place",
@@ -27,16 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Loads the model afresh, measures it and prints the tables."""
-    from zoo.bundle import find_bundle
-
-    bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
+    bundle = own_model.found(arguments.bundle)  # before TensorFlow: a wrong path is told at once
     from zoo.stages.evaluate import evaluate
 
-    found, same, examples, whole = evaluate(bundle, arguments.split, file=arguments.file)
+    brought = own_model.brought(arguments)
+    if arguments.changes:
+        brought["changes"] = arguments.changes
+    found, same, examples, whole = evaluate(bundle, arguments.split, file=arguments.file, **brought)
     if arguments.json:
         values: dict[str, Any] = {
-            "bundle": str(bundle.path),
-            "split": arguments.split,
+            "bundle": str(getattr(bundle, "path", bundle)),
+            "split": arguments.split or ("test" if hasattr(bundle, "path") else "all"),
             "file": str(arguments.file) if arguments.file else None,
             "examples": examples,
             "whole": whole,
@@ -50,15 +59,17 @@ def run(arguments: argparse.Namespace) -> None:
     if same is not None:
         print(f"the model has the same top-1 on {same:.2%}")
     for name, rows in found.tables.items():
-        print("\n" + _TABLES.get(name, _rows)(name, rows, bundle.card.labels))
+        labels = [row["label"] for row in found.tables.get("per_class", ())]
+        labels = bundle.card.labels if hasattr(bundle, "card") else labels
+        print("\n" + _TABLES.get(name, _rows)(name, rows, labels))
 
 
-def _rows(name: str, rows: Any, labels: tuple[str, ...]) -> str:
+def _rows(name: str, rows: Any, labels: Sequence[str]) -> str:
     header = list(rows[0])
     return f"{name}\n" + text.table(header, [[row[key] for key in header] for row in rows])
 
 
-def _reliability(name: str, rows: Any, labels: tuple[str, ...]) -> str:
+def _reliability(name: str, rows: Any, labels: Sequence[str]) -> str:
     sure = [
         (f"{row['low']:.2f} to {row['high']:.2f}", row["num"], row["confidence"], row["accuracy"])
         for row in rows
@@ -68,7 +79,7 @@ def _reliability(name: str, rows: Any, labels: tuple[str, ...]) -> str:
     return f"{title}\n" + text.table(("sure", "examples", "confidence", "right"), sure)
 
 
-def _confusion(name: str, rows: Any, labels: tuple[str, ...]) -> str:
+def _confusion(name: str, rows: Any, labels: Sequence[str]) -> str:
     lines = [[label, *counts] for label, counts in zip(labels, rows, strict=True)]
     title = "rows are true classes, columns are predicted ones"
     return f"{title}\n" + text.table(("", *labels), lines)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli import text
+from zoo.cli.samples import read
+from zoo.common import plain_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from export.targets import target_names
 
     parser.add_argument(
-        "model", type=Path, help="a directory that `zoo train` wrote, or a .keras file"
+        "model", type=Path, help="a directory that `zoo train` wrote, or a .keras or .h5 file"
     )
     parser.add_argument(
         "targets", nargs="+", metavar="TARGET", help=f"one or more of {', '.join(target_names())}"
@@ -34,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--samples", type=Path, metavar="FILE",
-        help="examples (n, ...) as the model takes them, .npy, or .npz by input name; without it a"
-        " bundle's own training images",
+        help="examples (n, ...) as the model takes them, .npy, or .npz by input name; or a folder"
+        " of pictures; without it a bundle's own training images",
     )  # fmt: skip
     parser.add_argument(
         "--pixels", action="store_true",
@@ -49,22 +51,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Exports to every target and prints what was measured."""
-    samples = _read(arguments.samples) if arguments.samples else None
+    samples = read(arguments.samples) if arguments.samples else None
     options = dict(map(_option, arguments.options))
 
+    from export.manifest import FILE
     from export.targets import find_target
     from zoo import bundle as bundles
     from zoo.common import staging
 
     # Before TensorFlow: a wrong name or a taken place is told at once.
     path = arguments.model
-    name = (path if path.suffix == ".keras" else bundles.find_bundle(path).path).resolve().name
-    name = name.removesuffix(".keras")
+    own = bundles.is_model_file(path)
+    if own and not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a bundle or a .keras file.")
+    name = path.stem if own else bundles.find_bundle(path).path.resolve().name
     for target in (find_target(name, options) for name in arguments.targets):
-        if not arguments.force:
-            staging.check_free(arguments.out / f"{name}-{target.kind}", force=False)
+        place = arguments.out / f"{name}-{target.kind}"
+        staging.check_free(place, force=arguments.force, mark=FILE)
         target.check_packages()
 
+    from export.card import sentence
     from zoo.stages.export import export
 
     done = export(
@@ -83,6 +89,9 @@ def run(arguments: argparse.Namespace) -> None:
         return
     header = ("target", "file", "size", "gzipped", "proof", "largest difference", "same top-1")
     print(text.table((*header, "top-1", "path"), [_line(one) for one in done]))
+    for one in done:
+        if one.manifest.distance:
+            print(f"{one.manifest.target}: {sentence(one.manifest.distance)}")
 
 
 def _line(one: Any) -> tuple[str, ...]:
@@ -98,25 +107,7 @@ def _line(one: Any) -> tuple[str, ...]:
 
 
 def _option(change: str) -> tuple[str, Any]:
-    import yaml
-
     key, equals, value = change.partition("=")
     if not (key and equals):
         raise ValueError(f"--set: got {change!r}; expected KEY=VALUE, e.g. io=int8.")
-    return key, yaml.safe_load(value)
-
-
-def _read(path: Path) -> Any:
-    """Reads examples from a `.npy` or a `.npz` file."""
-    import numpy as np
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected examples as .npy or .npz.")
-    try:
-        if path.suffix not in (".npy", ".npz"):
-            raise ValueError(f"its name ends in {path.suffix!r}")
-        found = np.load(path, allow_pickle=False)
-        return found if isinstance(found, np.ndarray) else dict(found)
-    except Exception as error:
-        cause = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a .npy or .npz file of numbers ({cause}).") from None
+    return key, plain_yaml.parse(value, f"--set {change}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from zoo.cli import text
+from zoo.cli import numbers, text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
         help="change a setting of the recipe, e.g. train.optimizer.kind=sgd; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--low", metavar="RATE", type=float, default=1e-6, help="default: 1e-6")
-    parser.add_argument("--high", metavar="RATE", type=float, default=10.0, help="default: 10")
-    parser.add_argument("--steps", metavar="N", type=int, default=150, help="default: 150")
+    parser.add_argument(
+        "--low", metavar="RATE", type=numbers.above_zero, default=1e-6, help="default: 1e-6"
+    )
+    parser.add_argument(
+        "--high", metavar="RATE", type=numbers.above_zero, default=10.0, help="default: 10"
+    )
+    parser.add_argument(
+        "--steps", metavar="N", type=numbers.integer, default=150, help="default: 150"
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="table and plot (default: runs/MODEL-find-lr)"
     )
@@ -31,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Sweeps, and prints the suggestion."""
-    from zoo.common.staging import check_free
+    from zoo.common.staging import claimed
     from zoo.craft.plan import RATES, check_sweep
     from zoo.datasets import check_name
     from zoo.recipe import resolve
@@ -40,11 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     check_name(recipe.data.name)
     check_sweep(recipe, low=arguments.low, high=arguments.high, steps=arguments.steps)
     out = arguments.out or Path("runs") / f"{recipe.model}-find-lr"
-    check_free(out, force=arguments.force, mark=RATES)
-    from zoo.craft.find_lr import sweep, write_test
+    with claimed(out, force=arguments.force, mark=RATES):
+        from zoo.craft.find_lr import sweep, write_test
 
-    found = sweep(recipe, low=arguments.low, high=arguments.high, steps=arguments.steps)
-    write_test(found, out, force=arguments.force)
+        found = sweep(recipe, low=arguments.low, high=arguments.high, steps=arguments.steps)
+        write_test(found, out, force=arguments.force)
     facts = {
         "steps": len(found.rates),
         "lowest_loss_at": found.lowest,

@@ -10,15 +10,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import text
+from zoo.cli import numbers, text
+from zoo.common import plain_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo generate`."""
     parser.add_argument("bundle", type=Path, help="a directory that `zoo train` wrote")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write")
-    parser.add_argument("--count", type=int, default=64, metavar="N", help="default: 64")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
+    parser.add_argument(
+        "--count", type=numbers.integer, default=64, metavar="N", help="default: 64"
+    )
+    parser.add_argument("--seed", type=numbers.integer, default=0, metavar="S", help="default: 0")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="options",
         help="an option of the task; may be repeated",
@@ -58,15 +61,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _options(given: list[str]) -> dict[str, Any]:
     """The options by name; values are YAML, as in a recipe."""
-    import yaml
-
     found: dict[str, Any] = {}
     for option in given:
         key, equals, value = option.partition("=")
         if not equals or not key.isidentifier():
             raise ValueError(f"--set: got {option!r}; expected key=value.")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"--set {option}: the value is not YAML.") from None
+        found[key] = plain_yaml.parse(value, f"--set {option}")
     return found

@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from zoo.cli import text
+from zoo.cli import numbers, text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo play`."""
     parser.add_argument("bundle", type=Path, help="a directory that `zoo train` wrote of an agent")
-    parser.add_argument("--episodes", type=int, default=10, metavar="N", help="default: 10")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
+    parser.add_argument(
+        "--episodes", type=numbers.integer, default=10, metavar="N", help="default: 10"
+    )
+    parser.add_argument("--seed", type=numbers.integer, default=0, metavar="S", help="default: 0")
     parser.add_argument("--out", type=Path, metavar="FILE.gif", help="a film of the first episode")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from zoo.cli import text
+from zoo.cli import numbers, own_model, text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundle",
         type=Path,
-        help="a directory that `zoo train` wrote, or a model that comes with the zoo",
+        help="a directory that `zoo train` wrote, a model that comes with the zoo, or a .keras or"
+        " .h5 file",
     )
     parser.add_argument(
         "images", type=Path, nargs="+",
@@ -22,17 +23,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="draw masks or boxes into the pictures, here"
     )
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="classes to print")
+    own_model.add_arguments(parser, data=False)
+    parser.add_argument(
+        "--labels", metavar="A,B,...", type=lambda names: names.split(","),
+        help="of a .keras file: names of its classes, in their order",
+    )  # fmt: skip
+    parser.add_argument(
+        "--top", type=numbers.whole(), default=3, metavar="N", help="classes to print"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints the answer for each picture or row."""
-    from zoo.bundle import find_bundle
-
-    bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
+    bundle = own_model.found(arguments.bundle)  # before TensorFlow: a wrong path is told at once
     from zoo.stages.predict import predict
 
-    rows = predict(bundle, arguments.images, top=arguments.top, out=arguments.out)
+    brought = own_model.brought(arguments)
+    rows = predict(bundle, arguments.images, top=arguments.top, out=arguments.out, **brought)
     if arguments.json:
         print(text.document(rows))
     else:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.cli import text
+from zoo.common import staging
 
 if TYPE_CHECKING:
     from zoo.bundle import Bundle
@@ -49,6 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
         values = recipe.model_dump(mode="json")
         print(text.document(values) if arguments.json else recipe.to_yaml(), end="")
         return 0
+    staging.check_free(
+        arguments.out or Path("runs") / recipe.model, force=arguments.force or arguments.resume
+    )  # before TensorFlow
     from zoo.training.fitting import fit
     from zoo.training.progress import ProgressBar
 

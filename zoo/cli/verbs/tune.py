@@ -13,7 +13,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli import text
+from zoo.cli import numbers, text
 
 if TYPE_CHECKING:
     from zoo.craft.plan import Plan
@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
         help="change a setting of every trial, e.g. train.epochs=3; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--trials", metavar="N", type=int, default=20, help="default: 20")
+    parser.add_argument(
+        "--trials", metavar="N", type=numbers.integer, default=20, help="default: 20"
+    )
     parser.add_argument(
         "--search", choices=SEARCHES, default="random",
         help="default: random; a grid takes the most points that N trials allow",
@@ -42,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--space", metavar="FILE", type=Path, help="ranges in YAML, KEY: LOW:HIGH")
     parser.add_argument(
-        "--folds", metavar="K", type=int, help="cross-validate on training and validation split"
+        "--folds",
+        metavar="K",
+        type=numbers.integer,
+        help="cross-validate on training and validation split",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="where it is kept (default: runs/MODEL-tune)"

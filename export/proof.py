@@ -1,0 +1,119 @@
+"""The proof: the file is run, and its answers are compared with those of Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export.answers import Examples, answered
+from export.examples import Arrays, edge_inputs
+from export.failures import cause, one_line
+from export.manifest import Distance, Parity, Score
+from export.parity import compare, measure
+from export.sameness import softmax
+from export.source import run_keras
+from export.target import Labelled, Source, Target, Tolerance
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What running a file has shown; all `None` for a file that nothing here can run."""
+
+    parity: Parity | None = None
+    edges: Parity | None = None
+    score: Score | None = None
+    distance: Distance | None = None
+    reason: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the file runs, and its numbers are wrong."""
+        return any(one and not one.passed and one.relative for one in (self.parity, self.edges))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The float model that a quantised one stands for.
+
+    Attributes:
+        name: What it is called.
+        expected: Its answers (n, ...) by output name, to the examples that the file is run on.
+        shares: Names of the outputs that are shares here and logits in the file.
+    """
+
+    name: str
+    expected: Arrays
+    shares: Sequence[str] = ()
+
+
+def prove(
+    target: Target,
+    path: Path,
+    source: Source,
+    probes: Examples,
+    *,
+    reference: Reference | None = None,
+    labelled: Labelled | None = None,
+) -> Proof:
+    """Runs the file and the Keras model on the same inputs, and compares.
+
+    Args:
+        target: Wrote the file.
+        path: Path of the file.
+        source: What it was written from.
+        probes: Examples that the file is run on.
+        reference: What the file is compared with besides.
+        labelled: Labelled examples, inputs as arrays by name.
+    """
+    with one_line(target.kind, f"{target.runtime} cannot read what was written"):
+        fault = target.fault(path)
+    if target.proof != "numeric":
+        return Proof(reason=fault)
+    runtime = f"{target.runtime} {target.versions()[target.runtime]}"
+    limits = target.tolerance
+    at_edges = limits.model_copy(
+        update={"max_relative": limits.edges, "min_cosine": -1.0, "min_top1_agreement": 0.0}
+    )
+    edges = answered(source.net, source.signature, edge_inputs(probes.inputs), origin="edges")
+    try:
+        session = target.open(path)
+        got = [session.run(case.inputs) if len(case) else {} for case in (probes, edges)]
+    except Exception as error:  # each runtime has its own classes for a file that it cannot run
+        return Proof(reason=f"{target.runtime} cannot run the file: {cause(error)}")
+    if session.precision:
+        runtime += f", {session.precision}"
+
+    def of(case: Examples, answers: Arrays, limit: Tolerance) -> Parity:
+        facts: dict[str, Any] = {"runtime": runtime, "inputs": case.origin}
+        facts["left_out"] = dict(case.left_out)
+        return compare(case.expected, answers, limit, **facts)
+
+    parity, at_the_edges = of(probes, got[0], limits), of(edges, got[1], at_edges)
+    distance = None
+    if reference and not parity.reason:
+        alike = {
+            name: softmax(array) if name in reference.shares else array
+            for name, array in got[0].items()
+        }
+        distance = measure(reference.expected, alike, of=reference.name, tie=limits.tie)
+    score = _scored(session.run, source, labelled) if labelled and parity.passed else None
+    reason = fault or parity.reason
+    reason = reason or (
+        at_the_edges.reason and f"on zeros, extremes and noise, {at_the_edges.reason}"
+    )
+    if score and labelled and not reason:
+        name = labelled.headline
+        lost = score.model.get(name, 0) - score.file.get(name, 0)
+        if lost > limits.max_drop:
+            reason = f"{name} falls by {lost:.4f} on {score.examples} examples, limit"
+            reason += f" {limits.max_drop:g}"
+    return Proof(parity, at_the_edges, score, distance, reason)
+
+
+def _scored(run: Callable[[Arrays], Arrays], source: Source, labelled: Labelled) -> Score:
+    inputs = labelled.inputs
+    model = labelled.measure(run_keras(source.net, source.signature, inputs))
+    examples = len(next(iter(inputs.values())))
+    return Score(examples=examples, model=dict(model), file=dict(labelled.measure(run(inputs))))

@@ -1,0 +1,286 @@
+"""What takes the place of what: whole at every instant, one writer at a time, nothing left over."""
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from zoo.common import claims, renames
+from zoo.common.staging import check_file, check_free, claimed, staged, staged_file
+
+ROOT = Path(__file__).parents[2]
+
+# Replaces a bundle in a forked child that is killed at the n-th thing it asks of the system.
+KILLS = """
+import os, signal, sys
+from pathlib import Path
+from zoo.common import renames
+from zoo.common.staging import staged
+
+place, exchange = Path(sys.argv[1]), sys.argv[2] == "exchange"
+os.fsync = lambda _: None  # takes most of the time, and no kill can be in it
+if not exchange:
+    renames._exchange = lambda *_: False
+
+def child(last):
+    count = 0
+    def watch(event, arguments):
+        nonlocal count
+        if event.partition(".")[0] in ("os", "open", "shutil", "tempfile", "ctypes"):
+            count += 1
+            if count == last + 1:  # to kill is a call, too
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+    with staged(place, force=True) as stage:
+        for name in ("card.json", "model.keras"):
+            (stage / name).write_text(f"new {last}")
+    os._exit(0)
+
+for last in range(1, 1000):
+    before = {p.name: p.read_text() for p in place.iterdir()}
+    if (pid := os.fork()) == 0:
+        child(last)
+    _, status = os.waitpid(pid, 0)
+    if not exchange:
+        renames.recover(place)  # as the next command does
+    after = {p.name: p.read_text() for p in place.iterdir()}
+    new = dict.fromkeys(("card.json", "model.keras"), f"new {last}")
+    assert after in (before, new), (last, after)
+    assert status in (0, signal.SIGKILL)
+    if status == 0:
+        assert after == new
+        print(last)
+        break
+"""
+
+
+@pytest.mark.parametrize("way", ["exchange", "aside"])
+def test_a_kill_at_any_call_leaves_the_old_or_the_new(tmp_path, way):
+    place = tmp_path / "bundle"
+    place.mkdir()
+    for name in ("card.json", "model.keras"):
+        (place / name).write_text("old")
+    run = [sys.executable, "-c", KILLS, str(place), way]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30  # so many calls were there to be killed at
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]  # the last one swept it all
+
+
+def bundle(path, text="old"):
+    path.mkdir(parents=True)
+    (path / "card.json").write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.EIO, "broken")])
+def test_an_error_while_it_is_replaced_keeps_the_old(tmp_path, monkeypatch, exchange, error):
+    place = bundle(tmp_path / "out")
+    if not exchange:
+        monkeypatch.setattr(renames, "_exchange", lambda *_: False)
+    usual = Path.rename
+
+    def rename(self, target):
+        if self.name == "new":
+            raise error
+        return usual(self, target)
+
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(Path, "rename", rename)
+    if exchange:
+        monkeypatch.setattr(renames, "_exchange", refuse)
+    with pytest.raises((KeyboardInterrupt, OSError)), staged(place, force=True) as stage:
+        (stage / "card.json").write_text("new")
+    assert (place / "card.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_link_is_followed_and_not_replaced(tmp_path):
+    real = bundle(tmp_path / "real")
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    with staged(link, force=True) as stage:
+        (stage / "card.json").write_text("new")
+    assert link.is_symlink() and (real / "card.json").read_text() == "new"
+    ahead = tmp_path / "ahead"
+    ahead.symlink_to(tmp_path / "later")
+    with staged(ahead) as stage:
+        (stage / "card.json").write_text("new")
+    assert ahead.is_symlink() and (tmp_path / "later" / "card.json").is_file()
+
+
+def unwritable(tmp_path):
+    (tmp_path / "plain").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing" / "deep")
+    return {
+        "below a file": tmp_path / "plain" / "x",
+        "deep below a file": tmp_path / "plain" / "x" / "y",
+        "a link to itself": tmp_path / "loop",
+        "below a link to itself": tmp_path / "loop" / "x",
+        "below a link to nothing": tmp_path / "nowhere" / "x",
+        "a name too long": tmp_path / ("x" * 300),
+        "below a name too long": tmp_path / ("x" * 300) / "x",
+        "the kernel's": Path("/proc/x"),
+        "a name with a zero": Path(f"{tmp_path}/a\0b"),
+        "here": Path(),
+        "above": Path(".."),
+        "the root": Path("/"),
+        "through above": tmp_path / "..",
+        "empty": Path(),
+    }
+
+
+CASES = [
+    "below a file", "deep below a file", "a link to itself", "below a link to itself",
+    "below a link to nothing", "a name too long", "below a name too long", "the kernel's",
+    "a name with a zero", "here", "above", "the root", "through above", "empty",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("check", [lambda p: check_free(p, force=True), check_file])
+def test_a_place_that_cannot_be_written_to_is_refused_in_a_line(tmp_path, case, check):
+    place = unwritable(tmp_path)[case]
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises((OSError, ValueError)) as caught:
+        check(place)
+    line = str(caught.value)
+    assert "\n" not in line and ("cannot be written to" in line or "expected" in line)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_is_read_only_is_refused(tmp_path):
+    (tmp_path / "kept").mkdir(mode=0o500)
+    with pytest.raises(PermissionError, match="cannot be written to"):
+        check_free(tmp_path / "kept" / "x", force=True)
+
+
+def test_a_disk_without_room_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "LEAST_BYTES", 2**62)
+    with pytest.raises(OSError, match="Make room"):
+        check_free(tmp_path / "x" / "y", force=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_may_not_grow_is_refused_before_any_work(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="cannot be written to"):
+            check_free(tmp_path / "x", force=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert not list(tmp_path.iterdir())
+
+
+HOLD = """
+import sys, time
+from zoo.common.staging import claimed
+with claimed(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextlib.contextmanager
+def holder(place):
+    run = [sys.executable, "-c", HOLD, str(place)]
+    process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_second_process_is_refused_by_the_name_of_the_first(tmp_path):
+    place = tmp_path / "out"
+    with holder(place) as process:
+        for ask in (lambda: check_free(place, force=True), lambda: staged(place).__enter__()):
+            with pytest.raises(BlockingIOError) as caught:
+                ask()
+            line = str(caught.value)
+            assert f"process {process.pid} (-c" in line and str(place) in line
+        check_free(tmp_path / "other", force=False)
+    check_free(place, force=True)  # the lock has ended with the process
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_thread_is_refused_and_the_same_one_is_not(tmp_path):
+    place, told = tmp_path / "out", []
+
+    def ask():
+        try:
+            check_free(place, force=True)
+        except BlockingIOError as error:
+            told.append(str(error))
+
+    with claimed(place), claimed(place):
+        with staged(place) as stage:
+            (stage / "card.json").write_text("new")
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    assert len(told) == 1 and "another thread" in told[0]
+    check_free(place, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_command_left_is_swept_with_a_line(tmp_path, caplog):
+    place = bundle(tmp_path / "out")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    ours = [".out.ab12cd_9/new", f".out.{gone.pid}.partial", f".out.{gone.pid}.old"]
+    kept = [
+        ".out.settings/mine",
+        ".out.d.ab12cd_9/new",
+        f".out.{os.getpid()}.partial",
+        "out.partial",
+    ]
+    for name in (*ours, *kept):
+        (tmp_path / name).mkdir(parents=True)
+    with caplog.at_level("INFO", "zoo"):
+        check_free(place, force=True)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3 and all("removed; a command that was killed" in line for line in lines)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted(["out", *(name.partition("/")[0] for name in kept)])
+
+
+def test_the_old_one_comes_back_where_a_kill_left_it_aside(tmp_path):
+    for aside in (".out.replaced", ".out.ab12cd_9/old", ".out.4000001.old"):
+        bundle(tmp_path / aside)
+        with pytest.raises(FileExistsError):
+            check_free(tmp_path / "out", force=False)
+        assert (tmp_path / "out" / "card.json").read_text() == "old"
+        (tmp_path / "out" / "card.json").unlink()
+        (tmp_path / "out").rmdir()
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_whole_or_the_old_one(tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), staged_file(path) as partial:
+        partial.with_name("missing").read_text()
+    assert path.read_text() == "old"
+    with staged_file(path) as partial:
+        assert partial.suffix == ".png"
+        partial.write_text("new")
+    assert path.read_text() == "new"
+    assert [each.name for each in tmp_path.iterdir()] == ["picture.png"]

@@ -1,0 +1,48 @@
+"""How far a file of integers is from the float model that it stands for."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import export
+from tests.beside import RANDOM, ROWS, in_litert, x
+
+
+def test_integers_tell_their_distance_from_the_model_given(tmp_path):
+    model = keras.Model(a := x(), layers.Dense(5)(layers.Dense(16, activation="relu")(a)))
+    rows = RANDOM.randn(400, 10).astype("float32")
+    done = export.export(model, "tflite-int8", tmp_path / "out", samples=rows)
+    distance, probes = done.manifest.distance, rows[200:]
+    (got,) = in_litert(done, {"x": probes}).values()
+    want = np.asarray(model(probes), np.float64)
+    noise = 10 * np.log10((want**2).sum() / ((got - want) ** 2).sum())
+    assert (distance.of, distance.samples) == ("the model given", 200)
+    assert distance.sqnr_db == pytest.approx(noise, abs=0.05)
+    assert distance.relative == pytest.approx(
+        np.abs(got - want).max() / np.abs(want).max(), rel=1e-3
+    )
+    assert f"{distance.sqnr_db:.1f} dB" in (done.path / "MODEL_CARD.md").read_text()
+    assert export.export(model, "onnx", tmp_path / "float").manifest.distance is None
+
+
+def test_a_model_with_ranges_tells_its_distance_from_its_parent(tmp_path):
+    import compress
+
+    dense = layers.Dense(2000, activation="relu", name="fc")(a := x())  # a large kernel
+    model = keras.Model(a, layers.Dense(5, activation="softmax", name="shares")(dense))
+    small = compress.Quantize(epochs=0).apply(model, compress.Context(samples=ROWS[:8] * 0.1)).model
+    alone = export.export(small, "tflite-int8", tmp_path / "alone", samples=ROWS).manifest
+    assert alone.distance is None and alone.parity.relative < 0.05
+    about = export.About(parent=model)
+    for target in ("tflite-int8", "onnx"):
+        done = export.export(small, target, tmp_path / target, samples=ROWS, about=about).manifest
+        # Ranges of a tenth of the inputs cut most of them off, and the parent shows it.
+        assert done.distance.of == model.name
+        assert done.distance.relative > 5 * done.parity.relative
+        assert done.distance.sqnr_db < 25
+    other = keras.Model(b := x(3), layers.Dense(5)(b))
+    with pytest.raises(ValueError, match=r"parent .*: takes inputs"):
+        export.export(
+            small, "onnx", tmp_path / "out", samples=ROWS, about=export.About(parent=other)
+        )

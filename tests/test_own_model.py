@@ -1,0 +1,311 @@
+"""Verbs on a model that the zoo has not made: a `.keras` or `.h5` file, or a Keras model."""
+
+import json
+import logging
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+import compress
+import zoo as house
+from zoo.data.loading import load
+from zoo.models.saved import load_model
+from zoo.stages import own
+
+DIGITS = load("digits")
+
+
+def net(*, end="softmax", scaled=False, classes=10):
+    """What somebody else has trained, on pixels of 0 to 1 or, with `scaled`, of 0 to 255."""
+    keras.utils.set_random_seed(4)
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="picture"),
+            *([layers.Rescaling(1 / 255, name="rescale")] if scaled else []),
+            layers.Conv2D(12, 3, activation="relu", name="conv"),
+            layers.Flatten(name="flat"),
+            layers.Dense(48, activation="relu", name="hidden"),
+            layers.Dense(classes, activation=end, name="answer"),
+        ],
+        name="mine",
+    )
+
+
+def trained(model, *, divisor):
+    loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=model.layers[-1].activation.__name__ == "linear"
+    )
+    model.compile(keras.optimizers.Adam(5e-3), loss, metrics=["accuracy"])
+    x, y = DIGITS.train["image"] / divisor, DIGITS.train["label"]
+    model.fit(x, y, epochs=6, batch_size=64, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Two models of one's own, a folder of digits, and a picture."""
+    place = tmp_path_factory.mktemp("own")
+    trained(net(), divisor=255.0).save(place / "own.keras")
+    trained(net(end=None, scaled=True), divisor=1.0).save(place / "logits.keras")
+    for number in range(250):
+        folder = place / "pics" / str(DIGITS.train["label"][number])
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DIGITS.train["image"][number, ..., 0]).save(folder / f"{number}.png")
+    np.save(place / "x.npy", (DIGITS.train["image"][:150] / 255).astype("float32"))
+    return place
+
+
+@pytest.fixture(autouse=True)
+def here(place, monkeypatch):
+    monkeypatch.chdir(place)
+
+
+def test_show(zoo):
+    facts = zoo("show", "own.keras", "--layers", "--json")
+    assert facts["inputs"] == {"picture": [8, 8, 1, "float32"]}
+    assert facts["outputs"] == {"answer": [10, "float32"]}
+    assert facts["parameters"] == facts["trainable"] == load_model("own.keras").count_params()
+    assert (facts["ends_in"], facts["quantised"], facts["custom_layers"]) == ("softmax", False, [])
+    assert [row["path"] for row in facts["layers"]] == ["conv", "flat", "hidden", "answer"]
+    assert "picture (8 x 8 x 1, float32)" in zoo("show", "own.keras")
+    assert "own.kers" in zoo("show", "own.kers", expect=2)
+    assert "no such file; expected a .keras" in zoo("show", "nowhere.keras", expect=2)
+
+
+@pytest.mark.parametrize("name", ["own.keras", "logits.keras"])
+def test_evaluate_finds_out_what_the_pixels_are(zoo, name):
+    """A softmax and logits, pixels of 0 to 1 and of 0 to 255: each is measured as Keras does."""
+    found = zoo("evaluate", name, "--data", "folder:pics", "--json")
+    model, divisor = load_model(name), 255.0 if name == "own.keras" else 1.0
+    x, y = DIGITS.train["image"][:250] / divisor, DIGITS.train["label"][:250]
+    answers = model.predict(x, verbose=0)
+    assert found["split"] == "all"
+    assert found["metrics"]["top1"] == pytest.approx(np.mean(answers.argmax(-1) == y))
+    logits = name != "own.keras"
+    loss = keras.losses.sparse_categorical_crossentropy(y, answers, from_logits=logits)
+    assert found["metrics"]["loss"] == pytest.approx(float(np.mean(loss)), rel=1e-4)
+    text = zoo("evaluate", name, "--data", "folder:pics", "--split", "test")
+    assert "rows are true classes" in text
+
+
+def test_what_was_chosen_is_said_and_can_be_chosen(caplog):
+    caplog.set_level(logging.WARNING, "zoo")
+    model = load_model("own.keras")
+    house.evaluate(model, data=DIGITS, split="test")
+    assert "takes its pixels as 0..1, with which its loss is smallest" in caplog.text
+    said = house.evaluate(model, data=DIGITS, split="test", values="0..255").evaluation.metrics
+    best = house.evaluate(model, data=DIGITS, split="test", values="0..1").evaluation.metrics
+    assert best["loss"] < said["loss"]
+
+
+def test_predict(zoo):
+    picture = next(iter(sorted((own.Path("pics") / "3").iterdir())))
+    pixels = np.asarray(Image.open(picture))[None, ..., None]
+    want = load_model("own.keras").predict(pixels / 255.0, verbose=0)[0]
+    rows = zoo("predict", "own.keras", picture, "--values", "0..1", "--top", "2", "--json")
+    assert [row["label"] for row in rows] == [str(n) for n in want.argsort()[::-1][:2]]
+    assert [row["probability"] for row in rows] == pytest.approx(sorted(want)[::-1][:2], abs=1e-5)
+    names = ",".join("abcdefghij")
+    named = zoo("predict", "own.keras", picture, "--values", "0..1", "--labels", names, "--json")
+    assert named[0]["label"] == "abcdefghij"[int(want.argmax())]
+    assert "got 2 names; expected 10" in zoo(
+        "predict", "own.keras", picture, "--labels", "a,b", expect=2
+    )
+    assert "'0..2'" in zoo("predict", "own.keras", picture, "--values", "0..2", expect=2)
+
+
+def test_compress_with_samples_writes_a_file(zoo):
+    told = zoo("compress", "own.keras", "int8", "--samples", "x.npy")
+    assert "quantize" in told
+    small, model = load_model("own-int8.keras"), load_model("own.keras")
+    assert compress.has_ranges(small)
+    x = np.load("x.npy")
+    agree = small.predict(x, verbose=0).argmax(-1) == model.predict(x, verbose=0).argmax(-1)
+    assert agree.mean() > 0.97
+    report = json.loads(own.Path("own-int8.json").read_text())
+    assert report["passes"][0]["settings"]["kind"] == "quantize"
+    again = zoo("compress", "own.keras", "int8", "--samples", "x.npy", expect=2)
+    assert "own-int8.keras: exists; choose another --out, or --force" in again
+    np.savez("x.npz", picture=x)
+    zoo("compress", "own.keras", "int8", "--samples", "x.npz", "--out", "two.keras")
+    for one, other in zip(small.weights, load_model("two.keras").weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    # A folder of pictures, of 0 to 255, for the model that takes these; and in Python.
+    zoo("compress", "logits.keras", "int8", "--samples", "pics")
+    made = house.compress(load_model("logits.keras"), "int8", samples="pics")
+    for one, other in zip(made.model.weights, load_model("logits-int8.keras").weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compress", "own.keras", "prune90"], "trains, and no data was given; expected --data"),
+        (
+            ["compress", "own.keras", "int8", "--out", "no.keras"],
+            "samples: got none; expected examples",
+        ),
+        (["compress", "own.keras", "int8", "--samples", "no.npy"], "no.npy: no such file"),
+        (["compress", "nowhere.keras", "int8"], "nowhere.keras: no such file; expected a .keras"),
+        (["compress", "own.keras", "prune90", "--data", "folder:no"], "no"),
+        (["evaluate", "own.keras"], "expected the data to measure it on, --data folder:PATH"),
+        (["evaluate", "own.keras", "--data", "breast_cancer"], "breast_cancer"),
+        (["predict", "own.keras", "x.npy"], "x.npy"),
+        (["generate", "own.keras"], "own.keras"),
+    ],
+)
+def test_what_is_missing_is_said_in_a_line(zoo, arguments, words):
+    told = zoo(*arguments, expect=2)
+    assert words in told and len(told.strip().splitlines()) <= 2
+    assert "Traceback" not in told
+
+
+def test_compress_with_data_trains_and_writes_a_bundle(zoo):
+    """A model that ends in a softmax is trained by its loss, and comes back with its softmax."""
+    made = zoo(
+        "compress", "own.keras", "prune90", "--data", "folder:pics", "--json",
+        "--set", "train.optimizer.learning_rate=2e-3", "--set", "train.batch_size=32",
+    )  # fmt: skip
+    assert made["bundle"] == "own-prune90"
+    bundle = house.Bundle("own-prune90")
+    small = load_model(bundle.path)
+    np.testing.assert_allclose(small.predict(np.load("x.npy"), verbose=0).sum(-1), 1, atol=1e-5)
+    kernels = [w.numpy() for w in small.weights if w.name == "kernel"]
+    assert np.mean(np.concatenate([k.ravel() for k in kernels]) == 0) == pytest.approx(
+        0.9, abs=0.01
+    )
+    part = bundle.report.compress
+    assert "fine-tuned" in part.passes["passes"][0]["note"]
+    assert part.parent_name == "own"
+    assert bundle.card.architecture == "own" and bundle.card.labels == tuple("0123456789")
+    assert bundle.card.parent == house.Bundle.sha256.func.__globals__["digests"].sha256("own.keras")
+    assert made["metrics"]["top1"] > 0.5
+    # From here on it is a bundle as any other.
+    assert zoo("evaluate", "own-prune90", "--json")["metrics"] == pytest.approx(made["metrics"])
+    picture = next(iter(sorted((own.Path("pics") / "3").iterdir())))
+    pixels = np.asarray(Image.open(picture))[None, ..., None] / 255.0
+    want = small.predict(pixels, verbose=0)[0]
+    rows = zoo("predict", "own-prune90", picture, "--json")
+    assert rows[0]["probability"] == pytest.approx(want.max(), abs=1e-5)
+
+
+CODE = """
+import keras
+
+class Scale(keras.layers.Layer):
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(shape[-1],), initializer="ones", name="factor")
+    def call(self, x):
+        return x * self.factor
+"""
+
+
+@pytest.fixture
+def custom(place):
+    """A file with a layer that only its author knows, and is not registered."""
+    (place / "my_layers.py").write_text(CODE)
+    names = {}
+    exec(CODE, names)
+    model = keras.Sequential(
+        [keras.Input((4,), name="row"), names["Scale"](name="scale"), layers.Dense(3, name="fc")]
+    )
+    model.save(place / "custom.keras")
+    yield model
+    keras.saving.get_custom_objects().pop("Scale", None)
+
+
+def test_import_brings_layers_when_asked(zoo, custom):
+    told = zoo("show", "custom.keras", expect=2)
+    assert "'Scale'" in told and "Traceback" not in told
+    facts = zoo("show", "custom.keras", "--import", "my_layers.py", "--json")
+    assert facts["custom_layers"] == ["Scale"]
+    np.save("rows.npy", np.random.RandomState(0).randn(64, 4).astype("float32"))
+    zoo("compress", "custom.keras", "int8", "--samples", "rows.npy", "--import", "my_layers.py")
+    assert "no such file" in zoo("show", "custom.keras", "--import", "no.py", expect=2)
+    assert "ModuleNotFoundError" in zoo("show", "custom.keras", "--import", "no_module", expect=2)
+    (own.Path("broken.py")).write_text("1 / 0")
+    assert "ZeroDivisionError" in zoo("show", "custom.keras", "--import", "broken.py", expect=2)
+
+
+def test_import_of_one_name_of_a_module(zoo, custom, monkeypatch):
+    monkeypatch.syspath_prepend(".")
+    facts = zoo("show", "custom.keras", "--import", "my_layers:Scale", "--json")
+    assert facts["custom_layers"] == ["Scale"]
+    told = zoo("show", "custom.keras", "--import", "my_layers:Scales", expect=2)
+    assert "my_layers has no 'Scales'" in told
+
+
+def keras_2():
+    import tf_keras
+
+    return tf_keras
+
+
+def old_models(old):
+    make = old.layers
+    rows = [make.InputLayer(input_shape=(6, 4))]
+    pictures = [make.InputLayer(input_shape=(8, 8, 3))]
+    x = make.Input((8, 8, 3))
+    h = make.Conv2D(4, 3, padding="same")(x)
+    h = make.Add()([h, make.DepthwiseConv2D(3, padding="same")(h)])
+    yield old.Model(x, make.Dense(2)(make.GlobalAveragePooling2D()(h)), name="residual")
+    yield old.Sequential([*rows, make.Bidirectional(make.GRU(4)), make.Dense(1)], name="gru")
+    yield old.Sequential([*rows, make.LSTM(4), make.Dense(3, activation="softmax")], name="lstm")
+    yield old.Sequential(
+        [*pictures, make.SeparableConv2D(4, 3), make.BatchNormalization(), make.Flatten(),
+         make.Dropout(0.2), make.Dense(2)],
+        name="separable",
+    )  # fmt: skip
+
+
+def test_h5_files_of_keras_2_load(tmp_path):
+    for model in old_models(keras_2()):
+        path = tmp_path / f"{model.name}.h5"
+        model.save(path)
+        x = np.random.RandomState(0).rand(3, *model.input_shape[1:]).astype("float32")
+        loaded = load_model(path)
+        want, got = model.predict(x, verbose=0), loaded.predict(x, verbose=0)
+        np.testing.assert_allclose(got, want, atol=1e-6, err_msg=model.name)
+
+
+def test_what_keras_3_cannot_read_is_said_in_a_line(tmp_path, zoo):
+    old = keras_2()
+    x = old.layers.Input((4,))
+    cases = {
+        "operation.h5": (old.Model(x, old.layers.Dense(2)(x) * 2.0), "multiply of TensorFlow"),
+        "lambda.h5": (
+            old.Sequential([old.layers.InputLayer((4,)), old.layers.Lambda(lambda x: 2 * x)]),
+            "has a Lambda layer, code of its own",
+        ),
+        "two.keras": (
+            old.Sequential([old.layers.InputLayer((4,)), old.layers.Dense(1)]),
+            r"was written by Keras 2",
+        ),
+    }
+    for name, (model, words) in cases.items():
+        model.save(tmp_path / name)
+        told = zoo("show", tmp_path / name, expect=2)
+        assert words in told and len(told.strip().splitlines()) == 1, name
+    net().save_weights(tmp_path / "only.weights.h5")
+    assert "holds weights alone" in zoo("show", tmp_path / "only.weights.h5", expect=2)
+    (tmp_path / "text.h5").write_text("no model")
+    assert "not a whole .h5 file" in zoo("show", tmp_path / "text.h5", expect=2)
+    good = tmp_path / "linked.h5"
+    net().save(good)
+    with h5py.File(good, "r+") as file:
+        del file["model_weights"]["hidden"]
+        file["model_weights"]["hidden"] = h5py.ExternalLink("/etc/other.h5", "hidden")
+    assert "'hidden' lies in another file" in zoo("show", good, expect=2)
+
+
+def test_h5_of_keras_3_is_as_a_keras_file(zoo):
+    load_model("own.keras").save("mine.h5")
+    found = zoo("evaluate", "mine.h5", "--data", "folder:pics", "--values", "0..1", "--json")
+    want = zoo("evaluate", "own.keras", "--data", "folder:pics", "--values", "0..1", "--json")
+    assert found["metrics"] == pytest.approx(want["metrics"])
+    zoo("export", "mine.h5", "tflite", "--samples", "x.npy", "--out", "files")
+    assert (own.Path("files") / "mine-tflite" / "manifest.json").is_file()

@@ -1,0 +1,68 @@
+"""`--import`: a user's own layers, losses and functions, for the models that have them.
+
+The code runs as Python's `import` runs it; nothing is imported without being asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--import`."""
+    parser.add_argument(
+        "--import", action="append", default=[], dest="imports", metavar="FILE.py|MODULE[:NAME]",
+        help="run this Python code first, which defines layers of the model; may be repeated",
+    )  # fmt: skip
+
+
+def bring_in(names: Sequence[str]) -> None:
+    """Imports modules, and makes what they define known to Keras by its name.
+
+    Args:
+        names: Paths of Python files, modules, or `module:name` for one name of a module.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be imported, or the module has no such name.
+    """
+    for name in names:
+        module, found = _module(name), name.partition(":")[2]
+        if found and not hasattr(module, found):
+            raise ValueError(f"--import {name}: {module.__name__} has no {found!r}.")
+        import keras
+
+        known = keras.saving.get_custom_objects()
+        for key, value in vars(module).items():
+            defines = inspect.isclass(value) or inspect.isfunction(value)
+            own = defines and value.__module__ == module.__name__
+            if key == found or (own and not found and not key.startswith("_")):
+                known.setdefault(key, value)
+
+
+def _module(name: str) -> ModuleType:
+    path = Path(name)
+    try:
+        if path.suffix != ".py":
+            return importlib.import_module(name.partition(":")[0])
+        if not path.is_file():
+            raise FileNotFoundError(f"--import {name}: no such file; expected a Python file.")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise ValueError(f"--import {name}: not a Python file.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+        return module
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        cause = " ".join(str(error).split())
+        raise ValueError(f"--import {name}: {type(error).__name__}: {cause}") from None
