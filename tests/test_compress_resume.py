@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 import compress as passes
+from compress.measure.account import layer_table
+from compress.pipeline.stages import Stage
 from zoo.bundle import Bundle
 from zoo.models.saved import load_model
 from zoo.stages import compress as stage
 from zoo.stages.compress import compress
+from zoo.stages.kept import Kept
 from zoo.training import trainer
 
 ROOT = Path(__file__).parents[1]
@@ -138,6 +141,7 @@ import os, signal, sys
 sys.path.insert(0, "tests")
 from test_compress_resume import CHANGES, Stop
 from zoo.stages.compress import compress
+from zoo.stages.kept import Kept
 from zoo.training import trainer
 trainer.SNAPSHOT_SECONDS = 0.0
 parent, recipe, out, step = sys.argv[1:]
@@ -197,3 +201,21 @@ def test_nothing_to_resume_and_nothing_left_of_a_refusal(parent, recipe, tmp_pat
     with pytest.raises(ValueError, match="matches no layer"):
         compress(parent, wrong, out=tmp_path / "x")
     assert [path.name for path in tmp_path.iterdir()] == ["wrong.yaml"]
+
+
+def test_what_a_finished_pass_reports_is_read_as_it_was_written(tmp_path):
+    """All of it, also what few passes have."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")])
+    samples = np.random.RandomState(0).randn(64, 4).astype("float32")
+    small = passes.apply(passes.Quantize(), model, samples=samples)
+    (report,) = small.report.passes
+    assert report.agreement[0].sqnr_db > 20
+    keeper = Kept(tmp_path / "small.partial", {"parent": "p"}, 0)
+    step, rows = passes.Quantize(), layer_table(small.model)
+    plan = [step]
+    keeper.begin(plan)
+    keeper.keep(plan, Stage(step, small.model, report, rows))
+    found = Kept(tmp_path / "small.partial", {"parent": "p"}, 0).find(plan)
+    assert found.report == report and found.rows == rows
+    for one, other in zip(found.model.variables, small.model.variables, strict=True):
+        np.testing.assert_array_equal(one, other)

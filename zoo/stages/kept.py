@@ -20,10 +20,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from pydantic import TypeAdapter
 
 from compress.base import Pass
 from compress.measure.account import LayerRow
-from compress.measure.report import Counts, LayerReport, PassReport
+from compress.measure.report import PassReport
 from compress.pipeline.stages import Stage
 from zoo.bundle import BEGUN, MODEL, REPORT
 from zoo.common import reading, renames
@@ -33,6 +34,8 @@ from zoo.training.history import History
 STATE = "variables.npz"
 EXPECTED = "what a compression left; start anew with --force"
 LOG = logging.getLogger("zoo")
+# What JSON has as dictionaries and lists, as what it was.
+_REPORT, _ROWS = TypeAdapter(PassReport), TypeAdapter(list[LayerRow])
 
 
 class Kept:
@@ -74,11 +77,12 @@ class Kept:
             return None
         values = reading.json_object(folder / REPORT, EXPECTED)
         with reading.whole(folder, EXPECTED):
-            model = load_model(folder / MODEL, unsafe=True)  # it was loaded before
+            model = load_model(folder / MODEL)
             state = reading.arrays(folder / STATE, EXPECTED)
             for number, variable in enumerate(model.variables):
                 variable.assign(state[f"v{number}"])
-            report, rows = _report(values["report"]), [_row(row) for row in values["rows"]]
+            report = _REPORT.validate_python(values["report"])
+            rows = _ROWS.validate_python(values["rows"])
             self.history.extend(History(**values["history"]))
         LOG.info("%s: finished before; taken over", plan[-1].kind)
         return Stage(plan[-1], model, report, rows)
@@ -156,17 +160,3 @@ class Kept:
 def _key(plan: Sequence[Pass]) -> str:
     text = "\n".join(step.model_dump_json() for step in plan)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _report(values: dict[str, Any]) -> PassReport:
-    """The inverse of `dataclasses.asdict`, before runtimes are measured."""
-    counts = {name: Counts(**values[name]) for name in ("before", "after")}
-    layers = tuple(
-        LayerReport(**row | {name: Counts(**row[name]) for name in ("before", "after")})
-        for row in values["layers"]
-    )
-    return PassReport(**values | counts | {"layers": layers})
-
-
-def _row(values: dict[str, Any]) -> LayerRow:
-    return LayerRow(**values | {"output_shape": tuple(values["output_shape"])})
