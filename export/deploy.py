@@ -11,7 +11,7 @@ import keras
 
 from export import card, locate
 from export import manifest as manifests
-from export.failures import one_line
+from export.failures import told_as
 from export.given import as_inputs, check_span, examples_of, gathered, halves, reference_of
 from export.manifest import Manifest, Signature
 from export.parity import ParityError
@@ -109,13 +109,13 @@ def export(
         staging.check_room(out, _least_bytes(net))
         try:
             with staging.staged(out, force=force, mark=manifests.FILE) as partial:
-                with one_line(target.kind, "the converter failed"):
+                with told_as(target.kind, "the converter failed"):
                     written = target.write(source, partial)
                 if cut:
                     written = written._replace(facts={**written.facts, "logits": cut})
                 path = partial / written.file
                 proof = prove(target, path, source, probes, reference=reference, labelled=labelled)
-                with one_line(target.kind, f"{target.runtime} cannot read what was written"):
+                with told_as(target.kind, f"{target.runtime} cannot read what was written"):
                     manifest = _describe(target, path, source, written, proof)
                 manifest = manifest.model_copy(update={"names": _renamed(model, signature)})
                 manifest.write(partial)

@@ -12,16 +12,17 @@ import re
 import traceback
 from collections.abc import Iterator
 
+from zoo.common.claims import FULL
+
 OURS = ("export", "zoo")
 SPOKEN = (ValueError, TypeError, RuntimeError, ImportError, FileNotFoundError)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OF_THE_DISK = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG)
 PLACES = r"(Exception from|Check '.*?' failed at) \S+:\d+:?|\[\w*Error\] : \d+ : (FAIL|\w+) : "
 MOST = 300  # letters of a cause
 
 
 @contextlib.contextmanager
-def one_line(kind: str, doing: str) -> Iterator[None]:
+def told_as(kind: str, doing: str) -> Iterator[None]:
     """Turns what others raise within the block into one line; what we raise passes.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 
 from export.answers import Examples, answered
 from export.examples import Arrays, check_inputs, draw_inputs
-from export.failures import one_line
+from export.failures import told_as
 from export.manifest import Signature, TensorSpec
 from export.proof import Reference
 from export.rewrite import follows_its_graph, has_half, without_softmax
@@ -25,7 +25,7 @@ from zoo.common.preprocessing import Preprocessing
 
 def _opened(model: keras.Model, target: Target) -> tuple[keras.Model, Signature]:
     """What `prepare` makes of a model for a target."""
-    with one_line(target.kind, "the model cannot be prepared"):
+    with told_as(target.kind, "the model cannot be prepared"):
         return prepare(model, apart=target.one_namespace, plain_names=target.plain_names)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from export.answers import Examples, answered
 from export.examples import Arrays, edge_inputs
-from export.failures import cause, one_line
+from export.failures import cause, told_as
 from export.manifest import Distance, Parity, Score
 from export.parity import compare, measure
 from export.sameness import softmax
@@ -67,7 +67,7 @@ def prove(
         reference: What the file is compared with besides.
         labelled: Labelled examples, inputs as arrays by name.
     """
-    with one_line(target.kind, f"{target.runtime} cannot read what was written"):
+    with told_as(target.kind, f"{target.runtime} cannot read what was written"):
         fault = target.fault(path)
     if target.proof != "numeric":
         return Proof(reason=fault)

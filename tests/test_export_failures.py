@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 import export
-from export.failures import one_line
+from export.failures import told_as
 from export.targets import find_target
 from export.targets.onnx import ONNX
 from tests.beside import IDS, x
@@ -119,9 +119,9 @@ def test_whatever_is_raised_becomes_one_line(settings, line, tmp_path):
 
 
 def test_what_we_raise_passes_and_the_disk_has_its_own_line():
-    with pytest.raises(ValueError, match="export: unknown target"), one_line("onnx", "it failed"):
+    with pytest.raises(ValueError, match="export: unknown target"), told_as("onnx", "it failed"):
         find_target("none of all")
-    with pytest.raises(OSError, match="full"), one_line("onnx", "it failed"):
+    with pytest.raises(OSError, match="full"), told_as("onnx", "it failed"):
         raise OSError(28, "full")
 
 

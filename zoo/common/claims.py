@@ -32,7 +32,7 @@ _HELD: dict[Path, tuple[int, int]] = {}  # thread that holds a place, and how ma
 _GUARD = threading.Lock()
 
 
-def real(path: str | Path) -> Path:
+def place_of(path: str | Path) -> Path:
     """Returns the place that a path names; a link leads to where it points.
 
     Raises:

@@ -13,21 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.common import claims, renames
-from zoo.common.claims import real
+from zoo.common.claims import place_of
 
 BUNDLE = "card.json"  # a file that every bundle holds
 _KINDS = {BUNDLE: "a bundle", "manifest.json": "a deployable"}
 NEW = "new"  # in the temporary directory, what will take its place
-
-
-def place_of(path: str | Path) -> Path:
-    """Returns where something will be written; a link leads to where it points.
-
-    Raises:
-        ValueError: It names no place of its own, e.g. `.` or `/`.
-        OSError: Its links lead nowhere.
-    """
-    return real(path)
 
 
 def check_free(path: str | Path, *, force: bool, mark: str = BUNDLE) -> None:
@@ -45,7 +35,7 @@ def check_free(path: str | Path, *, force: bool, mark: str = BUNDLE) -> None:
         OSError: It cannot be written to.
         ValueError: It names no place, e.g. `.`.
     """
-    place = real(path)
+    place = place_of(path)
     _check_taken(place, force=force, mark=mark)
     with claims.claim(place, probe=True):
         _check_taken(place, force=force, mark=mark)  # the claim may have brought it back
@@ -68,7 +58,7 @@ def claimed(path: str | Path, *, force: bool = True, mark: str = BUNDLE) -> Iter
     Raises:
         FileExistsError, BlockingIOError, OSError, ValueError: See `check_free`.
     """
-    path = real(path)
+    path = place_of(path)
     _check_taken(path, force=force, mark=mark)
     with claims.claim(path):
         _check_taken(path, force=force, mark=mark)  # it may have come meanwhile
@@ -104,7 +94,7 @@ def staged_file(path: str | Path) -> Iterator[Path]:
         OSError: It cannot be written to.
         ValueError: It names no place, e.g. `.`.
     """
-    place = real(path)
+    place = place_of(path)
     if place.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; expected a file to write.")
     with claims.claim(place), claims.scratch(place) as holder:
@@ -122,7 +112,7 @@ def check_file(path: str | Path, *, force: bool = True) -> None:
         OSError: It cannot be written to.
         ValueError: It names no place, e.g. `.`.
     """
-    place = real(path)
+    place = place_of(path)
     if place.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; expected a file to write.")
     if place.exists() and not force:
@@ -141,7 +131,7 @@ def check_room(path: str | Path, num_bytes: int) -> None:
     Raises:
         OSError: There is less room.
     """
-    claims.check_room(real(path), num_bytes)
+    claims.check_room(place_of(path), num_bytes)
 
 
 def remove(path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from compress.graph.kernels import inner
 from compress.layers.quantized import Range
 from zoo.bundle import MODEL, Bundle, is_model_file
 from zoo.catalog import OWN
+from zoo.common import claims, renames, staging
 from zoo.common.settings import nearest
 from zoo.data.dataset import DataSet
 from zoo.data.loading import load
@@ -346,14 +346,12 @@ def compress_alone(
     place = Path(out) if out else None
     if place is None and not isinstance(model, keras.Model):
         place = Path(model).with_name(f"{Path(model).stem}-{name}.keras")
+    place = None if place is None else claims.place_of(place)
     if place is not None and place.suffix != ".keras":
         raise ValueError(f"{place}: got a name for a model; expected one that ends in .keras.")
     files = [place.with_suffix(end) for end in (".keras", ".json", ".packed")] if place else []
-    taken = [file for file in files if file.exists()]
-    if taken and not force:
-        raise FileExistsError(
-            f"{taken[0]}: exists; choose another --out, or --force to replace it."
-        )
+    for file in files:
+        staging.check_file(file, force=force)
     if any(step.epochs and step.kind != "huffman" for step in pipeline.passes):
         raise ValueError(
             f"{name}: trains, and no data was given; expected --data folder:PATH (`data=`), or a "
@@ -363,17 +361,15 @@ def compress_alone(
     small = pipeline.apply(net, passes.Context(samples=samples))
     if place is None:
         return small
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as holder:
-        stage = Path(holder) / place.name
+    with claims.claim(place), claims.scratch(place) as holder:
+        stage = holder / place.name
         small.model.save(stage)
         stage.with_suffix(".json").write_text(small.report.to_json() + "\n")
         if small.report.after.size.packed_bytes is not None:
             passes.pack(small.model, stage.with_suffix(".packed"))
-        made = {file.name: file for file in Path(holder).iterdir()}
         for file in files:
-            if file.name in made:
-                made[file.name].replace(file)
+            if (made := holder / file.name).exists():
+                renames.put(made, file)
             else:
                 file.unlink(missing_ok=True)  # of what is replaced
     return small

@@ -18,6 +18,7 @@ from zoo import catalog
 from zoo import recipe as recipes
 from zoo.bundle import Bundle
 from zoo.common import staging
+from zoo.common.claims import place_of
 from zoo.data.dataset import DataSet
 from zoo.recipe import Recipe
 from zoo.training import cycles, signals
@@ -77,7 +78,7 @@ def fit(
             changes = [*_task_of(recipe, given, changes), *changes]
         name = data.name if isinstance(data, DataSet) else data
         recipe = recipes.resolve(recipe, data=name, changes=changes, smoke=smoke)
-    out = staging.place_of(out or Path("runs") / recipe.model)
+    out = place_of(out or Path("runs") / recipe.model)
     if resume:
         if changed and not (given is not None and not changes and not smoke):
             raise ValueError(
