@@ -1,18 +1,13 @@
 """A few digit scenes of their own for the tests: made in a moment, in a cache that goes away."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
-import keras
-import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import toy
+from zoo.models.saved import load_model
+from zoo.training.fitting import fit
+
 COUNTS = {"train": 96, "validation": 24, "test": 24}
 
 
@@ -24,23 +19,6 @@ def few(tmp_path_factory):
         patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setattr(digit_scenes, "COUNTS", COUNTS)
         yield
-
-
-def interrupt(step):
-    """Presses Ctrl-C after a number of steps."""
-    seen = []
-
-    def press(batch, logs):
-        seen.append(batch)
-        if len(seen) == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
-
-
-def difference(one, other):
-    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
-    return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
 TWO_DEVICES = """
@@ -72,18 +50,18 @@ TWO_DEVICES = """
 """
 
 
-def two_devices(model, changes, home):
-    """Trains on two devices and on one, in a process of its own; returns what differed.
+def check_resumed(whole, out, *, changes, stop_at):
+    """A run that is stopped and resumed comes to what one comes to that nothing stopped."""
+    name = whole.card.architecture
+    part = fit(name, out=out, changes=changes, callbacks=[toy.interrupt(stop_at)])
+    assert part.report.status == "interrupted"
+    assert toy.difference(load_model(whole.path), load_model(part.path)) > 0
+    resumed = fit(name, out=out, resume=True)
+    assert resumed.report.status == "complete"
+    assert toy.difference(load_model(whole.path), load_model(resumed.path)) == 0.0
+    assert resumed.report.metrics == whole.report.metrics
 
-    TensorFlow splits the CPU only before its first operation.
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES), model, json.dumps(changes)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-        env={**os.environ, "ZOO_HOME": str(home), "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+
+def two_devices(model, changes, home):
+    """Trains on two devices and on one; returns what differed."""
+    return toy.printed(TWO_DEVICES, model, json.dumps(changes), ZOO_HOME=str(home))

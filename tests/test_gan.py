@@ -1,12 +1,8 @@
 """The adversarial game: its losses, its distances, two optimizers, and what becomes of it."""
 
 import csv
-import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import keras
@@ -17,6 +13,7 @@ from scipy.linalg import sqrtm
 
 import compress
 import export
+from tests import toy
 from zoo.catalog import find_architecture
 from zoo.common.columns import Column
 from zoo.data.feed import Feed
@@ -280,13 +277,7 @@ TWO_DEVICES = """
 
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one():
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)],
-        capture_output=True, text=True, cwd=ROOT, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    weights, losses, moved = json.loads(done.stdout.splitlines()[-1])
+    weights, losses, moved = toy.printed(TWO_DEVICES)
     assert moved > 1e-2
     assert weights < 1e-6 and losses < 1e-5
 

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.toy import difference, interrupt
 from zoo.data import pydoc_topics
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
@@ -78,23 +78,6 @@ def shaken(net, seed=0):
     shapes = [weight.shape for weight in net.weights]
     net.set_weights([random.normal(scale=0.7, size=shape).astype("float32") for shape in shapes])
     return net
-
-
-def difference(one, other):
-    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
-    return max(float(np.abs(a - b).max()) for a, b in pairs)
-
-
-def interrupt(step):
-    """Presses Ctrl-C after a number of steps."""
-    seen = []
-
-    def press(batch, logs):
-        seen.append(batch)
-        if len(seen) == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
 
 
 def tokens_of(net, rows=4, time=50, seed=1):

@@ -1,11 +1,7 @@
 """L-BFGS against scikit-learn and closed forms, and what it refuses."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import keras
@@ -14,6 +10,7 @@ import pytest
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
+from tests import toy
 from tests.toy import DATA, SCALE, settings, small
 from zoo.data.feed import Feed
 from zoo.recipe import Hardware
@@ -213,11 +210,6 @@ TWO_DEVICES = """
 @pytest.mark.dist
 def test_two_devices_descend_like_one():
     """In a process of its own: TensorFlow splits the CPU only before its first operation."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)],
-        capture_output=True, text=True, cwd=ROOT, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, two = json.loads(done.stdout.splitlines()[-1])
+    one, two = toy.printed(TWO_DEVICES)
     np.testing.assert_allclose(one, two, rtol=1e-4)
     assert len(one) == 10 and one[-1] < 0.5 * one[0]

@@ -1,15 +1,12 @@
 """Optimizers, clipping and averages, against Keras and closed forms; one device against two."""
 
-import json
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from tests import toy
 from tests.toy import (
     DATA,
     SCALE,
@@ -196,10 +193,5 @@ TWO_DEVICES = """
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one():
     """In a process of its own: TensorFlow splits the CPU only before its first operation."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)],
-        capture_output=True, text=True, cwd=ROOT, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    for case, (weights, losses, way) in json.loads(done.stdout.splitlines()[-1]).items():
+    for case, (weights, losses, way) in toy.printed(TWO_DEVICES).items():
         assert weights < 1e-5 and losses < 1e-4 and way > 1e-3, f"{case}: {weights} {losses} {way}"

@@ -1,12 +1,6 @@
 """Agents: actor-critic and Q-learning against what is known exactly, through the whole engine."""
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import keras
@@ -17,6 +11,7 @@ from PIL import Image
 
 import compress
 import export
+from tests import toy
 from tests.agents import LENGTH, cart_pole, corridor, dense, difference, settings, train, walk
 from zoo.bundle import Bundle
 from zoo.environments.episodes import Episodes
@@ -127,17 +122,6 @@ def networks_of(task, world, *, seed=0):
     return {"net": net, "target": target}
 
 
-def pressing(step):
-    seen = []
-
-    def press(batch, logs):
-        seen.append(batch)
-        if len(seen) == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
-
-
 @pytest.mark.parametrize(
     ("task", "stop_at", "keep"),
     [(A2C(), 11, "best"), (DQN(**QUICK), 139, "last")],
@@ -152,7 +136,13 @@ def test_resumed_run_equals_a_whole_one(task, stop_at, keep, tmp_path):
     reference = train(whole, task, world, chosen, **options)
     stopped = networks_of(task, world)
     first = train(
-        stopped, task, world, chosen, callbacks=[pressing(stop_at)], snapshot=snapshot, **options
+        stopped,
+        task,
+        world,
+        chosen,
+        callbacks=[toy.interrupt(stop_at)],
+        snapshot=snapshot,
+        **options,
     )
     assert first.interrupted and difference(whole, stopped) > 0
     resumed = networks_of(task, world, seed=7)  # nothing of the new networks may survive
@@ -374,12 +364,7 @@ TWO_DEVICES = """
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one():
     """In a process of its own: TensorFlow splits the CPU only before its first operation."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)],
-        capture_output=True, text=True, cwd=ROOT, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = toy.printed(TWO_DEVICES)
     for case, (weights, rows) in found.items():
         assert weights < (1e-6 if case.endswith("sgd") else 1e-4), f"{case}: {weights}"
         assert rows < 1e-5, f"{case}: {rows}"

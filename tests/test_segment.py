@@ -170,14 +170,7 @@ def whole(_few, tmp_path_factory):
 @pytest.mark.parametrize("stop_at", [3, 8])
 def test_a_resumed_run_equals_a_whole_one(whole, tmp_path, stop_at):
     """Six steps make an epoch: within the first, and within the second."""
-    out, stop = tmp_path / "part", [kit.interrupt(stop_at)]
-    part = fit("unet_small", out=out, changes=TWICE, callbacks=stop)
-    assert part.report.status == "interrupted"
-    assert kit.difference(load_model(whole.path), load_model(part.path)) > 0
-    resumed = fit("unet_small", out=out, resume=True)
-    assert resumed.report.status == "complete"
-    assert kit.difference(load_model(whole.path), load_model(resumed.path)) == 0.0
-    assert resumed.report.metrics == whole.report.metrics
+    kit.check_resumed(whole, tmp_path / "part", changes=TWICE, stop_at=stop_at)
 
 
 @pytest.mark.dist

@@ -1,6 +1,5 @@
 """The loop against Keras' own, one device against two, a stopped run against a whole one."""
 
-import json
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
+from tests import toy
 from tests.golden.vector import CLASSIFIERS
 from tests.toy import DATA, SCALE, difference, feed, settings, small, train
 from zoo.bundle import Bundle
@@ -325,12 +325,7 @@ TWO_DEVICES = """
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one():
     """In a process of its own: TensorFlow splits the CPU only before its first operation."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)],
-        capture_output=True, text=True, cwd=ROOT, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = toy.printed(TWO_DEVICES)
     assert found.pop("replicas") == 2
     assert 0.4 < found.pop("same mask") < 0.6  # independent fair coins agree half of the time
     for case, (weights, losses) in found.items():

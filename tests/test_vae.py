@@ -1,11 +1,7 @@
 """The variational autoencoder: its bounds against quadrature, and its way through the house."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +12,7 @@ import tensorflow as tf
 
 import compress
 import export
+from tests import toy
 from zoo.catalog import CATALOG, find_architecture
 from zoo.common.columns import Column
 from zoo.data.feed import Feed
@@ -236,13 +233,7 @@ TWO_DEVICES = """
 
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one():
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)],
-        capture_output=True, text=True, cwd=ROOT, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    weights, losses, moved = json.loads(done.stdout.splitlines()[-1])
+    weights, losses, moved = toy.printed(TWO_DEVICES)
     assert moved > 1e-3
     assert weights < 1e-6 and losses < 1e-4
 
