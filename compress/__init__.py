@@ -8,8 +8,7 @@ Importing this package loads neither Keras nor NumPy; a recipe is read, or refus
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from zoo.common import lazy
 
 _EXPORTS = {
     "PASSES": "compress.catalog",
@@ -44,14 +43,4 @@ _EXPORTS = {
     "unpack": "compress.measure.packed",
 }
 
-__all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'compress' has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS)

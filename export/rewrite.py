@@ -12,6 +12,8 @@ from typing import Any
 
 import keras
 
+from zoo.common.reading import one_line
+
 HALF = ("float16", "bfloat16")
 
 
@@ -145,10 +147,9 @@ def in_float32(model: keras.Model) -> keras.Model:
         for new, old in zip(clone.weights, model.weights, strict=True):
             new.assign(keras.ops.cast(old, new.dtype))
     except Exception as error:  # whatever a layer's own code raises
-        cause = " ".join(str(error).split())[:300]
         raise RuntimeError(
             "export: the model computes in half precision and cannot be built again in float32"
-            f" ({cause}). Build it in float32 with the same weights."
+            f" ({one_line(error)}). Build it in float32 with the same weights."
         ) from error
     return clone
 

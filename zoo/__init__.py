@@ -9,8 +9,7 @@ Importing this package is instant; TensorFlow is imported when something is buil
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from zoo.common import lazy
 
 _EXPORTS = {
     "CATALOG": "zoo.catalog",
@@ -34,15 +33,4 @@ _EXPORTS = {
     "show": "zoo.models.listing",
 }
 
-__all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    module, _, called = _EXPORTS[name].partition(":")
-    return getattr(import_module(module), called or name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS)

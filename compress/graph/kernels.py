@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from zoo.common.reading import one_line
+
 _KERNELS = {
     layers.Dense: "kernel",
     layers.Conv1D: "kernel",
@@ -83,10 +85,9 @@ def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
     try:
         twin.build_from_config(layer.get_build_config())
     except Exception as error:  # of the user's own code
-        reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"layer {layer.name!r} ({type(layer).__name__}) cannot be copied on its own: {reason}; "
-            f"leave it out: skip: [{layer.name}]."
+            f"layer {layer.name!r} ({type(layer).__name__}) cannot be copied on its own: "
+            f"{one_line(error)}; leave it out: skip: [{layer.name}]."
         ) from None
     for old, new in zip(layer.variables, twin.variables, strict=True):
         new.assign(old)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Any
+
+from zoo.common import lazy
 
 # Keras walks a graph by recursion, one frame a layer, wherever it builds, clones or loads a model.
 # With its ranges EfficientNetV2L is deeper than the 1,000 frames that Python allows.
@@ -26,20 +27,10 @@ _EXPORTS = {
     "WinogradConv2D": "compress.layers.winograd",
 }
 
-__all__ = sorted([*_EXPORTS, "register"])
+__getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS, "register")
 
 
 def register() -> None:
     """Imports every layer; Keras then loads a saved model that holds one."""
     for module in _EXPORTS.values():
         import_module(module)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'compress.layers' has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

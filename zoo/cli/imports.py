@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from zoo.common.reading import one_line
+
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
     """Adds `--import`."""
@@ -64,5 +66,4 @@ def _module(name: str) -> ModuleType:
     except FileNotFoundError:
         raise
     except Exception as error:
-        cause = " ".join(str(error).split())
-        raise ValueError(f"--import {name}: {type(error).__name__}: {cause}") from None
+        raise ValueError(f"--import {name}: {type(error).__name__}: {one_line(error)}") from None

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from zoo.common.reading import one_line
+
 LOG = logging.getLogger("zoo")
 MOST = 512  # examples that are taken of what may have no end, in its order
 NUMBERS = "fiub"  # kinds of NumPy types
@@ -267,10 +269,9 @@ class _Reader:
         try:
             return np.asarray(value)
         except (TypeError, ValueError) as error:
-            cause = " ".join(str(error).split())
             raise ValueError(
-                f"{self._where}: got {type(value).__name__}, which is no array ({cause}); expected"
-                " arrays, or lists of equal lengths."
+                f"{self._where}: got {type(value).__name__}, which is no array"
+                f" ({one_line(error)}); expected arrays, or lists of equal lengths."
             ) from None
 
 

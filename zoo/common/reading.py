@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_TEXT_BYTES = 2**28
 ROOM_BYTES = 2**28  # what an archive may always unfold to
 MOST_FOLD = 100  # and, beyond that, bytes for each byte of the archive
-MOST_SHOWN = 200  # characters of a cause
+MOST_SHOWN = 300  # characters of a cause
 
 
 class FileError(ValueError):

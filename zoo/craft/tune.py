@@ -26,6 +26,7 @@ import optuna
 
 from zoo import recipe as recipes
 from zoo.bundle import RECIPE
+from zoo.common.reading import one_line
 from zoo.common.staging import claimed
 from zoo.craft import folds, plots, space
 from zoo.craft import study as studies
@@ -142,7 +143,7 @@ def _trial(study: optuna.Study, plan: Plan, objective: str, name: str) -> None:
         recipe = recipes.changed(plan.recipe, space.settings(values))
         results = train_folds(recipe, objective=objective, num_folds=plan.folds)
     except (DivergedError, ValueError) as error:  # a ValueError: settings that do not go together
-        failure = " ".join(str(error).split()) or type(error).__name__
+        failure = one_line(error)
     seconds = time.perf_counter() - began
     trial.set_user_attr("result", {"folds": results, "seconds": seconds, "failure": failure})
     text = f"failed: {failure}" if failure else f"{objective} {_told(results)}"

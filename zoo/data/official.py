@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo.common.columns import Column
+from zoo.common.reading import one_line
 from zoo.data.dataset import DataSet, Split, stratify
 from zoo.datasets import DATASETS
 
@@ -61,8 +62,9 @@ def download(name: str, load_data: Callable[[], Any], *, advice: str) -> Arrays:
             return arrays
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ConnectionError(f"{name}: Keras' download failed ({reason}). {advice}") from None
+        raise ConnectionError(
+            f"{name}: Keras' download failed ({one_line(error)}). {advice}"
+        ) from None
 
 
 def _split(images: np.ndarray, classes: np.ndarray) -> Split:

@@ -10,8 +10,7 @@ instant.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from zoo.common import lazy
 
 _EXPORTS = {
     "Copies": "zoo.environments.copies",
@@ -22,14 +21,4 @@ _EXPORTS = {
     "check_name": "zoo.environments.world",
 }
 
-__all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'zoo.environments' has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS)

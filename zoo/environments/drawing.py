@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from zoo.common.reading import one_line
+
 if TYPE_CHECKING:
     from zoo.environments.world import World
 
@@ -92,10 +94,9 @@ def drawer(world: World) -> tuple[Draw, dict[str, Any]]:
         environment.reset(seed=0)
         environment.render()
     except Exception as error:
-        cause = " ".join(str(error).split())
         raise ModuleNotFoundError(
-            f"{world.name}: is drawn by a package that is not installed ({cause}). Install it, "
-            "or play without --out."
+            f"{world.name}: is drawn by a package that is not installed"
+            f" ({one_line(error)}). Install it, or play without --out."
         ) from None
     return lambda one: Image.fromarray(one.render()), options
 

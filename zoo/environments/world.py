@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo.common.columns import Column
+from zoo.common.reading import one_line
 from zoo.common.settings import nearest
 from zoo.recipe import Environment
 
@@ -118,9 +119,9 @@ class World:
                 self.name, max_episode_steps=self.limit, disable_env_checker=True, **options
             )
         except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-            cause = " ".join(str(error).split())
             raise ModuleNotFoundError(
-                f"environment.name: {self.name} needs a package that is not installed ({cause})."
+                f"environment.name: {self.name} needs a package that is not installed"
+                f" ({one_line(error)})."
             ) from None
 
     def encode(self, observation: Any) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+
+from zoo.common import lazy
 
 _EXPORTS = {
     "BedOfNails2D": "zoo.layers.bed_of_nails",
@@ -28,20 +29,10 @@ _EXPORTS = {
     "TableConv2D": "zoo.layers.connection_table",
 }
 
-__all__ = sorted([*_EXPORTS, "register"])
+__getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS, "register")
 
 
 def register() -> None:
     """Imports every layer; Keras then loads a saved model that holds one."""
     for module in _EXPORTS.values():
         import_module(module)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'zoo.layers' has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

@@ -5,8 +5,7 @@ What is averaged during training is a task's `measures`; here is what a report s
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from zoo.common import lazy
 
 _EXPORTS = {
     "Bin": "zoo.metrics.calibration",
@@ -22,14 +21,4 @@ _EXPORTS = {
     "worst_error": "zoo.metrics.calibration",
 }
 
-__all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'zoo.metrics' has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS)

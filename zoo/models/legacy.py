@@ -17,6 +17,8 @@ from typing import Any
 import h5py
 import keras
 
+from zoo.common.reading import one_line
+
 # Settings that layers of Keras 3 dropped, and the only value that they have now.
 GONE: dict[str, dict[str, Any]] = {
     "DepthwiseConv": {"groups": 1},
@@ -53,8 +55,9 @@ def load_h5(path: Path, *, unsafe: bool = False) -> keras.Model:
             _check_links(path, file)
             config = _config(path, file)
     except OSError as error:
-        cause = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a whole .h5 file ({cause}). Save it again.") from None
+        raise ValueError(
+            f"{path}: not a whole .h5 file ({one_line(error)}). Save it again."
+        ) from None
     old = json.dumps(config)
     for layer in _layers(config):
         _check(path, layer, unsafe=unsafe)
@@ -69,11 +72,9 @@ def load_h5(path: Path, *, unsafe: bool = False) -> keras.Model:
                 file.attrs["model_config"] = json.dumps(config)
             return keras.saving.load_model(copy, compile=False, safe_mode=not unsafe)
     except (TypeError, ValueError, KeyError, IndexError, OSError) as error:
-        cause = " ".join(str(error).split())
-        cause = cause if len(cause) < 300 else f"{cause[:300]}..."
         raise ValueError(
-            f"{path}: not a model that Keras 3 loads ({cause}). For layers of your own: --import "
-            "my_layers.py, or import them before."
+            f"{path}: not a model that Keras 3 loads ({one_line(error)}). For layers of your "
+            "own: --import my_layers.py, or import them before."
         ) from None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress import Runtime, has_ranges
+from zoo.common.reading import one_line
 
 RUNTIME = "tflite"
 ROUNDS, RUNS = 8, 5
@@ -38,7 +39,7 @@ def time_models(*models: Any, samples: Any = None) -> list[dict[str, Runtime]]:
                 target = f"{RUNTIME}-int8" if has_ranges(model) else RUNTIME
                 made = export.export(model, target, Path(scratch, str(index)), samples=samples)
             except RuntimeError as error:
-                LOG.warning("%s: not measured: %s", RUNTIME, " ".join(str(error).split()))
+                LOG.warning("%s: not measured: %s", RUNTIME, one_line(error))
                 continue
             files[index] = made.manifest
             runners[index] = Interpreter(str(made.path / made.manifest.file), num_threads=1)

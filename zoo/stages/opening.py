@@ -11,6 +11,7 @@ import keras
 from zoo.bundle import SAMPLES, Bundle
 from zoo.common import reading
 from zoo.common.columns import Column
+from zoo.common.reading import one_line
 from zoo.data.dataset import DataSet, Split
 from zoo.data.preprocessing import Preprocessing
 from zoo.datasets import DATASETS, FOLDER, TEXT
@@ -73,10 +74,9 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
         away = isinstance(error, AWAY) or not _has_loader(recipe.data.name)
         if data is None or not away or any(one.startswith("data.") for one in changes):
             raise
-        line = " ".join(str(error).split())
         LOG.warning(
             "%s is not at hand (%s); the %d examples that the bundle keeps stand in for it",
-            bundle.card.data, line, len(data.test),
+            bundle.card.data, one_line(error), len(data.test),
         )  # fmt: skip
         return Opened(bundle, Run(recipe, preprocessing, networks, data), model, False)
     labels = run.task.outputs(run.data)

@@ -15,6 +15,7 @@ from collections.abc import Collection
 import keras
 
 from zoo import catalog
+from zoo.common.reading import one_line
 from zoo.weights import Weights, transplant
 
 APPLICATIONS = {
@@ -86,10 +87,9 @@ def published(row: Weights) -> keras.Model:
         with contextlib.redirect_stdout(sys.stderr):  # its progress bar is no answer
             return build(weights=row.name, classifier_activation=None)
     except Exception as error:  # `get_file` raises a bare Exception
-        reason = " ".join(str(error).split())
         raise ConnectionError(
-            f"{row.model}: Keras could not load its weights ({reason}). Its own file is looked for "
-            f"at {row.file.place} first."
+            f"{row.model}: Keras could not load its weights ({one_line(error)}). Its own file is "
+            f"looked for at {row.file.place} first."
         ) from None
 
 

@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo.common.reading import one_line
+
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older format
 MEMOS = ("PUT", "BINPUT", "LONG_BINPUT")
 MEMO_LIMIT = 10**6  # places; Python reserves as many as the largest index asks for
@@ -75,8 +77,9 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
         # `dict.items`, because a pickle may hang an attribute `items` on an OrderedDict.
         return {_name(key): _array(tensor, values) for key, tensor in dict.items(state)}
     except Exception as error:  # pickle, zipfile and NumPy raise many kinds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: not a file of plain torch tensors ({reason}).") from None
+        raise ValueError(
+            f"{path}: not a file of plain torch tensors ({one_line(error)})."
+        ) from None
 
 
 def _rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
