@@ -219,3 +219,20 @@ def test_what_a_finished_pass_reports_is_read_as_it_was_written(tmp_path):
     assert found.report == report and found.rows == rows
     for one, other in zip(found.model.variables, small.model.variables, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_of_ones_own_is_resumed(parent, recipe, whole, tmp_path):
+    model, given = load_model(parent.path), {"data": "digits", "values": "0..1"}
+    changes = ["seed=3", "data.limit=640"]
+    expected = compress(model, recipe, out=tmp_path / "whole", changes=changes, **given)
+    file, out = tmp_path / "mine.h5", tmp_path / "small"  # an .h5 file has no digest of its own
+    model.save(file)
+    stop = Stop(signal.SIGTERM, 5)
+    with pytest.raises(KeyboardInterrupt):
+        compress(model, recipe, out=out, changes=changes, callbacks=[stop], **given)
+    other = given | {"values": "0..255"}
+    with pytest.raises(ValueError, match=r"got values '0\.\.255'; expected"):
+        compress(model, recipe, out=out, changes=changes, resume=True, **other)
+    same(compress(file, recipe, out=out, changes=changes, resume=True, **given), expected)
+    with pytest.raises(ValueError, match="got resume without data"):
+        compress(file, "int8", resume=True, samples=np.zeros((4, 8, 8, 1)))

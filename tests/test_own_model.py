@@ -2,6 +2,8 @@
 
 import json
 import logging
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import keras
@@ -12,6 +14,8 @@ from PIL import Image
 
 import compress
 import zoo as house
+from zoo.bundle import find_bundle
+from zoo.common import claims
 from zoo.data.loading import load
 from zoo.models.saved import load_model
 from zoo.stages import own
@@ -309,3 +313,19 @@ def test_h5_of_keras_3_is_as_a_keras_file(zoo):
     assert found["metrics"] == pytest.approx(want["metrics"])
     zoo("export", "mine.h5", "tflite", "--samples", "x.npy", "--out", "files")
     assert (own.Path("files") / "mine-tflite" / "manifest.json").is_file()
+
+
+def test_two_at_a_time_do_not_write_one_file(place, tmp_path):
+    out = tmp_path / "race.keras"
+    with ThreadPoolExecutor() as pool, claims.claim(out):
+        other = pool.submit(
+            own.compress_alone, place / "own.keras", "int8", out=out, samples=place / "x.npy"
+        )
+        with pytest.raises(BlockingIOError, match="writes there"):
+            other.result()
+
+
+def test_a_bundle_may_be_called_as_a_file_is(zoo, tmp_path):
+    out = tmp_path / "lenet.keras"
+    shutil.copytree(find_bundle("lenet5").path, out)
+    assert "0.98" in zoo("evaluate", out)

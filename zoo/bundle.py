@@ -270,7 +270,9 @@ class Bundle(Record):
 
 def is_model_file(path: Any) -> bool:
     """Returns whether a path is that of a model's file by its name, and not of a bundle."""
-    return isinstance(path, (str, Path)) and Path(path).suffix in (".keras", ".h5", ".hdf5")
+    if not isinstance(path, (str, Path)) or Path(path).is_dir():
+        return False
+    return Path(path).suffix in (".keras", ".h5", ".hdf5")
 
 
 def check_model_file(path: str | Path) -> None:

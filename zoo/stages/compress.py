@@ -25,6 +25,7 @@ from zoo.common import staging
 from zoo.common.home import SHIPPED
 from zoo.craft.plots import pareto
 from zoo.data.dataset import DataSet
+from zoo.models.saved import load_model
 from zoo.recipe import changed_further
 from zoo.stages import own
 from zoo.stages.files import integers
@@ -103,28 +104,39 @@ def compress(
             hand and a pass fine-tunes.
         KeyboardInterrupt: It was asked to stop.
     """
+    changes = list(changes)
     if own.is_own(bundle):
-        if resume:
-            raise ValueError(
-                f"compress: got resume for {bundle}, of which nothing is kept; expected a bundle."
-            )
         return _brought(
-            bundle, recipe, out, tuple(changes), brought, force=force, callbacks=callbacks
+            bundle, recipe, out, changes, brought, resume=resume, force=force, callbacks=callbacks
         )
     if brought:
         raise ValueError(
             f"{bundle}: got {', '.join(brought)} for a bundle, which has its own; expected a .keras"
             " file, or `--set data.name=`."
         )
-    began = time.perf_counter()
     parent = find_bundle(bundle)
+    out = Path(out) if out else beside(parent, Path(recipe).stem)
+    begun = {"parent": parent.sha256, "changes": changes}
+    return _compress(parent, recipe, out, begun, resume=resume, force=force, callbacks=callbacks)
+
+
+def _compress(
+    parent: Bundle,
+    recipe: str | Path,
+    out: Path,
+    begun: dict[str, Any],
+    *,
+    resume: bool,
+    force: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> Bundle:
+    """Compresses a bundle; one that is resumed must have `begun` with the same."""
+    began = time.perf_counter()
     pipeline = passes.load_recipe(recipe)
-    name, changes = Path(recipe).stem, tuple(changes)
-    out = Path(out) if out else beside(parent, name)
+    name, changes = Path(recipe).stem, tuple(begun["changes"])
     seed = changed_further(parent.recipe, changes).seed
     _ = parent.card, parent.report  # what the end needs is read, or refused, before any work
     with signals.orderly(), staging.claimed(out, force=force or resume) as out:
-        begun = {"parent": parent.sha256, "changes": list(changes)}
         kept = Kept(out.with_name(out.name + ".partial"), begun, seed)
         if resume:
             kept.resume()
@@ -138,7 +150,7 @@ def compress(
         staging.check_room(out, 2 * parent.model_file.stat().st_size)
         work = _Work(parent, pipeline, name, changes, kept, tuple(callbacks))
         try:
-            bundle = work.write(out, force=force or resume, began=began)
+            made = work.write(out, force=force or resume, began=began)
         except (KeyboardInterrupt, OSError):
             if not kept.empty:
                 LOG.warning("%s: keeps what was done; --resume goes on from it", kept.directory)
@@ -147,7 +159,7 @@ def compress(
             if kept.empty:
                 kept.remove()
         kept.remove()
-        return bundle
+        return made
 
 
 class _Work:
@@ -249,9 +261,12 @@ def _brought(
     model: Any,
     recipe: str | Path,
     out: str | Path | None,
-    changes: tuple[str, ...],
+    changes: list[str],
     brought: Brought,
-    **options: Any,
+    *,
+    resume: bool,
+    force: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> Bundle | passes.Compressed:
     """Compresses a model that is no bundle: by way of one, or without data as it is."""
     data, samples = brought.get("data"), brought.get("samples")
@@ -261,17 +276,30 @@ def _brought(
                 "compress: got changes of a training, or a range of pixels, without data; expected "
                 "--data folder:PATH (`data=`) too."
             )
-        return own.compress_alone(model, recipe, out=out, samples=samples, force=options["force"])
+        if resume:
+            raise ValueError(
+                "compress: got resume without data; expected --data (`data=`): only what trains is "
+                "kept, and without data nothing does."
+            )
+        return own.compress_alone(model, recipe, out=out, samples=samples, force=force)
     if samples is not None:
         raise ValueError("compress: got data and samples; expected one: samples are the data's.")
     is_file = not isinstance(model, keras.Model)
     name = Path(model).stem if is_file else model.name
     place = Path(model).with_name(f"{name}-{Path(recipe).stem}") if is_file else None
     out = Path(out or place or Path("runs") / f"{name}-{Path(recipe).stem}")
-    staging.check_free(out, force=options["force"])
+    staging.check_free(out, force=force or resume)
     passes.load_recipe(recipe)
     with tempfile.TemporaryDirectory() as scratch:
-        parent = own.bring(
-            model, data, Path(scratch) / name, changes=changes, values=brought.get("values")
+        values = brought.get("values")
+        parent = own.bring(model, data, Path(scratch) / name, changes=changes, values=values)
+        # The bundle is a new file each time, so it cannot tell whether the model is the same.
+        begun = {
+            "parent": own.digest(load_model(parent.model_file)),
+            "data": parent.card.data,
+            "values": values,
+            "changes": changes,
+        }
+        return _compress(
+            parent, recipe, out, begun, resume=resume, force=force, callbacks=callbacks
         )
-        return compress(parent, recipe, out=out, **options)

@@ -7,6 +7,7 @@ from there on everything is as for any bundle.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import time
@@ -157,6 +158,15 @@ def bring(
     run = run_of(net, data, changes=changes, values=values)
     origin = {"architecture": name, "paper": OWN.paper}
     return write_bundle(run, out, net, History(), began=began, origin=origin, add=add)
+
+
+def digest(model: keras.Model) -> str:
+    """Returns a digest of the weights of a model; its file is another one at every saving."""
+    found = hashlib.sha256()
+    for variable in model.weights:
+        found.update(str(variable.shape).encode())
+        found.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return found.hexdigest()
 
 
 def last_activation(model: keras.Model) -> str:
@@ -350,18 +360,18 @@ def compress_alone(
     if place is not None and place.suffix != ".keras":
         raise ValueError(f"{place}: got a name for a model; expected one that ends in .keras.")
     files = [place.with_suffix(end) for end in (".keras", ".json", ".packed")] if place else []
-    for file in files:
-        staging.check_file(file, force=force)
     if any(step.epochs and step.kind != "huffman" for step in pipeline.passes):
         raise ValueError(
             f"{name}: trains, and no data was given; expected --data folder:PATH (`data=`), or a "
             "recipe without training, e.g. int8."
         )
     net, _ = opened(model)
-    small = pipeline.apply(net, passes.Context(samples=samples))
     if place is None:
-        return small
+        return pipeline.apply(net, passes.Context(samples=samples))
     with claims.claim(place), claims.scratch(place) as holder:
+        for file in files:
+            staging.check_file(file, force=force)
+        small = pipeline.apply(net, passes.Context(samples=samples))
         stage = holder / place.name
         small.model.save(stage)
         stage.with_suffix(".json").write_text(small.report.to_json() + "\n")
