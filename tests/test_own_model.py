@@ -329,3 +329,12 @@ def test_a_bundle_may_be_called_as_a_file_is(zoo, tmp_path):
     out = tmp_path / "lenet.keras"
     shutil.copytree(find_bundle("lenet5").path, out)
     assert "0.98" in zoo("evaluate", out)
+
+
+def test_what_is_read_is_never_replaced(place, tmp_path):
+    file, bundle = tmp_path / "own.keras", tmp_path / "lenet5"
+    shutil.copy(place / "own.keras", file)
+    shutil.copytree(find_bundle("lenet5").path, bundle)
+    for given, out in ((file, file), (bundle, bundle), (bundle, tmp_path)):
+        with pytest.raises(ValueError, match=r"is what is read, .*; expected another --out"):
+            house.compress(given, "int8", out=out, force=True)

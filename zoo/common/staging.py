@@ -121,6 +121,17 @@ def check_file(path: str | Path, *, force: bool = True) -> None:
         pass
 
 
+def check_apart(path: Path, source: Path) -> None:
+    """Refuses to write where what is read lies, with `--force` too.
+
+    Raises:
+        ValueError: `path` is what is read, or holds it.
+    """
+    place, read = path.resolve(), source.resolve()
+    if place == read or place in read.parents:
+        raise ValueError(f"{path}: is what is read, {source}; expected another --out.")
+
+
 def check_room(path: str | Path, num_bytes: int) -> None:
     """Refuses a place without room.
 

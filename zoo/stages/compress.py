@@ -116,6 +116,7 @@ def compress(
         )
     parent = find_bundle(bundle)
     out = Path(out) if out else beside(parent, Path(recipe).stem)
+    staging.check_apart(out, parent.path)
     begun = {"parent": parent.sha256, "changes": changes}
     return _compress(parent, recipe, out, begun, resume=resume, force=force, callbacks=callbacks)
 

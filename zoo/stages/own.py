@@ -360,6 +360,9 @@ def compress_alone(
     if place is not None and place.suffix != ".keras":
         raise ValueError(f"{place}: got a name for a model; expected one that ends in .keras.")
     files = [place.with_suffix(end) for end in (".keras", ".json", ".packed")] if place else []
+    if not isinstance(model, keras.Model):
+        for file in files:
+            staging.check_apart(file, Path(model))
     if any(step.epochs and step.kind != "huffman" for step in pipeline.passes):
         raise ValueError(
             f"{name}: trains, and no data was given; expected --data folder:PATH (`data=`), or a "
