@@ -62,7 +62,15 @@ class Binary(Parametrization):
 
 @keras.saving.register_keras_serializable(package="compress")
 class BinaryActivation(layers.Layer):
-    """`sign(x)`, any (batch, ...) to the same; it stays in a model for good."""
+    """`sign(x)`, any (batch, ...) to the same; it stays in a model for good.
+
+    Args:
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         """Takes the signs."""

@@ -71,6 +71,10 @@ class Distillation(layers.Layer):
         """The shape of the answers."""
         return logits_shape
 
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The mask of the answers."""
+        return previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that build this layer again; the teacher is the model itself."""
         return {

@@ -66,6 +66,7 @@ class Parametrized(layers.Wrapper):
         kwargs = {"trainable": layer.trainable, **kwargs}
         super().__init__(layer, **{**kwargs, "dtype": "float32", "name": layer.name})
         self.autocast = False  # or the chain reads the kernel in half precision
+        self.supports_masking = layer.supports_masking
         self.chain = list(chain)
         self.see: Any = None  # takes the inputs, while errors are measured
 
@@ -133,6 +134,10 @@ class Parametrized(layers.Wrapper):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of what the layer returns."""
         return self.layer.compute_output_shape(input_shape)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The mask that the layer passes on, or makes."""
+        return self.layer.compute_mask(inputs, previous_mask)
 
     def plain(self, *, keep: int = 0) -> layers.Layer:
         """Returns a layer of the inner class whose kernel is what the chain computes.

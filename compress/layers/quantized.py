@@ -111,6 +111,7 @@ class Range(layers.Layer):
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.autocast = False
+        self.supports_masking = True
         self.bits = bits
         self.ends = None if ends is None else (float(ends[0]), float(ends[1]))
         self.decay = decay
@@ -174,6 +175,7 @@ class RangedSilu(layers.Layer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
+        self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         """Multiplies."""
@@ -199,7 +201,14 @@ class Floats(layers.Layer):
     A converter makes integers of what reads integers, where it can: the mean within a layer
     normalisation, a sigmoid. It cannot where a product with a constant stands between; the constant
     is the float32 next to 1.
+
+    Args:
+        **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         """Multiplies."""
