@@ -16,6 +16,7 @@ from export.given import as_inputs, check_span, examples_of, gathered, halves, r
 from export.manifest import Manifest, Signature
 from export.parity import ParityError
 from export.proof import Proof, prove
+from export.sameness import as_shares
 from export.source import own_names
 from export.target import About, Labelled, Source, Target, Written
 from export.targets import find_target
@@ -96,7 +97,11 @@ def export(
         if given:
             check_span(examples.inputs, about)
         if labelled:
-            labelled = labelled._replace(inputs=gathered(model, signature, labelled.inputs))
+            measure = labelled.measure  # of what the user's model gives, which is shares where cut
+            labelled = labelled._replace(
+                inputs=gathered(model, signature, labelled.inputs),
+                measure=lambda outputs: measure(as_shares(outputs, cut)),
+            )
         calibration, probes = halves(examples) if target.calibrated else (None, examples)
         reference = reference_of(model, about.parent, target, probes, cut)
         about = about.model_copy(update={"name": about.name or model.name})

@@ -12,7 +12,7 @@ from export.examples import Arrays, edge_inputs
 from export.failures import cause, told_as
 from export.manifest import Distance, Parity, Score
 from export.parity import compare, measure
-from export.sameness import softmax
+from export.sameness import as_shares
 from export.source import run_keras
 from export.target import Labelled, Source, Target, Tolerance
 
@@ -93,10 +93,7 @@ def prove(
     parity, at_the_edges = of(probes, got[0], limits), of(edges, got[1], at_edges)
     distance = None
     if reference and not parity.reason:
-        alike = {
-            name: softmax(array) if name in reference.shares else array
-            for name, array in got[0].items()
-        }
+        alike = as_shares(got[0], reference.shares)
         distance = measure(reference.expected, alike, of=reference.name, tie=limits.tie)
     score = _scored(session.run, source, labelled) if labelled and parity.passed else None
     reason = fault or parity.reason

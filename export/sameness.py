@@ -62,8 +62,7 @@ def check_cut(whole: Arrays, without: Arrays, cut: Sequence[str], *, kind: str) 
     Raises:
         RuntimeError: They answer otherwise.
     """
-    shares = {n: softmax(array) if n in cut else array for n, array in without.items()}
-    refuse_others(whole, shares, REWRITTEN, where=f"export to {kind}")
+    refuse_others(whole, as_shares(without, cut), REWRITTEN, where=f"export to {kind}")
 
 
 def refuse_others(expected: Arrays, got: Arrays, tolerance: Tolerance, *, where: str) -> None:
@@ -84,6 +83,16 @@ def refuse_others(expected: Arrays, got: Arrays, tolerance: Tolerance, *, where:
             f"{where}: the model in the form that is written does not answer as yours does:"
             f" {found.reason}. Nothing was written."
         )
+
+
+def as_shares(answers: Arrays, cut: Sequence[str]) -> Arrays:
+    """Returns answers (n, ...) by name of a model without its softmax as it would give them.
+
+    Args:
+        answers: What it gives.
+        cut: Names of the outputs that are logits; `facts.logits` of a manifest.
+    """
+    return {name: softmax(array) if name in cut else array for name, array in answers.items()}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

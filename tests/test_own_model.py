@@ -338,3 +338,14 @@ def test_what_is_read_is_never_replaced(place, tmp_path):
     for given, out in ((file, file), (bundle, bundle), (bundle, tmp_path)):
         with pytest.raises(ValueError, match=r"is what is read, .*; expected another --out"):
             house.compress(given, "int8", out=out, force=True)
+
+
+def test_a_file_of_logits_is_scored_as_the_shares_of_its_model(place, tmp_path):
+    bundle = own.bring(place / "own.keras", "digits", tmp_path / "own", values="0..1")
+    (made,) = house.export(bundle, "tflite-int8", out=tmp_path)
+    score, told = made.manifest.score, bundle.report.metrics
+    assert made.manifest.facts["logits"] and told["top1"] > 0.9
+    measured = house.evaluate(bundle, file=made.path).evaluation.metrics
+    for metrics in (score.model, score.file, measured):
+        assert metrics["top1"] == pytest.approx(told["top1"], abs=0.02)
+        assert metrics["loss"] == pytest.approx(told["loss"], rel=0.1)

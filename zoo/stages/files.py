@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.manifest import Manifest
+from export.sameness import as_shares
 from export.targets import find_target
 from zoo.common import reading
 from zoo.stages.opening import Opened
@@ -71,11 +72,13 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
     session = _opened(manifest, path)
     names = [spec.name for spec in manifest.signature.inputs]
     files = {own: name for name, own in manifest.names.items()}  # names that the model has not
+    cut = manifest.facts.get("logits", ())  # where the model gives shares
     same: list[np.ndarray] = []
 
     def call(inputs: Any) -> Any:
         inputs = inputs if isinstance(inputs, dict) else {names[0]: inputs}
         found = session.run({files.get(name, name): array for name, array in inputs.items()})
+        found = as_shares(found, cut)
         outputs = {manifest.names.get(name, name): array for name, array in found.items()}
         got = outputs if len(outputs) > 1 else next(iter(outputs.values()))
         if (choice := task.chosen(got)) is not None:
