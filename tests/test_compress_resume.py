@@ -221,7 +221,7 @@ def test_what_a_finished_pass_reports_is_read_as_it_was_written(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_model_of_ones_own_is_resumed(parent, recipe, whole, tmp_path):
+def test_a_model_of_ones_own_is_resumed(parent, recipe, tmp_path):
     model, given = load_model(parent.path), {"data": "digits", "values": "0..1"}
     changes = ["seed=3", "data.limit=640"]
     expected = compress(model, recipe, out=tmp_path / "whole", changes=changes, **given)

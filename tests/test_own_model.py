@@ -335,13 +335,32 @@ def test_what_is_read_is_never_replaced(place, tmp_path):
     file, bundle = tmp_path / "own.keras", tmp_path / "lenet5"
     shutil.copy(place / "own.keras", file)
     shutil.copytree(find_bundle("lenet5").path, bundle)
-    for given, out in ((file, file), (bundle, bundle), (bundle, tmp_path)):
+    inside = bundle / "model.keras"
+    shutil.copy(file, inside)
+    for given, out, brought in (
+        (file, file, {}),
+        (bundle, bundle, {}),
+        (bundle, tmp_path, {}),
+        (inside, bundle, {"data": "digits"}),
+    ):
         with pytest.raises(ValueError, match=r"is what is read, .*; expected another --out"):
-            house.compress(given, "int8", out=out, force=True)
+            house.compress(given, "int8", out=out, force=True, **brought)
+
+
+def test_changes_of_a_model_of_ones_own_may_be_of_its_task(place, tmp_path):
+    bundle = house.compress(
+        place / "own.keras",
+        "int8",
+        data="digits",
+        values="0..1",
+        changes=["task.label_smoothing=0.1"],
+        out=tmp_path / "small",
+    )
+    assert bundle.recipe.task.label_smoothing == 0.1
 
 
 def test_a_file_of_logits_is_scored_as_the_shares_of_its_model(place, tmp_path):
-    bundle = own.bring(place / "own.keras", "digits", tmp_path / "own", values="0..1")
+    bundle = own.bring(load_model(place / "own.keras"), "digits", tmp_path / "own", values="0..1")
     (made,) = house.export(bundle, "tflite-int8", out=tmp_path)
     score, told = made.manifest.score, bundle.report.metrics
     assert made.manifest.facts["logits"] and told["top1"] > 0.9

@@ -25,7 +25,6 @@ from zoo.common import staging
 from zoo.common.home import SHIPPED
 from zoo.craft.plots import pareto
 from zoo.data.dataset import DataSet
-from zoo.models.saved import load_model
 from zoo.recipe import changed_further
 from zoo.stages import own
 from zoo.stages.files import integers
@@ -104,7 +103,7 @@ def compress(
             hand and a pass fine-tunes.
         KeyboardInterrupt: It was asked to stop.
     """
-    changes = list(changes)
+    changes = tuple(changes)
     if own.is_own(bundle):
         return _brought(
             bundle, recipe, out, changes, brought, resume=resume, force=force, callbacks=callbacks
@@ -117,14 +116,17 @@ def compress(
     parent = find_bundle(bundle)
     out = Path(out) if out else beside(parent, Path(recipe).stem)
     staging.check_apart(out, parent.path)
-    begun = {"parent": parent.sha256, "changes": changes}
-    return _compress(parent, recipe, out, begun, resume=resume, force=force, callbacks=callbacks)
+    begun = {"parent": parent.sha256, "changes": list(changes)}
+    return _compress(
+        parent, recipe, out, changes, begun, resume=resume, force=force, callbacks=callbacks
+    )
 
 
 def _compress(
     parent: Bundle,
     recipe: str | Path,
     out: Path,
+    changes: tuple[str, ...],
     begun: dict[str, Any],
     *,
     resume: bool,
@@ -134,7 +136,7 @@ def _compress(
     """Compresses a bundle; one that is resumed must have `begun` with the same."""
     began = time.perf_counter()
     pipeline = passes.load_recipe(recipe)
-    name, changes = Path(recipe).stem, tuple(begun["changes"])
+    name = Path(recipe).stem
     seed = changed_further(parent.recipe, changes).seed
     _ = parent.card, parent.report  # what the end needs is read, or refused, before any work
     with signals.orderly(), staging.claimed(out, force=force or resume) as out:
@@ -262,7 +264,7 @@ def _brought(
     model: Any,
     recipe: str | Path,
     out: str | Path | None,
-    changes: list[str],
+    changes: tuple[str, ...],
     brought: Brought,
     *,
     resume: bool,
@@ -289,18 +291,24 @@ def _brought(
     name = Path(model).stem if is_file else model.name
     place = Path(model).with_name(f"{name}-{Path(recipe).stem}") if is_file else None
     out = Path(out or place or Path("runs") / f"{name}-{Path(recipe).stem}")
+    file = Path(model) if is_file else None
+    if file:
+        staging.check_apart(out, file)
     staging.check_free(out, force=force or resume)
     passes.load_recipe(recipe)
+    values = brought.get("values")
+    net, _ = own.opened(model)
     with tempfile.TemporaryDirectory() as scratch:
-        values = brought.get("values")
-        parent = own.bring(model, data, Path(scratch) / name, changes=changes, values=values)
+        place = Path(scratch) / name
+        parent = own.bring(net, data, place, changes=changes, values=values, file=file)
         # The bundle is a new file each time, so it cannot tell whether the model is the same.
         begun = {
-            "parent": own.digest(load_model(parent.model_file)),
+            "parent": own.digest(net),
             "data": parent.card.data,
             "values": values,
-            "changes": changes,
+            "changes": list(changes),
         }
+        # Its recipe has the changes already.
         return _compress(
-            parent, recipe, out, begun, resume=resume, force=force, callbacks=callbacks
+            parent, recipe, out, (), begun, resume=resume, force=force, callbacks=callbacks
         )

@@ -128,36 +128,37 @@ def run_of(
 
 
 def bring(
-    model: Model,
+    model: keras.Model,
     data: str | DataSet,
     out: Path,
     *,
     changes: Iterable[str] = (),
     values: str | None = None,
+    file: Path | None = None,
 ) -> Bundle:
     """Writes a bundle of a model and data, which the model was measured on.
 
     Args:
-        model: A Keras model, or a file of one.
+        model: Functional or Sequential.
         data: See `run_of`.
         out: Directory of the bundle.
         changes: See `run_of`.
         values: See `run_of`.
+        file: What it was loaded from, if anything; a `.keras` file is taken over as it is.
 
     Raises:
         FileExistsError: There is something at `out`.
         FileNotFoundError, ValueError: See `run_of`.
     """
     began = time.perf_counter()
-    net, name = opened(model)
 
     def add(stage: Path) -> None:
-        if not isinstance(model, keras.Model) and Path(model).suffix == ".keras":
-            shutil.copy(model, stage / MODEL)  # with its digest
+        if file and file.suffix == ".keras":
+            shutil.copy(file, stage / MODEL)  # with its digest
 
-    run = run_of(net, data, changes=changes, values=values)
-    origin = {"architecture": name, "paper": OWN.paper}
-    return write_bundle(run, out, net, History(), began=began, origin=origin, add=add)
+    run = run_of(model, data, changes=changes, values=values)
+    origin = {"architecture": file.stem if file else model.name, "paper": OWN.paper}
+    return write_bundle(run, out, model, History(), began=began, origin=origin, add=add)
 
 
 def digest(model: keras.Model) -> str:
@@ -368,13 +369,13 @@ def compress_alone(
             f"{name}: trains, and no data was given; expected --data folder:PATH (`data=`), or a "
             "recipe without training, e.g. int8."
         )
-    net, _ = opened(model)
+    context = passes.Context(samples=samples)
     if place is None:
-        return pipeline.apply(net, passes.Context(samples=samples))
+        return pipeline.apply(opened(model)[0], context)
     with claims.claim(place), claims.scratch(place) as holder:
         for file in files:
             staging.check_file(file, force=force)
-        small = pipeline.apply(net, passes.Context(samples=samples))
+        small = pipeline.apply(opened(model)[0], context)
         stage = holder / place.name
         small.model.save(stage)
         stage.with_suffix(".json").write_text(small.report.to_json() + "\n")
