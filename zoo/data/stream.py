@@ -18,7 +18,6 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.common.columns import IGNORED, KINDS, Column
-from zoo.common.examples import as_type
 from zoo.data.dataset import Split
 from zoo.data.source import told
 
@@ -184,7 +183,10 @@ def _converted(name: str, value: Any, spec: tf.TensorSpec) -> np.ndarray:
     _check_type(name, array.dtype, spec)
     if not spec.shape.is_compatible_with(array.shape):
         raise ValueError(_other_shape(name, array.shape, spec))
-    return as_type(array, spec.dtype.name, where=f"Stream: {name}")
+    new = array.astype(spec.dtype.as_numpy_dtype)
+    if array.dtype.kind in "iu" and not np.array_equal(new, array):
+        raise ValueError(_too_large(name, spec))
+    return new
 
 
 def _typed(name: str, value: tf.Tensor, spec: tf.TensorSpec, column: Column) -> tf.Tensor:
