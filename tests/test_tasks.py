@@ -208,6 +208,12 @@ def test_training_and_report_measure_the_same(task, classes):
     assert set(found.pictures) == (set() if task.kind == "regress" else {"confusion"})
 
 
+def test_a_yes_begins_at_a_half_of_a_probability():
+    answers = np.array([[-1.0], [0.2], [0.7]], "float32")
+    assert Binary().chosen(answers).tolist() == [False, True, True]
+    assert Binary(probabilities=True).chosen(answers[1:]).tolist() == [False, True]
+
+
 @pytest.mark.oracle
 def test_scores_equal_scikit_learn():
     labels, outputs = sample(Classify())

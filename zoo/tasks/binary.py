@@ -53,8 +53,8 @@ class Binary(Labelled):
         return {"logits": data.columns["label"]}
 
     def chosen(self, outputs: Any) -> Any:
-        """See `Task.chosen`: the side of 0."""
-        return outputs[:, 0] > 0
+        """See `Task.chosen`: the side of 0; of a probability, that of 1/2."""
+        return outputs[:, 0] > (0.5 if self.probabilities else 0)
 
     def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:
         """Returns whether each output lies on its label's side of 0, as 0 or 1, (b,)."""
