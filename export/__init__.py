@@ -8,8 +8,9 @@ Importing this package loads neither TensorFlow nor NumPy; a name is loaded when
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zoo.common import lazy
 
 if TYPE_CHECKING:
     from export.deploy import Deployable, export
@@ -50,8 +51,4 @@ _HOMES = {
     "target_names": "export.targets",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'export' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__, __dir__, _ = lazy.attach(__name__, _HOMES)

@@ -6,16 +6,13 @@ directory. There is no encryption and no authentication: beyond loopback, put a 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zoo.common import lazy
 
 if TYPE_CHECKING:
     from serving.server import Server, serve
 
 __all__ = ["Server", "serve"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module("serving.server"), name)
-    raise AttributeError(f"module 'serving' has no attribute {name!r}")
+__getattr__, __dir__, _ = lazy.attach(__name__, dict.fromkeys(__all__, "serving.server"))

@@ -6,18 +6,6 @@ The rows of `zoo.catalog` name them; `create` builds a row.
 
 from __future__ import annotations
 
-from typing import Any
+from zoo.common import lazy
 
-__all__ = ["create"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'zoo.models' has no attribute {name!r}")
-    from zoo.models.build import create
-
-    return create
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy.attach(__name__, {"create": "zoo.models.build"})
