@@ -30,7 +30,6 @@ from zoo.training.steps import gradient
 from zoo.training.strategy import choose_machine
 from zoo.training.trainer import Trainer
 
-ROOT = Path(__file__).parents[1]
 TASK = GAN()
 DIGITS = {"doublings": 1, "width": 16, "latent": 16}  # 8x8 from 4x4
 LITTLE = [part for key, value in DIGITS.items() for part in ("--set", f"settings.{key}={value}")]

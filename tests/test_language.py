@@ -1,19 +1,15 @@
 """Language: windows and one step, what is deployed, what is written; small nets on real text."""
 
-import json
 import math
-import os
 import subprocess
 import sys
-import textwrap
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.toy import difference, interrupt
+from tests.toy import difference, interrupt, printed
 from zoo.data import pydoc_topics
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
@@ -287,13 +283,7 @@ TWO_DEVICES = """
 
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one(text):
-    code = textwrap.dedent(TWO_DEVICES)
-    done = subprocess.run(
-        [sys.executable, "-c", code, text],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1], env=os.environ,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    weights, moved, losses = json.loads(done.stdout.splitlines()[-1])
+    weights, moved, losses = printed(TWO_DEVICES, text)
     assert moved > 0.01 and weights < 1e-6 and losses < 1e-5
 
 

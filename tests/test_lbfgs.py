@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,7 +18,6 @@ from zoo.tasks.supervised import Supervised
 from zoo.tasks.task import Mean
 from zoo.training import fitting, lbfgs, strategy
 
-ROOT = Path(__file__).parents[1]
 IMAGES = SCALE.apply(DATA.train["image"]).reshape(len(DATA.train), -1).astype("float64")
 LABELS = DATA.train["label"]
 

@@ -1,7 +1,6 @@
 """Several objectives, networks that follow, phases and kept weights: a task of two networks."""
 
 import sys
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import keras
@@ -29,7 +28,6 @@ from zoo.training import trainer as trainers
 from zoo.training.history import DivergedError
 from zoo.training.trainer import Trainer
 
-ROOT = Path(__file__).parents[1]
 RATES, SHARE, EVERY = {"first": 0.05, "second": 0.02}, 0.3, 3
 
 

@@ -1,7 +1,5 @@
 """Optimizers, clipping and averages, against Keras and closed forms; one device against two."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from tests.toy import (
 from zoo.recipe import Optimizer
 from zoo.training import optimizer as optimizers
 
-ROOT = Path(__file__).parents[1]
 KERAS = keras.optimizers
 # Written out as a user of Keras would, from the same words of the recipe.
 PLAIN = {

@@ -1,7 +1,6 @@
 """Agents: actor-critic and Q-learning against what is known exactly, through the whole engine."""
 
 import shutil
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -25,7 +24,6 @@ from zoo.training import steps
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 
-ROOT = Path(__file__).parents[1]
 QUICK = {"warmup": 32, "frames_per_step": 4, "memory": 200, "target_every": 7}
 
 

@@ -3,7 +3,6 @@
 import os
 import signal
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -27,7 +26,6 @@ from zoo.training.strategy import choose_machine
 from zoo.training.trainer import Trainer
 from zoo.training.twin import make_twin
 
-ROOT = Path(__file__).parents[1]
 SMALL = {"hidden": 32, "latent": 3}
 TASK = VAE(importance_samples=20)
 
