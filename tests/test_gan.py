@@ -295,7 +295,8 @@ def test_a_bundle_is_exported_and_not_asked_for_a_picture(bundle, tmp_path, zoo)
     (tmp_path / "a.png").write_bytes(b"no picture")
     told = zoo("predict", bundle.path, tmp_path / "a.png", expect=2)
     assert "reads noise; expected a model of pictures or rows. `zoo generate`" in told
-    found = zoo("find-lr", "dcgan_small", "--data", "digits", *LITTLE, "--steps", "50", "--json")
+    options = ("--data", "digits", *LITTLE, "--steps", "50", "--out", tmp_path / "rates", "--json")
+    found = zoo("find-lr", "dcgan_small", *options)
     assert found["suggestion"] > 0
 
 
