@@ -18,6 +18,7 @@ TASKS = {
     "dqn": "zoo.tasks.dqn:DQN",
     "language": "zoo.tasks.language:Language",
     "segment": "zoo.tasks.segment:Segment",
+    "detect": "zoo.tasks.detect:Detect",
     "localise": "zoo.tasks.localise:Localise",
     "vae": "zoo.tasks.vae:VAE",
     "gan": "zoo.tasks.gan:GAN",
@@ -451,6 +452,21 @@ _locator = partial(
     smallest=16,
     recipe="locator",
 )
+_faster = partial(
+    Architecture,
+    builder="zoo.models.faster_rcnn:faster_rcnn",
+    task="detect",
+    paper="Ren et al., arXiv:1506.01497",
+    year=2015,
+    input_shape=(64, 64, 3),
+    num_classes=10,
+    smallest=32,
+    recipe="faster_rcnn",
+)
+_VGG_FASTER = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100, "bins": 7}
+_FPN_FASTER = {"trunk": "resnet50_fpn", "units": 1024, "regions": 1000, "detections": 100, "bins": 7}
+_large_faster = partial(_faster, input_shape=(800, 800, 3), num_classes=90, smallest=64)
+_mask = {"paper": "He et al., arXiv:1703.06870", "year": 2017, "recipe": "mask_rcnn"}
 _vae = partial(
     Architecture,
     builder="zoo.models.vae:vae",
@@ -566,6 +582,11 @@ ROWS = (
     _unet("unet", "U-Net", 31_030_658, {}),
     _unet("unet_small", "U-Net, 12 maps", 271_922, _SMALL_U, input_shape=(64, 64, 3), smallest=8),
     _locator("locator", "Locator", 562_238, {}),
+    _large_faster("faster_rcnn", "Faster R-CNN, VGG-16", 137_078_239, _VGG_FASTER, num_classes=20),
+    _large_faster("faster_rcnn_fpn", "Faster R-CNN, ResNet-50-FPN", 41_808_406, _FPN_FASTER),
+    _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),
+    _large_faster("mask_rcnn_fpn", "Mask R-CNN, ResNet-50-FPN", 44_454_513, _FPN_FASTER | {"masks": True}, **_mask),
+    _faster("mask_rcnn_small", "Mask R-CNN, small", 491_976, {"masks": True}, **_mask),
     _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),

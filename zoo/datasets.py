@@ -65,7 +65,7 @@ _ROWS = (
               kinds=("tokens", "count"), sized=True),
     DataFacts("digit_scenes", "zoo.data.digit_scenes:load", (64, 64, 3), 11, False,
               "3,600 scenes: digits of mnist5k on CC0 pictures of scikit-image, made here",
-              kinds=("image", "mask", "boxes", "classes", "count"), sized=True),
+              kinds=("image", "mask", "boxes", "classes", "instances", "count"), sized=True),
     DataFacts("digit_scenes_one", "zoo.data.digit_scenes:load_one", (64, 64, 3), 10, False,
               "3,600 scenes with one digit, made as digit_scenes",
               kinds=("image", "class", "box"), sized=True),

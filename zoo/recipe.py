@@ -47,12 +47,14 @@ class Augment(Settings):
     Attributes:
         shift: Largest shift along each axis, in pixels.
         rotate: Largest rotation to either side, in degrees.
+        scale: How much larger or smaller at most: 0.2 is 1/1.2 to 1.2 times as large.
         mirror: Flips left and right with probability 1/2; `auto` does so where a mirrored image
             keeps its class (clothes do, digits do not), and the optimizer is not `lbfgs`.
     """
 
     shift: Annotated[int, Field(ge=0)] = 0
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    scale: Annotated[float, Field(ge=0, le=4)] = 0.0
     mirror: bool | Literal["auto"] = "auto"
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     Outputs = np.ndarray | Mapping[str, np.ndarray]
 
+DETECTED = ("boxes", "scores", "classes")  # outputs of a detector
+
 
 def answers(
     task: str, outputs: Outputs, *, labels: Sequence[str] = (), top: int = 3
@@ -29,7 +31,8 @@ def answers(
         For each example, of classes: `label` and `probability`, the best first; of a number:
         `value`; of a mask: `label` and `share`, the fraction of the pixels, the largest first; of
         the object in a picture: `label`, `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of
-        the picture as the model sees it.
+        the picture as the model sees it; of the things that a detector finds: the same of each, the
+        best first, in pixels of the picture as the model sees it.
 
     Raises:
         ValueError: Nothing is known of the answers of this task.
@@ -84,10 +87,25 @@ def _box(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, A
     ]
 
 
+def _boxes(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    rows = []
+    for boxes, scores, classes in zip(*(outputs[n] for n in DETECTED), strict=True):
+        found = [index for index in range(len(scores)) if scores[index] > 0]
+        rows.append(
+            [
+                {"label": labels[int(classes[index])], "probability": float(scores[index])}
+                | dict(zip(("y1", "x1", "y2", "x2"), map(float, boxes[index]), strict=True))
+                for index in found
+            ]
+        )
+    return rows
+
+
 _FORMS: dict[str, Any] = {
     "classify": _classes,
     "binary": _yes_or_no,
     "regress": _number,
     "segment": _shares,
     "localise": _box,
+    "detect": _boxes,
 }

@@ -1,4 +1,4 @@
-"""Random shifts, rotations and mirror images of a batch, in the graph.
+"""Random shifts, rotations, scales and mirror images of a batch, in the graph.
 
 Every image of a batch moves by its own random numbers, which are a function of the seed and of the
 image's position in the batch. What moves in from outside is 0, the pixel value of black.
@@ -7,10 +7,16 @@ image's position in the batch. What moves in from outside is 0, the pixel value 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import tensorflow as tf
 
+from zoo.common.columns import IGNORED
+
 from zoo.recipe import Augment
+
+
+LOST = 0.7  # largest share of a box that may be outside the picture
 
 
 def moves(settings: Augment) -> bool:
@@ -21,7 +27,7 @@ def moves(settings: Augment) -> bool:
     """
     if settings.mirror == "auto":
         raise ValueError("augment.mirror: got 'auto'; expected True or False, see DataSet.mirror.")
-    return bool(settings.shift or settings.rotate or settings.mirror)
+    return bool(settings.shift or settings.rotate or settings.scale or settings.mirror)
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor, settings: Augment) -> tf.Tensor:
@@ -33,7 +39,7 @@ def augment(images: tf.Tensor, seed: tf.Tensor, settings: Augment) -> tf.Tensor:
         settings: How far the images move at most.
 
     Returns:
-        Images (b, h, w, c): float32 when they rotate, else of the type that came in.
+        Images (b, h, w, c): float32 when they rotate or scale, else of the type that came in.
 
     Raises:
         ValueError: `mirror` is `auto`.
@@ -52,15 +58,90 @@ def draw(num: int, seed: tf.Tensor, settings: Augment) -> tf.Tensor:
         settings: How far the images move at most.
 
     Returns:
-        Motions (num, 5), float32: shift down and right in whole pixels, cosine and sine of the
-        clockwise angle, and -1 for a mirror image, else 1.
+        Motions (num, 6), float32: shift down and right in whole pixels, cosine and sine of the
+        clockwise angle, -1 for a mirror image, else 1, and how many times larger it becomes.
     """
     down, right, turn, flip = tf.unstack(tf.random.stateless_uniform((num, 4), seed), axis=1)
     span = 2 * settings.shift + 1
     angle = (2 * turn - 1) * math.radians(settings.rotate)
     sign = tf.where(flip < 0.5, -1.0, 1.0) if settings.mirror else tf.ones_like(flip)
     shifts = [tf.floor(share * span) - settings.shift for share in (down, right)]
-    return tf.stack([*shifts, tf.cos(angle), tf.sin(angle), sign], axis=1)
+    times = tf.ones_like(flip)
+    if settings.scale:  # a draw of its own, so that it changes no other
+        own = tf.random.experimental.stateless_fold_in(seed, 1)
+        times = (1 + settings.scale) ** tf.random.stateless_uniform((num,), own, -1, 1)
+    return tf.stack([*shifts, tf.cos(angle), tf.sin(angle), sign, times], axis=1)
+
+
+def carry(
+    batch: Mapping[str, tf.Tensor], motions: tf.Tensor, settings: Augment
+) -> dict[str, tf.Tensor]:
+    """Moves the images of a batch, and with them what says where something is in them.
+
+    Args:
+        batch: Columns (b, ...): `image`; `mask`, `instances`, `boxes` with `classes`, `box` and
+            `points` where there are some.
+        motions: Rows of `draw` (b, 6).
+        settings: Settings that the motions were drawn with.
+
+    Returns:
+        The batch. What moves into a mask counts for nothing. A box that has lost more than
+        `LOST` of its area out of the picture is no box any more: class -1.
+    """
+    batch = dict(batch)
+    height, width = batch["image"].shape[1:3]
+    batch["image"] = move(batch["image"], motions, settings)
+    for name, outside in (("mask", IGNORED), ("instances", 0)):
+        if name in batch:
+            moved = move(batch[name][..., None], motions, settings, outside=outside, nearest=True)
+            batch[name] = moved[..., 0]
+    if "points" in batch:
+        batch["points"] = move_points(batch["points"], motions, (height, width))
+    if "box" in batch:
+        batch["box"] = _move_boxes(batch["box"][:, None], motions, (height, width))[0][:, 0]
+    if "boxes" in batch:
+        boxes, kept = _move_boxes(batch["boxes"], motions, (height, width))
+        real = tf.logical_and(batch["classes"] >= 0, kept >= 1 - LOST)
+        batch["boxes"] = tf.where(real[..., None], boxes, 0.0)
+        batch["classes"] = tf.where(real, batch["classes"], -1)
+    return batch
+
+
+def move_points(points: tf.Tensor, motions: tf.Tensor, side: tuple[int, int]) -> tf.Tensor:
+    """Moves points as `move` moves the pixels that they are in.
+
+    Args:
+        points: y x, from the picture's upper left corner, in pixels, (b, n, 2).
+        motions: Rows of `draw` (b, 6).
+        side: Height and width of the picture.
+    """
+    down, right, cos, sin, sign, times = (x[:, None] for x in tf.unstack(motions, axis=1))
+    y, x = points[..., 0] - side[0] / 2, sign * (points[..., 1] - side[1] / 2)
+    return tf.stack(
+        [
+            times * (sin * x + cos * y) + side[0] / 2 + down,
+            times * (cos * x - sin * y) + side[1] / 2 + right,
+        ],
+        axis=-1,
+    )
+
+
+def _move_boxes(
+    boxes: tf.Tensor, motions: tf.Tensor, side: tuple[int, int]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The boxes around the moved boxes (b, n, 4), within the picture, and what is left of them."""
+    y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)  # (b, n)
+    # Where it turns, the middles of the sides say more of what is in a box than its corners do.
+    y, x = (y1 + y2) / 2, (x1 + x2) / 2
+    edges = tf.stack([tf.stack(p, axis=-1) for p in ((y1, x), (y2, x), (y, x1), (y, x2))], axis=2)
+    moved = move_points(tf.reshape(edges, (edges.shape[0], -1, 2)), motions, side)
+    moved = tf.reshape(moved, edges.shape)  # (b, n, 4, 2)
+    low, high = tf.reduce_min(moved, axis=2), tf.reduce_max(moved, axis=2)
+    ends = tf.constant([float(side[0]), float(side[1])])
+    inside = tf.clip_by_value(low, 0.0, ends), tf.clip_by_value(high, 0.0, ends)
+    area = tf.reduce_prod(high - low, axis=-1)
+    left = tf.reduce_prod(inside[1] - inside[0], axis=-1) / tf.maximum(area, 1e-6)
+    return tf.concat(inside, axis=-1), left
 
 
 def move(
@@ -71,21 +152,21 @@ def move(
     outside: int = 0,
     nearest: bool = False,
 ) -> tf.Tensor:
-    """Mirrors, rotates about the centre, then shifts every image by its motion.
+    """Mirrors, rotates and scales about the centre, then shifts every image by its motion.
 
     Args:
         images: Pixels (b, h, w, c), uint8 or float32; the shape is static.
-        motions: Rows of `draw` (b, 5).
+        motions: Rows of `draw` (b, 6).
         settings: Settings that the motions were drawn with.
         outside: Value of what moves in from outside.
         nearest: Whether a rotation takes the nearest pixel, as the classes of a mask need, in place
             of interpolating.
 
     Returns:
-        Images (b, h, w, c): float32 when they rotate and are interpolated, else of the type that
-        came in.
+        Images (b, h, w, c): float32 when they rotate or scale and are interpolated, else of the
+        type that came in.
     """
-    if settings.rotate:
+    if settings.rotate or settings.scale:
         moved = _transform(images, motions, outside=outside, nearest=nearest)
         return tf.cast(moved, images.dtype) if nearest else moved
     return _gather(images, motions, margin=settings.shift, outside=outside)
@@ -94,7 +175,7 @@ def move(
 def _gather(images: tf.Tensor, motions: tf.Tensor, *, margin: int, outside: int = 0) -> tf.Tensor:
     """Whole pixels: one flat gather, as cropping by `batch_dims` is far slower."""
     num, height, width, channels = images.shape
-    down, right, _, _, sign = tf.unstack(tf.cast(motions, tf.int32), axis=1)  # (b,)
+    down, right, _, _, sign, _ = tf.unstack(tf.cast(motions, tf.int32), axis=1)  # (b,)
     rows = tf.range(height) - down[:, None]  # (b, h)
     columns = tf.range(width) - right[:, None]  # (b, w)
     columns = tf.where(sign[:, None] < 0, width - 1 - columns, columns)
@@ -111,7 +192,8 @@ def _transform(
 ) -> tf.Tensor:
     """One interpolation for the whole motion."""
     _, height, width, _ = images.shape
-    down, right, cos, sin, sign = tf.unstack(motions, axis=1)  # (b,)
+    down, right, cos, sin, sign, times = tf.unstack(motions, axis=1)  # (b,)
+    cos, sin = cos / times, sin / times
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
     # The inverse, from a pixel (x, y) of the result to its origin: undo the shift, turn back by
     # [[cos, sin], [-sin, cos]] about the middle, mirror.

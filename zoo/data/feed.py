@@ -15,8 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from zoo.common.columns import IGNORED
-from zoo.data.augment import draw, move, moves
+from zoo.data.augment import carry, draw, moves
 from zoo.data.dataset import Split
 from zoo.data.pictures import Pictures
 from zoo.data.preprocessing import Preprocessing
@@ -36,7 +35,7 @@ class Batches:
         shapes: Shape of one example of each column, by name.
         batch_size: Examples in a step, over all replicas.
         seed: Seed of the augmentation and the noise, in [0, 2**31).
-        augment: Random changes of the images, and of masks with them; `None` changes nothing.
+        augment: Random changes of the images, and of what is in them; `None` changes nothing.
         draws: Columns of noise, by name.
 
     Raises:
@@ -55,12 +54,10 @@ class Batches:
     ):
         self.batch_size, self.seed = batch_size, seed
         self.augment = augment if augment is not None and moves(augment) else None
-        if self.augment is not None and (
-            "image" not in shapes or {"boxes", "box", "points"} & set(shapes)
-        ):
+        if self.augment is not None and "image" not in shapes:
             raise ValueError(
-                "data.augment: got a shift, rotation or mirror for rows of a table, texts or boxes;"
-                " expected none. Only images, and masks with them, can move."
+                "data.augment: got a shift, rotation, scale or mirror for rows of a table or texts;"
+                " expected none. Only images, and what is in them, can move."
             )
         self.draws = dict(draws or {})
         # On the CPU, where tf.data runs, whatever the default device is.
@@ -103,11 +100,7 @@ class Batches:
         if self.augment is not None:
             motions = draw(self.batch_size, seed, self.augment)
             motions = tf.slice(motions, [replica * share, 0], [share, -1])
-            batch["image"] = move(batch["image"], motions, self.augment)
-            if "mask" in batch:  # what moves in from outside counts not
-                mask = batch["mask"][..., None]
-                mask = move(mask, motions, self.augment, outside=IGNORED, nearest=True)
-                batch["mask"] = mask[..., 0]
+            batch = carry(batch, motions, self.augment)
         for name, (factor, offset) in self.affine.items():
             batch[name] = tf.cast(batch[name], tf.float32) * factor + offset
         return batch | noise(self.draws, seed, self.batch_size, start=replica * share, count=share)
@@ -127,7 +120,7 @@ class Feed:
             batch is reduced to all of them, with a warning.
         seed: Seed of the order, the augmentation and the noise, in [0, 2**31).
         training: Whether to shuffle, and to drop the remainder.
-        augment: Random changes of the training images, and of masks with them; `None` changes
+        augment: Random changes of the training images, and of what is in them; `None` changes
             nothing.
         draws: Columns of noise, by name.
 

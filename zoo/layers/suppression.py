@@ -72,23 +72,18 @@ class NonMaxSuppression(layers.Layer):
         count = min(self.candidates, num * classes)
         best, places = ops.top_k(ops.reshape(scores, (-1, num * classes)), count)
         kinds = ops.mod(places, classes)  # (batch, count)
-        boxes = _pick(boxes, ops.floor_divide(places, classes))  # (batch, count, 4)
-        alive = ops.cast(best > self.score_threshold, boxes.dtype)
-        blocks = self._blocks(boxes, kinds)  # (batch, count, count)
-        keep = ops.ones_like(best)
-        for _ in range(min(self.steps, count)):
-            keep = 1 - ops.max(ops.expand_dims(keep, 2) * blocks, axis=1)
-        outputs = min(self.max_outputs, count)
-        best, places = ops.top_k(best * keep * alive, outputs)
-        found = ops.cast(best > self.score_threshold, boxes.dtype)
-        rows = _pick(boxes, places) * ops.expand_dims(found, -1)
-        kinds = ops.take_along_axis(kinds, places, axis=1) * ops.cast(found, "int32")
-        spare = self.max_outputs - outputs
-        return [
-            ops.pad(rows, [[0, 0], [0, spare], [0, 0]]),
-            ops.pad(best * found, [[0, 0], [0, spare]]),
-            ops.pad(kinds, [[0, 0], [0, spare]]),
-        ]
+        boxes = pick(boxes, ops.floor_divide(places, classes))  # (batch, count, 4)
+        return list(
+            suppress(
+                boxes,
+                best,
+                kinds,
+                max_outputs=self.max_outputs,
+                iou_threshold=self.iou_threshold,
+                score_threshold=self.score_threshold,
+                steps=self.steps,
+            )
+        )
 
     def compute_output_shape(self, input_shape: list[Shape]) -> list[Shape]:
         """The shapes of boxes, scores and classes."""
@@ -115,28 +110,69 @@ class NonMaxSuppression(layers.Layer):
             "steps": self.steps,
         }
 
-    def _blocks(self, boxes: KerasTensor, kinds: KerasTensor) -> KerasTensor:
-        """Whether box i, if it is kept, suppresses j: (batch, i, j), 0 or 1."""
-        top, left, bottom, right = (boxes[..., side] for side in range(4))
 
-        def between(high: KerasTensor, low: KerasTensor) -> KerasTensor:
-            shared = ops.minimum(ops.expand_dims(high, 2), ops.expand_dims(high, 1))
-            begin = ops.maximum(ops.expand_dims(low, 2), ops.expand_dims(low, 1))
-            return ops.maximum(shared - begin, 0)
+def suppress(
+    boxes: KerasTensor,
+    scores: KerasTensor,
+    kinds: KerasTensor,
+    *,
+    max_outputs: int,
+    iou_threshold: float,
+    score_threshold: float = 0.0,
+    steps: int = 16,
+) -> tuple[KerasTensor, KerasTensor, KerasTensor]:
+    """Keeps the best of the boxes of a kind that overlap.
 
-        inside = between(bottom, top) * between(right, left)
-        area = (bottom - top) * (right - left)
-        union = ops.expand_dims(area, 2) + ops.expand_dims(area, 1) - inside
-        # Not divided: two boxes without an area have no union.
-        overlap = ops.cast(inside > self.iou_threshold * union, boxes.dtype)
-        same = ops.cast(
-            ops.equal(ops.expand_dims(kinds, 2), ops.expand_dims(kinds, 1)), boxes.dtype
-        )
-        order = ops.arange(kinds.shape[1])
-        before = ops.cast(ops.expand_dims(order, 1) < ops.expand_dims(order, 0), boxes.dtype)
-        return overlap * same * before
+    Args:
+        boxes: Candidates by falling score, (batch, count, 4), as y1, x1, y2, x2 in any unit.
+        scores: Their scores (batch, count).
+        kinds: What each is, (batch, count), int32; only boxes of one kind suppress one another.
+        max_outputs: Number of boxes to return.
+        iou_threshold: See `NonMaxSuppression`, likewise `score_threshold` and `steps`.
+
+    Returns:
+        Boxes (batch, max_outputs, 4), scores and kinds (batch, max_outputs), by falling score;
+        zeros where no box is.
+    """
+    count = scores.shape[1]
+    alive = ops.cast(scores > score_threshold, boxes.dtype)
+    blocks = _blocks(boxes, kinds, iou_threshold)  # (batch, count, count)
+    keep = ops.ones_like(scores)
+    for _ in range(min(steps, count)):
+        keep = 1 - ops.max(ops.expand_dims(keep, 2) * blocks, axis=1)
+    outputs = min(max_outputs, count)
+    best, places = ops.top_k(scores * keep * alive, outputs)
+    found = ops.cast(best > score_threshold, boxes.dtype)
+    rows = pick(boxes, places) * ops.expand_dims(found, -1)
+    kinds = ops.take_along_axis(kinds, places, axis=1) * ops.cast(found, "int32")
+    spare = max_outputs - outputs
+    return (
+        ops.pad(rows, [[0, 0], [0, spare], [0, 0]]),
+        ops.pad(best * found, [[0, 0], [0, spare]]),
+        ops.pad(kinds, [[0, 0], [0, spare]]),
+    )
 
 
-def _pick(boxes: KerasTensor, places: KerasTensor) -> KerasTensor:
-    """The boxes (batch, places, 4) at some places (batch, places)."""
-    return ops.take_along_axis(boxes, ops.expand_dims(places, -1), axis=1)
+def pick(rows: KerasTensor, places: KerasTensor) -> KerasTensor:
+    """Returns the rows (batch, places, n) at some places (batch, places) of (batch, rows, n)."""
+    return ops.take_along_axis(rows, ops.expand_dims(places, -1), axis=1)
+
+
+def _blocks(boxes: KerasTensor, kinds: KerasTensor, iou_threshold: float) -> KerasTensor:
+    """Whether box i, if it is kept, suppresses j: (batch, i, j), 0 or 1."""
+    top, left, bottom, right = (boxes[..., side] for side in range(4))
+
+    def between(high: KerasTensor, low: KerasTensor) -> KerasTensor:
+        shared = ops.minimum(ops.expand_dims(high, 2), ops.expand_dims(high, 1))
+        begin = ops.maximum(ops.expand_dims(low, 2), ops.expand_dims(low, 1))
+        return ops.maximum(shared - begin, 0)
+
+    inside = between(bottom, top) * between(right, left)
+    area = (bottom - top) * (right - left)
+    union = ops.expand_dims(area, 2) + ops.expand_dims(area, 1) - inside
+    # Not divided: two boxes without an area have no union.
+    overlap = ops.cast(inside > iou_threshold * union, boxes.dtype)
+    same = ops.cast(ops.equal(ops.expand_dims(kinds, 2), ops.expand_dims(kinds, 1)), boxes.dtype)
+    order = ops.arange(kinds.shape[1])
+    before = ops.cast(ops.expand_dims(order, 1) < ops.expand_dims(order, 0), boxes.dtype)
+    return overlap * same * before

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 FILTERS = (64, 128, 256, 512, 512)  # of the convolutions in each stage
 
@@ -39,9 +39,33 @@ def vgg(
     Raises:
         ValueError: `convs` is not five numbers.
     """
+    image = keras.Input(input_shape, name="image")
+    x = stages(image, convs, batch_norm=batch_norm)
+    x = layers.Flatten(name="flatten")(x)  # (batch, 7 * 7 * 512) at 224x224
+    for place in ("fc6", "fc7"):
+        x = layers.Dense(4096, kernel_initializer="he_normal", name=place)(x)  # (batch, 4096)
+        x = layers.ReLU(name=f"{place}_relu")(x)
+        x = layers.Dropout(dropout, name=f"{place}_drop")(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return keras.Model(image, logits, name=name)
+
+
+def stages(
+    x: KerasTensor, convs: Sequence[int], *, batch_norm: bool = False, last_pool: bool = True
+) -> KerasTensor:
+    """The five stages of convolutions: (batch, h, w, channels) to (batch, h / 32, w / 32, 512).
+
+    Args:
+        x: Pictures.
+        convs: Convolutions in each of the five stages: a column of table 1.
+        batch_norm: See `vgg`.
+        last_pool: Whether the last stage is pooled too; detectors read what is not.
+
+    Raises:
+        ValueError: `convs` is not five numbers.
+    """
     if len(convs) != len(FILTERS):
         raise ValueError(f"vgg: convs got {convs!r}; expected {len(FILTERS)} numbers, one a stage.")
-    x = image = keras.Input(input_shape, name="image")
     for stage, (depth, filters) in enumerate(zip(convs, FILTERS, strict=True), start=1):
         for index in range(1, depth + 1):
             place = f"stage{stage}_conv{index}"
@@ -51,11 +75,6 @@ def vgg(
             if batch_norm:
                 x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{place}_bn")(x)
             x = layers.ReLU(name=f"{place}_relu")(x)
-        x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)  # half the height and width
-    x = layers.Flatten(name="flatten")(x)  # (batch, 7 * 7 * 512) at 224x224
-    for place in ("fc6", "fc7"):
-        x = layers.Dense(4096, kernel_initializer="he_normal", name=place)(x)  # (batch, 4096)
-        x = layers.ReLU(name=f"{place}_relu")(x)
-        x = layers.Dropout(dropout, name=f"{place}_drop")(x)
-    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
-    return keras.Model(image, logits, name=name)
+        if stage < len(convs) or last_pool:  # half the height and width
+            x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
+    return x

@@ -1,0 +1,111 @@
+"""Average precision of boxes and masks, by COCO's own evaluation (pycocotools).
+
+Source: Lin et al. 2014, Microsoft COCO, arXiv:1405.0312, and its evaluation: precision over recall
+at intersections over union of .50 to .95.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+NAMES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+RECALLS = ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
+
+
+class Things(NamedTuple):
+    """What is in a picture, or what was found in it.
+
+    Attributes:
+        boxes: y1 x1 y2 x2 in pixels, (n, 4).
+        classes: Index of the class of each, (n,).
+        scores: Of each, (n,); `None` for the truth.
+        masks: Whether a pixel is of the thing, (n, height, width), bool; `None` where not known.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+
+def average_precision(
+    truth: Sequence[Things], found: Sequence[Things], names: Sequence[str], *, masks: bool = False
+) -> tuple[dict[str, float], list[float | None]]:
+    """Measures detections as COCO does.
+
+    Args:
+        truth: What is in each picture.
+        found: What was found in each.
+        names: Names of the classes.
+        masks: Whether overlaps are those of masks, not of boxes.
+
+    Returns:
+        `map`, the mean over thresholds of .50 to .95 and over classes; `ap50`, `ap75`; `ap_small`,
+        `ap_medium` and `ap_large` of things below 32 x 32, below 96 x 96 and above; and recalls
+        `ar1`, `ar10`, `ar100` with so many boxes a picture, `ar_small` ...; without those that have
+        no things. And the average precision of each class, `None` for one without things.
+    """
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        known = _dataset(truth, names, masks=masks)
+        rows = _rows(found, masks=masks)
+        # `loadRes` refuses an empty list.
+        results = known.loadRes(rows) if rows else _dataset([Things(*_NONE)] * len(truth), names)
+        evaluated = COCOeval(known, results, "segm" if masks else "bbox")
+        evaluated.evaluate()
+        evaluated.accumulate()
+        evaluated.summarize()
+    means = dict(zip((*NAMES, *RECALLS), map(float, evaluated.stats), strict=True))
+    precision = evaluated.eval["precision"][:, :, :, 0, -1]  # threshold, recall, class
+    each = []
+    for index in range(len(names)):
+        own = precision[:, :, index]
+        each.append(float(own.mean()) if (own > -1).all() else None)
+    return {name: value for name, value in means.items() if value >= 0}, each
+
+
+_NONE = (np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))
+
+
+def _dataset(pictures: Sequence[Things], names: Sequence[str], *, masks: bool = False) -> Any:
+    from pycocotools.coco import COCO
+
+    rows = _rows(pictures, masks=masks)
+    for number, row in enumerate(rows, start=1):
+        row |= {"id": number, "iscrowd": 0}
+    known = COCO()
+    known.dataset = {
+        "info": {},
+        "images": [{"id": index} for index in range(len(pictures))],
+        "annotations": rows,
+        "categories": [{"id": index, "name": name} for index, name in enumerate(names)],
+    }
+    known.createIndex()
+    return known
+
+
+def _rows(pictures: Sequence[Things], *, masks: bool) -> list[dict[str, Any]]:
+    from pycocotools import mask as rle
+
+    rows = []
+    for picture, things in enumerate(pictures):
+        for index, (y1, x1, y2, x2) in enumerate(np.asarray(things.boxes, float).tolist()):
+            row: dict[str, Any] = {
+                "image_id": picture,
+                "category_id": int(things.classes[index]),
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+            }
+            if masks and things.masks is not None:
+                own = rle.encode(np.asfortranarray(things.masks[index], np.uint8))
+                row |= {"segmentation": own, "area": float(rle.area(own))}
+            if things.scores is not None:
+                row["score"] = float(things.scores[index])
+            rows.append(row)
+    return rows

@@ -1,0 +1,144 @@
+"""What a detector found in a split: average precision, and pictures with the boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.metrics.detection import Things, average_precision
+from zoo.tasks import pictures
+from zoo.tasks.task import Evaluation
+
+if TYPE_CHECKING:
+    from zoo.common.columns import Column
+
+SHOWN = 16  # pictures that the meter keeps
+SHOWN_SCORE = 0.5  # of the boxes that are drawn
+INSIDE = 0.5  # probability from which on a pixel is within a mask
+
+
+class Found:
+    """Collects boxes, masks where there are some, and a few pictures to draw them in.
+
+    Args:
+        columns: The data set's columns, by name.
+    """
+
+    def __init__(self, columns: Mapping[str, Column]):
+        self._image, self._names = next(iter(columns)), columns["classes"].names
+        self._truth: list[Things] = []
+        self._found: list[Things] = []
+        self._kept: list[tuple[Any, ...]] = []
+
+    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
+        """See `Meter.add`.
+
+        Args:
+            batch: Pictures, `boxes` and `classes`; `instances` where masks are known.
+            outputs: `boxes` (b, n, 4), `scores` and `classes` (b, n); `masks` (b, n, h, w).
+        """
+        side = batch[self._image].shape[1:3]
+        for index, classes in enumerate(batch["classes"]):
+            there = classes >= 0
+            masks = None
+            if "instances" in batch and "masks" in outputs:
+                numbers = np.flatnonzero(there) + 1
+                masks = batch["instances"][index][None] == numbers[:, None, None]
+            self._truth.append(Things(batch["boxes"][index][there], classes[there], None, masks))
+            self._found.append(things(outputs, index, side))
+        free = SHOWN - len(self._kept)
+        images = batch[self._image][:free]
+        last = len(self._truth) - len(batch["classes"])
+        self._kept += [
+            (image, self._truth[last + place], self._found[last + place])
+            for place, image in enumerate(images)
+        ]
+
+    def result(self) -> Evaluation:
+        """Measures as COCO does, see `zoo.metrics.detection`.
+
+        Returns:
+            `map`, `ap50`, `ap75` ... of boxes, and `mask_map`, `mask_ap50` ... where there are
+            masks, with the table `per_class` (`label`, `ap`, `support`) and the picture `boxes`:
+            true ones above, those found with a score of at least one half below.
+        """
+        metrics, each = average_precision(self._truth, self._found, self._names)
+        if any(one.masks is not None for one in self._truth):
+            masks, _ = average_precision(self._truth, self._found, self._names, masks=True)
+            metrics |= {f"mask_{name}": value for name, value in masks.items()}
+        counts = np.zeros(len(self._names), int)
+        for one in self._truth:
+            counts += np.bincount(one.classes, minlength=len(counts))
+        rows = [
+            {"label": name, "ap": ap, "support": int(count)}
+            for name, ap, count in zip(self._names, each, counts, strict=True)
+        ]
+        return Evaluation(
+            metrics, {"per_class": rows}, {"boxes": partial(_draw, self._kept, self._names)}
+        )
+
+
+def things(outputs: Mapping[str, np.ndarray], index: int, side: tuple[int, ...]) -> Things:
+    """Returns what a detector found in one picture of a batch.
+
+    Args:
+        outputs: What it answers with, NumPy arrays.
+        index: The picture.
+        side: Height and width of the picture, in pixels.
+    """
+    real = outputs["scores"][index] > 0
+    boxes = outputs["boxes"][index][real]
+    masks = None
+    if "masks" in outputs:
+        masks = np.stack(
+            [pasted(m, box, side) for m, box in zip(outputs["masks"][index][real], boxes, strict=True)]
+            or [np.zeros(side, bool)]
+        )[: len(boxes)]
+    return Things(boxes, outputs["classes"][index][real], outputs["scores"][index][real], masks)
+
+
+def pasted(mask: np.ndarray, box: np.ndarray, side: tuple[int, ...]) -> np.ndarray:
+    """Returns which pixels of a picture are within a mask, (height, width), bool.
+
+    A pixel takes the bilinear sample of the mask at its middle.
+
+    Args:
+        mask: Probabilities (h, w) of points spread evenly over the box.
+        box: y1 x1 y2 x2 in pixels.
+        side: Height and width of the picture.
+    """
+    from scipy.ndimage import map_coordinates
+
+    whole = np.zeros(side, bool)
+    low = np.maximum(np.floor(box[:2]).astype(int), 0)
+    high = np.minimum(np.ceil(box[2:]).astype(int), side)
+    if (high <= low).any():
+        return whole
+    spans = np.maximum(box[2:] - box[:2], 1e-6)
+    rows, columns = (
+        (np.arange(low[axis], high[axis]) + 0.5 - box[axis]) / spans[axis] * mask.shape[axis] - 0.5
+        for axis in (0, 1)
+    )
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    found = map_coordinates(mask, grid, order=1, mode="nearest") >= INSIDE
+    whole[low[0] : high[0], low[1] : high[1]] = found
+    return whole
+
+
+def _draw(kept: list[tuple[Any, ...]], names: tuple[str, ...], path: Any) -> None:
+    """Draws pictures with the true boxes, and below them with those found."""
+    rows: list[list[np.ndarray]] = [[], []]
+    for image, truth, found in kept:
+        sure = found.scores >= SHOWN_SCORE
+        shown = pictures.shown(image)
+        for row, boxes, classes in (
+            (rows[0], truth.boxes, truth.classes),
+            (rows[1], found.boxes[sure], found.classes[sure]),
+        ):
+            colours = [pictures.colour(kind) for kind in classes]
+            words = [names[kind] for kind in classes]
+            row.append(pictures.draw_boxes(shown, boxes, words, colours=colours, times=2))
+    pictures.grid(rows, path)
