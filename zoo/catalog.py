@@ -441,6 +441,51 @@ _unet = partial(
     smallest=188,
     recipe="unet",
 )
+_fcn = partial(
+    Architecture,
+    builder="zoo.models.fcn:fcn",
+    task="segment",
+    paper="Long et al., arXiv:1411.4038",
+    year=2015,
+    input_shape=(500, 500, 3),
+    num_classes=21,
+    smallest=32,
+    recipe="fcn",
+)
+_small_fcn = partial(_fcn, input_shape=(64, 64, 3), num_classes=11)
+_segnet = partial(
+    _fcn,
+    builder="zoo.models.segnet:segnet",
+    paper="Badrinarayanan et al., arXiv:1511.00561",
+    input_shape=(352, 480, 3),
+    num_classes=12,
+)
+_small_segnet = partial(_segnet, input_shape=(64, 64, 3), num_classes=11, smallest=8)
+_deconvnet = partial(
+    _segnet,
+    paper="Noh et al., arXiv:1505.04366",
+    input_shape=(224, 224, 3),
+    num_classes=21,
+    smallest=224,
+)
+_recurrent = partial(
+    _fcn,
+    builder="zoo.models.recurrent_cnn:recurrent_cnn",
+    paper="Pinheiro & Collobert, PMLR 32(1)",
+    year=2014,
+    input_shape=(64, 64, 3),
+    num_classes=11,
+    smallest=4,
+)
+_SMALL_FCN = {
+    "convs": (1, 1, 2, 2, 2),
+    "filters": (16, 32, 64, 64, 64),
+    "units": 128,
+    "window": 3,
+    "pad": 0,
+    "batch_norm": True,
+}
+_SMALL_SEG = {"convs": (2, 2, 2), "filters": (16, 32, 64)}
 _locator = partial(
     Architecture,
     builder="zoo.models.locator:locator",
@@ -464,7 +509,8 @@ _faster = partial(
     recipe="faster_rcnn",
 )
 _VGG_FASTER = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100, "bins": 7}
-_FPN_FASTER = {"trunk": "resnet50_fpn", "units": 1024, "regions": 1000, "detections": 100, "bins": 7}
+_FPN_FASTER = _VGG_FASTER | {"trunk": "resnet50_fpn", "units": 1024, "regions": 1000}
+_FPN_MASK = _FPN_FASTER | {"masks": 14}
 _large_faster = partial(_faster, input_shape=(800, 800, 3), num_classes=90, smallest=64)
 _mask = {"paper": "He et al., arXiv:1703.06870", "year": 2017, "recipe": "mask_rcnn"}
 _vae = partial(
@@ -581,12 +627,24 @@ ROWS = (
     _dqn("dqn", "DQN 256-256", 67_586, {"units": (256, 256)}),
     _unet("unet", "U-Net", 31_030_658, {}),
     _unet("unet_small", "U-Net, 12 maps", 271_922, _SMALL_U, input_shape=(64, 64, 3), smallest=8),
+    _fcn("fcn32s", "FCN-32s, VGG-16", 134_346_581, {"stride": 32}),
+    _fcn("fcn16s", "FCN-16s, VGG-16", 134_364_410, {"stride": 16}),
+    _fcn("fcn8s", "FCN-8s, VGG-16", 134_376_863, {"stride": 8}),
+    _small_fcn("fcn32s_small", "FCN-32s, small", 300_875, _SMALL_FCN | {"stride": 32}),
+    _small_fcn("fcn16s_small", "FCN-16s, small", 303_526, _SMALL_FCN | {"stride": 16}),
+    _small_fcn("fcn8s_small", "FCN-8s, small", 306_177, _SMALL_FCN | {"stride": 8}),
+    _segnet("segnet", "SegNet", 29_449_932, {}),
+    _small_segnet("segnet_small", "SegNet, small", 146_027, _SMALL_SEG),
+    _deconvnet("deconvnet", "Deconvolution network", 251_805_653, {"units": 4096}),
+    _recurrent("recurrent_cnn1", "Recurrent CNN, once", 103_311, {"instances": 1}),
+    _recurrent("recurrent_cnn2", "Recurrent CNN, twice", 103_561, {"instances": 2}),
+    _recurrent("recurrent_cnn3", "Recurrent CNN, three times", 103_811, {"instances": 3}),
     _locator("locator", "Locator", 562_238, {}),
     _large_faster("faster_rcnn", "Faster R-CNN, VGG-16", 137_078_239, _VGG_FASTER, num_classes=20),
     _large_faster("faster_rcnn_fpn", "Faster R-CNN, ResNet-50-FPN", 41_808_406, _FPN_FASTER),
     _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),
-    _large_faster("mask_rcnn_fpn", "Mask R-CNN, ResNet-50-FPN", 44_454_513, _FPN_FASTER | {"masks": True}, **_mask),
-    _faster("mask_rcnn_small", "Mask R-CNN, small", 491_976, {"masks": True}, **_mask),
+    _large_faster("mask_rcnn_fpn", "Mask R-CNN, ResNet-50-FPN", 44_454_513, _FPN_MASK, **_mask),
+    _faster("mask_rcnn_small", "Mask R-CNN, small", 491_976, {"masks": 7}, **_mask),
     _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),

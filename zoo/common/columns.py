@@ -23,8 +23,11 @@ KINDS: Mapping[str, tuple[str, int]] = {
     "box": ("float32", 1),  # (4,), y1 x1 y2 x2 in pixels; of a model, in fractions of the sides
     "boxes": ("float32", 2),  # (most, 4), y1 x1 y2 x2 in pixels; zeros behind the last box
     "classes": ("int32", 1),  # class of each box (most,); -1 behind the last box
-    "scores": ("float32", 1),  # of each box, (most,); 0 behind the last box; no data set has them
-    "instances": ("uint8", 2),  # which box's thing a pixel shows, from 1 (height, width); 0 for none
+    "scores": ("float32", 1),  # of each box (most,); 0 behind the last box; no data set has them
+    "instances": (
+        "uint8",
+        2,
+    ),  # number of the box that a pixel is of (height, width); 0: none
     "count": ("int32", 0),  # how many of the padded ones there are ()
     "points": ("float32", 2),  # (points, 2), y x in pixels
     "noise": ("float32", 1),  # random numbers (size,); no data set has them

@@ -12,9 +12,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from zoo.common.columns import IGNORED
-
 from zoo.recipe import Augment
-
 
 LOST = 0.7  # largest share of a box that may be outside the picture
 

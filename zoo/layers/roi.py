@@ -65,16 +65,14 @@ class _Regions(layers.Layer):
                 "many."
             )
         read = [
-            self.read(one, regions, stride)
-            for one, stride in zip(maps, self.strides, strict=True)
+            self.read(one, regions, stride) for one, stride in zip(maps, self.strides, strict=True)
         ]
         total = read[0]
         if len(read) > 1:
             level = levels(regions, self.strides)  # (batch, regions)
             owns = [ops.cast(ops.equal(level, index), total.dtype) for index in range(len(read))]
             total = sum(
-                values * own[..., None, None, None]
-                for values, own in zip(read, owns, strict=True)
+                values * own[..., None, None, None] for values, own in zip(read, owns, strict=True)
             )
         return ops.reshape(total, (-1, *total.shape[2:])) if self.merged else total
 
@@ -235,9 +233,7 @@ def hats(places: KerasTensor, size: int, bins: int) -> KerasTensor:
     return ops.mean(ops.reshape(weights, (-1, num, bins, samples, size)), axis=3)
 
 
-def _gathered(
-    maps: KerasTensor, rows: KerasTensor, columns: KerasTensor, bins: int
-) -> KerasTensor:
+def _gathered(maps: KerasTensor, rows: KerasTensor, columns: KerasTensor, bins: int) -> KerasTensor:
     """The same as `_multiplied`, from the four corners of each sample."""
     _, height, width, channels = maps.shape
     num, along = rows.shape[1:]

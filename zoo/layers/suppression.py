@@ -128,7 +128,9 @@ def suppress(
         scores: Their scores (batch, count).
         kinds: What each is, (batch, count), int32; only boxes of one kind suppress one another.
         max_outputs: Number of boxes to return.
-        iou_threshold: See `NonMaxSuppression`, likewise `score_threshold` and `steps`.
+        iou_threshold: See `NonMaxSuppression`.
+        score_threshold: See `NonMaxSuppression`.
+        steps: See `NonMaxSuppression`.
 
     Returns:
         Boxes (batch, max_outputs, 4), scores and kinds (batch, max_outputs), by falling score;

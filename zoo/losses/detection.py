@@ -1,9 +1,9 @@
 """Losses of a detector: what its anchors and its regions are, and how far their boxes are off.
 
 Sources: Girshick 2015, arXiv:1504.08083, equations 1 to 3; Ren et al. 2015, arXiv:1506.01497,
-equation 1; He et al. 2017, arXiv:1703.06870, section 3. All are of each picture, (batch,): a picture
-counts the same whatever stands beside it in a batch. Where the papers draw some anchors and regions,
-all count here, weighted as often as they are drawn.
+equation 1; He et al. 2017, arXiv:1703.06870, section 3. All are of each picture, (batch,), which
+counts the same whatever stands beside it in a batch. Where the papers draw some anchors and
+regions, all count here, weighted as often as they are drawn.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-import keras
 from keras import ops
 from keras.utils import bounding_boxes
 
@@ -150,9 +149,7 @@ def _anchors(
 
 def _regions(settings: Settings, heads: Mapping[str, Any], truth: Truth) -> dict[str, Any]:
     regions, logits = heads["regions"], heads["logits"]
-    found = match(
-        regions, truth, high=settings.region_positive, low=settings.region_positive
-    )
+    found = match(regions, truth, high=settings.region_positive, low=settings.region_positive)
     # Places that no proposal takes are none.
     sides = ops.min(regions[..., 2:] - regions[..., :2], axis=-1)
     real = ops.cast(sides >= SMALLEST, "float32")
@@ -172,7 +169,10 @@ def _regions(settings: Settings, heads: Mapping[str, Any], truth: Truth) -> dict
     if "masks" in heads and truth.instances is not None:
         # A background, where the masks have one, stands first and is never learnt.
         first = heads["masks"].shape[-1] - (logits.shape[-1] - 1)
-        values = _mask_losses(heads["masks"], own + first, regions, found.which, truth.instances)
+        best = heads["masks"].shape[1]
+        own, regions, which = own[:, :best] + first, regions[:, :best], found.which[:, :best]
+        values = _mask_losses(heads["masks"], own, regions, which, truth.instances)
+        positive = positive[:, :best]
         total = ops.maximum(ops.sum(positive, axis=1), 1e-6)
         parts["mask_loss"] = ops.sum(values * positive, axis=1) / total
     return parts

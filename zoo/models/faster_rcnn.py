@@ -2,10 +2,10 @@
 
 Sources: Ren, He, Girshick & Sun 2015, arXiv:1506.01497, section 3, on VGG-16; with a feature
 pyramid Lin et al. 2017, arXiv:1612.03144, and He, Gkioxari, Dollar & Girshick 2017,
-arXiv:1703.06870, figure 4, in the form of torchvision. One graph, picture to boxes: what
-is learnt is read from it where `Proposals` and `Detections` read it (`zoo.tasks.detect`). Differs:
-pictures have one size; regions are aligned, not pooled, unless asked for; the small variants are for
-scenes of 64 pixels and have two hidden layers of 128 units.
+arXiv:1703.06870, figure 4, in the form of torchvision. One graph, picture to boxes: what is learnt
+is read where `Proposals` and `Detections` read it (`zoo.tasks.detect`). Differs: pictures have one
+size; regions are aligned, not pooled, unless asked for; the small variants are for scenes of 64
+pixels, with two hidden layers of 128 units.
 137,078,239 parameters on VGG-16 with 20 classes; 41,808,406 on ResNet-50 with a pyramid and 90
 classes, 44,454,513 with masks: torchvision's, whose normalisations are frozen, says 53,120 less.
 """
@@ -40,7 +40,7 @@ def faster_rcnn(
     detections: int = 10,
     reader: Literal["align", "pool"] = "align",
     bins: int = 5,
-    masks: bool = False,
+    masks: int = 0,
 ) -> keras.Model:
     """Returns a Faster R-CNN: (batch, height, width, channels) to boxes.
 
@@ -55,12 +55,13 @@ def faster_rcnn(
         detections: Number of boxes in the answer.
         reader: How a region reads the maps: aligned, or with rounded bins.
         bins: Height and width of what it reads.
-        masks: Whether each box has a mask too (Mask R-CNN).
+        masks: Height and width of what is read for the mask of each box, which is twice as high and
+            wide (Mask R-CNN); 0 for no masks.
 
     Returns:
         A model whose outputs are a mapping: `boxes` (batch, detections, 4), y1 x1 y2 x2 in pixels;
         `scores` (batch, detections), by falling score; `classes` (batch, detections), int32, -1
-        where there is no box; with masks `masks` (batch, detections, 28, 28), the probability of
+        where there is no box; with masks `masks` (batch, detections, h, w), the probability of
         each point of the box, from its upper left to its lower right.
 
     Raises:
@@ -94,7 +95,7 @@ def faster_rcnn(
     )
     outputs = {"boxes": boxes, "scores": scores, "classes": classes}
     if masks:
-        masks_roi = READERS[reader](14, strides=strides, merged=True, name="mask_roi")
+        masks_roi = READERS[reader](masks, strides=strides, merged=True, name="mask_roi")
         outputs["masks"] = _masks(masks_roi([*read, boxes]), classes, num_classes, trunk)
     return keras.Model(image, outputs, name=name)
 
@@ -176,7 +177,7 @@ def _propose(
 
 
 def _masks(x: KerasTensor, classes: KerasTensor, num_classes: int, trunk: Trunk) -> KerasTensor:
-    """The mask of each box's class: (batch * boxes, 14, 14, maps) to (batch, boxes, 28, 28)."""
+    """The mask of each box's class: (batch * boxes, h, w, maps) to (batch, boxes, 2h, 2w)."""
     channels = x.shape[-1]
     depth = 2 if trunk == "scenes" else 4
     for index in range(1, depth + 1):

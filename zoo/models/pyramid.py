@@ -53,7 +53,14 @@ def scene_maps(input_shape: tuple[int, ...], width: int) -> tuple[KerasTensor, K
         width: Number of maps; the first convolutions have fewer.
     """
     x = image = keras.Input(input_shape, name="image")  # shapes below: at 64x64x3
-    plan = ((width // 2, 2, 1), (width // 2, 1, 1), (width, 2, 1), (width, 1, 1), (width, 1, 2), (width, 1, 1))
+    plan = (
+        (width // 2, 2, 1),
+        (width // 2, 1, 1),
+        (width, 2, 1),
+        (width, 1, 1),
+        (width, 1, 2),
+        (width, 1, 1),
+    )
     for index, (filters, strides, dilation) in enumerate(plan, start=1):
         place = f"conv{index}"
         if dilation > 1:
@@ -91,9 +98,9 @@ def pyramid(maps: Sequence[KerasTensor]) -> list[KerasTensor]:
             above = layers.UpSampling2D(2, name=f"fpn{level}_up")(merged[0])
             spare = [big - small for big, small in zip(above.shape[1:3], x.shape[1:3], strict=True)]
             if any(spare):  # an odd side was rounded up
-                above = layers.Cropping2D(
-                    ((0, spare[0]), (0, spare[1])), name=f"fpn{level}_crop"
-                )(above)
+                above = layers.Cropping2D(((0, spare[0]), (0, spare[1])), name=f"fpn{level}_crop")(
+                    above
+                )
             x = layers.Add(name=f"fpn{level}_add")([x, above])
         merged.insert(0, x)
     found = [

@@ -51,30 +51,38 @@ def vgg(
 
 
 def stages(
-    x: KerasTensor, convs: Sequence[int], *, batch_norm: bool = False, last_pool: bool = True
+    x: KerasTensor,
+    convs: Sequence[int],
+    *,
+    filters: Sequence[int] = FILTERS,
+    batch_norm: bool = False,
+    last_pool: bool = True,
+    pool_padding: str = "valid",
 ) -> KerasTensor:
     """The five stages of convolutions: (batch, h, w, channels) to (batch, h / 32, w / 32, 512).
 
     Args:
         x: Pictures.
         convs: Convolutions in each of the five stages: a column of table 1.
+        filters: Maps of each stage.
         batch_norm: See `vgg`.
         last_pool: Whether the last stage is pooled too; detectors read what is not.
+        pool_padding: `same` rounds half a side up, as Caffe does, `valid` down.
 
     Raises:
         ValueError: `convs` is not five numbers.
     """
     if len(convs) != len(FILTERS):
         raise ValueError(f"vgg: convs got {convs!r}; expected {len(FILTERS)} numbers, one a stage.")
-    for stage, (depth, filters) in enumerate(zip(convs, FILTERS, strict=True), start=1):
+    for stage, (depth, maps) in enumerate(zip(convs, filters, strict=True), start=1):
         for index in range(1, depth + 1):
             place = f"stage{stage}_conv{index}"
-            x = layers.Conv2D(
-                filters, 3, padding="same", kernel_initializer="he_normal", name=place
-            )(x)
+            x = layers.Conv2D(maps, 3, padding="same", kernel_initializer="he_normal", name=place)(
+                x
+            )
             if batch_norm:
                 x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{place}_bn")(x)
             x = layers.ReLU(name=f"{place}_relu")(x)
         if stage < len(convs) or last_pool:  # half the height and width
-            x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
+            x = layers.MaxPooling2D(2, padding=pool_padding, name=f"stage{stage}_pool")(x)
     return x

@@ -5,9 +5,10 @@ arXiv:1504.08083, section 2.3; He et al. 2017, Mask R-CNN, arXiv:1703.06870, sec
 
 The network is the deployed one, picture to boxes. What is learnt is read where its layers
 `Proposals` and `Detections` read it, so a network that was compressed learns as it did. The truth
-is never in the graph: the loss matches the network's own proposals with it. Differs from the papers:
-true boxes are not added to the proposals; and where they draw anchors and regions at random, all
-count here, with the weights that they have in the mean of all draws.
+is never in the graph: the loss matches the network's own proposals with it. Differs from the
+papers: true boxes are not added to the proposals; where they draw anchors and regions at random,
+all count here, with the weights that they have in the mean of all draws; masks are learnt of the
+best regions, as many as the answer has boxes.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def learnt(net: keras.Model) -> keras.Model:
     Returns:
         A model of the same inputs whose outputs are a mapping: `logits`, `offsets` and `regions`,
         what `Detections` reads; `anchor_logits` and `anchor_offsets`, what `Proposals` reads; and
-        `masks`, the masks' logits of all regions (batch, regions, height, width, classes).
+        `masks`, the masks' logits of the best regions (batch, best, height, width, classes).
 
     Raises:
         ValueError: The network is no detector.
@@ -163,7 +164,6 @@ def _only(net: keras.Model, kind: type) -> Any:
 def _masks(net: keras.Model, logits: Any, boxes: Any, regions: Any) -> Any:
     """The masks' logits of the regions: the branch of the boxes, run again."""
     import keras
-
     from keras import ops
 
     from zoo.layers.roi import ROIAlign, ROIPooling
@@ -171,6 +171,7 @@ def _masks(net: keras.Model, logits: Any, boxes: Any, regions: Any) -> Any:
     for layer in net._flatten_layers():
         if isinstance(layer, ROIAlign | ROIPooling) and layer.input[-1] is boxes:
             branch = keras.Model(layer.output, logits)
-            found = branch(layer([*layer.input[:-1], regions]))  # (batch * regions, h, w, classes)
-            return ops.reshape(found, (-1, regions.shape[1], *found.shape[1:]))
+            best = regions[:, : boxes.shape[1]]
+            found = branch(layer([*layer.input[:-1], best]))  # (batch * best, h, w, classes)
+            return ops.reshape(found, (-1, best.shape[1], *found.shape[1:]))
     raise ValueError(f"detect: {net.name} has masks that do not read its boxes.")

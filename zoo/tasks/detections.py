@@ -93,10 +93,8 @@ def things(outputs: Mapping[str, np.ndarray], index: int, side: tuple[int, ...])
     boxes = outputs["boxes"][index][real]
     masks = None
     if "masks" in outputs:
-        masks = np.stack(
-            [pasted(m, box, side) for m, box in zip(outputs["masks"][index][real], boxes, strict=True)]
-            or [np.zeros(side, bool)]
-        )[: len(boxes)]
+        pairs = zip(outputs["masks"][index][real], boxes, strict=True)
+        masks = np.array([pasted(mask, box, side) for mask, box in pairs]).reshape(-1, *side)
     return Things(boxes, outputs["classes"][index][real], outputs["scores"][index][real], masks)
 
 
