@@ -245,6 +245,20 @@ def test_average_precision_of_what_is_known():
     assert average_precision(truth, none, ["a", "b"])[0]["map"] == 0
 
 
+def test_masks_are_measured_as_masks():
+    """The right box with half of the mask: an overlap of one half."""
+    whole, half = (np.zeros((1, 20, 20), bool) for _ in range(2))
+    whole[0, :10, :10], half[0, :5, :10] = True, True
+    box, kind = np.array([[0, 0, 10, 10.0]]), np.array([0])
+    truth = [Things(box, kind, None, whole), Things(box, kind, None, whole)]
+    found = [Things(box, kind, np.array([s]), m) for s, m in ((0.9, whole), (0.8, half))]
+    boxes, _ = average_precision(truth, found, ["a"])
+    masks, _ = average_precision(truth, found, ["a"], masks=True)
+    assert boxes["map"] == 1
+    # At .50 both count; above it one of two, which is precise up to a recall of 1/2.
+    assert masks["ap50"] == 1 and masks["ap75"] == pytest.approx(51 / 101)
+
+
 @pytest.fixture(scope="module")
 def scenes():
     return zoo.data.load("digit_scenes")

@@ -10,7 +10,14 @@ from zoo.models import create
 GOLDEN = vector.read()
 
 
-@pytest.fixture(scope="module", params=vector.OTHERS)
+LARGE = 40_000_000  # weights from which on a row of its papers' size takes too long for every run
+ROWS = [
+    pytest.param(name, marks=pytest.mark.slow) if row.parameters > LARGE else name
+    for name, row in vector.OTHERS.items()
+]
+
+
+@pytest.fixture(scope="module", params=ROWS)
 def row(request):
     return vector.OTHERS[request.param]
 
@@ -20,7 +27,9 @@ def networks(row):
     return vector.nets(row)
 
 
-def test_parameters_are_those_of_the_row(row):
+@pytest.mark.parametrize("name", vector.OTHERS)
+def test_parameters_are_those_of_the_row(name):
+    row = vector.OTHERS[name]
     with keras.StatelessScope(initialize_variables=False):
         made = create(row.name)
     each = [made] if isinstance(made, keras.Model) else made.values()
@@ -39,6 +48,8 @@ def test_outputs_are_the_golden_ones(row, networks):
             found[name]["logits"], known["logits"], rtol=2e-3, atol=2e-3 * known["mean_abs"]
         )
         first, second, _ = known["logits"]
+        if name.endswith("/classes"):  # of the best boxes, which may be of one kind everywhere
+            continue
         assert first != second, f"{name}: the golden rows do not differ"
 
 

@@ -644,7 +644,7 @@ ROWS = (
     _large_faster("faster_rcnn_fpn", "Faster R-CNN, ResNet-50-FPN", 41_808_406, _FPN_FASTER),
     _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),
     _large_faster("mask_rcnn_fpn", "Mask R-CNN, ResNet-50-FPN", 44_454_513, _FPN_MASK, **_mask),
-    _faster("mask_rcnn_small", "Mask R-CNN, small", 491_976, {"masks": 7}, **_mask),
+    _faster("mask_rcnn_small", "Mask R-CNN, small", 451_656, {"masks": 14}, **_mask),
     _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),

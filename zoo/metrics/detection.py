@@ -79,10 +79,14 @@ def _dataset(pictures: Sequence[Things], names: Sequence[str], *, masks: bool = 
     rows = _rows(pictures, masks=masks)
     for number, row in enumerate(rows, start=1):
         row |= {"id": number, "iscrowd": 0}
+    sides = [() if one.masks is None else one.masks.shape[1:] for one in pictures]
     known = COCO()
     known.dataset = {
         "info": {},
-        "images": [{"id": index} for index in range(len(pictures))],
+        "images": [
+            {"id": index} | dict(zip(("height", "width"), side, strict=bool(side)))
+            for index, side in enumerate(sides)
+        ],
         "annotations": rows,
         "categories": [{"id": index, "name": name} for index, name in enumerate(names)],
     }

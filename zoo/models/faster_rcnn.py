@@ -95,6 +95,8 @@ def faster_rcnn(
     )
     outputs = {"boxes": boxes, "scores": scores, "classes": classes}
     if masks:
+        if trunk == "scenes":  # strokes are thinner than a place of the map
+            read, strides = [_finer(image, read[0])], [2]
         masks_roi = READERS[reader](masks, strides=strides, merged=True, name="mask_roi")
         outputs["masks"] = _masks(masks_roi([*read, boxes]), classes, num_classes, trunk)
     return keras.Model(image, outputs, name=name)
@@ -174,6 +176,21 @@ def _propose(
     candidates = 1000 if len(maps) > 1 else max(100, 2 * regions)
     proposals = Proposals(grids, side=side, num=regions, candidates=candidates, name="proposals")
     return proposals([logits[0], offsets[0]])
+
+
+def _finer(image: KerasTensor, maps: KerasTensor) -> KerasTensor:
+    """The maps of stride 4 beside those of stride 2."""
+    early = keras.Model(image, maps).get_layer("conv2_relu").output  # (batch, 32, 32, 32)
+    x = layers.UpSampling2D(2, name="mask_up_maps")(maps)
+    x = layers.Concatenate(name="mask_maps")([early, x])
+    return layers.Conv2D(
+        maps.shape[-1] // 2,
+        3,
+        padding="same",
+        activation="relu",
+        kernel_initializer="he_normal",
+        name="mask_merge",
+    )(x)
 
 
 def _masks(x: KerasTensor, classes: KerasTensor, num_classes: int, trunk: Trunk) -> KerasTensor:
