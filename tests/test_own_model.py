@@ -15,6 +15,7 @@ from PIL import Image
 import compress
 import zoo as house
 from zoo.bundle import find_bundle
+from zoo.cli import quiet
 from zoo.common import claims
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split
@@ -560,3 +561,33 @@ def test_data_of_another_shape_is_refused_in_a_line(zoo):
     )
     with pytest.raises(ValueError, match=r"few: has 4 rows for .*; mine has 5 tokens"):
         house.evaluate(small, data=data)
+
+
+def test_a_file_of_another_model_is_refused_before_it_runs(zoo):
+    zoo("export", "own.keras", "tflite", "--samples", "x.npy", "--out", "files")
+    told = zoo("evaluate", "lenet5", "--file", "files/own-tflite", expect=2)
+    assert "has the inputs (8, 8, 1); expected (32, 32, 1), those of the bundle's model" in told
+    assert "another model than that of" not in told and "Traceback" not in told
+
+
+def test_a_file_of_pixels_is_measured_on_pixels(tmp_path):
+    want = house.evaluate("lenet5").evaluation.metrics
+    (made,) = house.export("lenet5", "tflite", out=tmp_path, pixels=True)
+    found = house.evaluate("lenet5", file=made.path)
+    assert found.same_top1 == 1
+    assert found.evaluation.metrics == pytest.approx(want, rel=1e-4)
+
+
+def test_what_keras_lays_around_an_error_is_left_out():
+    class Refuses(layers.Layer):
+        def call(self, inputs):
+            raise ValueError("the line")
+
+    layer = Refuses()
+    layer.built = True
+    for given in (np.zeros((2, 3), "float32"), keras.Input((3,))):
+        with pytest.raises(ValueError, match="Refuses") as told:
+            layer(given)
+        assert len(str(told.value).splitlines()) > 1
+        assert quiet.plain(str(told.value)) == "the line"
+    assert quiet.plain("got 1\nand 2") == "got 1\nand 2"

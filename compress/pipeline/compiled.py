@@ -21,6 +21,7 @@ from keras import ops
 
 from compress.base import Context, Headline
 from compress.graph import inputs_of
+from compress.graph.tables import check_indices
 from compress.measure.table import in_notebook
 from compress.pipeline.data import Data, of_classes
 from zoo.common.examples import gather
@@ -147,7 +148,9 @@ class Training:
             return None
         names = {key: x.name for key, x in known.items()} if isinstance(known, Mapping) else {}
         examples = data.examples(count)
-        return gather(examples, self._model.inputs, where="data", most=count, also=names)
+        found = gather(examples, self._model.inputs, where="data", most=count, also=names)
+        check_indices(self._model, list(found.values()), where="data")
+        return found
 
     @cached_property
     def higher(self) -> dict[str, bool]:

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from compress.graph import leaf_layers, output_names, trace
+from compress.graph import output_names
 from compress.graph.shares import find_shares
+from compress.graph.tables import num_rows
 from zoo.catalog import OWN
 from zoo.data.dataset import DataSet
 from zoo.data.loading import load
@@ -174,7 +175,7 @@ def _check_inputs(model: keras.Model, data: DataSet) -> None:
         ValueError: It is such.
     """
     columns_of(model, {name: name for name in data.columns})  # each input has a column
-    for tensor in model.inputs:
+    for tensor, rows in zip(model.inputs, num_rows(model), strict=True):
         name = tensor.name if tensor.name in data.columns else data.input
         column, shape = data.columns[name], tuple(tensor.shape[1:])
         fits = len(shape) == len(column.shape) and all(
@@ -185,25 +186,11 @@ def _check_inputs(model: keras.Model, data: DataSet) -> None:
                 f"{model.name}: reads {tensor.name} {shape}; {data.name} has {name} "
                 f"{tuple(column.shape)}. Expected data of the model's shape."
             )
-        rows = _rows(model, tensor)
         if column.kind == "tokens" and rows and len(column.names) > rows:
             raise ValueError(
                 f"{model.name}: has {rows} rows for {tensor.name}; {data.name} has "
                 f"{len(column.names)} tokens. Expected the data that it was trained on."
             )
-
-
-def _rows(model: keras.Model, tensor: Any) -> int:
-    """The least number of rows of the tables that an input looks up; 0 where there is none."""
-    place = [id(one) for one in model.inputs].index(id(tensor))
-    graph, layers = trace(model), dict(leaf_layers(model))
-    found = [
-        layers[call.path].input_dim
-        for call in graph.calls
-        if isinstance(layers.get(call.path), keras.layers.Embedding)
-        and any(one is graph.inputs[place] for one in call.inputs)
-    ]
-    return min(found, default=0)
 
 
 def _known(
