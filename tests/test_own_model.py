@@ -1,8 +1,11 @@
 """Verbs on a model that the zoo has not made: a `.keras` or `.h5` file, or a Keras model."""
 
+import importlib
 import json
 import logging
+import random
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -15,13 +18,14 @@ from PIL import Image
 import compress
 import zoo as house
 from zoo.bundle import find_bundle
-from zoo.cli import quiet
+from zoo.cli import imports, quiet
 from zoo.common import claims
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split
 from zoo.data.loading import load
 from zoo.models.saved import load_model
 from zoo.stages import alone, own
+from zoo.stages.export import PartlyExportedError
 from zoo.stages.ranges import taken
 
 DIGITS = load("digits")
@@ -308,6 +312,27 @@ def test_import_brings_layers_when_asked(zoo, custom):
     assert "ZeroDivisionError" in zoo("show", "custom.keras", "--import", "broken.py", expect=2)
 
 
+def test_import_never_stands_in_for_another_module(tmp_path):
+    (tmp_path / "random.py").write_text("import random\nclass Mine: value = random.randint(3, 3)\n")
+    (tmp_path / "colorsys.py").write_text("class Colour: pass\n")
+    (tmp_path / "some_layers.py").write_text("class Some: pass\n")
+    (tmp_path / "some_broken.py").write_text("1 / 0\n")
+    names = ["random.py", "colorsys.py", "some_layers.py"]
+    try:
+        imports.bring_in([str(tmp_path / name) for name in names])
+        known = keras.saving.get_custom_objects()
+        assert known["Mine"].value == 3
+        assert sys.modules["random"] is random and not hasattr(random, "Mine")
+        assert hasattr(importlib.import_module("colorsys"), "rgb_to_hsv")
+        assert known["Some"].__module__ == "some_layers"  # which a saved model names
+        with pytest.raises(ValueError, match="ZeroDivisionError"):
+            imports.bring_in([str(tmp_path / "some_broken.py")])
+        assert "some_broken" not in sys.modules
+    finally:
+        for name in ("Mine", "Colour", "Some"):
+            keras.saving.get_custom_objects().pop(name, None)
+
+
 def test_import_of_one_name_of_a_module(zoo, custom, monkeypatch):
     monkeypatch.syspath_prepend(".")
     facts = zoo("show", "custom.keras", "--import", "my_layers:Scale", "--json")
@@ -370,7 +395,13 @@ def test_what_keras_3_cannot_read_is_said_in_a_line(tmp_path, zoo):
     net().save_weights(tmp_path / "only.weights.h5")
     assert "holds weights alone" in zoo("show", tmp_path / "only.weights.h5", expect=2)
     (tmp_path / "text.h5").write_text("no model")
-    assert "not a whole .h5 file" in zoo("show", tmp_path / "text.h5", expect=2)
+    torn = bytearray((tmp_path / "only.weights.h5").read_bytes())
+    torn[100:2000:7] = b"x" * len(torn[100:2000:7])
+    (tmp_path / "torn.h5").write_bytes(torn)
+    for name in ("text.h5", "torn.h5"):
+        told = zoo("show", tmp_path / name, expect=2)
+        assert told.count("not a") == 1 and ".keras" not in told, "said twice, or of another kind"
+        assert f"{name}: not a whole .h5 file (" in told
     good = tmp_path / "linked.h5"
     net().save(good)
     with h5py.File(good, "r+") as file:
@@ -576,6 +607,45 @@ def test_a_file_of_pixels_is_measured_on_pixels(tmp_path):
     found = house.evaluate("lenet5", file=made.path)
     assert found.same_top1 == 1
     assert found.evaluation.metrics == pytest.approx(want, rel=1e-4)
+
+
+def test_a_target_that_fails_does_not_stop_the_others(zoo, tmp_path):
+    text = keras.Input((1,), dtype="string", name="text")
+    words = layers.TextVectorization(vocabulary=["a", "b"], output_sequence_length=3)(text)
+    model = keras.Model(text, layers.Dense(2)(layers.Embedding(6, 2)(words)))
+    model.save(tmp_path / "words.keras")
+    out = tmp_path / "files"
+    targets = ["tflite", "saved_model", "onnx"]
+    told = zoo("export", tmp_path / "words.keras", *targets, "--out", out, expect=1)
+    assert [told.count(f"{name} failed: ") for name in targets] == [1, 0, 1]
+    assert (out / "words-saved_model" / "manifest.json").is_file()
+    assert not (out / "words-tflite").exists() and "Traceback" not in told
+    with pytest.raises(PartlyExportedError) as caught:
+        house.export(tmp_path / "words.keras", *targets, out=tmp_path / "more")
+    assert [one.manifest.target for one in caught.value.done] == ["saved_model"]
+    assert list(caught.value.failed) == ["tflite", "onnx"]
+
+
+def test_a_bundle_without_finite_metrics_is_refused_at_once(tmp_path):
+    """Before it is compressed, exported or averaged; a measure beside the loss may be none."""
+    made = own.bring(own.opened("own.keras"), DIGITS, tmp_path / "made", values="0..1")
+    file = made.path / "report.json"
+    report = json.loads(file.read_text())
+    report["metrics"] |= {"rare": float("nan")}
+    file.write_text(json.dumps(report))
+    small = house.compress(made.path, "int8", out=tmp_path / "small")
+    assert np.isnan(small.report.compress.parent_metrics["rare"])
+    report["metrics"] |= {"loss": float("nan")}
+    file.write_text(json.dumps(report))
+    for refused in (
+        lambda: house.compress(made.path, "prune50", out=tmp_path / "no"),
+        lambda: house.export(made.path, "tflite", out=tmp_path / "no"),
+        lambda: house.ensemble([made.path, made.path], out=tmp_path / "no"),
+    ):
+        with pytest.raises(ValueError, match=r"made: got a model with loss nan on the test split"):
+            refused()
+    with pytest.raises(ValueError, match=r"answers with the shares of a softmax; expected logits"):
+        house.ensemble([small.path, small.path], out=tmp_path / "no")
 
 
 def test_what_keras_lays_around_an_error_is_left_out():

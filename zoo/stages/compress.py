@@ -139,7 +139,8 @@ def _compress(
     pipeline = passes.load_recipe(recipe)
     name = Path(recipe).stem
     seed = changed_further(parent.recipe, changes).seed
-    _ = parent.card, parent.report  # what the end needs is read, or refused, before any work
+    _ = parent.card
+    bundles.check_finite(parent)  # what the end needs is read, or refused, before any work
     with signals.orderly(), staging.claimed(out, force=force or resume) as out:
         kept = Kept(out.with_name(out.name + ".partial"), begun, seed)
         if resume:
