@@ -24,7 +24,7 @@ from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split
 from zoo.data.loading import load
 from zoo.models.saved import load_model
-from zoo.stages import alone, own
+from zoo.stages import alone, asking, own
 from zoo.stages.export import PartlyExportedError
 from zoo.stages.ranges import taken
 
@@ -156,7 +156,7 @@ def test_the_compiled_loss_decides_and_answers_can_refute_it(caplog, tmp_path):
 
     def asked(model, changes=()):
         caplog.clear()
-        run = house.stages.asking.run_of(
+        run = asking.run_of(
             model, DIGITS, values="0..255", loss=getattr(model, "loss", None), changes=changes
         )
         return run.task.probabilities
@@ -566,6 +566,48 @@ def test_the_ranges_of_keras_applications():
     grey = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten()])
     with pytest.raises(ValueError, match=r"got torch for .* of 1 channels; expected 0..255 or"):
         taken(grey, "torch")
+
+
+def test_what_was_asked_for_is_not_guessed(caplog):
+    """A kind that the labels do not ask for; shares within a whole block of the task."""
+    run = asking.run_of
+    model = load_model("own.keras")
+    whole = ["task={kind: classify, probabilities: false}"]
+    assert not run(model, DIGITS, values="0..1", changes=whole).task.probabilities
+    with pytest.raises(ValueError, match=r"task.kind: got segment, which learns mask") as told:
+        run(model, DIGITS, changes=["task.kind=segment"])
+    assert "unknown key" not in str(told.value)
+    images = DIGITS.train["image"][:40]
+    column = Column("class", (), ("no", "yes"))
+    data = data_of({"image": (Column("image", (8, 8, 1)), images),
+                    "label": (column, np.arange(40, dtype="int32") % 2)})  # fmt: skip
+    two = net(classes=2)
+    assert run(two, data, changes=["task.kind=classify"]).task.kind == "classify"
+
+
+def test_ranges_without_finite_answers_are_no_choice(caplog):
+    """`log` of a pixel below 0 is no number; with weights that are none nothing is chosen."""
+    caplog.set_level(logging.WARNING, "zoo")
+    x = keras.Input((8, 8, 1), name="image")
+    h = layers.Flatten()(keras.ops.log(x + 1e-3))
+    model = keras.Model(x, layers.Dense(10, name="logits")(h), name="logs")
+    house.evaluate(model, "test", data=DIGITS)
+    assert "takes its pixels as" in caplog.text and "-1..1" not in caplog.text
+    model.get_layer("logits").bias.assign(np.full(10, np.nan))
+    with pytest.raises(ValueError, match=r"logs: its answers to the training examples are not"):
+        house.evaluate(model, data=DIGITS)
+
+
+def test_a_model_that_has_no_graph_or_too_many_numbers_is_refused():
+    class Own(keras.Model):
+        def call(self, inputs):
+            return keras.ops.reshape(inputs, (-1, 64))
+
+    with pytest.raises(TypeError, match=r"got Own, a class of its own; expected a Functional"):
+        house.evaluate(Own(), data=DIGITS)
+    three = keras.Sequential([keras.Input((10,)), layers.Dense(3, name="out")], name="three")
+    with pytest.raises(ValueError, match=r"three: has the outputs out \(3,\); expected one number"):
+        house.evaluate(three, data="diabetes")
 
 
 def test_data_of_another_shape_is_refused_in_a_line(zoo):

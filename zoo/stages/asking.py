@@ -14,10 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from compress.graph import output_names
+from compress.graph import leaf_layers, output_names
 from compress.graph.shares import find_shares
 from compress.graph.tables import num_rows
 from zoo.catalog import OWN
+from zoo.common.columns import Column
 from zoo.data.dataset import DataSet
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
@@ -29,7 +30,7 @@ from zoo.training.run import Run
 
 LOG = logging.getLogger("zoo")
 EXAMPLES, AT_ONCE = 256, 32  # training examples that are asked about, and how many of them at once
-SHARES = "task.probabilities"
+SHARES, AS_THEY_ARE = "task.probabilities", "as they are"
 TRAIN = {
     "epochs": 5,
     "batch_size": 32,
@@ -64,38 +65,50 @@ def run_of(
         ValueError: The model does not fit the data, or a change is wrong.
         FileNotFoundError: The data is not there.
     """
+    next(leaf_layers(model), None)  # refuses what has no graph
     given, changes = data if isinstance(data, DataSet) else _loaded(data, model), tuple(changes)
-    column = given.columns[given.input]
-    picture = {"size": column.shape[0], "channels": column.shape[-1]}
-    settings = {
-        "model": OWN.name,
-        "task": {"kind": _kind(model, given)},
-        "data": {"name": given.name, **(picture if column.kind == "image" else {})},
-        "train": TRAIN,
-    }
-    recipe = changed(Recipe.parse(settings, where="recipe"), changes)
+    recipe = _recipe(model, given, changes)
     task = cast(Task, recipe.task)
     task.check(given)
     _check_outputs(model, task, given)
     _check_inputs(model, given)
-    known, names = _known(model, column, values)
-    asked = any(change.partition("=")[0].strip() == SHARES for change in changes)
-    if (asked or task.kind not in _OF_CLASSES) and len(known) == 1:
-        return Run(recipe, known[0], {"net": model}, given)
+    known = _known(model, given.columns[given.input], values)
+    asked = task.kind not in _OF_CLASSES or any(_is_of_shares(change) for change in changes)
+    if asked and len(known) == 1:
+        return Run(recipe, next(iter(known.values())), {"net": model}, given)
     raw = {name: np.asarray(one) for name, one in given.train[:EXAMPLES].columns.items()}
     answers = _answers(model, task, given.input, raw, known)
-    if not asked and task.kind in _OF_CLASSES:
-        task, recipe = _with_shares(model, task, recipe, answers, loss)
-    best = 0
+    if not asked:
+        task, recipe = _with_shares(model, task, recipe, list(answers.values()), loss)
+    best = next(iter(known))
     if len(known) > 1:
-        losses = [_loss(task, given, raw, one) for one in answers]
-        best = int(np.argmin(losses))
-        told = ", ".join(f"{name} {loss:.4g}" for name, loss in zip(names, losses, strict=True))
+        losses = {name: _loss(task, given, raw, one) for name, one in answers.items()}
+        best = min(losses, key=lambda name: losses[name])
+        told = ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
         LOG.warning(
             "%s: takes its pixels as %s, with which its loss is smallest (%s); --values says "
-            "otherwise", model.name, names[best], told,
+            "otherwise", model.name, best, told,
         )  # fmt: skip
     return Run(recipe, known[best], {"net": model}, given)
+
+
+def _recipe(model: keras.Model, data: DataSet, changes: tuple[str, ...]) -> Recipe:
+    """The recipe of the run; the kind of learning is the one that is asked for, if any."""
+    column = data.columns[data.input]
+    picture = {"size": column.shape[0], "channels": column.shape[-1]}
+    kinds = [text for key, _, text in (c.partition("=") for c in changes) if key == "task.kind"]
+    settings = {
+        "model": OWN.name,
+        "task": {"kind": kinds[-1].strip() if kinds else _kind(model, data)},
+        "data": {"name": data.name, **(picture if column.kind == "image" else {})},
+        "train": TRAIN,
+    }
+    return changed(Recipe.parse(settings, where="recipe"), changes)
+
+
+def _is_of_shares(change: str) -> bool:
+    key, _, text = change.partition("=")
+    return key.strip() == SHARES or (key.strip() == "task" and "probabilities" in text)
 
 
 def _loaded(name: str, model: keras.Model) -> DataSet:
@@ -142,6 +155,8 @@ def _check_outputs(model: keras.Model, task: Task, data: DataSet) -> None:
             f"{model.name}: has the outputs {told}; expected one, which the task {task.kind} "
             "learns. keras.Model(model.input, model.outputs[0]) has the first one alone."
         )
+    if task.kind == "regress" and next(iter(shapes.values())) != (1,):
+        raise ValueError(f"{model.name}: has the outputs {told}; expected one number, (1,).")
     if task.kind in ("regress", "language"):
         return
     masks = next((c for c in data.columns.values() if c.kind == "mask"), None)
@@ -194,17 +209,18 @@ def _check_inputs(model: keras.Model, data: DataSet) -> None:
 
 
 def _known(
-    model: keras.Model, column: Any, values: str | None
-) -> tuple[list[Preprocessing | None], list[str]]:
-    """The ways that raw examples may become inputs, and their names."""
+    model: keras.Model, column: Column, values: str | None
+) -> dict[str, Preprocessing | None]:
+    """The ways that raw examples may become inputs, by name."""
+    if column.kind not in ("image", "features"):
+        refuse_values(values, column.kind)
+        return {AS_THEY_ARE: None}
+    size, channels = int(column.shape[0] or 0), int(column.shape[-1] or 0)
     if column.kind == "features":
         refuse_values(values, "rows of a table")
-        return [as_they_are(column.shape[0])], ["as they are"]
-    if column.kind != "image":
-        refuse_values(values, column.kind)
-        return [None], ["as they are"]
-    names = ranges_of(model, values, channels=column.shape[-1])
-    return [as_range(column.shape[0], column.shape[-1], name) for name in names], names
+        return {AS_THEY_ARE: as_they_are(channels)}
+    names = ranges_of(model, values, channels=channels)
+    return {name: as_range(size, channels, name) for name in names}
 
 
 def _answers(
@@ -212,18 +228,29 @@ def _answers(
     task: Task,
     key: str,
     raw: Mapping[str, np.ndarray],
-    known: Iterable[Preprocessing | None],
-) -> list[Any]:
-    """The answers to some examples, for each way that they may become inputs."""
+    known: Mapping[str, Preprocessing | None],
+) -> dict[str, Any]:
+    """The answers to some examples, for each way that they may become inputs.
+
+    Raises:
+        ValueError: None of them are finite.
+    """
     forward = tf.function(lambda batch: task.answer({"net": model}, batch), autograph=False)
-    num, found = len(raw[key]), []
-    for one in known:
+    found = {}
+    for name, one in known.items():
         columns = {**raw, key: raw[key] if one is None else one.apply(raw[key])}
         parts = []
-        for start in range(0, num, AT_ONCE):
+        for start in range(0, len(raw[key]), AT_ONCE):
             batch = {name: tf.constant(x[start : start + AT_ONCE]) for name, x in columns.items()}
             parts.append(keras.tree.map_structure(keras.ops.convert_to_numpy, forward(batch)))
-        found.append(keras.tree.map_structure(lambda *x: np.concatenate(x), *parts))
+        answers = keras.tree.map_structure(lambda *x: np.concatenate(x), *parts)
+        if all(np.isfinite(x).all() for x in keras.tree.flatten(answers)):
+            found[name] = answers
+    if not found:
+        raise ValueError(
+            f"{model.name}: its answers to the training examples are not finite, with pixels or "
+            f"columns {' or '.join(known)}; expected finite weights, and data that it was made for."
+        )
     return found
 
 
