@@ -143,6 +143,8 @@ def test_a_softmax_behind_which_others_stand_is_measured_as_keras_does(form, tmp
     found = house.evaluate(given, "train", data=DIGITS, values="0..255").evaluation.metrics
     assert found["loss"] == pytest.approx(want, rel=1e-3)
     assert "read as" not in caplog.text
+    if form != "keras":
+        return  # the rest trains
     small = house.compress(
         given, "prune50", data=DIGITS, values="0..255", changes=["train.epochs=1"],
         out=tmp_path / "small",
