@@ -122,7 +122,7 @@ class Quantize(Pass):
         from compress.passes.quantize.calibration import check_samples
         from compress.passes.quantize.equalisation import equalised
 
-        samples = check_samples(context.samples, model.inputs)
+        samples = check_samples(context.samples, model)
         bare = {*self._skipped(model), *entries.bare(model, samples, bits=self.activation_bits)}
         ready = grids.prepared(model, bare=bare)
         told = []
@@ -144,7 +144,7 @@ class Quantize(Pass):
         """Looks at the samples; see `Pass.check`."""
         from compress.passes.quantize.calibration import check_samples
 
-        check_samples(context.samples, model.inputs)
+        check_samples(context.samples, model)
 
     def also_named(self, model: keras.Model) -> tuple[str, ...]:
         """The inputs: one that `skip` names gets no range; what reads it computes in floats."""
