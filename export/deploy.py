@@ -62,9 +62,10 @@ def export(
         out: The directory to write.
         samples: Examples as the model takes them, in any form that `zoo.common.examples.gather`
             takes: an array (n, ...), a list, a mapping by input name, a data set, a generator, a
-            folder of pictures. All are compared; a target that is calibrated takes the first half
-            for that and compares the second. Some hundred are enough. Without them 32 are drawn at
-            random, and an integer file is written only of a model that has ranges of its own.
+            folder of pictures, in any order. All are compared; a target that is calibrated takes
+            one of each two neighbours for that, and compares the others. Some hundred are enough.
+            Without them 32 are drawn at random, and an integer file is written only of a model that
+            has ranges of its own.
         labelled: Labelled examples; the metrics of model and file on them are in the manifest.
         about: Name, labels and preprocessing, for the manifest; and the float model that a
             quantised one was made from.

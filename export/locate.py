@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from export.examples import Arrays
+from export.examples import Arrays, spread
 from export.manifest import Signature, TensorSpec
 from export.source import run_keras
 from export.target import Source, Target
@@ -68,7 +68,8 @@ def explain(target: Target, source: Source, probes: Arrays) -> str:
             f" The softmax {masked!r} has a mask: next to the scores stands a number that no range"
             " of integers holds. Give out the scores, and mask them outside of the file."
         )
-    few = {name: array[:NUM_PROBES] for name, array in probes.items()}
+    places = spread(len(next(iter(probes.values()))), NUM_PROBES)
+    few = {name: array[places] for name, array in probes.items()}
     try:
         jumps = find_jumps(target, source, few)
     except Exception:  # what is to be explained is said already

@@ -7,7 +7,8 @@ import tensorflow as tf
 from keras import layers, ops
 
 import export
-from export.answers import answered
+from export.answers import Examples, answered
+from export.given import halves
 from export.source import prepare
 from export.targets import find_target
 from tests.beside import IDS, RANDOM, ROWS, x
@@ -77,6 +78,41 @@ def test_samples_of_a_data_set(tmp_path):
     model = keras.Model(a := x(), layers.Dense(3)(a))
     done = export.export(model, "onnx", tmp_path / "out", samples=data)
     assert done.manifest.parity.samples == 512
+
+
+# Their order.
+
+
+def by_size(rows):
+    return rows[np.argsort(np.abs(rows).max(axis=1))]
+
+
+def in_turn(rows):
+    small, large = np.split(by_size(rows), 2)
+    return np.stack([small, large], axis=1).reshape(rows.shape)
+
+
+@pytest.mark.parametrize("arranged", [by_size, in_turn])
+@pytest.mark.parametrize("target", ["tflite-int8", "onnx-int8"])
+def test_samples_may_come_in_any_order(target, arranged, tmp_path):
+    rows = RANDOM.randn(300, 10) * RANDOM.uniform(0.1, 3, (300, 1))
+    model = keras.Model(a := x(), layers.Dense(5)(layers.Dense(16, activation="relu")(a)))
+    done = export.export(model, target, tmp_path / "out", samples=arranged(rows.astype("float32")))
+    assert done.manifest.distance.sqnr_db > 25
+    assert done.manifest.parity.samples == 150
+
+
+def test_both_halves_have_examples_of_each_kind():
+    rows = RANDOM.randn(401, 3).astype("float32")
+    kinds = np.arange(401) // 41
+    examples = Examples("given", {"x": rows, "kind": kinds}, {"y": rows[:, :1]})
+    seen, unseen = (half.inputs for half in halves(examples))
+    assert (len(seen["kind"]), len(unseen["kind"])) == (200, 201)
+    assert sorted([*seen["x"][:, 0], *unseen["x"][:, 0]]) == sorted(rows[:, 0])
+    for half in (seen, unseen):
+        assert np.bincount(half["kind"]).min() > 10
+        assert len(set(half["kind"][:64])) > 5  # those that a consumer looks at
+    assert (seen["x"].min(), seen["x"].max()) == (rows.min(), rows.max())
 
 
 # Strings and tables.
