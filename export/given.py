@@ -15,7 +15,7 @@ from export.examples import Arrays, check_inputs, draw_inputs, spread
 from export.failures import told_as
 from export.manifest import Signature, TensorSpec
 from export.proof import Reference
-from export.rewrite import follows_its_graph, has_half, without_softmax
+from export.rewrite import follows_its_graph, has_half, is_rebuilt, without_softmax
 from export.sameness import NUM_COMPARED, check_cut, check_same, softmax
 from export.source import is_compressed, own_names, prepare, run_keras, words
 from export.target import About, Target
@@ -57,7 +57,7 @@ def examples_of(
                 net, cut = whole, []
     examples = answered(net, signature, inputs, origin=origin)
     half = has_half(model)
-    if half or not follows_its_graph(model):
+    if is_rebuilt(model) or not follows_its_graph(model):
         seen = examples
         if cut:
             shares = {n: softmax(a) if n in cut else a for n, a in examples.expected.items()}

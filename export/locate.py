@@ -18,6 +18,7 @@ import numpy as np
 
 from export.examples import Arrays, spread
 from export.manifest import Signature, TensorSpec
+from export.names import called
 from export.source import run_keras
 from export.target import Source, Target
 
@@ -90,7 +91,7 @@ def masked_softmax(net: keras.Model) -> str:
                 isinstance(layer, keras.layers.Softmax)
                 and node.arguments.kwargs.get("mask") is not None
             ):
-                return str(layer.name)
+                return called(layer)
     return ""
 
 
@@ -117,7 +118,7 @@ def find_jumps(target: Target, source: Source, probes: Arrays, prefix: str = "")
     jumps = [jump for _, _, jump in found if any(jump is item[2] for item in worst)]
     if worst and isinstance(first := found[0][1].layer, keras.Model):
         inner, values = _enter(source, found[0][1], probes)
-        deeper = find_jumps(target, inner, values, f"{prefix}{first.name}/")
+        deeper = find_jumps(target, inner, values, f"{prefix}{called(first)}/")
         return deeper or jumps
     return jumps
 
@@ -130,7 +131,7 @@ def _steps(net: keras.Model) -> Iterator[Step]:
             if node.is_input or len(outputs) != 1 or "float" not in str(outputs[0].dtype):
                 continue
             layer = node.operation
-            yield Step(layer.name, layer, list(node.arguments.keras_tensors), outputs[0])
+            yield Step(called(layer), layer, list(node.arguments.keras_tensors), outputs[0])
 
 
 def _errors(target: Target, source: Source, probes: Arrays, steps: list[Step]) -> dict[int, float]:
