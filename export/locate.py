@@ -25,10 +25,14 @@ from export.target import Source, Target
 NUM_PROBES = 8
 NUM_NAMED = 3
 LEAST = 0.1  # of the limit on the whole: what adds less is not named
+QUANTISE = (
+    "quantise the model first (`zoo compress MODEL int8`), which leaves in floats what makes unlike"
+    " columns alike, and other layers by its setting `layers`"
+)
 ADVICE = {
     "float32": "report it, with the layer's settings, or write the layer in other operations",
-    "integer": "calibrate on more examples, keep these layers in float (`zoo compress` with"
-    " quantize, `layers`), or export in 16x8",
+    "int16x8": f"calibrate on more examples, or {QUANTISE}, and export that to tflite-int8",
+    "integer": f"calibrate on more examples, {QUANTISE}, or export in 16x8",
 }
 
 
@@ -78,8 +82,9 @@ def explain(target: Target, source: Source, probes: Arrays) -> str:
     if not jumps:
         return ""
     told = "; ".join(f"{jump.path} ({jump.before:.2g} to {jump.after:.2g})" for jump in jumps)
-    kind = "float32" if target.precision.startswith("float") else "integer"
-    return f" The difference grows most at {told}. To do: {ADVICE[kind]}."
+    kind = "float32" if target.precision.startswith("float") else target.precision
+    advice = ADVICE.get(kind, ADVICE["integer"])
+    return f" The difference grows most at {told}. To do: {advice}."
 
 
 def masked_softmax(net: keras.Model) -> str:

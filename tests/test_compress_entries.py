@@ -15,6 +15,7 @@ from compress.measure.agreement import agreements
 from compress.passes.quantize import entries
 from export.formats.saved_model.signatures import save
 from export.formats.tflite.child import convert
+from export.parity import ParityError
 from export.source import prepare
 from export.target import About, Source
 from export.targets.tflite import TFLiteInt8
@@ -195,6 +196,18 @@ def test_a_plain_export_leaves_them_in_floats_too(name, tmp_path):
     made = export.export(model, "tflite-int8", tmp_path / "int8", samples=inputs)
     (found,) = TFLiteInt8().open(made.path / "model.tflite").run(inputs).values()
     assert r2(answers(model, inputs), found) >= 0.99
+
+
+@pytest.mark.parametrize("target", ["tflite-int16x8", "tflm"])
+def test_files_of_integers_throughout_name_the_way_out(target, tmp_path):
+    keras.utils.set_random_seed(1)
+    model = sequential(norm())
+    with pytest.raises(ParityError, match=r"To do: .*`zoo compress MODEL int8`") as caught:
+        export.export(model, target, tmp_path / "out", samples=TABLE)
+    assert ("export in 16x8" in str(caught.value)) == (target == "tflm")
+    small = compress.Quantize().apply(model, compress.Context(samples=TABLE)).model
+    other = "tflm" if target == "tflm" else "tflite-int8"
+    assert export.export(small, other, tmp_path / "small", samples=TABLE)
 
 
 def test_pictures_come_in_as_integers():
