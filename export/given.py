@@ -175,7 +175,8 @@ def halves(examples: Examples) -> tuple[Examples, Examples]:
         if place // 2 < len(first):
             first[place // 2] = place
     second = np.setdiff1d(np.arange(total), first)
-    return examples.at(rng.permutation(first)), examples.at(rng.permutation(second))
+    first, second = rng.permutation(first), rng.permutation(second)
+    return examples.at(first.tolist()), examples.at(second.tolist())
 
 
 def _extremes(examples: Examples) -> list[int]:
