@@ -135,7 +135,7 @@ def gathered(model: keras.Model, signature: Signature, samples: Any) -> dict[str
 def as_inputs(model: keras.Model, folder: str | Path, known: Preprocessing) -> Any:
     """The pictures of a folder as the stated preprocessing makes inputs of them."""
     specs = [TensorSpec(name=t.name, shape=t.shape, dtype="uint8") for t in model.inputs]
-    (pixels,) = gather(folder, specs, where="export: samples").values()
+    (pixels,) = gather(folder, specs, where="export: samples", pad=known.pad).values()
     return (pixels * known.scale - np.array(known.mean)) / np.array(known.std)
 
 
