@@ -7,8 +7,7 @@ tensors `keras_tensor` and `output_0`.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -19,6 +18,7 @@ from export.examples import WORDS, Arrays, in_batches
 from export.manifest import Signature, TensorSpec
 from export.names import called, input_names, output_names
 from export.rewrite import built_again, is_rebuilt
+from export.tracing import plain_winners
 from zoo.common.names import scope_names
 
 NUM_WORDS = 100  # of a table, that texts are drawn from
@@ -138,47 +138,6 @@ def serving_function(net: keras.Model, signature: Signature, *, batch: int | Non
             return net([inputs[spec.name] for spec in signature.inputs], training=False)
 
     return tf.function(serve, input_signature=[specs], autograph=False)
-
-
-@contextlib.contextmanager
-def inlined() -> Iterator[None]:
-    """Traces inner functions in place: Keras wraps grouped convolutions in one, for XLA."""
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
-
-
-@contextlib.contextmanager
-def plain_winners() -> Iterator[None]:
-    """Traces `keras.ops.argmax` and `argmin` as one operator each, which all formats have.
-
-    Keras looks at the bits of the sign first, to put -0.0 below 0.0, and no format has that; in a
-    file the first of two zeros wins.
-    """
-    from keras.src.backend.tensorflow import numpy as backend
-
-    before = backend.argmax, backend.argmin
-    backend.argmax, backend.argmin = _winner(tf.argmax), _winner(tf.argmin)
-    try:
-        yield
-    finally:
-        backend.argmax, backend.argmin = before
-
-
-def _winner(find: Any) -> Any:
-    def winner(x: Any, axis: int | None = None, keepdims: bool = False) -> tf.Tensor:
-        x = tf.convert_to_tensor(x)
-        rank = x.shape.rank
-        if axis is None:
-            place = find(tf.reshape(x, [-1]), axis=0, output_type=tf.int32)
-            return tf.reshape(place, [1] * rank) if keepdims else place
-        place = find(x, axis=axis, output_type=tf.int32)
-        return tf.expand_dims(place, axis) if keepdims else place
-
-    return winner
 
 
 def refuse_loops(net: keras.Model, kind: str, reason: str) -> None:

@@ -1,13 +1,17 @@
 """Operators and names at the ends of users' models: winners, embeddings, booleans, clashes."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import export
 from export.source import prepare
 from export.targets import find_target
+from export.tracing import inlined, plain_winners
 from tests.beside import IDS, RANDOM, ROWS, in_litert, in_onnx, x
 
 # Operators that the formats have.
@@ -28,6 +32,29 @@ def test_the_winner_at_the_end(target, tmp_path):
         for name, got in run(done, {"image": samples}).items():
             assert got.shape == expected[name].shape
             assert (got == expected[name]).mean() > 0.95
+
+
+def test_tracing_is_one_threads_own():
+    """While one thread traces for a file, another has Keras' own winners and compiled functions."""
+    zeros = np.array([[0.0, -0.0]], "float32")
+    answers, inside, done = {}, threading.Event(), threading.Event()
+    compiled = tf.function(lambda: tf.executing_eagerly())
+
+    def trace():
+        with plain_winners(), inlined():
+            inside.set()
+            done.wait(30)
+            answers["least in a file"] = int(ops.argmin(zeros, -1)[0])
+            answers["in place"] = bool(compiled())
+
+    thread = threading.Thread(target=trace)
+    thread.start()
+    assert inside.wait(30)
+    answers["least"], answers["compiled"] = int(ops.argmin(zeros, -1)[0]), not compiled()
+    done.set()
+    thread.join()
+    assert answers == {"least in a file": 0, "in place": True, "least": 1, "compiled": True}
+    assert not tf.config.functions_run_eagerly()
 
 
 def embedded():
