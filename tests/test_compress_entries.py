@@ -5,6 +5,7 @@ import logging
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers, ops
 
 import compress
@@ -18,6 +19,7 @@ from export.formats.tflite.child import convert
 from export.parity import ParityError
 from export.source import prepare
 from export.target import About, Source
+from export.targets import find_target
 from export.targets.tflite import TFLiteInt8
 
 RANDOM = np.random.RandomState(0)
@@ -282,6 +284,39 @@ def test_files_of_integers_throughout_name_the_way_out(target, tmp_path):
     small = compress.Quantize().apply(model, compress.Context(samples=TABLE)).model
     other = "tflm" if target == "tflm" else "tflite-int8"
     assert export.export(small, other, tmp_path / "small", samples=TABLE)
+
+
+@pytest.mark.parametrize("kind", ["tflite-int8", "tflm", "ethos-u"])
+def test_a_manifest_tells_the_types_that_the_ends_of_a_file_have(kind, tmp_path, caplog):
+    keras.utils.set_random_seed(1)
+    small = compress.Quantize().apply(sequential(norm()), compress.Context(samples=TABLE)).model
+    target = find_target(kind, {"io": "int8"} if kind == "tflite-int8" else {})
+    with caplog.at_level(logging.WARNING, logger="export"):
+        done = export.export(small, target, tmp_path / "out", samples=TABLE)
+    signature = done.manifest.signature
+    assert [one.dtype for one in (*signature.inputs, *signature.outputs)] == ["float32", "int8"]
+    assert "'x' is float32 in the file, not int8" in caplog.text
+    if kind == "tflite-int8":
+        interpreter = Interpreter(str(done.path / "model.tflite"))
+        ends = interpreter.get_input_details() + interpreter.get_output_details()
+        assert [one["dtype"] for one in ends] == [np.float32, np.int8]
+    if kind == "tflm":
+        assert "// input(0): x, shape (1, 4), float" in (done.path / "model.h").read_text()
+
+
+def test_columns_beside_what_is_made_of_them(tmp_path):
+    keras.utils.set_random_seed(1)
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, rest(layers.Concatenate()([norm()(x), x])))
+    kernel = model.get_layer("fc").kernel
+    kernel.assign(kernel / np.concatenate([np.ones(4), TABLE.std(0)])[:, None])
+    new, report = compress.Quantize().apply(model, compress.Context(samples=TABLE))
+    expected = np.asarray(model(TABLE))
+    assert np.abs(np.asarray(new(TABLE)) - expected).max() < 0.05 * np.abs(expected).max()
+    assert {row.path: row.note for row in report.layers}["fc"].startswith("stays in floats")
+    done = export.export(new, "tflite-int8", tmp_path / "out", samples=TABLE)
+    (found,) = TFLiteInt8().open(done.path / "model.tflite").run({"x": TABLE}).values()
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
 def test_pictures_come_in_as_integers():

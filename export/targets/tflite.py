@@ -137,11 +137,14 @@ class _Integers(_LiteRT):
 
     def write(self, source: Source, directory: Path) -> Written:
         """Writes `model.tflite`; the manifest tells what the integers at its ends mean."""
-        from export.formats.tflite.litert import quantisation
+        from export.formats.tflite.litert import as_written, quantisation
 
         written = super().write(source, directory)
         content = (directory / written.file).read_bytes()
-        return written._replace(facts={"quantisation": quantisation(content)})
+        return written._replace(
+            facts={"quantisation": quantisation(content)},
+            signature=as_written(self.signature(source.signature), content),
+        )
 
     def fault(self, path: Path) -> str:
         """Names the convolutions and dense layers that the converter left in float, in silence.

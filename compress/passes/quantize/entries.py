@@ -70,7 +70,8 @@ class Entries(NamedTuple):
     Attributes:
         operations: Ids of its steps.
         borders: Ids of its tensors, inputs among them, that other steps read, or that are outputs.
-        raw: Ids of those of its tensors whose columns are as they come in.
+        raw: Ids of those of its tensors whose columns are as they come in, or beside what is made
+            of them.
     """
 
     operations: set[int]
@@ -236,13 +237,19 @@ def _entries(graph: Trace, starts: set[int]) -> Entries:
     for call in graph.calls:
         if call.outputs and id(call.operation) not in operations:
             borders |= {id(tensor) for tensor in call.inputs if id(tensor) in floats}
-    changed: dict[int, bool] = dict.fromkeys(starts, False)
+    # Of each tensor: the inputs whose columns are in it as they come in, and those changed in it.
+    parts: dict[int, tuple[set[int], set[int]]] = {start: ({start}, set()) for start in starts}
     for call in graph.calls:
         if id(call.operation) in operations:
-            new = not type(call.operation).__name__.startswith(_SHAPES)
-            new = new or any(changed[id(tensor)] for tensor in call.inputs)
-            changed |= {id(tensor): new for tensor in call.outputs}
-    return Entries(operations, borders, {key for key, new in changed.items() if not new})
+            raw, made = (
+                set().union(*(parts[id(tensor)][which] for tensor in call.inputs))
+                for which in (0, 1)
+            )
+            if not type(call.operation).__name__.startswith(_SHAPES):
+                raw, made = set(), raw | made
+            parts |= {id(tensor): (raw, made) for tensor in call.outputs}
+    raws = {key for key, (raw, made) in parts.items() if not made or raw & made}
+    return Entries(operations, borders, raws)
 
 
 def _is_entry(call: Call) -> bool:
