@@ -16,7 +16,7 @@ from compress.measure.agreement import agreements
 from compress.passes.quantize import entries
 from export.formats.saved_model.signatures import save
 from export.formats.tflite.child import convert
-from export.parity import ParityError
+from export.parity import ParityError, measure
 from export.source import prepare
 from export.target import About, Source
 from export.targets import find_target
@@ -362,11 +362,14 @@ def test_agreement_is_the_ratio_of_signal_and_error():
     want = RANDOM.randn(500, 3) + 7
     got = want + 0.1 * RANDOM.randn(500, 3)
     (found,) = agreements(["y"], [want], [got])
-    assert abs(found.sqnr_db - 20) < 0.5
-    assert abs(1 - 10 ** (-found.sqnr_db / 10) - r2(want, got)) < 1e-9
+    assert abs(found.sqnr_db - 10 * np.log10(50 / 0.01)) < 0.5  # the mean of squares is 1 + 7^2
+    assert abs(found.r2 - r2(want, got)) < 1e-9 and abs(found.r2 - 0.99) < 0.002
+    assert measure({"y": want}, {"y": got}, of="", tie=0).sqnr_db == found.sqnr_db
     assert found.same_top1 == np.mean(want.argmax(1) == got.argmax(1))
     (same,) = agreements(["y"], [want], [want])
-    assert same.sqnr_db == 200 and same.same_top1 == 1
+    assert (same.sqnr_db, same.r2, same.same_top1) == (200, 1, 1)
+    (lost,) = agreements(["y"], [want], [want * np.nan])
+    assert (lost.sqnr_db, lost.r2) == (-200, -1e20)
 
 
 def unlike_inside():
@@ -385,7 +388,7 @@ def test_poor_agreement_is_said_loudly(caplog):
     model, rows = unlike_inside(), RANDOM.rand(200, 4).astype("float32")
     with caplog.at_level(logging.WARNING, logger="compress"):
         _, report = compress.Quantize().apply(model, compress.Context(samples=rows))
-    assert report.agreement[0].sqnr_db < 15
+    assert report.agreement[0].r2 < 0.97
     (record,) = caplog.records
     assert "'out'" in record.getMessage() and "skip" in record.getMessage()
     assert f"'out' {report.agreement[0].sqnr_db:.1f} dB" in report.note

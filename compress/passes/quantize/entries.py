@@ -24,9 +24,10 @@ import numpy as np
 
 from compress.graph import Call, Trace, run_steps, trace
 from compress.graph.kernels import is_own
+from zoo.common.noise import r2_of
 
 STEPS = 1.0
-SAFE = 20.0  # decibels that a first kernel keeps of rounded inputs; pictures keep 40
+SAFE_R2 = 0.99  # that a first kernel keeps of rounded inputs; pictures keep 0.9999
 OCTAVES = 3.0  # between the sizes of columns that are alike
 BATCH = 32
 # By name: `keras.ops` has operations of the same name as layers, and they count as these.
@@ -166,7 +167,7 @@ def bare(model: keras.Model, samples: list[np.ndarray], *, bits: int) -> list[in
             harmed |= sources[key]
     for _, key, seen in kernels:
         columns = sizes[key][sizes[key] > 0]
-        if columns.size and np.ptp(np.log2(columns)) > OCTAVES and seen.decibels() < SAFE:
+        if columns.size and np.ptp(np.log2(columns)) > OCTAVES and seen.r2() < SAFE_R2:
             harmed |= sources[key]
     linked = [sources[key] for key in (*changed, *(key for _, key, _ in kernels))]
     while grown := [of for of in linked if of & harmed and not of <= harmed]:
@@ -196,10 +197,8 @@ class _Moved:
         self.sums = self.sums + exact.sum(axis=0)
         self.squares = self.squares + np.square(exact).sum(axis=0)
 
-    def decibels(self) -> float:
-        """Signal to error, what all examples share taken off."""
-        signal = float(np.sum(self.squares - np.square(self.sums) / self.count))
-        return float(10 * np.log10(max(signal, 1e-30) / max(self.noise, 1e-30)))
+    def r2(self) -> float:
+        return r2_of(float(np.sum(self.squares - np.square(self.sums) / self.count)), self.noise)
 
 
 def _has_learnt(call: Call) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 from export.examples import one_by_one
 from export.formats.tflite.flatbuffer import parse, schema, serialise, to_buffer
 from export.formats.tflite.litert import calls
+from zoo.common.noise import r2
 
 EXAMPLES = 64  # that are looked at
 STEPS = 255  # of an int8 range
@@ -36,7 +37,7 @@ _PRODUCTS = {
     "DEPTHWISE_CONV_2D": (0, 1),
     "TRANSPOSE_CONV": (2, 1),
 }
-SAFE = 20.0  # decibels that a first kernel keeps of rounded inputs; pictures keep 40
+SAFE_R2 = 0.99  # that a first kernel keeps of rounded inputs; pictures keep 0.9999
 OCTAVES = 3.0  # between the sizes of columns that are alike
 _NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items()}
 _VALUES = (
@@ -67,7 +68,7 @@ def alike(content: bytes, examples: Mapping[str, np.ndarray]) -> bytes:
     harmed = [
         one
         for one in products
-        if _ratio(exact[one.operator.outputs[0]], moved[one.operator.outputs[0]]) < SAFE
+        if r2(exact[one.operator.outputs[0]], moved[one.operator.outputs[0]]) < SAFE_R2
         and np.ptp(np.log2(_sizes(exact[one.read]))) > OCTAVES
     ]
     for product in harmed:
@@ -213,12 +214,6 @@ def _code(model: Any, builtin: int) -> int:
 def _name(model: Any, operator: Any) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     return _NAMES.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
-
-
-def _ratio(exact: np.ndarray, moved: np.ndarray) -> float:
-    """Signal to error, in decibels, what all examples share taken off."""
-    signal, noise = (np.square(x).sum() for x in (exact - exact.mean(axis=0), moved - exact))
-    return float(10 * np.log10(max(signal, 1e-30) / max(noise, 1e-30)))
 
 
 def _exact_and_moved(
