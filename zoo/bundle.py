@@ -138,7 +138,8 @@ class Compression(Settings):
         parent_name: Name of the directory of the bundle that it was made from.
         parent_metrics: The `metrics` of the bundle that it was made from.
         file: For a quantised model, its integer TFLite file beside `model.keras`: `bytes`,
-            `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, and `operators`.
+            `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, `operators`,
+            and `distance` from the parent (`export.manifest.Distance`).
     """
 
     model_config = _NUMBERS

@@ -27,7 +27,7 @@ from zoo.models.pixels import take_pixels
 from zoo.models.saved import load_model
 from zoo.stages.opening import reopen
 
-NUM_SAMPLES = 256  # the integer targets calibrate on one half and are compared on the other
+NUM_SAMPLES = 256  # of each two, integer targets calibrate on one and are compared on the other
 NUM_LABELLED = 1000  # of the test split, on which model and file are scored
 
 

@@ -30,12 +30,15 @@ def integers(opened: Opened, model: Any, directory: Path) -> dict[str, Any]:
     """
     import export
 
-    made = export.export(model, "tflite-int8", directory, samples=opened.run.samples(SAMPLES))
+    about = export.About(parent=opened.model)
+    samples = opened.run.samples(SAMPLES)
+    made = export.export(model, "tflite-int8", directory, samples=samples, about=about)
     manifest = made.manifest
     facts: dict[str, Any] = {
         "bytes": manifest.size_bytes,
         "gzip_bytes": manifest.gzip_bytes,
         "operators": manifest.operators,
+        "distance": manifest.distance and manifest.distance.model_dump(mode="json"),
     }
     if opened.run.task.deployed_answers:
         found, same = evaluate_file(directory, opened._replace(model=model), "test")

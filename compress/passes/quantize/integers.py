@@ -20,6 +20,7 @@ from compress.layers.parametrized import Parametrized
 from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu
 from compress.passes.quantize import entries, grids
 from compress.passes.quantize.calibration import Histogram
+from zoo.common.names import scope_names
 
 BATCH = 32
 SHARES = np.linspace(1.0, 0.3, 36)  # of a kernel's limit, to choose from
@@ -50,10 +51,14 @@ def assemble(
     placed = {op: grid for op, grid in placed.items() if id(op) not in skipped}
     last = {id(tensor._keras_history.operation) for tensor in model.outputs}
     made: dict[Any, Range] = {}
+    wishes = [f"{owner.name}_range" for owner, _ in placed.values()]
+    known = [name for path in found for name in path.split("/")]
+    renamed = scope_names(wishes, [*known, *(f"{name}_range" for name in known)])
     for owner, ends in placed.values():
         if owner not in made:
             ends = ends if activation_bits == 8 else None  # an activation in floats fixes none
-            name = owner.name if id(owner) in last else f"{owner.name}_range"
+            name = f"{owner.name}_range"
+            name = owner.name if id(owner) in last else renamed.get(name, name)
             made[owner] = Range(activation_bits, ends=ends, name=name)
     behind = {operation: made[grid.owner] for operation, grid in placed.items()}
     replacements: dict[Any, Any] = {}
