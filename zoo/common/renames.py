@@ -1,7 +1,7 @@
 """Renames that leave the old or the new, and reach the disk.
 
 Where the file system has it, two directories change places in one system call (`renameat2`, Linux).
-Elsewhere the old one steps aside to `.NAME.replaced` first; `recover` brings it back after a kill.
+Elsewhere the old one steps aside first; `zoo.common.claims` brings it back after a kill.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _AT_FDCWD, _EXCHANGE = -100, 2
 _LACKING = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV, errno.EPERM)
 
 
-def put(source: Path, place: Path) -> None:
+def put(source: Path, place: Path, aside: Path | None = None) -> None:
     """Moves a file or a directory to a place; what was there ends up at `source`, or is gone.
 
     The content is synced before, the directory of the place after.
@@ -25,6 +25,8 @@ def put(source: Path, place: Path) -> None:
     Args:
         source: On the same file system.
         place: May exist.
+        aside: Where a directory at the place stands for an instant, where two cannot change places;
+            beside the source when `None`.
 
     Raises:
         OSError: It cannot be moved; what was at the place is still there.
@@ -35,17 +37,8 @@ def put(source: Path, place: Path) -> None:
     elif not place.exists():
         source.rename(place)
     elif not _exchange(source, place):
-        _step_aside(source, place)
+        _step_aside(source, place, aside or source.with_name(source.name + ".old"))
     sync_directory(place.parent)
-
-
-def recover(place: Path) -> bool:
-    """Brings back what had stepped aside when a process was killed; whether there was something."""
-    aside = _aside(place)
-    if place.exists() or not aside.exists():
-        return False
-    aside.rename(place)
-    return True
 
 
 def sync(path: Path) -> None:
@@ -83,18 +76,13 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def _step_aside(source: Path, place: Path) -> None:
+def _step_aside(source: Path, place: Path, aside: Path) -> None:
     """Replaces in two renames; an error in between, or Ctrl-C, undoes the first."""
-    aside = _aside(place)
-    shutil.rmtree(aside, ignore_errors=True)
     try:
         place.rename(aside)
         source.rename(place)
     except BaseException:
-        recover(place)
+        if aside.exists() and not place.exists():
+            aside.rename(place)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _aside(place: Path) -> Path:
-    return place.with_name(f".{place.name}.replaced")

@@ -372,7 +372,7 @@ def compress_alone(
     context = passes.Context(samples=samples)
     if place is None:
         return pipeline.apply(opened(model)[0], context)
-    with claims.claim(place), claims.scratch(place) as holder:
+    with claims.claim(place) as claim, claim.scratch() as holder:
         for file in files:
             staging.check_file(file, force=force)
         small = pipeline.apply(opened(model)[0], context)
