@@ -26,7 +26,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk answers
 LEAST_BYTES = 2**20  # of room, or nothing is begun
 LOG = logging.getLogger("zoo")
 _TRIES = 200  # of a reader, ten milliseconds apart
-_ASIDE = ".old"  # behind the name of a temporary directory
+_LONGER = len("..01234567.old")  # than the name of a place, what stands beside it
 
 
 class Claim:
@@ -60,7 +60,7 @@ class Claim:
     def put(self, source: Path) -> None:
         """Lets what is in a temporary directory take the place, see `renames.put`."""
         self._check()
-        renames.put(source, self.place, source.parent.with_name(source.parent.name + _ASIDE))
+        renames.put(source, self.place)
 
     @property
     def held(self) -> bool:
@@ -71,7 +71,7 @@ class Claim:
         """Deletes what a process that was killed left of the place, and says so."""
         for name in tuple(self._lock.names):
             folder = self.place.with_name(name)
-            aside = folder.with_name(name + _ASIDE)
+            aside = renames.aside_of(folder)
             if aside.is_dir() and not self.place.exists():
                 aside.rename(self.place)
                 LOG.info("%s: brought back; a command was killed while it replaced it", self.place)
@@ -182,7 +182,7 @@ def recover(place: Path) -> bool:
         if place.exists():
             return True
         names = locks.left(place)
-        if not any(place.with_name(name + _ASIDE).exists() for name in names):
+        if not any(renames.aside_of(place.with_name(name)).exists() for name in names):
             break
         try:
             with claim(place, probe=True):
@@ -252,8 +252,8 @@ def _drop(folders: list[Path]) -> None:
 
 def _locked(place: Path) -> Lock:
     try:
-        longest = len(os.fsencode(place.name)) + len("..01234567") + len(_ASIDE)
-        if longest > os.pathconf(place.parent, "PC_NAME_MAX"):
+        longest = os.pathconf(place.parent, "PC_NAME_MAX")
+        if len(os.fsencode(place.name)) + _LONGER > longest:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         return Lock(place)
     except OSError as error:

@@ -1,7 +1,8 @@
 """Renames that leave the old or the new, and reach the disk.
 
 Where the file system has it, two directories change places in one system call (`renameat2`, Linux).
-Elsewhere the old one steps aside first; `zoo.common.claims` brings it back after a kill.
+Elsewhere the old one steps aside for an instant, beside the directory that the new one comes from;
+`zoo.common.claims` brings it back after a kill.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _AT_FDCWD, _EXCHANGE = -100, 2
 _LACKING = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV, errno.EPERM)
 
 
-def put(source: Path, place: Path, aside: Path | None = None) -> None:
+def put(source: Path, place: Path) -> None:
     """Moves a file or a directory to a place; what was there ends up at `source`, or is gone.
 
     The content is synced before, the directory of the place after.
@@ -25,8 +26,6 @@ def put(source: Path, place: Path, aside: Path | None = None) -> None:
     Args:
         source: On the same file system.
         place: May exist.
-        aside: Where a directory at the place stands for an instant, where two cannot change places;
-            beside the source when `None`.
 
     Raises:
         OSError: It cannot be moved; what was at the place is still there.
@@ -37,7 +36,7 @@ def put(source: Path, place: Path, aside: Path | None = None) -> None:
     elif not place.exists():
         source.rename(place)
     elif not _exchange(source, place):
-        _step_aside(source, place, aside or source.with_name(source.name + ".old"))
+        _step_aside(source, place)
     sync_directory(place.parent)
 
 
@@ -76,8 +75,14 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def _step_aside(source: Path, place: Path, aside: Path) -> None:
+def aside_of(folder: Path) -> Path:
+    """Returns where that stands aside which is replaced by something in a temporary directory."""
+    return folder.with_name(f"{folder.name}.old")
+
+
+def _step_aside(source: Path, place: Path) -> None:
     """Replaces in two renames; an error in between, or Ctrl-C, undoes the first."""
+    aside = aside_of(source.parent)
     try:
         place.rename(aside)
         source.rename(place)
