@@ -77,6 +77,10 @@ def test_a_training_goes_on_with_what_it_began_with(stopped, tmp_path, caplog):
     other = changed(Recipe.read(partial / "recipe.yaml"), ["train.batch_size=7"])
     refused("recipe.train.batch_size", 7, 4, lambda: fit(other, **again))
 
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(other.to_yaml())
+    refused("recipe.train.batch_size", 7, 4, lambda: fit(str(mine), **again))
+
     text = (partial / "recipe.yaml").read_text()
     (partial / "recipe.yaml").write_text(other.to_yaml())
     refused("recipe.train.batch_size", 7, 4, lambda: fit("mlp", **again))

@@ -458,35 +458,63 @@ class Recipe(Settings):
 def resolve(
     model: str, *, data: str | None = None, changes: Iterable[str] = (), smoke: bool = False
 ) -> Recipe:
-    """Returns the recipe for an architecture, changed as asked.
+    """Returns the recipe for an architecture, or of a file, changed as asked.
 
     Where the family's images are smaller than the architecture works with, they are as small as it
     works with.
 
     Args:
-        model: Name of an architecture of the catalogue.
+        model: Name of an architecture of the catalogue; or the path of a recipe of one's own, which
+            ends in `.yaml` and names its `model`, e.g. the `recipe.yaml` of a bundle.
         data: Name of a data set in place of the recipe's.
         changes: `key=value` with dots between the keys, e.g. `train.epochs=5`; the value is YAML.
         smoke: Whether to apply the file's `smoke` block: a run of seconds that shows that the
             parts fit together.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: A name or key is unknown, or a value is wrong.
     """
-    architecture = catalog.find_architecture(model)
-    values = _load(RECIPES / f"{architecture.recipe}.yaml")
-    values["model"] = architecture.name
-    shorter = values.pop("smoke", {})
+    own = is_file(model)
+    values = _of_file(model) if own else _of_family(model)
+    groups = {name: values.get(name, {}) for name in ("data", "smoke")}
+    for name, group in groups.items():
+        if not isinstance(group, dict):
+            raise ValueError(f"{model}: {name}: got {shown(group)}; expected keys and values.")
+    values.pop("smoke", None)
     if smoke:
-        values = _merge(values, shorter)
-    size = values.get("data", {}).get("size")
-    if size is not None and size < architecture.smallest:  # of a smaller network of the family
-        values["data"]["size"] = architecture.smallest
+        values = _merge(values, groups["smoke"])
+    if not own:
+        size, smallest = groups["data"].get("size"), catalog.find_architecture(model).smallest
+        if size is not None and size < smallest:  # of a smaller network of the family
+            values["data"] = {**values["data"], "size": smallest}
     if data is not None:
-        values.setdefault("data", {})["name"] = data
+        values["data"] = {**values.get("data", {}), "name": data}
     for change in changes:
         _change(values, change)
-    return Recipe.parse(values, where="recipe")
+    return Recipe.parse(values, where=model if own else "recipe")
+
+
+def is_file(model: str) -> bool:
+    """Returns whether a model is named by a recipe of one's own: by its path."""
+    return Path(model).suffix in (".yaml", ".yml")
+
+
+def _of_file(path: str) -> dict[str, Any]:
+    """The values of a recipe of one's own."""
+    values = _load(Path(path))
+    if not isinstance(values.get("model"), str):
+        raise ValueError(
+            f"{path}: model: got {shown(values.get('model'))}; expected the name of an "
+            "architecture, see `zoo list`."
+        )
+    return {**values, "model": catalog.find_architecture(values["model"]).name}
+
+
+def _of_family(model: str) -> dict[str, Any]:
+    """The values of the recipe of an architecture's family."""
+    architecture = catalog.find_architecture(model)
+    return {**_load(RECIPES / f"{architecture.recipe}.yaml"), "model": architecture.name}
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def fit(
     The unfinished run is kept in `<out>.partial` until the bundle is complete.
 
     Args:
-        recipe: A resolved recipe, or the name of an architecture for its own.
+        recipe: A resolved recipe; or the name of an architecture for its own, or the path of a YAML
+            file.
         data: Name of a data set in place of the recipe's; only with a name. Or a data set of one's
             own, which then has to be given again to go on, and to compress.
         out: Directory of the bundle; `runs/<model>` when `None`.
@@ -67,6 +68,8 @@ def fit(
     began = time.perf_counter()
     _check_arguments(recipe, data, changes)
     given, changes = data if isinstance(data, DataSet) else None, tuple(changes)
+    if isinstance(recipe, str) and recipes.is_file(recipe) and resume:
+        recipe = recipes.resolve(recipe)
     if resume:
         _check_resumed(data, changes, smoke=smoke)
         model = recipe if isinstance(recipe, str) else recipe.model
