@@ -514,6 +514,11 @@ def _of_file(path: str) -> dict[str, Any]:
 def _of_family(model: str) -> dict[str, Any]:
     """The values of the recipe of an architecture's family."""
     architecture = catalog.find_architecture(model)
+    if not architecture.recipe:
+        raise ValueError(
+            f"{model}: stands for a model that was brought as a file; expected an architecture, "
+            "see `zoo list`."
+        )
     return {**_load(RECIPES / f"{architecture.recipe}.yaml"), "model": architecture.name}
 
 
