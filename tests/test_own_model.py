@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import h5py
 import keras
@@ -19,7 +20,7 @@ import compress
 import zoo as house
 from zoo.bundle import find_bundle
 from zoo.cli import imports, quiet
-from zoo.common import claims
+from zoo.common import claims, renames
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split
 from zoo.data.loading import load
@@ -429,6 +430,69 @@ def test_two_at_a_time_do_not_write_one_file(place, tmp_path):
         )
         with pytest.raises(BlockingIOError, match="writes there"):
             other.result()
+
+
+@pytest.mark.parametrize("end", [".json", ".packed", ".keras"])
+def test_a_file_that_only_has_the_name_of_ours_is_kept(place, tmp_path, end):
+    mine = (tmp_path / "small").with_suffix(end)
+    mine.write_text('{"of": "another program"}')
+    recipe = tmp_path / "few.yaml"
+    recipe.write_text("passes: [{kind: prune, sparsity: 0.5, epochs: 0}]")
+    with pytest.raises(FileExistsError, match="exists and is not a"):
+        alone.compress_alone(place / "own.keras", recipe, out=tmp_path / "small.keras", force=True)
+    assert mine.read_text() == '{"of": "another program"}'
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, "few.yaml"}
+
+
+def test_three_files_that_are_replaced_are_of_one_compression_at_every_instant(
+    place, tmp_path, monkeypatch
+):
+    out, recipe = tmp_path / "small.keras", tmp_path / "few.yaml"
+
+    def make(sparsity):
+        passes = f"[{{kind: prune, sparsity: {sparsity}, epochs: 0}}, {{kind: huffman}}]"
+        recipe.write_text(f"passes: {passes}")
+        alone.compress_alone(place / "own.keras", recipe, out=out, force=True)
+
+    def cut(call, last):
+        """Stops behind the last of so many calls that change what stands beside `out`."""
+
+        def calling(path, *arguments, **options):
+            call(path, *arguments, **options)
+            changed = Path(arguments[0] if arguments else path)
+            if changed.parent == out.parent and not changed.name.startswith("."):
+                done.append(changed.suffix)
+                if len(done) == last:
+                    raise KeyboardInterrupt
+
+        return calling
+
+    states = []
+    for last in range(1, 6):
+        make(0.5)
+        done = []
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", cut(Path.unlink, last))
+            patch.setattr(renames, "put", cut(renames.put, last))
+            with pytest.raises(KeyboardInterrupt):
+                make(0.9)
+        zeros = {_zeros(load_model(out))}
+        if (packed := out.with_suffix(".packed")).exists():
+            zeros.add(_zeros(compress.unpack(packed)))
+        if (report := out.with_suffix(".json")).exists():
+            zeros.add(json.loads(report.read_text())["passes"][0]["settings"]["sparsity"])
+            assert packed.exists()  # it is finished
+        assert len(zeros) == 1
+        states.append((*zeros, packed.exists(), report.exists()))
+    assert states == [
+        (0.5, True, False), (0.5, False, False),
+        (0.9, False, False), (0.9, True, False), (0.9, True, True),
+    ]  # fmt: skip
+
+
+def _zeros(model):
+    kernels = [v.numpy() for v in model.weights if v.name == "kernel"]
+    return round(sum((k == 0).sum() for k in kernels) / sum(k.size for k in kernels), 1)
 
 
 def test_a_bundle_may_be_called_as_a_file_is(zoo, tmp_path):

@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, field_validator
 
-from zoo.common import digests, reading, renames
+from zoo.common import claims, digests, reading
 from zoo.common.columns import KINDS, Column
 from zoo.common.home import SHIPPED, shipped
 from zoo.common.settings import Settings, nearest, shown
@@ -231,13 +231,16 @@ class Record:
             raise FileNotFoundError(
                 f"{path}: is a file; expected a bundle, a directory that e.g. `zoo train` wrote."
             )
-        if not self.path.is_dir() and not renames.recover(self.path):
+        if not self.path.is_dir() and not claims.recover(self.path):
             raise FileNotFoundError(
                 f"{path}: no such directory; expected a bundle, e.g. one that `zoo train` wrote."
             )
-        missing = [file for file in self.files if not self._holds(file)]
-        if missing:
+        # It may be replaced at this moment: then it is whole when it is back.
+        if self._missing() and claims.recover(self.path) and (missing := self._missing()):
             raise FileNotFoundError(f"{path}: not a bundle; {', '.join(missing)} is missing.")
+
+    def _missing(self) -> list[str]:
+        return [file for file in self.files if not self._holds(file)]
 
     def _holds(self, file: str) -> bool:
         return (self.path / file).is_file()

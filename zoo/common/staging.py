@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.common import claims, renames
+from zoo.common import claims
 from zoo.common.claims import place_of
 
 BUNDLE = "card.json"  # a file that every bundle holds
@@ -77,13 +77,17 @@ def staged(path: str | Path, *, force: bool = False, mark: str = BUNDLE) -> Iter
     Raises:
         FileExistsError, BlockingIOError, OSError, ValueError: See `check_free`.
     """
-    with claimed(path, force=force, mark=mark) as place, claims.scratch(place) as holder:
+    with (
+        claimed(path, force=force, mark=mark) as place,
+        claims.claim(place) as claim,
+        claim.scratch() as holder,
+    ):
         stage = holder / NEW
         with _told(place, holder):
             stage.mkdir()
             yield stage
             _check_taken(place, force=force, mark=mark)
-            renames.put(stage, place)
+            claim.put(stage)
 
 
 @contextlib.contextmanager
@@ -97,11 +101,11 @@ def staged_file(path: str | Path) -> Iterator[Path]:
     place = place_of(path)
     if place.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; expected a file to write.")
-    with claims.claim(place), claims.scratch(place) as holder:
+    with claims.claim(place) as claim, claim.scratch() as holder:
         partial = holder / place.name
         with _told(place, holder):
             yield partial
-            renames.put(partial, place)
+            claim.put(partial)
 
 
 def check_file(path: str | Path, *, force: bool = True) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
 
 import compress as passes
+from compress.measure.packed import is_packed
 from zoo.common import claims, renames, staging
 from zoo.stages.own import Model, opened
 
@@ -28,7 +32,7 @@ def compress_alone(
         out: The new `.keras` file; beside a file `NAME-RECIPE.keras` when `None`, and for a Keras
             model none. The report stands beside it as `.json`, a packed file as `.packed`.
         samples: Examples to calibrate on, as the model takes them (see `compress.apply`).
-        force: Whether to replace what is at `out`.
+        force: Whether to replace what is at `out`; never what only has the name of such a file.
 
     Raises:
         FileExistsError: There is something at `out`.
@@ -53,18 +57,49 @@ def compress_alone(
     context = passes.Context(samples=samples)
     if place is None:
         return pipeline.apply(opened(model).model, context)
-    with claims.claim(place), claims.scratch(place) as holder:
+    model_file, report, packed = files
+    with claims.claim(place) as claim, claim.scratch() as holder:
         for file in files:
             staging.check_file(file, force=force)
+            _check_ours(file)
         small = pipeline.apply(opened(model).model, context)
         stage = holder / place.name
         small.model.save(stage)
-        stage.with_suffix(".json").write_text(small.report.to_json() + "\n")
         if small.report.after.size.packed_bytes is not None:
-            passes.pack(small.model, stage.with_suffix(".packed"))
-        for file in files:
+            passes.pack(small.model, holder / packed.name)
+        (holder / report.name).write_text(small.report.to_json() + "\n")
+        # The old report goes first and the new one comes last: whenever this is cut short, what
+        # stands there is of one compression, and without a report it is not finished.
+        report.unlink(missing_ok=True)
+        packed.unlink(missing_ok=True)
+        for file in (model_file, packed, report):
             if (made := holder / file.name).exists():
                 renames.put(made, file)
-            else:
-                file.unlink(missing_ok=True)  # of what is replaced
     return small
+
+
+def _check_ours(file: Path) -> None:
+    """Refuses to replace what only has the name of what `compress_alone` writes.
+
+    Raises:
+        FileExistsError: It is something else.
+    """
+    if not file.exists():
+        return
+    if file.suffix == ".json":
+        kind, ours = "a report of a compression", _is_report(file)
+    elif file.suffix == ".packed":
+        kind, ours = "a packed model", is_packed(file)
+    else:
+        kind, ours = "a model", zipfile.is_zipfile(file)
+    if not ours:
+        raise FileExistsError(f"{file}: exists and is not {kind}; choose another --out.")
+
+
+def _is_report(file: Path) -> bool:
+    try:
+        found = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    keys = {field.name for field in dataclasses.fields(passes.Report)}
+    return isinstance(found, dict) and keys <= found.keys()

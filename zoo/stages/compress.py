@@ -22,6 +22,7 @@ from compress.base import Headline
 from zoo import bundle as bundles
 from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
+from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
 from zoo.craft.plots import pareto
 from zoo.data.dataset import DataSet
@@ -33,6 +34,7 @@ from zoo.stages.kept import Kept
 from zoo.stages.latency import time_models
 from zoo.stages.opening import reopen
 from zoo.training import signals
+from zoo.training.unfinished import COMPRESS, Unfinished, facts_of
 from zoo.training.writing import write_bundle
 
 SAMPLES = 512  # training examples to calibrate on
@@ -117,7 +119,8 @@ def compress(
     parent = find_bundle(bundle)
     out = Path(out) if out else beside(parent, Path(recipe).stem)
     staging.check_apart(out, parent.path)
-    begun = {"parent": parent.sha256, "changes": list(changes)}
+    files = [parent.model_file, *sorted(parent.path.glob(f"{bundles.NETWORKS}/*.keras"))]
+    begun = {"parent": [sha256(file) for file in files]}
     return _compress(
         parent, recipe, out, changes, begun, resume=resume, force=force, callbacks=callbacks
     )
@@ -134,37 +137,39 @@ def _compress(
     force: bool,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Bundle:
-    """Compresses a bundle; one that is resumed must have `begun` with the same."""
+    """Compresses a bundle; one that is resumed must have `begun` with the same, see `facts_of`."""
     began = time.perf_counter()
     pipeline = passes.load_recipe(recipe)
     name = Path(recipe).stem
-    seed = changed_further(parent.recipe, changes).seed
+    changed_further(parent.recipe, changes)
     _ = parent.card
     bundles.check_finite(parent)  # what the end needs is read, or refused, before any work
     with signals.orderly(), staging.claimed(out, force=force or resume) as out:
-        kept = Kept(out.with_name(out.name + ".partial"), begun, seed)
-        if resume:
-            kept.resume()
-        elif kept.directory.exists() and not force:
-            raise FileExistsError(
-                f"{kept.directory}: holds an unfinished run; --resume continues it, --force drops "
-                "it."
-            )
-        else:
-            kept.remove()
+        unfinished = Unfinished(out, COMPRESS)
+        unfinished.admit(resume=resume, force=force)
         staging.check_room(out, 2 * parent.model_file.stat().st_size)
-        work = _Work(parent, pipeline, name, changes, kept, tuple(callbacks))
+        work = _Work(parent, pipeline, name, changes, unfinished, tuple(callbacks))
+        work.begin({**begun, "pipeline": _contents(pipeline, name)}, resume=resume, force=force)
         try:
             made = work.write(out, force=force or resume, began=began)
         except (KeyboardInterrupt, OSError):
-            if not kept.empty:
-                LOG.warning("%s: keeps what was done; --resume goes on from it", kept.directory)
+            if not work.kept.empty:
+                LOG.warning(
+                    "%s: keeps what was done; --resume goes on from it", unfinished.directory
+                )
             raise
         finally:
-            if kept.empty:
-                kept.remove()
-        kept.remove()
+            if work.kept.empty:
+                unfinished.remove()
+        unfinished.remove()
         return made
+
+
+def _contents(pipeline: passes.Pipeline, name: str) -> dict[str, Any]:
+    """What a recipe of passes says, and what the files are that it names."""
+    teachers = [getattr(step, "teacher", None) for step in pipeline.passes]
+    found = {"name": name, **pipeline.to_dict()}
+    return found | {"teachers": [file and sha256(file) for file in teachers]}
 
 
 class _Work:
@@ -176,12 +181,14 @@ class _Work:
         pipeline: passes.Pipeline,
         name: str,
         changes: tuple[str, ...],
-        kept: Kept,
+        unfinished: Unfinished,
         callbacks: tuple[keras.callbacks.Callback, ...],
     ):
         self.parent, self.pipeline, self.name, self.changes = parent, pipeline, name, changes
-        self.kept, self.callbacks = kept, callbacks
-        kept.seed("model")
+        self.unfinished, self.callbacks = unfinished, callbacks
+        seed = changed_further(parent.recipe, changes).seed
+        self.kept = Kept(unfinished.directory, {}, seed)
+        self.kept.seed("model")
         self.opened = reopen(parent, changes)
         if pipeline.budget is not None and not self.opened.whole:
             raise FileNotFoundError(
@@ -190,6 +197,13 @@ class _Work:
                 "without budget. `--set data.name=folder:PATH` tells where it is now."
             )
         self.run = self.opened.run
+
+    def begin(self, more: dict[str, Any], *, resume: bool, force: bool) -> None:
+        """Compares with what it began with before, if it is resumed."""
+        facts = facts_of(self.run, **more)
+        if resume:
+            self.unfinished.check(facts, force=force)
+        self.kept.begun = self.unfinished.begin(facts)
 
     def fit(self, model: Any, *, epochs: int, callbacks: Any, rate: float = 1.0) -> None:
         """Trains as the recipe of the bundle says, see `compress.base.Fit`."""
@@ -306,9 +320,7 @@ def _brought(
         # The bundle is a new file each time, so it cannot tell whether the model is the same.
         begun = {
             "parent": own.digest(given.model),
-            "data": parent.card.data,
             "values": values,
-            "changes": list(changes),
         }
         # Its recipe has the changes already.
         return _compress(

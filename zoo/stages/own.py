@@ -7,6 +7,7 @@ say is asked of the data, see `zoo.stages.asking`.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,8 +97,16 @@ def bring(
 
 
 def digest(model: keras.Model) -> str:
-    """Returns a digest of the weights of a model; its file is another one at every saving."""
+    """Returns a digest of the layers and weights of a model, whatever they are called.
+
+    Its file is another one at every saving, and Keras numbers some names anew in every process.
+    """
     found = hashlib.sha256()
+    for layer in model._flatten_layers(include_self=False):
+        if not isinstance(layer, keras.Model):
+            config = {k: v for k, v in layer.get_config().items() if k != "name"}
+            text = json.dumps(config, sort_keys=True, default=lambda value: type(value).__name__)
+            found.update(f"{type(layer).__name__} {text}".encode())
     for variable in model.weights:
         found.update(str(variable.shape).encode())
         found.update(np.ascontiguousarray(variable.numpy()).tobytes())
