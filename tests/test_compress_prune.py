@@ -529,3 +529,43 @@ def test_what_cannot_be_gone_back_to_is_refused(tmp_path):
         item.apply(net())
     with pytest.raises(ValueError, match="rounds and rewind take several trainings; use apply"):
         item.callback()
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends after some epochs, and takes back the weights of before the training, or none."""
+
+    def __init__(self, after, back):
+        super().__init__()
+        self.after, self.back = after, back
+
+    def on_train_begin(self, logs=None):
+        self.weights = self.model.get_weights()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch + 1 == self.after
+
+    def on_train_end(self, logs=None):
+        if self.back:
+            self.model.set_weights(self.weights)
+
+
+@pytest.mark.parametrize(
+    ("after", "back", "told"),
+    [
+        (4, False, ""),
+        (2, False, "training ended at sparsity"),
+        (4, True, "weights of an earlier step were brought back"),
+        (3, False, "training ended early"),
+    ],
+)
+def test_what_a_training_of_the_users_own_ends_with_is_told(after, back, told, caplog):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(8)])
+    model.compile("sgd", "mse")
+    callbacks = [Stop(after, back), compress.Prune(sparsity=0.5).callback()]
+    model.fit(np.ones((64, 4)), np.ones((64, 8)), epochs=4, verbose=0, callbacks=callbacks)
+    if told:
+        assert told in caplog.text and "EarlyStopping `start_from_epoch=3`" in caplog.text
+    else:
+        assert not caplog.text
+    zeros = float((model.layers[0].kernel.numpy() == 0).mean())
+    assert (zeros == 0.5) == (told != "training ended at sparsity")

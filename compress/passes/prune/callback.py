@@ -7,6 +7,7 @@ are not moved by a Keras optimizer, the callback sets the zeros itself after eac
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -18,6 +19,10 @@ from compress.graph import leaf_layers
 from compress.graph.kernels import kernel_of
 from compress.passes.prune.masks import Structure, find_prunable, kernel_masks, set_zeros
 from compress.passes.prune.schedule import Schedule
+
+LOG = logging.getLogger("compress")
+_UNDONE = 0.01  # share of a kernel that may have come back, as averages of weights do
+_SHORT = 0.01  # of the sparsity that was asked for
 
 
 class Keep:
@@ -54,6 +59,11 @@ class MaskCallback(keras.callbacks.Callback):
     last update. With `steps_per_execution` above 1, masks are renewed between executions only, and
     a masked weight seldom has such an update.
 
+    Training that ends before the schedule does ends at a lower sparsity, and weights of an earlier
+    step, as `EarlyStopping` and `ModelCheckpoint` bring them back, are as sparse as that step was.
+    A warning says either when training ends; of what a callback behind this one brings back it can
+    say only that it may, so this one is to be the last.
+
     Args:
         schedule: Says when the masks are renewed, and how sparse they are then.
         structure: Structure of the zeros.
@@ -63,8 +73,8 @@ class MaskCallback(keras.callbacks.Callback):
 
     Attributes:
         sparsity: Sparsity of the masks so far.
-        undone: Largest share of a kernel, by its squares, that something brought back where the
-            mask was, found when training ends: weights of an earlier step, as a rule.
+        brought_back: Whether something brought weights back where a mask was, found when training
+            ends: weights of an earlier step, as a rule.
     """
 
     def __init__(
@@ -77,7 +87,7 @@ class MaskCallback(keras.callbacks.Callback):
         strict: bool = True,
     ) -> None:
         super().__init__()
-        self.sparsity, self.undone = 0.0, 0.0
+        self.sparsity, self.brought_back = 0.0, False
         self._strict = strict
         self._schedule, self._structure, self._final = schedule, structure, sparsity
         self._left_out = left_out
@@ -118,11 +128,13 @@ class MaskCallback(keras.callbacks.Callback):
         """Gives the kernels back their own constraints, and lets go of the model's variables."""
         for path, keep in self._keeps.items():
             kernel = kernel_of(self._layers[path])
-            self.undone = max(self.undone, _outside(kernel, keep.mask))
+            self.brought_back |= _outside(kernel, keep.mask) > _UNDONE
             # Again, for averages that an optimizer has put in, and for 0.0 in place of -0.0.
             set_zeros(kernel, keep.mask)
             kernel.constraint = keep.before
             keep.release()  # a compiled step may still read its mask
+        if self._keeps and self._strict:  # else who gave the callback looks for itself
+            self._warn_if_short()
         self._layers, self._keeps = {}, {}
 
     def saved_state(self) -> dict[str, Any]:
@@ -137,6 +149,28 @@ class MaskCallback(keras.callbacks.Callback):
         self._epoch, self.sparsity = int(state["epoch"]), float(state["sparsity"])
         for path, keep in self._keeps.items():
             keep.mask.assign(state[f"mask/{path}"])
+
+    def _warn_if_short(self) -> None:
+        """Logs what training ended with, where that is not what was asked, or may not last."""
+        epochs = self.params["epochs"]
+        if self.sparsity < self._final - _SHORT:
+            what = f"training ended at sparsity {self.sparsity:.3g} of {self._final:g}"
+        elif self.brought_back:
+            what = "weights of an earlier step were brought back, and their zeros were set again"
+        elif self._epoch + 1 < epochs:
+            what = "training ended early; a callback behind this one may bring older weights back"
+        else:
+            return
+        whole = -(-self._schedule.last_turn(self._steps * epochs) // self._steps)
+        LOG.warning(
+            "prune: %s. The zeros are whole after %d of %d epochs: give EarlyStopping "
+            "`start_from_epoch=%d`, take back no weights of before, and put this callback last; or "
+            "set `schedule.end` lower, or prune by compress.apply.",
+            what,
+            whole,
+            epochs,
+            whole,
+        )
 
     def _advance(self, step: int) -> None:
         if not self._steps:  # of unknown length, or begun without a word
