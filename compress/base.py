@@ -163,15 +163,12 @@ class Context:
         """
         if self.fit is None or epochs == 0:
             return self.train(model, epochs=epochs)
-        from compress.graph.holding import bake, hold, tied_zeros
+        from compress.graph.holding import bake, hold
 
-        kept = tied_zeros(model)
         held = hold(model)
         text = self.train(held, epochs=epochs, callbacks=callbacks)
         for weight, value in zip(model.variables, bake(held, like=model).variables, strict=True):
             weight.assign(value)
-        for kernel, mask in kept:
-            kernel.assign(kernel * mask)
         return text
 
     def train(

@@ -176,6 +176,27 @@ def test_tied_kernels_are_pruned_as_one_and_stay_so(tmp_path):
         np.testing.assert_allclose(again(X), new.model(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("updates", ["in place", "loaded", "own"])
+def test_tied_kernels_keep_their_zeros_whatever_trains_a_prepared_model(updates, tmp_path, caplog):
+    for step in (compress.Prune(sparsity=0.5), compress.Prune(sparsity=0.5, skip=("decoder",))):
+        prepared = compress.prepare(step, compress.prepare(step, mirrored()))
+        caplog.clear()
+        if updates == "loaded":
+            prepared.save(tmp_path / "prepared.keras")
+            prepared = keras.saving.load_model(tmp_path / "prepared.keras")
+        if updates == "own":
+            for variable in prepared.trainable_variables:
+                variable.assign_sub(np.full(variable.shape, 0.1, "float32"))
+        else:
+            trainer(data=(X, X))(prepared, epochs=5, callbacks=[])
+        small = compress.finish(prepared)
+        assert [layer.name for layer in small.layers] == [x.name for x in mirrored().layers]
+        encoder, decoder = small.get_layer("encoder"), small.get_layer("decoder")
+        assert decoder.other.kernel is encoder.kernel
+        assert np.mean(np.asarray(encoder.kernel) == 0) == 0.5
+        assert ("'encoder': its zeros" in caplog.text) == (updates != "in place")
+
+
 @pytest.mark.parametrize(
     "step",
     [compress.Quantize(), compress.LowRank(rank=2), compress.Ternarize(ends=True)],

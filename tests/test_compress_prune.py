@@ -15,7 +15,7 @@ import compress
 from compress.graph import copy_model, leaf_layers
 from compress.graph.kernels import find_kernels
 from compress.layers import Shared
-from compress.passes.prune.callback import Keep
+from compress.layers.masked import MaskConstraint
 from compress.passes.prune.masks import lamp_masks, magnitude_masks
 from compress.passes.prune.schedule import Schedule
 from compress.passes.share_weights import clustering
@@ -420,7 +420,7 @@ def test_masks_hold_within_an_execution_and_beside_a_constraint():
 def test_the_step_applies_the_mask_by_itself():
     model = net()
     kernel = model.layers[0].kernel
-    kernel.constraint = keep = Keep(kernel)
+    kernel.constraint = keep = MaskConstraint(kernel)
     mask = RANDOM.rand(*kernel.shape) < 0.5
     keep.mask.assign(mask)
     fit(model)

@@ -51,7 +51,7 @@ def map_layers(
 
 def replace_layers(
     model: keras.Model,
-    replacements: Mapping[str | keras.layers.Layer, Replacement],
+    replacements: Mapping[str | keras.layers.Layer, Replacement | None],
     *,
     behind: Mapping[Any, keras.layers.Layer] | None = None,
 ) -> keras.Model:
@@ -65,7 +65,7 @@ def replace_layers(
         replacements: Maps a leaf layer, or its path, to a new layer or to several, applied in turn.
             The first gets the arguments of the old layer's call, the others one tensor. The last
             has the old layer's name, so that paths and output names stay. Layers built beforehand
-            keep their weights.
+            keep their weights. `None` gives on what the layer was given.
         behind: Maps an operation of the graph, inputs among them, to a new layer through which its
             output goes, in every call.
 
@@ -130,8 +130,10 @@ def _rebuilt(
         return new.variables[places.index(id(value))]
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        first, *rest = twin(operation)
         args, kwargs = keras.tree.map_structure(given, (args, kwargs))
+        if not twin(operation):
+            return args[0]
+        first, *rest = twin(operation)
         if type(first) is not type(operation):  # it need not know what is left out, e.g. a mask
             kwargs = {name: value for name, value in kwargs.items() if value is not None}
         x = first(*args, **kwargs)
@@ -173,7 +175,7 @@ def _rebuilt(
 
 def _resolve(
     layers: Mapping[str, keras.layers.Layer],
-    replacements: Mapping[str | keras.layers.Layer, Replacement],
+    replacements: Mapping[str | keras.layers.Layer, Replacement | None],
 ) -> dict[int, Sequence[Any]]:
     """Maps the id of each replaced layer to its replacements."""
     known = {id(layer) for layer in layers.values()}
@@ -184,8 +186,8 @@ def _resolve(
         old = layers[key] if isinstance(key, str) else key
         if id(old) not in known:
             raise ValueError(f"replace_layers: {old.name!r} is not a leaf layer of this model.")
-        new = (value,) if isinstance(value, keras.layers.Layer) else tuple(value)
-        if not new or new[-1].name != old.name:
+        new = (value,) if isinstance(value, keras.layers.Layer) else tuple(value or ())
+        if value is not None and (not new or new[-1].name != old.name):
             raise ValueError(
                 f"replace_layers: {old.name!r} becomes {[layer.name for layer in new]}; "
                 f"expected the last one to be named {old.name!r}."

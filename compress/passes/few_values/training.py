@@ -11,7 +11,7 @@ from keras import layers
 
 from compress.base import Context, Note, Rewrite
 from compress.graph import Call, copy_model, leaf_layers, replace_layers, trace
-from compress.graph.holding import bake, parametrize
+from compress.graph.holding import bake, hold, parametrize
 from compress.graph.kernels import find_kernels, kernel_of
 from compress.layers.binary import BinaryActivation
 from compress.layers.parametrized import Parametrization
@@ -60,7 +60,8 @@ def prepare(
         small = replace_layers(small, signs)
         notes |= {path: Note(True, "its ReLU is a sign now") for path in relus}
     found = dict(leaf_layers(small))
-    return parametrize(small, {path: [make(found[path])] for path in kernels}), list(kernels), notes
+    trained = parametrize(small, {path: [make(found[path])] for path in kernels})
+    return hold(trained, computed=False), list(kernels), notes
 
 
 def rewrite(

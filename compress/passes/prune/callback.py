@@ -12,43 +12,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
 from compress.graph import leaf_layers
 from compress.graph.kernels import kernel_of
+from compress.layers.masked import UNDONE, MaskConstraint, outside
 from compress.passes.prune.masks import Structure, find_prunable, kernel_masks, set_zeros
 from compress.passes.prune.schedule import Schedule
 
 LOG = logging.getLogger("compress")
-_UNDONE = 0.01  # share of a kernel that may have come back, as averages of weights do
 _SHORT = 0.01  # of the sparsity that was asked for
-
-
-class Keep:
-    """A constraint that keeps masked weights at zero, after the constraint that was there.
-
-    Attributes:
-        mask: Mask in the kernel's shape and type, 1 where a weight is kept, else 0; at first 1.
-        before: The kernel's own constraint, or None.
-        applied: Whether something has called it; in a compiled step, while that was compiled.
-    """
-
-    def __init__(self, kernel: keras.Variable) -> None:
-        self.mask = keras.Variable(np.ones(kernel.shape), dtype=kernel.dtype, trainable=False)
-        self.before: Callable[[Any], Any] | None = kernel.constraint
-        self.applied = False
-
-    def release(self) -> None:
-        """Lets every weight move."""
-        self.mask.assign(ops.ones_like(self.mask))
-
-    def __call__(self, kernel: Any) -> Any:
-        """Returns the constrained kernel."""
-        self.applied = True
-        if self.before is not None:
-            kernel = self.before(kernel)
-        return kernel * self.mask  # `where` takes more than twice the time
 
 
 class MaskCallback(keras.callbacks.Callback):
@@ -92,7 +64,7 @@ class MaskCallback(keras.callbacks.Callback):
         self._schedule, self._structure, self._final = schedule, structure, sparsity
         self._left_out = left_out
         self._layers: dict[str, keras.layers.Layer] = {}
-        self._keeps: dict[str, Keep] = {}
+        self._constraints: dict[str, MaskConstraint] = {}
         self._steps, self._epoch = 0, 0
         self._turn: int | None = None
 
@@ -113,7 +85,7 @@ class MaskCallback(keras.callbacks.Callback):
         self._layers, _ = find_prunable(chosen, self._structure)
         for path, layer in self._layers.items():
             kernel = kernel_of(layer)
-            self._keeps[path] = kernel.constraint = Keep(kernel)
+            self._constraints[path] = kernel.constraint = MaskConstraint(kernel)
         self._advance(0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -126,20 +98,20 @@ class MaskCallback(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Gives the kernels back their own constraints, and lets go of the model's variables."""
-        for path, keep in self._keeps.items():
+        for path, held in self._constraints.items():
             kernel = kernel_of(self._layers[path])
-            self.brought_back |= _outside(kernel, keep.mask) > _UNDONE
+            self.brought_back |= outside(kernel, held.mask) > UNDONE
             # Again, for averages that an optimizer has put in, and for 0.0 in place of -0.0.
-            set_zeros(kernel, keep.mask)
-            kernel.constraint = keep.before
-            keep.release()  # a compiled step may still read its mask
-        if self._keeps and self._strict:  # else who gave the callback looks for itself
+            set_zeros(kernel, held.mask)
+            kernel.constraint = held.before
+            held.release()  # a compiled step may still read its mask
+        if self._constraints and self._strict:  # else who gave the callback looks for itself
             self._warn_if_short()
-        self._layers, self._keeps = {}, {}
+        self._layers, self._constraints = {}, {}
 
     def saved_state(self) -> dict[str, Any]:
         """Returns what a training that is resumed must know."""
-        masks = {f"mask/{path}": keep.mask.numpy() for path, keep in self._keeps.items()}
+        masks = {f"mask/{path}": held.mask.numpy() for path, held in self._constraints.items()}
         turn = -1 if self._turn is None else self._turn
         return {"turn": turn, "epoch": self._epoch, "sparsity": self.sparsity, **masks}
 
@@ -147,8 +119,8 @@ class MaskCallback(keras.callbacks.Callback):
         """Goes on from a `saved_state`, after `on_train_begin`."""
         self._turn = None if state["turn"] < 0 else int(state["turn"])
         self._epoch, self.sparsity = int(state["epoch"]), float(state["sparsity"])
-        for path, keep in self._keeps.items():
-            keep.mask.assign(state[f"mask/{path}"])
+        for path, held in self._constraints.items():
+            held.mask.assign(state[f"mask/{path}"])
 
     def _warn_if_short(self) -> None:
         """Logs what training ended with, where that is not what was asked, or may not last."""
@@ -185,17 +157,10 @@ class MaskCallback(keras.callbacks.Callback):
             self.sparsity = schedule.sparsity(turn, num_steps, final=self._final)
             masks = kernel_masks(self._layers, self._structure, self.sparsity)
             for path, mask in masks.items():
-                self._keeps[path].mask.assign(mask)
-        for path, keep in self._keeps.items():
-            if renewed or not keep.applied:
-                set_zeros(kernel_of(self._layers[path]), keep.mask)
+                self._constraints[path].mask.assign(mask)
+        for path, held in self._constraints.items():
+            if renewed or not held.applied:
+                set_zeros(kernel_of(self._layers[path]), held.mask)
             if schedule.turn(step + 1, num_steps) != turn:
                 # What the next update makes of a masked weight is ranked with the others.
-                keep.release()
-
-
-def _outside(kernel: keras.Variable, mask: keras.Variable) -> float:
-    """The share of a kernel that lies where its mask has zeros, by the squares."""
-    squares = ops.square(ops.cast(kernel, "float32"))
-    lost = ops.sum(squares * (1 - ops.cast(mask, "float32")))
-    return float(ops.convert_to_numpy(lost / ops.maximum(ops.sum(squares), 1e-30)))
+                held.release()

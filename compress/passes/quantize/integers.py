@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers, ops
 
 from compress.graph import inputs_of, leaf_layers, replace_layers, trace
-from compress.graph.holding import structure
+from compress.graph.holding import let_go, structure
 from compress.graph.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
 from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu
@@ -133,6 +133,8 @@ def correct_biases(model: keras.Model, samples: list[np.ndarray]) -> list[str]:
 def settle(model: keras.Model) -> keras.Model:
     """Returns a model whose kernels and biases lie on their grids, and whose ranges stay.
 
+    Kernels that are held, and have no grid, are stored.
+
     An integer kernel adds a bias in steps of the input's scale times the kernel's.
 
     Args:
@@ -155,7 +157,9 @@ def settle(model: keras.Model) -> keras.Model:
                 inner.bias.assign(np.round(bias / step) * step)
             settled[path] = Parametrized(inner, [KernelRange(grid.bits, per=grid.per)])
             settled[path].build()
-    new = replace_layers(model, settled)
+        elif isinstance(layer, Parametrized):
+            settled[path] = layer.plain()
+    new = let_go(model, settled)
     for layer in learning(new):
         layer.observing.assign(0.0)
     return new

@@ -104,7 +104,9 @@ class Quantize(Pass):
 
         The ranges are those of the calibration at first. See `Pass.prepare`.
         """
-        return self._assembled(model, chosen, context)[0]
+        from compress.graph.holding import hold
+
+        return hold(self._assembled(model, chosen, context)[0], computed=False)
 
     def callback(self) -> keras.callbacks.Callback:
         """Returns a callback that stops the ranges of a prepared model, as `freeze` says.
@@ -184,6 +186,7 @@ class Quantize(Pass):
 
         A model that has learnt, by a metric, need not agree with the one before.
         """
+        from compress.graph.holding import hold
         from compress.passes.quantize import integers
 
         calibrated = integers.settle(quantised)
@@ -193,7 +196,7 @@ class Quantize(Pass):
         headline = context.headline_of(self.metric, self.higher)
         name = headline.name
         before = context.metrics(calibrated).get(name)
-        freeze = _freeze(self.freeze)
+        freeze, quantised = _freeze(self.freeze), hold(quantised, computed=False)
         text = context.train(quantised, epochs=self.epochs, callbacks=[freeze], rate=self.rate)
         if not freeze.frozen:
             text += ", its ranges to the end (`fit` did not call the callback that stops them)"
