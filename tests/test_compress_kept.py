@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import compress
@@ -222,6 +223,57 @@ def test_a_function_that_reads_a_layer_is_refused():
         with pytest.raises(ValueError, match=r"'back'.*'kernel' of layer 'first'") as error:
             run(model)
         assert "\n" not in str(error.value)
+
+
+class Picky(layers.Layer):
+    """Reads a kernel that it is not given, after it has looked at what it is given."""
+
+    def __init__(self, reads, accepts, **kwargs):
+        super().__init__(**kwargs)
+        self.reads, self.accepts = (lambda: reads), accepts
+
+    def call(self, inputs):
+        if not isinstance(inputs, keras.KerasTensor):
+            self.accepts(inputs)
+        return ops.matmul(inputs, ops.transpose(self.reads().kernel))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 12)
+
+    def get_config(self):
+        return {**super().get_config(), "reads": self.reads(), "accepts": self.accepts}
+
+
+def only_ones(x):
+    if not (np.asarray(x) == 1).all():  # not to be asked of a graph
+        raise ValueError("expected ones")
+
+
+def only_sums_above_zero(x):
+    tf.debugging.assert_greater(tf.reduce_sum(x), 0.0)
+
+
+def nothing(x):
+    raise ValueError("got what nobody wants")
+
+
+@pytest.mark.parametrize("accepts", [only_ones, only_sums_above_zero])
+def test_a_function_that_zeros_do_not_suit_is_asked_otherwise(accepts):
+    x = keras.Input((12,), name="x")
+    first = layers.Dense(8, name="first")
+    model = keras.Model(x, Picky(first, accepts, name="back")(first(x)))
+    with pytest.raises(ValueError, match=r"'back'.*'kernel' of layer 'first'"):
+        copy_model(model)
+
+
+def test_a_function_that_cannot_be_asked_is_named_once(caplog):
+    x = keras.Input((12,), name="x")
+    first = layers.Dense(8, name="first")
+    model = keras.Model(x, Picky(first, nothing, name="back")(first(x)))
+    for _ in range(2):
+        copy_model(model)
+    assert caplog.text.count("layer 'back' (Picky) cannot be called on zeros (") == 1
+    assert "got what nobody wants" in caplog.text and "`self.other = other`" in caplog.text
 
 
 def test_channels_of_tied_layers_stay():

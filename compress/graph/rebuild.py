@@ -13,7 +13,14 @@ from typing import Any, TypeAlias
 import keras
 
 from compress.graph import ties
-from compress.graph.graph import check_ties, inputs_of, is_graph, leaf_layers, replay, trace
+from compress.graph.graph import (
+    check_ties,
+    inputs_of,
+    is_graph,
+    leaf_layers,
+    nested_graphs,
+    replay,
+)
 from zoo.common.settings import nearest
 
 Replacement: TypeAlias = keras.layers.Layer | Sequence[keras.layers.Layer]
@@ -99,7 +106,7 @@ def _rebuilt(
     layers = dict(leaf_layers(model))
     kept = {path: layer for path, layer in layers.items() if id(layer) not in twins}
     known = {id(layer) for layer in layers.values()}
-    known |= {id(call.operation) for call in trace(model).calls if is_graph(call.operation)}
+    known |= set(map(id, nested_graphs(model)))
     owners = {id(v): layer for layer in layers.values() for v in layer.variables}
     check_ties(model)
 
