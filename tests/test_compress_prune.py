@@ -1,5 +1,6 @@
 """Pruning beside tfmot; structures, schedules within a step, rounds and rewinding."""
 
+import gc
 import itertools
 import os
 import subprocess
@@ -569,3 +570,30 @@ def test_what_a_training_of_the_users_own_ends_with_is_told(after, back, told, c
         assert not caplog.text
     zeros = float((model.layers[0].kernel.numpy() == 0).mean())
     assert (zeros == 0.5) == (told != "training ended at sparsity")
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_leaves_no_constraint():
+    layer = layers.Dense(8, kernel_constraint="non_neg")
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.compile("sgd", "mse")
+    own, data = layer.kernel.constraint, {"x": np.ones((8, 4)), "y": np.ones((8, 8)), "verbose": 0}
+    step = compress.Prune(sparsity=0.5, schedule={"shape": "one_shot", "begin": 0.0})
+    callback = step.callback()
+    for again in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(**data, epochs=4, callbacks=[callback, Interrupt()])
+        assert isinstance(layer.kernel.constraint, MaskConstraint)
+        if again:  # the same callback begins anew, over no constraint of its own
+            model.fit(**data, epochs=4, callbacks=[callback])
+            assert layer.kernel.constraint is own
+    del callback
+    gc.collect()
+    assert layer.kernel.constraint is own
+    layer.kernel.assign(np.ones((4, 8)))
+    model.fit(**data, epochs=1)
+    assert (layer.kernel.numpy() != 0).all()

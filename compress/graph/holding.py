@@ -35,7 +35,8 @@ def hold(model: keras.Model, *, computed: bool = True) -> keras.Model:
 
     Args:
         model: Functional or Sequential; stays as it is.
-        computed: Whether that is done; else such a kernel is left to what computes it.
+        computed: Whether that is done; else such a kernel is left to what computes it, and where
+            there is nothing to hold beside, the model itself is given back.
     """
     found = dict(leaf_layers(model))
     kernels, _ = find_kernels(found, depthwise=True)
@@ -53,6 +54,8 @@ def hold(model: keras.Model, *, computed: bool = True) -> keras.Model:
             masked[path] = array != 0  # another layer reads the stored kernel
         elif chain:
             chains[path] = chain
+    if not (computed or chains or masked):
+        return model
     return _masked(parametrize(model, chains), masked)
 
 

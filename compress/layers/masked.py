@@ -59,6 +59,7 @@ class MaskConstraint:
         mask: Mask in the kernel's shape, 1 where a weight is kept; a new one by default, all 1.
 
     Attributes:
+        kernel: What it is put on.
         mask: The mask, a variable.
         before: The kernel's own constraint, or None.
         applied: Whether something has called it; in a compiled step, while that was compiled.
@@ -67,13 +68,19 @@ class MaskConstraint:
     def __init__(self, kernel: keras.Variable, mask: keras.Variable | None = None) -> None:
         if mask is None:
             mask = keras.Variable(np.ones(kernel.shape), dtype=kernel.dtype, trainable=False)
-        self.mask = mask
+        self.kernel, self.mask = kernel, mask
         self.before: Callable[[Any], Any] | None = kernel.constraint
         self.applied = False
 
     def release(self) -> None:
         """Lets every weight move."""
         self.mask.assign(ops.ones_like(self.mask))
+
+    def restore(self) -> None:
+        """Gives the kernel back the constraint that was there."""
+        if self.kernel.constraint is self:
+            self.kernel.constraint = self.before
+        self.release()  # a compiled step may still read the mask
 
     def __call__(self, kernel: Any) -> Any:
         """Returns the constrained kernel."""

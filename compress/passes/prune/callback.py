@@ -8,6 +8,7 @@ are not moved by a Keras optimizer, the callback sets the zeros itself after eac
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -34,7 +35,8 @@ class MaskCallback(keras.callbacks.Callback):
     Training that ends before the schedule does ends at a lower sparsity, and weights of an earlier
     step, as `EarlyStopping` and `ModelCheckpoint` bring them back, are as sparse as that step was.
     A warning says either when training ends; of what a callback behind this one brings back it can
-    say only that it may, so this one is to be the last.
+    say only that it may, so this one is to be the last. Of an interrupted training the kernels have
+    their own constraints back when this callback is dropped, or begins anew.
 
     Args:
         schedule: Says when the masks are renewed, and how sparse they are then.
@@ -65,6 +67,8 @@ class MaskCallback(keras.callbacks.Callback):
         self._left_out = left_out
         self._layers: dict[str, keras.layers.Layer] = {}
         self._constraints: dict[str, MaskConstraint] = {}
+        # Keras calls nothing when a training is interrupted.
+        weakref.finalize(self, _restore, self._constraints).atexit = False
         self._steps, self._epoch = 0, 0
         self._turn: int | None = None
 
@@ -79,6 +83,7 @@ class MaskCallback(keras.callbacks.Callback):
                 "Give `fit` data of known length."
             )
         self._steps, self._epoch, self._turn = params["steps"], 0, None
+        _restore(self._constraints)
         found = dict(leaf_layers(self.model))
         left_out = self._left_out(found)
         chosen = {path: found[path] for path in found if path not in left_out}
@@ -103,11 +108,11 @@ class MaskCallback(keras.callbacks.Callback):
             self.brought_back |= outside(kernel, held.mask) > UNDONE
             # Again, for averages that an optimizer has put in, and for 0.0 in place of -0.0.
             set_zeros(kernel, held.mask)
-            kernel.constraint = held.before
-            held.release()  # a compiled step may still read its mask
+            held.restore()
         if self._constraints and self._strict:  # else who gave the callback looks for itself
             self._warn_if_short()
-        self._layers, self._constraints = {}, {}
+        self._layers = {}
+        self._constraints.clear()
 
     def saved_state(self) -> dict[str, Any]:
         """Returns what a training that is resumed must know."""
@@ -164,3 +169,9 @@ class MaskCallback(keras.callbacks.Callback):
             if schedule.turn(step + 1, num_steps) != turn:
                 # What the next update makes of a masked weight is ranked with the others.
                 held.release()
+
+
+def _restore(constraints: dict[str, MaskConstraint]) -> None:
+    for held in constraints.values():
+        held.restore()
+    constraints.clear()

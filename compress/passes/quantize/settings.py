@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from compress.base import Context, Ladder, Note, Pass, Rewrite
+from compress.functions import check_call
 from zoo.common.settings import FractionAboveZero
 
 if TYPE_CHECKING:
@@ -143,9 +144,12 @@ class Quantize(Pass):
         return quantised, samples, bare, told
 
     def check(self, model: keras.Model, context: Context) -> None:
-        """Looks at the samples; see `Pass.check`."""
+        """Looks at the samples, and whether `fit` takes a `rate`; see `Pass.check`."""
         from compress.passes.quantize.calibration import check_samples
 
+        if self.epochs and self.rate != 1:
+            settings = {"epochs": 1, "callbacks": [], "rate": self.rate}
+            check_call(context.fit, "fit", "model", **settings)
         check_samples(context.samples, model.inputs)
 
     def also_named(self, model: keras.Model) -> tuple[str, ...]:
