@@ -438,3 +438,41 @@ def test_penalties_of_layers_that_take_the_place_of_others():
     assert count(compress.FoldBatchNorm(epochs=1)) == 8
     # A penalty on each of the factors.
     assert count(compress.LowRank(rank=2, convolutions="spatial", epochs=1)) == 9
+
+
+# --- functions ---
+
+
+def doubled(x):
+    return x * FACTOR
+
+
+FACTOR = 2.0
+
+
+def coded():
+    """Functions that no file would give back: they read this module, and what is around them."""
+    times, x = 3.0, keras.Input((12,), name="x")
+    h = layers.Lambda(lambda t, by: doubled(t) * times + by, arguments={"by": 1.0}, name="code")(x)
+    h = layers.Dense(12, activation=doubled, kernel_regularizer=doubled, name="first")(h)
+    h = layers.Lambda(ops.abs, name="named")(layers.Reshape((4, 3))(h))
+    h = layers.TimeDistributed(layers.Lambda(lambda t: doubled(t) - times), name="each")(h)
+    return keras.Model(x, layers.Dense(3, name="last")(layers.Flatten()(h)))
+
+
+def test_a_copy_keeps_the_functions_themselves():
+    model = coded()
+    copy = copy_model(model)
+    np.testing.assert_array_equal(copy(X), model(X))
+    assert copy.get_layer("first").kernel_regularizer is doubled
+    prepared = compress.prepare(compress.Prune(sparsity=0.5), model)
+    trainer()(prepared, epochs=1, callbacks=[])
+    assert np.mean(np.asarray(compress.finish(prepared).get_layer("last").kernel) == 0) == 0.5
+
+
+def test_a_model_in_memory_with_a_lambda_is_compressed():
+    model = keras.Sequential([keras.Input((12,)), layers.Lambda(lambda x: x * 2), layers.Dense(3)])
+    new = compress.apply(compress.Prune(sparsity=0.5, epochs=0), model).model
+    np.testing.assert_allclose(new(X), (2 * X) @ new.layers[1].kernel.numpy(), rtol=1e-5)
+    int8 = compress.apply("int8", model, samples=X)
+    assert int8.report.passes[0].agreement[0].sqnr_db > 30

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import keras
 
 from compress.graph import ties
+from compress.graph.anew import made_anew
 from compress.graph.graph import (
     check_ties,
     inputs_of,
@@ -84,7 +85,7 @@ def replace_layers(
     twins = _resolve(layers, replacements)
     ties.refuse_replaced(layers, (path for path, layer in layers.items() if id(layer) in twins))
     added = {id(operation): (layer,) for operation, layer in (behind or {}).items()}
-    return _rebuilt(model, twins, added, _clone, _copy_state)
+    return _rebuilt(model, twins, added, made_anew, _copy_state)
 
 
 def _rebuilt(
@@ -118,7 +119,7 @@ def _rebuilt(
                 new = make(operation)
                 ties.exchange(operation, new, held)
             else:
-                new = _clone(operation)
+                new = made_anew(operation)
             if any(layer.name == new.name for layer in added.get(id(operation), ())):
                 new.name = f"{new.name}_inner"  # an output: what stands behind it has its name
             twins[id(operation)] = (new,)
@@ -203,12 +204,8 @@ def _resolve(
     return resolved
 
 
-def _clone(operation: Any) -> Any:
-    return type(operation).from_config(operation.get_config())
-
-
 def _new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    return _clone(tensor._keras_history.operation).output
+    return made_anew(tensor._keras_history.operation).output
 
 
 def _copy_weights(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
