@@ -335,6 +335,27 @@ def test_the_graph_of_a_class_of_its_own_is_found():
         dict(leaf_layers(backbone))
 
 
+class Taught(Backbone):
+    """One that trains in its own way."""
+
+    def compute_loss(self, *args, **kwargs):
+        return 2 * super().compute_loss(*args, **kwargs)
+
+
+def test_what_a_class_of_its_own_leaves_behind_is_said(caplog):
+    model = Backbone(name="backbone")
+    compress.functional(model)
+    compress.functional(keras.Sequential([keras.Input((8,)), model]))
+    assert not caplog.text
+    model.compile("sgd", "mse")
+    assert not compress.functional(model).compiled
+    assert "functional: how 'backbone' was compiled stays behind: compile" in caplog.text
+    taught = Taught()
+    taught.compile("sgd", "mse")
+    compress.functional(taught)
+    assert "functional: compute_loss of Taught stays behind: train the graph by" in caplog.text
+
+
 def test_a_class_without_a_graph_is_refused():
     with pytest.raises(TypeError, match="Coded, which computes by code of its own"):
         compress.functional(Coded())

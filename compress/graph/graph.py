@@ -177,7 +177,8 @@ def _check(model: keras.Model) -> None:
     if not is_graph(model):
         raise TypeError(
             f"model: got {type(model).__name__}, a class of its own; expected a Functional or "
-            "Sequential model. Where it has a graph, compress.functional(model) gives it."
+            "Sequential model. Where it has a graph, compress.functional(model) gives it, without "
+            "the methods of the class."
         )
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError(f"model: {model.name!r} is not built; give it a keras.Input first.")

@@ -39,7 +39,8 @@ def prepare(
 
     Args:
         plan: A pass, or the name or path of a recipe. Of a pipeline the last pass is prepared, on
-            what the ones before it make without training.
+            what the ones before it make without training; a `huffman` behind it is left to
+            `compress.pack`.
         model: A built Functional or Sequential model; it stays as it is.
         samples: Examples to calibrate on, where a pass does (see `Context`).
 
@@ -56,6 +57,8 @@ def prepare(
         )
     context = Context(samples=samples)
     *first, last = pipeline.passes
+    while first and last.kind == "huffman":  # which changes the file alone
+        *first, last = first
     if type(last).prepare is Pass.prepare:  # refused before the others are applied
         return last.prepare(model, {}, context)
     for step in first:

@@ -104,8 +104,8 @@ def as_type(array: Any, dtype: str, *, where: str) -> np.ndarray:
 
     Raises:
         ValueError: A value would change: fractions or numbers out of reach of an integer type,
-            whole numbers that a float rounds, floats beyond the largest of a shorter one, numbers for booleans, text for numbers. Or
-            one is not finite.
+            whole numbers that a float rounds, floats beyond the largest of a shorter one, numbers
+            for booleans, text for numbers. Or one is not finite.
     """
     array = np.asarray(array)
     made: np.ndarray
