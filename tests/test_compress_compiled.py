@@ -1,7 +1,9 @@
 """`compress.apply(plan, model, data=...)`: a compiled model is trained and measured as it was."""
 
 import dataclasses
+import inspect
 import logging
+import pydoc
 import re
 from typing import ClassVar
 
@@ -13,6 +15,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 import compress
+import zoo
 from compress.graph import leaf_layers
 from compress.graph.kernels import find_kernels
 from compress.pipeline.compiled import Training
@@ -472,3 +475,15 @@ def test_deep_compression_of_a_model_with_a_loss_of_its_own(trained, tmp_path):
     assert [line.split(":")[0] for line in lines] == [step.kind for step in plan.passes]
     assert small.report.after.size.packed_bytes < small.report.after.size.gzip_bytes
     assert small.report.after.metrics["accuracy"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(compress.apply, "gradients"), (zoo.compress, "samples"), (zoo.evaluate, "values"),
+     (zoo.predict, "values")],
+)  # fmt: skip
+def test_help_shows_every_argument(function, name):
+    parameters = inspect.signature(function).parameters
+    assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    assert not any(x.kind is inspect.Parameter.VAR_KEYWORD for x in parameters.values())
+    assert f"{name}: " in pydoc.render_doc(function, renderer=pydoc.plaintext).splitlines()[2]

@@ -23,6 +23,7 @@ from zoo import bundle as bundles
 from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
 from zoo.common.home import SHIPPED
+from zoo.common.signatures import spelled_out
 from zoo.craft.plots import pareto
 from zoo.data.dataset import DataSet
 from zoo.recipe import changed_further
@@ -60,6 +61,7 @@ class Brought(TypedDict, total=False):
     values: str | None
 
 
+@spelled_out(Brought)
 def compress(
     bundle: Bundle | keras.Model | str | Path,
     recipe: str | Path,

@@ -14,6 +14,7 @@ from PIL import Image
 from zoo.bundle import CARD, Bundle, find_bundle
 from zoo.common import reading, staging
 from zoo.common.answers import answers
+from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.saved import load_model
 from zoo.stages import own
@@ -37,6 +38,7 @@ class Brought(TypedDict, total=False):
 TIMES = 4  # how many times larger a picture is drawn
 
 
+@spelled_out(Brought)
 def predict(
     bundle: Bundle | keras.Model | str | Path,
     files: str | Path | Sequence[str | Path],

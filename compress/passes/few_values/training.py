@@ -20,7 +20,7 @@ Make: TypeAlias = Callable[[layers.Layer], Parametrization]
 _THROUGH = ("MaxPooling", "Flatten", "Reshape", "Dropout", "SpatialDropout", "ZeroPadding")
 
 
-def prepare(
+def with_few_values(
     model: keras.Model,
     chosen: Mapping[str, layers.Layer],
     make: Make,
@@ -80,12 +80,14 @@ def rewrite(
         model: Stays as it is.
         chosen: The leaf layers to work on, by path.
         context: Context of the pass.
-        make: See `prepare`.
-        ends: See `prepare`.
+        make: See `with_few_values`.
+        ends: See `with_few_values`.
         epochs: Epochs of training.
-        activations: See `prepare`.
+        activations: See `with_few_values`.
     """
-    trained, kernels, notes = prepare(model, chosen, make, ends=ends, activations=activations)
+    trained, kernels, notes = with_few_values(
+        model, chosen, make, ends=ends, activations=activations
+    )
     text = context.train(trained, epochs=epochs)
     small = bake(trained)
     found = dict(leaf_layers(small))

@@ -37,7 +37,7 @@ def assemble(
     What a kernel has, zeros and shared values, it keeps in training.
 
     Args:
-        model: As `grids.prepared` returns it; stays as it is.
+        model: As `grids.made_ready` returns it; stays as it is.
         bits: Width of the kernels, by path; a layer that is not named gets no range behind it.
         activation_bits: Width of what flows.
         bare: Places of inputs without a range, see `entries`. A kernel that reads one is not
@@ -204,7 +204,7 @@ def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str
     """Returns how far the outputs move when one kernel alone is rounded.
 
     Args:
-        model: As `grids.prepared` returns it; stays as it is.
+        model: As `grids.made_ready` returns it; stays as it is.
         samples: (n, ...) for each input.
         bits: Width of the kernel.
 

@@ -127,7 +127,7 @@ class Quantize(Pass):
 
         samples = check_samples(context.samples, model.inputs)
         bare = {*self._skipped(model), *entries.bare(model, samples, bits=self.activation_bits)}
-        ready = grids.prepared(model, bare=bare)
+        ready = grids.made_ready(model, bare=bare)
         told = []
         if bare:
             inputs = ", ".join(self.also_named(model)[place] for place in sorted(bare))
