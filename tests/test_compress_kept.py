@@ -450,10 +450,37 @@ def doubled(x):
 FACTOR = 2.0
 
 
+@keras.saving.register_keras_serializable("kept")
+def shifted(x):
+    return x + FACTOR
+
+
+@keras.saving.register_keras_serializable("kept")
+class Applied(layers.Layer):
+    """Reads its function from data by itself."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+    def get_config(self):
+        function = keras.saving.serialize_keras_object(self.function)
+        return {**super().get_config(), "function": function}
+
+    @classmethod
+    def from_config(cls, config):
+        function = keras.saving.deserialize_keras_object(config.pop("function"))
+        return cls(function, **config)
+
+
 def coded():
     """Functions that no file would give back: they read this module, and what is around them."""
     times, x = 3.0, keras.Input((12,), name="x")
     h = layers.Lambda(lambda t, by: doubled(t) * times + by, arguments={"by": 1.0}, name="code")(x)
+    h = Applied(shifted)(h)
     h = layers.Dense(12, activation=doubled, kernel_regularizer=doubled, name="first")(h)
     h = layers.Lambda(ops.abs, name="named")(layers.Reshape((4, 3))(h))
     h = layers.TimeDistributed(layers.Lambda(lambda t: doubled(t) - times), name="each")(h)

@@ -20,7 +20,10 @@ def made_anew(operation: Any, **changes: Any) -> Any:
         **changes: Other settings.
     """
     config, kind = dict(operation.get_config()), type(operation)
-    for name in config:
+    # A `from_config` of the user's own expects data; what `__init__` takes may be the function.
+    reader = next(one for one in kind.__mro__ if "from_config" in vars(one))
+    plain = reader.__module__.startswith("keras.")
+    for name in config if plain else ():
         value = getattr(operation, name, getattr(operation, f"_{name}", None))
         if isinstance(value, FunctionType) and not value.__module__.startswith("keras."):
             config[name] = value
