@@ -5,6 +5,7 @@ import inspect
 import logging
 import pydoc
 import re
+import warnings
 from typing import ClassVar
 
 import keras
@@ -75,6 +76,56 @@ def trained():
 def zeros(model):
     kernels, _ = find_kernels(dict(leaf_layers(model)))
     return [float(np.mean(kernel.numpy() == 0)) for kernel in kernels.values()]
+
+
+class Unlabelled(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, place):
+        return X[:20]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (X[:40], r"data: got no targets, and the loss of 'digits' compares with them; expected"),
+        (tf.data.Dataset.from_tensor_slices(X[:40]).batch(8), "got no targets"),
+        (Unlabelled(), "got no targets"),
+        (compress.Data(lambda: iter([X[:8]]), steps=1), "got no targets"),
+        (
+            tf.data.Dataset.from_tensor_slices((X[:40], Y[:40])),
+            r"data: got elements of single examples, \(64,\); expected batches. .*batch\(32\)",
+        ),
+        ((X[:40], Y[:20]), r"data: got x of \[40\], y of \[20\] examples; expected equal"),
+        ((X[:40], Y[:40] + 7), r"data: got labels from 7 to 16; expected 0 to 9, as 'digits' has"),
+        (tf.data.Dataset.from_tensors((X[:0], Y[:0])).take(0), "data: got no examples; expected"),
+    ],
+)
+def test_data_that_does_not_fit_is_told_before_keras_does(data, told):
+    model = compiled(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), epochs=0)
+    with pytest.raises(ValueError, match=told) as caught:
+        compress.apply(PRUNE, model, data=data)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=told.replace("data:", "validation:")):
+        compress.apply(PRUNE, model, data=FEW, validation=data)
+
+
+def test_data_of_unknown_length_is_not_begun_more_often_than_read():
+    begun = []
+
+    def batches():
+        begun.append(1)
+        for start in range(0, 640, 160):
+            yield X[start : start + 160], Y[start : start + 160]
+
+    spec = tf.TensorSpec((None, 64)), tf.TensorSpec((None,), Y.dtype)
+    data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # as Keras' of data that runs out
+        compress.apply(PRUNE, compiled(epochs=0), data=data)
+    # To count, to calibrate on, three measurements, the training; the loop may begin one ahead.
+    assert len(begun) <= 7
 
 
 def test_a_compiled_model_needs_data_alone(trained):
@@ -166,7 +217,7 @@ def test_data_comes_in_many_forms(trained, form):
         ({"data": make()}, "data: got a generator, which can be read once; expected a function"),
         ({"data": make}, "does not say how long an epoch is; expected compress.Data"),
         ({"data": data_set().repeat()}, "a dataset without end, which does not say how long"),
-        ({"data": Data(lambda: iter(()), steps=2)}, "data: got no examples; expected some hundred"),
+        ({"data": Data(lambda: iter(()), steps=2)}, "data: got no examples; expected batches of"),
         ({"data": "train"}, "data: got 'train'; expected arrays, a tf.data.Dataset"),
         ({"data": (1, 2, 3, 4)}, r"data: got 4 parts; expected \(x, y\)"),
         ({"data": TRAIN, "fit": print}, "got both data and fit; expected one of them"),

@@ -17,6 +17,7 @@ the first version, which had no columns, no samples and one network, are read as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -102,6 +103,31 @@ class Card(Settings):
         return next((column.names for column in self.outputs.values() if column.names), ())
 
 
+# A measure may be no number, e.g. of a class that no example has.
+_NUMBERS = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
+
+
+def check_finite(bundle: Bundle) -> None:
+    """Refuses a bundle whose model answers with no numbers, before any work with it.
+
+    Raises:
+        ValueError: Its loss or its headline, as its report has them, is not finite.
+    """
+    task: Any = bundle.recipe.task
+    found = bundle.report.metrics
+    wrong = {
+        name: found[name]
+        for name in ("loss", task.headline.name)
+        if not math.isfinite(found.get(name, 0))
+    }
+    if wrong:
+        told = ", ".join(f"{name} {value}" for name, value in wrong.items())
+        raise ValueError(
+            f"{bundle.path}: got a model with {told} on the test split; expected finite ones. "
+            "Train it anew, e.g. with a smaller train.optimizer.learning_rate."
+        )
+
+
 class Compression(Settings):
     """The part of a report on `zoo compress`.
 
@@ -115,6 +141,8 @@ class Compression(Settings):
             `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, and `operators`.
     """
 
+    model_config = _NUMBERS
+
     passes: Mapping[str, Any]
     recipe: str
     changes: tuple[str, ...] = ()
@@ -125,6 +153,8 @@ class Compression(Settings):
 
 class Ensemble(Settings):
     """The part of a report on `zoo ensemble`: the metrics of each model on its own."""
+
+    model_config = _NUMBERS
 
     member_metrics: tuple[dict[str, float], ...] = ()
 
@@ -160,8 +190,7 @@ class Report(Settings):
         baseline: What `zoo baseline` adds.
     """
 
-    # A measure may be no number, e.g. of a class that no example has.
-    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
+    model_config = _NUMBERS
 
     schema_version: Literal[2] = 2
     status: Literal["complete", "interrupted"]

@@ -21,8 +21,9 @@ from keras import ops
 
 from compress.base import Context, Headline
 from compress.graph import inputs_of
+from compress.graph.tables import check_indices
 from compress.measure.table import in_notebook
-from compress.pipeline.data import Data, of_classes
+from compress.pipeline.data import Data, check_data, of_classes
 from compress.pipeline.optimizer import fresh_optimizer
 from zoo.common.examples import gather
 from zoo.common.settings import nearest
@@ -56,6 +57,10 @@ class Training:
         self.data = None if data is None else Data.of(data)
         self.validation = None if validation is None else Data.of(validation, name="validation")
         self.measured = self.validation or self.data
+        if self.data is not None:
+            check_data(self.data, model)
+        if self.validation is not None:
+            check_data(self.validation, model, name="validation")
 
     def context(self, *, samples: Any = None) -> Context:
         """Returns what passes may use of the model and the data.
@@ -152,7 +157,9 @@ class Training:
             return None
         names = {key: x.name for key, x in known.items()} if isinstance(known, Mapping) else {}
         examples = data.examples(count)
-        return gather(examples, self._model.inputs, where="data", most=count, also=names)
+        found = gather(examples, self._model.inputs, where="data", most=count, also=names)
+        check_indices(self._model, list(found.values()), where="data")
+        return found
 
     @cached_property
     def higher(self) -> dict[str, bool]:
@@ -162,7 +169,8 @@ class Training:
         model = _beside(self._model)
         self.compile(model)
         model.run_eagerly = True  # for one batch nothing is to be compiled
-        x, y, sample_weight = next(self.measured.batches())
+        batch = self.measured.first if self.measured.gives_batches else None  # of arrays all of it
+        x, y, sample_weight = batch or next(self.measured.batches())
         model.test_on_batch(x, y, sample_weight)
         known = {name: False for name in model.get_metrics_result() if name.endswith("loss")}
         for group in model.metrics:

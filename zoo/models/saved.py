@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 
 from compress.graph.limits import limited
@@ -77,6 +81,27 @@ def load_model(path: str | Path, *, unsafe: bool = False) -> keras.Model:
     if not isinstance(model, keras.Model):
         raise FileError(f"{path}: holds a {type(model).__name__}; expected a model.")
     return model
+
+
+def compiled_loss(path: str | Path) -> Any:
+    """Returns the loss that a model was compiled with, as its file has it.
+
+    Args:
+        path: A `.keras` or `.h5` file of a model.
+
+    Returns:
+        A name, or a name with settings, or several of these; `None` where the file holds none.
+    """
+    path = Path(path)
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
+        if path.suffix in (".h5", ".hdf5"):
+            with h5py.File(path) as file:
+                compiled = json.loads(file.attrs["training_config"])
+        else:
+            with zipfile.ZipFile(path) as archive:
+                compiled = json.loads(archive.read("config.json")).get("compile_config")
+        return compiled.get("loss") if isinstance(compiled, dict) else None
+    return None
 
 
 def _num_weights(path: Path) -> int:

@@ -28,6 +28,7 @@ from zoo.craft.plots import pareto
 from zoo.data.dataset import DataSet
 from zoo.recipe import changed_further
 from zoo.stages import own
+from zoo.stages.alone import compress_alone
 from zoo.stages.files import integers
 from zoo.stages.kept import Kept
 from zoo.stages.latency import time_models
@@ -53,7 +54,7 @@ class Brought(TypedDict, total=False):
         data: What it is trained and measured on: a name, `folder:PATH`, or a `zoo.data.DataSet`.
         samples: Without data, examples to calibrate on, as the model takes them: an array, a
             `tf.data.Dataset`, the path of a folder of pictures (see `zoo.common.examples`).
-        values: Range of the pixels that it takes, see `zoo.stages.own.run_of`.
+        values: Range of the pixels that it takes, see `zoo.stages.asking.run_of`.
     """
 
     data: str | DataSet | None
@@ -140,7 +141,8 @@ def _compress(
     pipeline = passes.load_recipe(recipe)
     name = Path(recipe).stem
     seed = changed_further(parent.recipe, changes).seed
-    _ = parent.card, parent.report  # what the end needs is read, or refused, before any work
+    _ = parent.card
+    bundles.check_finite(parent)  # what the end needs is read, or refused, before any work
     with signals.orderly(), staging.claimed(out, force=force or resume) as out:
         kept = Kept(out.with_name(out.name + ".partial"), begun, seed)
         if resume:
@@ -286,7 +288,7 @@ def _brought(
                 "compress: got resume without data; expected --data (`data=`): only what trains is "
                 "kept, and without data nothing does."
             )
-        return own.compress_alone(model, recipe, out=out, samples=samples, force=force)
+        return compress_alone(model, recipe, out=out, samples=samples, force=force)
     if samples is not None:
         raise ValueError("compress: got data and samples; expected one: samples are the data's.")
     is_file = not isinstance(model, keras.Model)
@@ -299,13 +301,13 @@ def _brought(
     staging.check_free(out, force=force or resume)
     passes.load_recipe(recipe)
     values = brought.get("values")
-    net, _ = own.opened(model)
+    given = own.opened(model)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / name
-        parent = own.bring(net, data, place, changes=changes, values=values, file=file)
+        parent = own.bring(given, data, place, changes=changes, values=values)
         # The bundle is a new file each time, so it cannot tell whether the model is the same.
         begun = {
-            "parent": own.digest(net),
+            "parent": own.digest(given.model),
             "data": parent.card.data,
             "values": values,
             "changes": list(changes),

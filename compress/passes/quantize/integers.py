@@ -104,8 +104,10 @@ def calibrate(
             layer.see = getattr(histogram, task)
         for batch in batches(model, samples):
             model(batch, training=False)
+        for layer, histogram in zip(ranges, histograms, strict=True):
+            layer.see = None
+            histogram.check()
     for layer, histogram in zip(ranges, histograms, strict=True):
-        layer.see = None
         lo, hi = histogram.limits(method, bits=layer.bits, percentile=percentile)
         layer.lo.assign(lo)
         layer.hi.assign(hi)

@@ -125,7 +125,7 @@ class Quantize(Pass):
         from compress.passes.quantize.calibration import check_samples
         from compress.passes.quantize.equalisation import equalised
 
-        samples = check_samples(context.samples, model.inputs)
+        samples = check_samples(context.samples, model)
         bare = {*self._skipped(model), *entries.bare(model, samples, bits=self.activation_bits)}
         ready = grids.made_ready(model, bare=bare)
         told = []
@@ -150,7 +150,7 @@ class Quantize(Pass):
         if self.epochs and self.rate != 1:
             settings = {"epochs": 1, "callbacks": [], "rate": self.rate}
             check_call(context.fit, "fit", "model", **settings)
-        check_samples(context.samples, model.inputs)
+        check_samples(context.samples, model)
 
     def also_named(self, model: keras.Model) -> tuple[str, ...]:
         """The inputs: one that `skip` names gets no range; what reads it computes in floats."""
