@@ -1,7 +1,9 @@
 """`compress.apply(plan, model, data=...)`: a compiled model is trained and measured as it was."""
 
 import dataclasses
+import inspect
 import logging
+import pydoc
 import re
 import warnings
 from typing import ClassVar
@@ -14,6 +16,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 import compress
+import zoo
 from compress.graph import leaf_layers
 from compress.graph.kernels import find_kernels
 from compress.pipeline.compiled import Training
@@ -289,6 +292,58 @@ def test_the_optimizer_is_fresh_and_its_rate_is_a_share(trained, make_optimizer,
     assert model.optimizer.get_config() == settings
 
 
+class Halving(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that nobody has registered, and that has no settings."""
+
+    def __call__(self, step):
+        return 0.5 ** (1 + keras.ops.cast(step, "float32"))
+
+
+@pytest.mark.parametrize("learning_rate", [Halving(), lambda: 0.5], ids=["schedule", "function"])
+def test_a_rate_of_the_users_own_need_not_be_registered(trained, learning_rate):
+    model = compress.graph.copy_model(trained)
+    model.compile(keras.optimizers.SGD(learning_rate), own_loss)
+    training = Training(model, Data(*TRAIN, batch_size=640))
+    for share in (1.0, 0.25):
+        Rates.found = []
+        training.fit(compress.graph.copy_model(model), epochs=1, callbacks=[Rates()], rate=share)
+        assert Rates.found == [0.5 * share]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("plan", [PRUNE, compress.ShareWeights(bits=4)], ids=["prune", "share"])
+def test_what_is_excluded_from_weight_decay_stays_excluded(trained, plan, scaled):
+    model = compress.graph.copy_model(trained)
+    optimizer = keras.optimizers.AdamW(1e-9, weight_decay=1e8)  # it takes a tenth, and learns none
+    decayed, spared = model.get_layer("hidden").kernel, model.get_layer("logits").kernel
+    optimizer.exclude_from_weight_decay(var_list=[spared], var_names=["bias"])
+    model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, own_loss)
+    model.get_layer("hidden").bias.assign(np.ones(32))
+    one_step = Data(X[:64], Y[:64], batch_size=64)
+    expected, got = (
+        compress.apply(plan, model, data=one_step, validation=one_step, epochs=epochs).model
+        for epochs in (0, 1)
+    )
+    if plan is PRUNE:  # the zeros are found before and after the step
+        expected = compress.graph.copy_model(expected)
+    for name, kept in (("hidden", 0.9), ("logits", 1.0)):
+        old, new = expected.get_layer(name), got.get_layer(name)
+        np.testing.assert_allclose(new.kernel, np.asarray(old.kernel) * kept, atol=1e-5)
+        np.testing.assert_allclose(new.bias, old.bias, atol=1e-5)
+    assert decayed is not spared
+
+
+def test_an_optimizer_that_cannot_be_made_again_is_said(trained):
+    class Short(keras.optimizers.SGD):
+        def __init__(self, needed):
+            super().__init__(needed)
+
+    model = compress.graph.copy_model(trained)
+    model.compile(Short(0.1), own_loss)
+    with pytest.raises(ValueError, match="optimizer: Short cannot be made from its own settings"):
+        compress.apply(PRUNE, model, data=FEW, validation=SEEN)
+
+
 def test_weights_of_examples_and_classes_count(trained):
     """A class whose weight is 0 is not learnt; by examples, by classes, and by a generator."""
     weights = np.where(TRAIN[1] == 3, 0.0, 1.0)
@@ -471,3 +526,15 @@ def test_deep_compression_of_a_model_with_a_loss_of_its_own(trained, tmp_path):
     assert [line.split(":")[0] for line in lines] == [step.kind for step in plan.passes]
     assert small.report.after.size.packed_bytes < small.report.after.size.gzip_bytes
     assert small.report.after.metrics["accuracy"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(compress.apply, "gradients"), (zoo.compress, "samples"), (zoo.evaluate, "values"),
+     (zoo.predict, "values")],
+)  # fmt: skip
+def test_help_shows_every_argument(function, name):
+    parameters = inspect.signature(function).parameters
+    assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    assert not any(x.kind is inspect.Parameter.VAR_KEYWORD for x in parameters.values())
+    assert f"{name}: " in pydoc.render_doc(function, renderer=pydoc.plaintext).splitlines()[2]

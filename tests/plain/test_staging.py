@@ -1,4 +1,4 @@
-"""What takes the place of what: whole at every instant, one writer at a time, nothing left over."""
+"""What takes the place of what: whole, one writer at a time, nothing left over."""
 
 import contextlib
 import errno

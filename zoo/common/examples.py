@@ -106,8 +106,8 @@ def as_type(array: Any, dtype: str, *, where: str) -> np.ndarray:
 
     Raises:
         ValueError: A value would change: fractions or numbers out of reach of an integer type,
-            floats beyond the largest of a shorter one, numbers for booleans, text for numbers. Or
-            one is not finite.
+            whole numbers that a float rounds, floats beyond the largest of a shorter one, numbers
+            for booleans, text for numbers. Or one is not finite.
     """
     array = np.asarray(array)
     made: np.ndarray
@@ -137,6 +137,11 @@ def as_type(array: Any, dtype: str, *, where: str) -> np.ndarray:
                 f" {largest:.3g}, the largest of {dtype}."
             )
         made = array.astype(kind)
+        if array.dtype.kind in "iu" and (lost := array[_changed(made, array)]).size:
+            raise ValueError(
+                f"{where}: got {array.dtype} with {lost[0]}, which {dtype} cannot hold; expected "
+                f"whole numbers within {2 ** (np.finfo(kind).nmant + 1):,}."
+            )
         return made
     least, greatest = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
     inside = int(np.floor(low)) >= least and int(np.ceil(high)) <= greatest
@@ -150,6 +155,13 @@ def as_type(array: Any, dtype: str, *, where: str) -> np.ndarray:
         )
     made = array.astype(kind)
     return made
+
+
+def _changed(made: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Where floats are other numbers than the whole ones that they were made of."""
+    with np.errstate(invalid="ignore"):  # beyond the largest of their type, which is another one
+        changed: np.ndarray = made.astype(whole.dtype) != whole
+    return changed
 
 
 class _Reader:

@@ -1,8 +1,12 @@
 """Directories and files that are whole or not there at all: written aside, then renamed.
 
-At every instant what stands at a path is the old or the new, also when the process is killed: the
-two change places in one system call (`zoo.common.renames`). Who writes to a place holds it
-(`zoo.common.claims`), from before the work on: a place that cannot be written is refused at once.
+What stands at a path is the old or the new, also when the process is killed. Where the file system
+can exchange two names (Linux with ext4, XFS, Btrfs, tmpfs) that holds at every instant. Elsewhere,
+as on NFS and macOS, nothing stands there between two renames; a kill at that moment leaves the old
+one beside it, and the next who names the place brings it back (`zoo.common.renames`).
+
+Who writes to a place holds it (`zoo.common.claims`), from before the work on: a place that cannot
+be written is refused at once.
 """
 
 from __future__ import annotations

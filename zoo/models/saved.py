@@ -133,7 +133,8 @@ def _told(path: Path, error: Exception) -> str:
     if "Lambda" in text and "safe_mode" in text:
         return (
             f"{path}: has a Lambda layer, code of its own that would run here. Load it with"
-            " --unsafe of `zoo export`, or `unsafe=True` of `zoo.load`, if you trust whoever wrote"
-            " it."
+            " --unsafe of `zoo export`, or in Python by zoo.load(path, unsafe=True), if you trust"
+            " whoever wrote it: zoo.compress and zoo.export take the model. For the other commands"
+            " a layer of your own is to stand in its place, see --import."
         )
     return f"{path}: not {EXPECTED} ({one_line(error)})."

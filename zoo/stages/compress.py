@@ -24,6 +24,7 @@ from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
 from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
+from zoo.common.signatures import spelled_out
 from zoo.craft.plots import pareto
 from zoo.data.dataset import DataSet
 from zoo.recipe import changed_further
@@ -63,6 +64,7 @@ class Brought(TypedDict, total=False):
     values: str | None
 
 
+@spelled_out(Brought)
 def compress(
     bundle: Bundle | keras.Model | str | Path,
     recipe: str | Path,

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypedDict, Unpack
 import keras
 
 from zoo.bundle import Bundle, find_bundle
+from zoo.common.signatures import spelled_out
 from zoo.data.dataset import DataSet
 from zoo.stages import own
 from zoo.stages.asking import run_of
@@ -48,6 +49,7 @@ class Measured(NamedTuple):
     whole: bool = True
 
 
+@spelled_out(Brought)
 def evaluate(
     bundle: Bundle | keras.Model | str | Path,
     split: str | None = None,

@@ -16,6 +16,7 @@ from compress.graph.shares import find_shares, takes_logits
 from zoo.bundle import CARD, Bundle, find_bundle
 from zoo.common import reading, staging
 from zoo.common.answers import answers
+from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.saved import load_model
 from zoo.stages import own
@@ -41,6 +42,7 @@ LOG = logging.getLogger("zoo")
 TIMES = 4  # how many times larger a picture is drawn
 
 
+@spelled_out(Brought)
 def predict(
     bundle: Bundle | keras.Model | str | Path,
     files: str | Path | Sequence[str | Path],

@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers, ops
 
 from compress.graph import inputs_of, leaf_layers, replace_layers, trace
-from compress.graph.holding import structure
+from compress.graph.holding import let_go, structure
 from compress.graph.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
 from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu
@@ -38,7 +38,7 @@ def assemble(
     What a kernel has, zeros and shared values, it keeps in training.
 
     Args:
-        model: As `grids.prepared` returns it; stays as it is.
+        model: As `grids.made_ready` returns it; stays as it is.
         bits: Width of the kernels, by path; a layer that is not named gets no range behind it.
         activation_bits: Width of what flows.
         bare: Places of inputs without a range, see `entries`. A kernel that reads one is not
@@ -140,6 +140,8 @@ def correct_biases(model: keras.Model, samples: list[np.ndarray]) -> list[str]:
 def settle(model: keras.Model) -> keras.Model:
     """Returns a model whose kernels and biases lie on their grids, and whose ranges stay.
 
+    Kernels that are held, and have no grid, are stored.
+
     An integer kernel adds a bias in steps of the input's scale times the kernel's.
 
     Args:
@@ -162,7 +164,9 @@ def settle(model: keras.Model) -> keras.Model:
                 inner.bias.assign(np.round(bias / step) * step)
             settled[path] = Parametrized(inner, [KernelRange(grid.bits, per=grid.per)])
             settled[path].build()
-    new = replace_layers(model, settled)
+        elif isinstance(layer, Parametrized):
+            settled[path] = layer.plain()
+    new = let_go(model, settled)
     for layer in learning(new):
         layer.observing.assign(0.0)
     return new
@@ -207,7 +211,7 @@ def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str
     """Returns how far the outputs move when one kernel alone is rounded.
 
     Args:
-        model: As `grids.prepared` returns it; stays as it is.
+        model: As `grids.made_ready` returns it; stays as it is.
         samples: (n, ...) for each input.
         bits: Width of the kernel.
 
