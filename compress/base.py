@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
+from compress.functions import check_call
 from compress.measure.report import Agreement, LayerReport, PassReport, Runtime
 from zoo.common.settings import Settings, nearest
 
@@ -112,6 +113,9 @@ class Context:
         higher: Whether more is better of a metric, by name, where it is known.
         progress: Is given a line when a pass has finished, e.g. `print`.
         kept: Where finished passes are kept; without it nothing is.
+
+    Raises:
+        TypeError: A function does not take what it will be called with.
     """
 
     fit: Fit | None = None
@@ -124,6 +128,14 @@ class Context:
     higher: Mapping[str, bool] = field(default_factory=dict)
     progress: Callable[[str], None] | None = None
     kept: Kept | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses functions that could not be called as they will be."""
+        check_call(self.fit, "fit", "model", epochs=1, callbacks=[])
+        check_call(self.evaluate, "evaluate", "model")
+        check_call(self.gradients, "gradients", "model")
+        check_call(self.measure, "measure", "model", "model")
+        check_call(self.progress, "progress", "line")
 
     def headline_of(self, name: str | None, higher: bool | None = None) -> Headline:
         """Returns what a pass or a budget chooses by.
@@ -163,15 +175,12 @@ class Context:
         """
         if self.fit is None or epochs == 0:
             return self.train(model, epochs=epochs)
-        from compress.graph.holding import bake, hold, tied_zeros
+        from compress.graph.holding import bake, hold
 
-        kept = tied_zeros(model)
         held = hold(model)
         text = self.train(held, epochs=epochs, callbacks=callbacks)
         for weight, value in zip(model.variables, bake(held, like=model).variables, strict=True):
             weight.assign(value)
-        for kernel, mask in kept:
-            kernel.assign(kernel * mask)
         return text
 
     def train(

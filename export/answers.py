@@ -6,7 +6,7 @@ of ours, drawn or at the edges, they are left out, and the manifest says which a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import keras
@@ -34,10 +34,10 @@ class Examples:
     expected: Arrays
     left_out: Mapping[str, str] = field(default_factory=dict)
 
-    def part(self, start: int | None, stop: int | None) -> Examples:
-        """Returns some of the examples, as a slice does."""
+    def at(self, places: Sequence[int]) -> Examples:
+        """Returns the examples at some places, in their order."""
         inputs, expected = (
-            {name: array[start:stop] for name, array in arrays.items()}
+            {name: array[places] for name, array in arrays.items()}
             for arrays in (self.inputs, self.expected)
         )
         return Examples(self.origin, inputs, expected, self.left_out)

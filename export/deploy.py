@@ -52,8 +52,8 @@ def export(
     The file holds inference only, in the target's precision, whatever the model's own is; one of 8
     or 4 bits gives logits where the model ends in a softmax, as `facts` then says. Nothing
     appears at `out` before the comparison has passed. A file that fails is kept at `OUT.rejected`,
-    in place of an earlier one, with the measured numbers in its manifest, and the error names the
-    layers where the difference begins.
+    beside what a link points to and in place of an earlier one, with the measured numbers in its
+    manifest, and the error names the layers where the difference begins.
 
     Args:
         model: A Functional or a built Sequential model; it is not changed. A subclassed one becomes
@@ -62,9 +62,10 @@ def export(
         out: The directory to write.
         samples: Examples as the model takes them, in any form that `zoo.common.examples.gather`
             takes: an array (n, ...), a list, a mapping by input name, a data set, a generator, a
-            folder of pictures. All are compared; a target that is calibrated takes the first half
-            for that and compares the second. Some hundred are enough. Without them 32 are drawn at
-            random, and an integer file is written only of a model that has ranges of its own.
+            folder of pictures, in any order. All are compared; a target that is calibrated takes
+            one of each two neighbours for that, and compares the others. Some hundred are enough.
+            Without them 32 are drawn at random, and an integer file is written only of a model that
+            has ranges of its own.
         labelled: Labelled examples; the metrics of model and file on them are in the manifest.
         about: Name, labels and preprocessing, for the manifest; and the float model that a
             quantised one was made from.
@@ -87,8 +88,8 @@ def export(
     out, about = Path(out), about or About()
     if out.exists() and not force:
         raise FileExistsError(f"{out}: exists. Choose another place, or replace it with `force`.")
-    rejected = out.with_name(f"{out.name}.rejected")
-    with staging.claimed(out, force=force, mark=manifests.FILE):
+    with staging.claimed(out, force=force, mark=manifests.FILE) as place:
+        rejected = place.with_name(f"{place.name}.rejected")  # on the file system of the file
         staging.check_free(rejected, force=True, mark=manifests.FILE)
         if isinstance(samples, (str, Path)) and (known := about.preprocessing):
             samples = as_inputs(model, samples, known)
@@ -127,15 +128,22 @@ def export(
                 (partial / card.FILE).write_text(card.text(manifest, about))
                 if reason := proof.reason:
                     where = locate.explain(target, source, probes.inputs) if proof.differs else ""
-                    with staging.claimed(rejected, mark=manifests.FILE):
-                        renames.put(partial, rejected)
-                    raise ParityError(
-                        f"export to {target.kind}: {reason}. File kept in {rejected}." + where
-                    )
+                    kept = _kept(partial, rejected)
+                    raise ParityError(f"export to {target.kind}: {reason}. {kept}{where}")
         except OSError as error:
             first = error.__cause__ if isinstance(error.__cause__, OSError) else error
             raise RuntimeError(f"export to {target.kind}: {_cause(first, out)}") from error
     return Deployable(path=out, manifest=manifest)
+
+
+def _kept(partial: Path, rejected: Path) -> str:
+    """Moves a file that failed aside, and says where it is; that it failed is said in any case."""
+    try:
+        with staging.claimed(rejected, mark=manifests.FILE) as place:
+            renames.put(partial, place)
+    except OSError as error:
+        return f"The file could not be kept in {rejected} ({error.strerror or error})."
+    return f"File kept in {rejected}."
 
 
 def _cause(error: OSError, out: Path) -> str:

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from export.answers import Examples, answered
-from export.examples import Arrays, check_inputs, draw_inputs
+from export.examples import Arrays, check_inputs, draw_inputs, spread
 from export.failures import told_as
 from export.manifest import Signature, TensorSpec
 from export.proof import Reference
-from export.rewrite import follows_its_graph, has_half, without_softmax
+from export.rewrite import follows_its_graph, has_half, is_rebuilt, without_softmax
 from export.sameness import NUM_COMPARED, check_cut, check_same, softmax
 from export.source import is_compressed, own_names, prepare, run_keras, words
 from export.target import About, Target
@@ -47,7 +47,8 @@ def examples_of(
     if target.precision in ("int8", "int4"):
         whole, (net, cut) = net, without_softmax(net)
         if cut:
-            few = {name: array[:NUM_COMPARED] for name, array in inputs.items()}
+            places = spread(len(next(iter(inputs.values()))), NUM_COMPARED)
+            few = {name: array[places] for name, array in inputs.items()}
             before = answered(whole, signature, few, origin=origin)
             after = run_keras(net, signature, before.inputs)
             if all(np.isfinite(after[name]).all() for name in cut):
@@ -56,7 +57,7 @@ def examples_of(
                 net, cut = whole, []
     examples = answered(net, signature, inputs, origin=origin)
     half = has_half(model)
-    if half or not follows_its_graph(model):
+    if is_rebuilt(model) or not follows_its_graph(model):
         seen = examples
         if cut:
             shares = {n: softmax(a) if n in cut else a for n, a in examples.expected.items()}
@@ -134,7 +135,7 @@ def gathered(model: keras.Model, signature: Signature, samples: Any) -> dict[str
 def as_inputs(model: keras.Model, folder: str | Path, known: Preprocessing) -> Any:
     """The pictures of a folder as the stated preprocessing makes inputs of them."""
     specs = [TensorSpec(name=t.name, shape=t.shape, dtype="uint8") for t in model.inputs]
-    (pixels,) = gather(folder, specs, where="export: samples").values()
+    (pixels,) = gather(folder, specs, where="export: samples", pad=known.pad).values()
     return (pixels * known.scale - np.array(known.mean)) / np.array(known.std)
 
 
@@ -155,11 +156,32 @@ def check_span(inputs: Arrays, about: About) -> None:
 
 
 def halves(examples: Examples) -> tuple[Examples, Examples]:
-    """Returns those to calibrate with and those to compare, which calibration must not see."""
+    """Returns those to calibrate with and those to compare, which calibration must not see.
+
+    Examples may come sorted, by class or by size, or one class after another in turn. So of each
+    two neighbours one is drawn for either half; that with the least or the greatest value of an
+    input or output calibrates, for the range has to hold it. Both halves are shuffled, for some
+    consumers look at their first alone. The drawing is the same each time.
+    """
     total = len(examples)
     if total < 2:
         raise ValueError(
             f"export: samples: got {total} example; expected at least 2, one half to calibrate and"
             " one to compare."
         )
-    return examples.part(0, total // 2), examples.part(total // 2, None)
+    rng = np.random.RandomState(0)
+    first = 2 * np.arange(total // 2) + rng.randint(0, 2, total // 2)
+    for place in _extremes(examples):
+        if place // 2 < len(first):
+            first[place // 2] = place
+    second = np.setdiff1d(np.arange(total), first)
+    first, second = rng.permutation(first), rng.permutation(second)
+    return examples.at(first.tolist()), examples.at(second.tolist())
+
+
+def _extremes(examples: Examples) -> list[int]:
+    """The places of the examples with the least and the greatest floats of each end."""
+    ends = (*examples.inputs.values(), *examples.expected.values())
+    flat = [array.reshape(len(array), -1) for array in ends if array.dtype.kind == "f"]
+    places = [(rows.min(axis=1).argmin(), rows.max(axis=1).argmax()) for rows in flat if rows.size]
+    return [int(place) for pair in places for place in pair]

@@ -16,18 +16,23 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from export.examples import Arrays
+from export.examples import Arrays, spread
 from export.manifest import Signature, TensorSpec
+from export.names import called
 from export.source import run_keras
 from export.target import Source, Target
 
 NUM_PROBES = 8
 NUM_NAMED = 3
 LEAST = 0.1  # of the limit on the whole: what adds less is not named
+QUANTISE = (
+    "quantise the model first (`zoo compress MODEL int8`), which leaves in floats what makes unlike"
+    " columns alike, and other layers by its setting `layers`"
+)
 ADVICE = {
     "float32": "report it, with the layer's settings, or write the layer in other operations",
-    "integer": "calibrate on more examples, keep these layers in float (`zoo compress` with"
-    " quantize, `layers`), or export in 16x8",
+    "int16x8": f"calibrate on more examples, or {QUANTISE}, and export that to tflite-int8",
+    "integer": f"calibrate on more examples, {QUANTISE}, or export in 16x8",
 }
 
 
@@ -68,7 +73,8 @@ def explain(target: Target, source: Source, probes: Arrays) -> str:
             f" The softmax {masked!r} has a mask: next to the scores stands a number that no range"
             " of integers holds. Give out the scores, and mask them outside of the file."
         )
-    few = {name: array[:NUM_PROBES] for name, array in probes.items()}
+    places = spread(len(next(iter(probes.values()))), NUM_PROBES)
+    few = {name: array[places] for name, array in probes.items()}
     try:
         jumps = find_jumps(target, source, few)
     except Exception:  # what is to be explained is said already
@@ -76,8 +82,9 @@ def explain(target: Target, source: Source, probes: Arrays) -> str:
     if not jumps:
         return ""
     told = "; ".join(f"{jump.path} ({jump.before:.2g} to {jump.after:.2g})" for jump in jumps)
-    kind = "float32" if target.precision.startswith("float") else "integer"
-    return f" The difference grows most at {told}. To do: {ADVICE[kind]}."
+    kind = "float32" if target.precision.startswith("float") else target.precision
+    advice = ADVICE.get(kind, ADVICE["integer"])
+    return f" The difference grows most at {told}. To do: {advice}."
 
 
 def masked_softmax(net: keras.Model) -> str:
@@ -89,7 +96,7 @@ def masked_softmax(net: keras.Model) -> str:
                 isinstance(layer, keras.layers.Softmax)
                 and node.arguments.kwargs.get("mask") is not None
             ):
-                return str(layer.name)
+                return called(layer)
     return ""
 
 
@@ -116,7 +123,7 @@ def find_jumps(target: Target, source: Source, probes: Arrays, prefix: str = "")
     jumps = [jump for _, _, jump in found if any(jump is item[2] for item in worst)]
     if worst and isinstance(first := found[0][1].layer, keras.Model):
         inner, values = _enter(source, found[0][1], probes)
-        deeper = find_jumps(target, inner, values, f"{prefix}{first.name}/")
+        deeper = find_jumps(target, inner, values, f"{prefix}{called(first)}/")
         return deeper or jumps
     return jumps
 
@@ -129,7 +136,7 @@ def _steps(net: keras.Model) -> Iterator[Step]:
             if node.is_input or len(outputs) != 1 or "float" not in str(outputs[0].dtype):
                 continue
             layer = node.operation
-            yield Step(layer.name, layer, list(node.arguments.keras_tensors), outputs[0])
+            yield Step(called(layer), layer, list(node.arguments.keras_tensors), outputs[0])
 
 
 def _errors(target: Target, source: Source, probes: Arrays, steps: list[Step]) -> dict[int, float]:

@@ -13,6 +13,7 @@ import numpy as np
 from export.examples import Arrays
 from export.manifest import Distance, Parity
 from export.target import Tolerance
+from zoo.common.noise import sqnr_db
 
 SLACK = 1e-4  # of an agreement: one pixel of a map whose scores tie
 
@@ -137,7 +138,6 @@ def _difference(expected: Any, got: Any, tie: float) -> _Difference:
     error = np.abs(found - want)
     # An output that is zero everywhere has no scale of its own; its error is taken as it is.
     scale = float(np.abs(want).max()) or 1.0
-    noise, signal = float(np.square(error).sum()), float(np.square(want).sum())
     counted, agreeing = 0, 0
     if discrete:
         counted, agreeing = same.size, int(same.sum())
@@ -151,7 +151,7 @@ def _difference(expected: Any, got: Any, tie: float) -> _Difference:
         max_abs=float(error.max()),
         relative=float(error.max()) / scale,
         cosine=_cosine(want, found),
-        sqnr_db=10 * float(np.log10(signal / noise)) if noise and signal else None,
+        sqnr_db=sqnr_db(want, found) if error.any() and want.any() else None,
         counted=counted,
         agreement=agreeing / counted if counted else 1.0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,10 @@ def prove(
 
 def _scored(run: Callable[[Arrays], Arrays], source: Source, labelled: Labelled) -> Score:
     inputs = labelled.inputs
-    model = labelled.measure(run_keras(source.net, source.signature, inputs))
-    examples = len(next(iter(inputs.values())))
-    return Score(examples=examples, model=dict(model), file=dict(labelled.measure(run(inputs))))
+    answers = run_keras(source.net, source.signature, inputs), run(inputs)
+    # A measure may be no number, e.g. of a class that no example has; JSON has none for that.
+    model, file = (
+        {name: value for name, value in labelled.measure(one).items() if math.isfinite(value)}
+        for one in answers
+    )
+    return Score(examples=len(next(iter(inputs.values()))), model=model, file=file)

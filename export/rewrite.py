@@ -6,12 +6,16 @@ does `export.sameness`, before anything is written.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
+from export.names import OWN_NAME, called
+from zoo.common.names import SCOPE, scope_names, spelt
 from zoo.common.reading import one_line
 
 HALF = ("float16", "bfloat16")
@@ -102,6 +106,7 @@ def _before(layer: Any, node: Any, *, again: bool) -> Any:
     linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
     logits = linear(given)
     linear.set_weights(layer.get_weights())
+    setattr(linear, OWN_NAME, called(layer))
     return logits
 
 
@@ -132,8 +137,15 @@ def has_half(model: keras.Model) -> bool:
     return any(layer.compute_dtype in HALF for layer in model._flatten_layers(include_self=False))
 
 
-def in_float32(model: keras.Model) -> keras.Model:
-    """Builds the graph again with every half-precision policy replaced by float32.
+def is_rebuilt(model: keras.Model) -> bool:
+    """Whether `built_again` has something to change, precision or names."""
+    return has_half(model) or bool(_new_names(model))
+
+
+def built_again(model: keras.Model) -> keras.Model:
+    """Builds the graph again in float32, with names that the scopes of a graph bear.
+
+    Every half-precision policy is replaced. The layers are others, of the same weights.
 
     Raises:
         RuntimeError: The graph cannot be built again, or has other weights then.
@@ -144,14 +156,61 @@ def in_float32(model: keras.Model) -> keras.Model:
 
     try:
         clone = keras.models.clone_model(model, clone_function=rebuild, recursive=True)
-        for new, old in zip(clone.weights, model.weights, strict=True):
-            new.assign(keras.ops.cast(old, new.dtype))
+        pairs = zip(clone._flatten_layers(), model._flatten_layers(), strict=True)
+        for new, old in pairs:
+            _copy_state(old, new)
+        names = _new_names(model)
+        for layer in clone._flatten_layers():
+            if layer.name in names:
+                setattr(layer, OWN_NAME, layer.name)
+                layer.name = names[layer.name]
+        for weight in clone.variables:
+            if not _fits(weight.path):
+                _rename(weight)
     except Exception as error:  # whatever a layer's own code raises
+        reason = (
+            "computes in half precision and cannot be built again in float32"
+            if has_half(model)
+            else f"has names that TensorFlow has not ({', '.join(map(repr, _new_names(model)))})"
+            " and cannot be built again with others"
+        )
         raise RuntimeError(
-            "export: the model computes in half precision and cannot be built again in float32"
-            f" ({one_line(error)}). Build it in float32 with the same weights."
+            f"export: the model {reason} ({one_line(error)}). Build it in float32, with names of"
+            " ASCII that begin with a letter, and with the same weights."
         ) from error
     return clone
+
+
+def _new_names(model: keras.Model) -> dict[str, str]:
+    """New names by old ones, of the layers, and of the weights, by the parts of their paths."""
+    layers = model._flatten_layers()
+    entries = {one.name for one in layers if isinstance(one, keras.layers.InputLayer)}
+    others = [one.name for one in model._flatten_layers() if one.name not in entries]
+    parts = [part for weight in model.variables for part in weight.path.split("/")]
+    return scope_names([*others, *parts], entries)
+
+
+def _fits(path: str) -> bool:
+    return all(SCOPE.fullmatch(part) for part in path.split("/"))
+
+
+def _rename(weight: Any) -> None:
+    """Gives a weight another variable of TensorFlow: a file's graph has that one's name in it."""
+    name = "/".join(spelt(part) for part in weight.path.split("/"))
+    weight._value = tf.Variable(weight.value, trainable=weight.trainable, name=name)
+
+
+def _copy_state(old: Any, new: Any) -> None:
+    """Copies a layer's own weights and tables, and what it makes of them."""
+    if hasattr(old, "save_own_variables") and not isinstance(old, keras.Model):
+        store: dict[str, Any] = {}
+        old.save_own_variables(store)
+        if store:
+            new.load_own_variables(store)
+    if getattr(old, "save_assets", None) and not hasattr(old, "_functional"):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
 
 
 def _float32_config(config: Any) -> Any:

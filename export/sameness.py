@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.answers import Examples
-from export.examples import Arrays
+from export.examples import Arrays, spread
 from export.parity import compare
 from export.target import FLOAT32, Tolerance
 
@@ -35,7 +35,7 @@ def check_same(model: keras.Model, examples: Examples, *, kind: str, half: bool)
     Raises:
         RuntimeError: They answer otherwise.
     """
-    few = examples.part(0, NUM_COMPARED)
+    few = examples.at(spread(len(examples), NUM_COMPARED))
     arrays = list(few.inputs.values())
     struct = getattr(model, "input", model.inputs[0])  # a Sequential model has none before a call
     given = keras.tree.pack_sequence_as(struct, [tf.constant(array) for array in arrays])

@@ -7,8 +7,7 @@ tensors `keras_tensor` and `output_0`.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -17,8 +16,10 @@ import tensorflow as tf
 
 from export.examples import WORDS, Arrays, in_batches
 from export.manifest import Signature, TensorSpec
-from export.names import input_names, output_names
-from export.rewrite import has_half, in_float32
+from export.names import called, input_names, output_names
+from export.rewrite import built_again, is_rebuilt
+from export.tracing import plain_winners
+from zoo.common.names import scope_names
 
 NUM_WORDS = 100  # of a table, that texts are drawn from
 
@@ -39,8 +40,8 @@ def prepare(
     """Returns the model in the form that targets write, and its signature.
 
     The returned model takes a list of inputs and returns a dict of named outputs. It shares the
-    given model's layers, unless some of them compute in half precision: then the graph is built
-    again in float32 with the same weights.
+    given model's layers, unless some of them compute in half precision or are called as no scope of
+    a TensorFlow graph can be: then the graph is built again with the same weights.
 
     Args:
         model: A Functional or a built Sequential model.
@@ -48,7 +49,7 @@ def prepare(
         plain_names: Whether names are of ASCII, a letter first, those of outputs too.
 
     Raises:
-        RuntimeError: A layer keeps a state between calls, or cannot be built again in float32.
+        RuntimeError: A layer keeps a state between calls, or cannot be built again.
         TypeError: `model` is not a built Functional or Sequential model.
         ValueError: A weight is NaN or infinite, or an output is not of examples.
     """
@@ -63,13 +64,14 @@ def prepare(
     _check_batch(model)
     entries, exits = own_names(model)
     plain = keras.Model(list(model.inputs), list(model.outputs))
-    if has_half(plain):
-        plain = in_float32(plain)
+    if is_rebuilt(plain):
+        plain = built_again(plain)
     inputs = input_names(entries, exits, plain=plain_names)
     outputs = dict(
         zip(output_names(exits, inputs, apart=apart, plain=plain_names), plain.outputs, strict=True)
     )
-    net = keras.Model(plain.inputs, outputs, name=model.name)
+    name = scope_names([model.name]).get(model.name, model.name)
+    net = keras.Model(plain.inputs, outputs, name=name)
     return net, Signature(
         inputs=_specs(inputs, plain.inputs), outputs=_specs(list(outputs), outputs.values())
     )
@@ -138,47 +140,6 @@ def serving_function(net: keras.Model, signature: Signature, *, batch: int | Non
     return tf.function(serve, input_signature=[specs], autograph=False)
 
 
-@contextlib.contextmanager
-def inlined() -> Iterator[None]:
-    """Traces inner functions in place: Keras wraps grouped convolutions in one, for XLA."""
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
-
-
-@contextlib.contextmanager
-def plain_winners() -> Iterator[None]:
-    """Traces `keras.ops.argmax` and `argmin` as one operator each, which all formats have.
-
-    Keras looks at the bits of the sign first, to put -0.0 below 0.0, and no format has that; in a
-    file the first of two zeros wins.
-    """
-    from keras.src.backend.tensorflow import numpy as backend
-
-    before = backend.argmax, backend.argmin
-    backend.argmax, backend.argmin = _winner(tf.argmax), _winner(tf.argmin)
-    try:
-        yield
-    finally:
-        backend.argmax, backend.argmin = before
-
-
-def _winner(find: Any) -> Any:
-    def winner(x: Any, axis: int | None = None, keepdims: bool = False) -> tf.Tensor:
-        x = tf.convert_to_tensor(x)
-        rank = x.shape.rank
-        if axis is None:
-            place = find(tf.reshape(x, [-1]), axis=0, output_type=tf.int32)
-            return tf.reshape(place, [1] * rank) if keepdims else place
-        place = find(x, axis=axis, output_type=tf.int32)
-        return tf.expand_dims(place, axis) if keepdims else place
-
-    return winner
-
-
 def refuse_loops(net: keras.Model, kind: str, reason: str) -> None:
     """Refuses recurrent layers that are loops in the graph.
 
@@ -188,7 +149,7 @@ def refuse_loops(net: keras.Model, kind: str, reason: str) -> None:
     for layer in net._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.RNN) and not layer.unroll:
             raise RuntimeError(
-                f"export to {kind}: recurrent layer {layer.name!r} is a loop; {reason}. Build it"
+                f"export to {kind}: recurrent layer {called(layer)!r} is a loop; {reason}. Build it"
                 " with unroll=True and the same weights."
             )
 

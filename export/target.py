@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 
 from export.examples import in_batches
 from export.manifest import Proof, Signature, gzip_bytes, size_bytes
+from export.names import called
 from zoo.common.preprocessing import Preprocessing
 from zoo.common.settings import Settings
 
@@ -324,9 +325,9 @@ class Target(_Settings, abc.ABC):
         for layer in net._flatten_layers(include_self=False):
             if hasattr(layer, "lookup_table") or "string" in (layer.compute_dtype, layer.dtype):
                 raise RuntimeError(
-                    f"export to {self.kind}: layer {layer.name!r} ({type(layer).__name__}) looks up"
-                    " strings or a table, which the format has not. Export to saved_model, or give"
-                    " the model the numbers that the layer makes."
+                    f"export to {self.kind}: layer {called(layer)!r} ({type(layer).__name__}) looks"
+                    " up strings or a table, which the format has not. Export to saved_model, or"
+                    " give the model the numbers that the layer makes."
                 )
 
 

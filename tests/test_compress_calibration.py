@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import compress
 from compress.passes.quantize.calibration import BINS, Histogram, check_samples
 
 RANDOM = np.random.RandomState(0)
@@ -94,6 +95,7 @@ def test_constant_and_empty_tensors_have_a_range():
 
 
 INPUTS = keras.Input((4,), name="x"), keras.Input((3, 2), name="y")
+TWO = keras.Model(INPUTS, [2 * one for one in INPUTS])
 GOOD = {"x": np.zeros((5, 4)), "y": np.zeros((5, 3, 2))}
 
 
@@ -112,5 +114,27 @@ GOOD = {"x": np.zeros((5, 4)), "y": np.zeros((5, 3, 2))}
 )
 def test_samples_that_do_not_fit(samples, message):
     with pytest.raises(ValueError, match=message):
-        check_samples(samples, INPUTS)
-    assert [array.shape for array in check_samples(GOOD, INPUTS)] == [(5, 4), (5, 3, 2)]
+        check_samples(samples, TWO)
+    assert [array.shape for array in check_samples(GOOD, TWO)] == [(5, 4), (5, 3, 2)]
+
+
+def test_an_index_without_a_row_is_refused():
+    tokens = keras.Input((6,), dtype="int32", name="tokens")
+    table = keras.Sequential([keras.layers.Embedding(5, 3), keras.layers.Flatten()])
+    model = keras.Model(tokens, keras.layers.Dense(2)(table(tokens)))
+    good = np.tile(np.arange(6) % 5, (8, 1))
+    assert compress.apply("int8", model, samples=good)
+    for wrong, told in ((good + 1, "got 5; expected 0 to 4, as the table"), (good - 1, "got -1;")):
+        with pytest.raises(ValueError, match=rf"samples of 'tokens': {told}"):
+            compress.apply("int8", model, samples=wrong)
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"data of 'tokens': got 5; expected 0 to 4"):
+        compress.apply("prune50", model, data=(good + 1, np.zeros((8, 2))), epochs=1)
+
+
+def test_what_is_not_finite_within_a_model_is_told_in_a_line():
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, keras.layers.Dense(2)(keras.layers.ReLU()(keras.ops.log(x))))
+    with pytest.raises(ValueError, match=r"^quantize: .*not finite; expected weights.*$") as told:
+        compress.apply("int8", model, samples=np.full((8, 4), -1.0, "float32"))
+    assert "\n" not in str(told.value)

@@ -1,8 +1,11 @@
 """`compress.apply(plan, model, data=...)`: a compiled model is trained and measured as it was."""
 
 import dataclasses
+import inspect
 import logging
+import pydoc
 import re
+import warnings
 from typing import ClassVar
 
 import keras
@@ -13,6 +16,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 import compress
+import zoo
 from compress.graph import leaf_layers
 from compress.graph.kernels import find_kernels
 from compress.pipeline.compiled import Training
@@ -72,6 +76,56 @@ def trained():
 def zeros(model):
     kernels, _ = find_kernels(dict(leaf_layers(model)))
     return [float(np.mean(kernel.numpy() == 0)) for kernel in kernels.values()]
+
+
+class Unlabelled(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, place):
+        return X[:20]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (X[:40], r"data: got no targets, and the loss of 'digits' compares with them; expected"),
+        (tf.data.Dataset.from_tensor_slices(X[:40]).batch(8), "got no targets"),
+        (Unlabelled(), "got no targets"),
+        (compress.Data(lambda: iter([X[:8]]), steps=1), "got no targets"),
+        (
+            tf.data.Dataset.from_tensor_slices((X[:40], Y[:40])),
+            r"data: got elements of single examples, \(64,\); expected batches. .*batch\(32\)",
+        ),
+        ((X[:40], Y[:20]), r"data: got x of \[40\], y of \[20\] examples; expected equal"),
+        ((X[:40], Y[:40] + 7), r"data: got labels from 7 to 16; expected 0 to 9, as 'digits' has"),
+        (tf.data.Dataset.from_tensors((X[:0], Y[:0])).take(0), "data: got no examples; expected"),
+    ],
+)
+def test_data_that_does_not_fit_is_told_before_keras_does(data, told):
+    model = compiled(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), epochs=0)
+    with pytest.raises(ValueError, match=told) as caught:
+        compress.apply(PRUNE, model, data=data)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=told.replace("data:", "validation:")):
+        compress.apply(PRUNE, model, data=FEW, validation=data)
+
+
+def test_data_of_unknown_length_is_not_begun_more_often_than_read():
+    begun = []
+
+    def batches():
+        begun.append(1)
+        for start in range(0, 640, 160):
+            yield X[start : start + 160], Y[start : start + 160]
+
+    spec = tf.TensorSpec((None, 64)), tf.TensorSpec((None,), Y.dtype)
+    data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # as Keras' of data that runs out
+        compress.apply(PRUNE, compiled(epochs=0), data=data)
+    # To count, to calibrate on, three measurements, the training; the loop may begin one ahead.
+    assert len(begun) <= 7
 
 
 def test_a_compiled_model_needs_data_alone(trained):
@@ -163,7 +217,7 @@ def test_data_comes_in_many_forms(trained, form):
         ({"data": make()}, "data: got a generator, which can be read once; expected a function"),
         ({"data": make}, "does not say how long an epoch is; expected compress.Data"),
         ({"data": data_set().repeat()}, "a dataset without end, which does not say how long"),
-        ({"data": Data(lambda: iter(()), steps=2)}, "data: got no examples; expected some hundred"),
+        ({"data": Data(lambda: iter(()), steps=2)}, "data: got no examples; expected batches of"),
         ({"data": "train"}, "data: got 'train'; expected arrays, a tf.data.Dataset"),
         ({"data": (1, 2, 3, 4)}, r"data: got 4 parts; expected \(x, y\)"),
         ({"data": TRAIN, "fit": print}, "got both data and fit; expected one of them"),
@@ -236,6 +290,58 @@ def test_the_optimizer_is_fresh_and_its_rate_is_a_share(trained, make_optimizer,
         training.fit(compress.graph.copy_model(model), epochs=1, callbacks=[Rates()], rate=share)
         assert Rates.found == [pytest.approx(rate * share, rel=1e-5)]
     assert model.optimizer.get_config() == settings
+
+
+class Halving(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that nobody has registered, and that has no settings."""
+
+    def __call__(self, step):
+        return 0.5 ** (1 + keras.ops.cast(step, "float32"))
+
+
+@pytest.mark.parametrize("learning_rate", [Halving(), lambda: 0.5], ids=["schedule", "function"])
+def test_a_rate_of_the_users_own_need_not_be_registered(trained, learning_rate):
+    model = compress.graph.copy_model(trained)
+    model.compile(keras.optimizers.SGD(learning_rate), own_loss)
+    training = Training(model, Data(*TRAIN, batch_size=640))
+    for share in (1.0, 0.25):
+        Rates.found = []
+        training.fit(compress.graph.copy_model(model), epochs=1, callbacks=[Rates()], rate=share)
+        assert Rates.found == [0.5 * share]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("plan", [PRUNE, compress.ShareWeights(bits=4)], ids=["prune", "share"])
+def test_what_is_excluded_from_weight_decay_stays_excluded(trained, plan, scaled):
+    model = compress.graph.copy_model(trained)
+    optimizer = keras.optimizers.AdamW(1e-9, weight_decay=1e8)  # it takes a tenth, and learns none
+    decayed, spared = model.get_layer("hidden").kernel, model.get_layer("logits").kernel
+    optimizer.exclude_from_weight_decay(var_list=[spared], var_names=["bias"])
+    model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, own_loss)
+    model.get_layer("hidden").bias.assign(np.ones(32))
+    one_step = Data(X[:64], Y[:64], batch_size=64)
+    expected, got = (
+        compress.apply(plan, model, data=one_step, validation=one_step, epochs=epochs).model
+        for epochs in (0, 1)
+    )
+    if plan is PRUNE:  # the zeros are found before and after the step
+        expected = compress.graph.copy_model(expected)
+    for name, kept in (("hidden", 0.9), ("logits", 1.0)):
+        old, new = expected.get_layer(name), got.get_layer(name)
+        np.testing.assert_allclose(new.kernel, np.asarray(old.kernel) * kept, atol=1e-5)
+        np.testing.assert_allclose(new.bias, old.bias, atol=1e-5)
+    assert decayed is not spared
+
+
+def test_an_optimizer_that_cannot_be_made_again_is_said(trained):
+    class Short(keras.optimizers.SGD):
+        def __init__(self, needed):
+            super().__init__(needed)
+
+    model = compress.graph.copy_model(trained)
+    model.compile(Short(0.1), own_loss)
+    with pytest.raises(ValueError, match="optimizer: Short cannot be made from its own settings"):
+        compress.apply(PRUNE, model, data=FEW, validation=SEEN)
 
 
 def test_weights_of_examples_and_classes_count(trained):
@@ -420,3 +526,15 @@ def test_deep_compression_of_a_model_with_a_loss_of_its_own(trained, tmp_path):
     assert [line.split(":")[0] for line in lines] == [step.kind for step in plan.passes]
     assert small.report.after.size.packed_bytes < small.report.after.size.gzip_bytes
     assert small.report.after.metrics["accuracy"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(compress.apply, "gradients"), (zoo.compress, "samples"), (zoo.evaluate, "values"),
+     (zoo.predict, "values")],
+)  # fmt: skip
+def test_help_shows_every_argument(function, name):
+    parameters = inspect.signature(function).parameters
+    assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    assert not any(x.kind is inspect.Parameter.VAR_KEYWORD for x in parameters.values())
+    assert f"{name}: " in pydoc.render_doc(function, renderer=pydoc.plaintext).splitlines()[2]

@@ -103,6 +103,27 @@ def test_the_loss_is_the_papers(temperature, ends):
     assert training.losses == []
 
 
+def test_a_softmax_is_found_behind_what_keeps_its_shares():
+    student = net(softmax=True)
+    flat = layers.Flatten()(layers.Reshape((5, 2))(student.output))
+    student = keras.Model(student.input, layers.Dropout(0.2)(flat))
+    teacher, spy = net(softmax=True, seed=1), Spy()
+    compress.Distill(epochs=1).apply(student, compress.Context(fit=spy, teacher=teacher))
+    assert spy.model.get_layer("distillation").probabilities == (True, True)
+
+
+def test_answers_tell_what_the_graph_does_not(caplog):
+    x = keras.Input((4,), name="row")
+    powers = keras.ops.exp(layers.Dense(3)(x))
+    model = keras.Model(x, powers / keras.ops.sum(powers, axis=-1, keepdims=True))
+    rows = np.random.RandomState(0).randn(50, 4).astype("float32")
+    for samples, found in ((rows, True), (None, False)):
+        spy = Spy()
+        compress.Distill(epochs=1).apply(model, compress.Context(fit=spy, samples=samples))
+        assert spy.model.get_layer("distillation").probabilities == (found, found)
+    assert "read as shares: they lie within 0..1 and sum to 1" in caplog.text
+
+
 def test_gradient_reaches_the_student_only(teacher):
     spy = Spy()
     compress.Distill(epochs=1).apply(net(), compress.Context(fit=spy, teacher=teacher))

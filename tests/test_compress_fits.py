@@ -1,5 +1,6 @@
 """A `fit` of the user's own: without callbacks, with weights brought back, with own losses."""
 
+import functools
 import logging
 
 import keras
@@ -236,3 +237,40 @@ def test_what_the_last_pass_needs_is_asked_for_before_the_first(last, message, t
     plan = compress.Pipeline([compress.Prune(sparsity=0.5, epochs=1), last])
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         compress.apply(plan, trained, fit=never)
+
+
+@pytest.mark.parametrize(
+    ("functions", "words"),
+    [
+        ({"fit": lambda model, *, epochs, callbacks: None}, "fit.*rate=.*'rate'"),
+        ({"fit": lambda model, epochs: None}, "fit.*epochs=, callbacks="),
+        ({"fit": 3}, "fit: got a int"),
+        ({"evaluate": lambda: {}}, r"evaluate.*evaluate\(model\)"),
+        ({"gradients": lambda model, data: ()}, "gradients"),
+        ({"measure": lambda model: ()}, r"measure.*measure\(model, model\)"),
+        ({"progress": lambda: None}, "progress"),
+    ],
+)
+def test_functions_that_cannot_be_called_are_refused_before_anything_trains(functions, words):
+    trainings = []
+
+    def fit(model, *, epochs, callbacks, rate=1.0):
+        trainings.append(epochs)
+
+    if callable(functions.get("fit")):
+        own = functions["fit"]
+        functions = {"fit": keeping_signature(own, trainings)}
+    plan = compress.Pipeline([compress.Prune(sparsity=0.5, epochs=2), compress.Quantize(epochs=1)])
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    with pytest.raises(TypeError, match=words):
+        compress.apply(plan, model, samples=np.ones((8, 4)), **{"fit": fit, **functions})
+    assert not trainings
+
+
+def keeping_signature(function, calls):
+    @functools.wraps(function)
+    def counted(*args, **named):
+        calls.append(named)
+        return function(*args, **named)
+
+    return counted

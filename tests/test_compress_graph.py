@@ -4,6 +4,8 @@ import gzip
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from keras import layers
 
 import compress
 from compress.graph import copy_model, leaf_layers, replace_layers, trace
+from compress.graph.limits import limited
 from compress.measure import account
 
 RANDOM = np.random.RandomState(7)
@@ -332,6 +335,59 @@ def test_the_graph_of_a_class_of_its_own_is_found():
         dict(leaf_layers(backbone))
 
 
+class Taught(Backbone):
+    """One that trains in its own way."""
+
+    def compute_loss(self, *args, **kwargs):
+        return 2 * super().compute_loss(*args, **kwargs)
+
+
+def test_what_a_class_of_its_own_leaves_behind_is_said(caplog):
+    model = Backbone(name="backbone")
+    compress.functional(model)
+    compress.functional(keras.Sequential([keras.Input((8,)), model]))
+    assert not caplog.text
+    model.compile("sgd", "mse")
+    assert not compress.functional(model).compiled
+    assert "functional: how 'backbone' was compiled stays behind: compile" in caplog.text
+    taught = Taught()
+    taught.compile("sgd", "mse")
+    compress.functional(taught)
+    assert "functional: compute_loss of Taught stays behind: train the graph by" in caplog.text
+
+
 def test_a_class_without_a_graph_is_refused():
     with pytest.raises(TypeError, match="Coded, which computes by code of its own"):
         compress.functional(Coded())
+
+
+# --- limits ---
+
+
+def test_limits_of_several_threads_end_with_their_blocks():
+    before, meet = layers.Layer.add_weight, Barrier(3, timeout=60)
+
+    def build(most, late):
+        """Builds 15 weights while the others are in their blocks too, or have just left them."""
+        with limited(most):
+            meet.wait()
+            if late:
+                meet.wait()
+            try:
+                dense().count_params()
+            except ValueError as error:
+                return str(error)
+            finally:
+                if not late:
+                    meet.wait()
+        return ""
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(build, 10**9, False), pool.submit(build, 14, True)
+        meet.wait()
+        assert dense(2000, 1000).count_params() == 2_001_000  # outside of any block
+        meet.wait()
+    assert not first.result()
+    assert second.result().startswith("the layers up to 'fc' want 15 weights")
+    assert layers.Layer.add_weight is before
+    assert dense(2000, 1000).count_params() == 2_001_000

@@ -162,6 +162,31 @@ def test_later_passes_and_later_pipelines_hold():
         assert np.unique(new[new != 0]).size == np.unique(old[old != 0]).size
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        compress.Quantize(skip=("depthwise", "separable"), rate=1, metric="none", epochs=1),
+        compress.Ternarize(epochs=1),
+        compress.Binarize(method="binary_connect", epochs=1),
+    ],
+    ids=lambda step: step.kind,
+)
+def test_kernels_that_a_pass_leaves_out_hold_while_it_trains(step):
+    """Those that `skip` names, and the first and the last, which signs are not for."""
+
+    def fit(model, *, epochs, callbacks, rate=1.0):
+        train(model, epochs=epochs, callbacks=callbacks)
+
+    before = compressed()
+    after = step.apply(before, compress.Context(fit, samples=IMAGES)).model
+    spared = ("depthwise", "separable") if step.kind == "quantize" else ("conv", "logits")
+    for path in spared:
+        old, new = kernels(before)[path], kernels(after)[path]
+        assert not np.array_equal(new, old)
+        np.testing.assert_array_equal(new == 0, old == 0)
+        assert np.unique(new).size == np.unique(old).size
+
+
 # --- k-means ---
 
 

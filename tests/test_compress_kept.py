@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import compress
@@ -176,6 +177,27 @@ def test_tied_kernels_are_pruned_as_one_and_stay_so(tmp_path):
         np.testing.assert_allclose(again(X), new.model(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("updates", ["in place", "loaded", "own"])
+def test_tied_kernels_keep_their_zeros_whatever_trains_a_prepared_model(updates, tmp_path, caplog):
+    for step in (compress.Prune(sparsity=0.5), compress.Prune(sparsity=0.5, skip=("decoder",))):
+        prepared = compress.prepare(step, compress.prepare(step, mirrored()))
+        caplog.clear()
+        if updates == "loaded":
+            prepared.save(tmp_path / "prepared.keras")
+            prepared = keras.saving.load_model(tmp_path / "prepared.keras")
+        if updates == "own":
+            for variable in prepared.trainable_variables:
+                variable.assign_sub(np.full(variable.shape, 0.1, "float32"))
+        else:
+            trainer(data=(X, X))(prepared, epochs=5, callbacks=[])
+        small = compress.finish(prepared)
+        assert [layer.name for layer in small.layers] == [x.name for x in mirrored().layers]
+        encoder, decoder = small.get_layer("encoder"), small.get_layer("decoder")
+        assert decoder.other.kernel is encoder.kernel
+        assert np.mean(np.asarray(encoder.kernel) == 0) == 0.5
+        assert ("'encoder': its zeros" in caplog.text) == (updates != "in place")
+
+
 @pytest.mark.parametrize(
     "step",
     [compress.Quantize(), compress.LowRank(rank=2), compress.Ternarize(ends=True)],
@@ -201,6 +223,57 @@ def test_a_function_that_reads_a_layer_is_refused():
         with pytest.raises(ValueError, match=r"'back'.*'kernel' of layer 'first'") as error:
             run(model)
         assert "\n" not in str(error.value)
+
+
+class Picky(layers.Layer):
+    """Reads a kernel that it is not given, after it has looked at what it is given."""
+
+    def __init__(self, reads, accepts, **kwargs):
+        super().__init__(**kwargs)
+        self.reads, self.accepts = (lambda: reads), accepts
+
+    def call(self, inputs):
+        if not isinstance(inputs, keras.KerasTensor):
+            self.accepts(inputs)
+        return ops.matmul(inputs, ops.transpose(self.reads().kernel))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 12)
+
+    def get_config(self):
+        return {**super().get_config(), "reads": self.reads(), "accepts": self.accepts}
+
+
+def only_ones(x):
+    if not (np.asarray(x) == 1).all():  # not to be asked of a graph
+        raise ValueError("expected ones")
+
+
+def only_sums_above_zero(x):
+    tf.debugging.assert_greater(tf.reduce_sum(x), 0.0)
+
+
+def nothing(x):
+    raise ValueError("got what nobody wants")
+
+
+@pytest.mark.parametrize("accepts", [only_ones, only_sums_above_zero])
+def test_a_function_that_zeros_do_not_suit_is_asked_otherwise(accepts):
+    x = keras.Input((12,), name="x")
+    first = layers.Dense(8, name="first")
+    model = keras.Model(x, Picky(first, accepts, name="back")(first(x)))
+    with pytest.raises(ValueError, match=r"'back'.*'kernel' of layer 'first'"):
+        copy_model(model)
+
+
+def test_a_function_that_cannot_be_asked_is_named_once(caplog):
+    x = keras.Input((12,), name="x")
+    first = layers.Dense(8, name="first")
+    model = keras.Model(x, Picky(first, nothing, name="back")(first(x)))
+    for _ in range(2):
+        copy_model(model)
+    assert caplog.text.count("layer 'back' (Picky) cannot be called on zeros (") == 1
+    assert "got what nobody wants" in caplog.text and "`self.other = other`" in caplog.text
 
 
 def test_channels_of_tied_layers_stay():
@@ -365,3 +438,68 @@ def test_penalties_of_layers_that_take_the_place_of_others():
     assert count(compress.FoldBatchNorm(epochs=1)) == 8
     # A penalty on each of the factors.
     assert count(compress.LowRank(rank=2, convolutions="spatial", epochs=1)) == 9
+
+
+# --- functions ---
+
+
+def doubled(x):
+    return x * FACTOR
+
+
+FACTOR = 2.0
+
+
+@keras.saving.register_keras_serializable("kept")
+def shifted(x):
+    return x + FACTOR
+
+
+@keras.saving.register_keras_serializable("kept")
+class Applied(layers.Layer):
+    """Reads its function from data by itself."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+    def get_config(self):
+        function = keras.saving.serialize_keras_object(self.function)
+        return {**super().get_config(), "function": function}
+
+    @classmethod
+    def from_config(cls, config):
+        function = keras.saving.deserialize_keras_object(config.pop("function"))
+        return cls(function, **config)
+
+
+def coded():
+    """Functions that no file would give back: they read this module, and what is around them."""
+    times, x = 3.0, keras.Input((12,), name="x")
+    h = layers.Lambda(lambda t, by: doubled(t) * times + by, arguments={"by": 1.0}, name="code")(x)
+    h = Applied(shifted)(h)
+    h = layers.Dense(12, activation=doubled, kernel_regularizer=doubled, name="first")(h)
+    h = layers.Lambda(ops.abs, name="named")(layers.Reshape((4, 3))(h))
+    h = layers.TimeDistributed(layers.Lambda(lambda t: doubled(t) - times), name="each")(h)
+    return keras.Model(x, layers.Dense(3, name="last")(layers.Flatten()(h)))
+
+
+def test_a_copy_keeps_the_functions_themselves():
+    model = coded()
+    copy = copy_model(model)
+    np.testing.assert_array_equal(copy(X), model(X))
+    assert copy.get_layer("first").kernel_regularizer is doubled
+    prepared = compress.prepare(compress.Prune(sparsity=0.5), model)
+    trainer()(prepared, epochs=1, callbacks=[])
+    assert np.mean(np.asarray(compress.finish(prepared).get_layer("last").kernel) == 0) == 0.5
+
+
+def test_a_model_in_memory_with_a_lambda_is_compressed():
+    model = keras.Sequential([keras.Input((12,)), layers.Lambda(lambda x: x * 2), layers.Dense(3)])
+    new = compress.apply(compress.Prune(sparsity=0.5, epochs=0), model).model
+    np.testing.assert_allclose(new(X), (2 * X) @ new.layers[1].kernel.numpy(), rtol=1e-5)
+    int8 = compress.apply("int8", model, samples=X)
+    assert int8.report.passes[0].agreement[0].sqnr_db > 30

@@ -141,6 +141,19 @@ def test_fit_trains_it_too_and_it_comes_back_compiled(trained, tmp_path):
     np.testing.assert_array_equal(again(X[:50]).numpy(), small(X[:50]).numpy())
 
 
+@pytest.mark.parametrize(
+    ("recipe", "most"), [("binary", 2), ("ternary", 3), ("deep-compression", 17)]
+)
+def test_a_recipe_that_ends_in_a_packed_file_is_prepared(trained, recipe, most, tmp_path):
+    prepared = compress.prepare(recipe, trained)
+    loop(prepared, rate=1e-3, steps=2)
+    small = compress.finish(prepared)
+    kernel = small.get_layer("hidden").kernel.numpy()
+    assert max(np.unique(column).size for column in kernel.T) <= most
+    before = compress.pack(trained, tmp_path / "trained.packed")
+    assert compress.pack(small, tmp_path / "small.packed") < 0.6 * before
+
+
 def test_what_cannot_be_prepared_is_said_in_a_line(trained):
     formless = {kind for kind in PASSES if "prepare" not in vars(pass_class(kind))}
     assert formless == {

@@ -1,5 +1,6 @@
 """Pruning beside tfmot; structures, schedules within a step, rounds and rewinding."""
 
+import gc
 import itertools
 import os
 import subprocess
@@ -15,7 +16,7 @@ import compress
 from compress.graph import copy_model, leaf_layers
 from compress.graph.kernels import find_kernels
 from compress.layers import Shared
-from compress.passes.prune.callback import Keep
+from compress.layers.masked import MaskConstraint
 from compress.passes.prune.masks import lamp_masks, magnitude_masks
 from compress.passes.prune.schedule import Schedule
 from compress.passes.share_weights import clustering
@@ -420,7 +421,7 @@ def test_masks_hold_within_an_execution_and_beside_a_constraint():
 def test_the_step_applies_the_mask_by_itself():
     model = net()
     kernel = model.layers[0].kernel
-    kernel.constraint = keep = Keep(kernel)
+    kernel.constraint = keep = MaskConstraint(kernel)
     mask = RANDOM.rand(*kernel.shape) < 0.5
     keep.mask.assign(mask)
     fit(model)
@@ -529,3 +530,70 @@ def test_what_cannot_be_gone_back_to_is_refused(tmp_path):
         item.apply(net())
     with pytest.raises(ValueError, match="rounds and rewind take several trainings; use apply"):
         item.callback()
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends after some epochs, and takes back the weights of before the training, or none."""
+
+    def __init__(self, after, back):
+        super().__init__()
+        self.after, self.back = after, back
+
+    def on_train_begin(self, logs=None):
+        self.weights = self.model.get_weights()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch + 1 == self.after
+
+    def on_train_end(self, logs=None):
+        if self.back:
+            self.model.set_weights(self.weights)
+
+
+@pytest.mark.parametrize(
+    ("after", "back", "told"),
+    [
+        (4, False, ""),
+        (2, False, "training ended at sparsity"),
+        (4, True, "weights of an earlier step were brought back"),
+        (3, False, "training ended early"),
+    ],
+)
+def test_what_a_training_of_the_users_own_ends_with_is_told(after, back, told, caplog):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(8)])
+    model.compile("sgd", "mse")
+    callbacks = [Stop(after, back), compress.Prune(sparsity=0.5).callback()]
+    model.fit(np.ones((64, 4)), np.ones((64, 8)), epochs=4, verbose=0, callbacks=callbacks)
+    if told:
+        assert told in caplog.text and "EarlyStopping `start_from_epoch=3`" in caplog.text
+    else:
+        assert not caplog.text
+    zeros = float((model.layers[0].kernel.numpy() == 0).mean())
+    assert (zeros == 0.5) == (told != "training ended at sparsity")
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_leaves_no_constraint():
+    layer = layers.Dense(8, kernel_constraint="non_neg")
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.compile("sgd", "mse")
+    own, data = layer.kernel.constraint, {"x": np.ones((8, 4)), "y": np.ones((8, 8)), "verbose": 0}
+    step = compress.Prune(sparsity=0.5, schedule={"shape": "one_shot", "begin": 0.0})
+    callback = step.callback()
+    for again in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(**data, epochs=4, callbacks=[callback, Interrupt()])
+        assert isinstance(layer.kernel.constraint, MaskConstraint)
+        if again:  # the same callback begins anew, over no constraint of its own
+            model.fit(**data, epochs=4, callbacks=[callback])
+            assert layer.kernel.constraint is own
+    del callback
+    gc.collect()
+    assert layer.kernel.constraint is own
+    layer.kernel.assign(np.ones((4, 8)))
+    model.fit(**data, epochs=1)
+    assert (layer.kernel.numpy() != 0).all()

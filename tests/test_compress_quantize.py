@@ -279,7 +279,7 @@ def test_mean_bits_keeps_eight_for_what_moves_the_outputs_most():
     bits = {name: x.chain[-1].bits for name, x in found.items()}
     assert set(bits.values()) == {4, 8}
     assert sum(bits[name] * sizes[name] for name in bits) <= 6 * sum(sizes.values())
-    moved = integers.errors(grids.prepared(model), list(samples.values()), 4)
+    moved = integers.errors(grids.made_ready(model), list(samples.values()), 4)
     rate = {name.removesuffix("_inner"): bits[name] for name in bits}
     order = sorted(
         moved, key=lambda path: moved[path] / sizes.get(path, sizes.get(f"{path}_inner"))

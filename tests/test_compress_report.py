@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from compress.graph import leaf_layers
 from compress.measure import costs, packed
 from compress.measure.report import Counts, PassReport, Runtime
 from compress.pipeline import stages
+from zoo.common import claims
 
 PICO = 1e-12
 
@@ -296,3 +298,17 @@ def test_a_notebook_shows_tables_and_lines(small, monkeypatch, capsys):
     monkeypatch.setattr("builtins.get_ipython", lambda: object(), raising=False)
     compress.apply(compress.Prune(sparsity=0.5, epochs=0), net())
     assert capsys.readouterr().out == ""
+
+
+def test_a_packed_file_is_written_as_all_files_are(tmp_path):
+    """Aside and renamed; by one at a time; what another program has beside it stays."""
+    place, other = tmp_path / "small.packed", tmp_path / "small.packed.partial"
+    other.write_text("another program's")
+    compress.pack(net(), place)
+    before = place.read_bytes()
+    with claims.claim(place), ThreadPoolExecutor() as pool:
+        second = pool.submit(compress.pack, net(), place)
+        with pytest.raises(BlockingIOError, match="writes there"):
+            second.result()
+    assert place.read_bytes() == before and other.read_text() == "another program's"
+    assert {path.name for path in tmp_path.iterdir()} == {place.name, other.name}

@@ -216,6 +216,16 @@ values = strategy.experimental_local_results(fc.kernel.value)
 assert len(values) == 2
 np.testing.assert_array_equal(values[0], values[1])
 print(int(np.sum(values[0].numpy() == 0)), values[0].shape)
+slim = compress.PruneChannels(ratio=0.5, criterion="taylor", epochs=0)
+y = np.random.RandomState(1).randn(64, 3)
+with strategy.scope():
+    ours = compress.apply(slim, model, data=(x, y), validation=(x, y)).model
+alone = keras.models.clone_model(model)
+alone.set_weights(model.get_weights())
+alone.compile("adam", "mse")
+alone = compress.apply(slim, alone, data=(x, y), validation=(x, y)).model
+for one, other in zip(ours.get_weights(), alone.get_weights(), strict=True):
+    np.testing.assert_array_equal(one, other)
 """
 
 

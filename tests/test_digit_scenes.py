@@ -3,11 +3,13 @@
 import functools
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from tests import scenes as kit
+from zoo.common import claims
 from zoo.data import cache, digit_scenes, mnist5k, scenes
 from zoo.data.cache import cached, key
 from zoo.data.feed import Feed
@@ -205,6 +207,18 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("ZOO_HOME", os.fspath(blocked))
     assert cached("some", lambda: {"x": np.arange(3)})["x"].tolist() == [0, 1, 2]
     assert "not kept" in caplog.text
+
+
+def test_two_that_make_the_same_do_not_wait_and_do_not_warn(caplog):
+    def at_once():
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(cached, "both", lambda: {"x": np.arange(3)}).result()
+
+    with claims.claim(cache.folder() / "both.npz"), caplog.at_level("WARNING", "zoo"):
+        assert at_once()["x"].tolist() == [0, 1, 2]
+    assert not caplog.records
+    assert at_once()["x"].tolist() == [0, 1, 2]
+    assert [path.name for path in cache.folder().glob("*both*")] == ["both.npz"]
 
 
 def test_missing_packages_are_named(monkeypatch):

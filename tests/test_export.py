@@ -2,7 +2,9 @@
 
 import json
 import re
+import tempfile
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -408,6 +410,24 @@ def test_a_damaged_file_is_kept_aside(factor, reason, convnet, digits, tmp_path)
     assert not manifest.parity.passed and manifest.rejected in caught.value.args[0]
     assert "Rejected" in (tmp_path / "out.rejected" / "MODEL_CARD.md").read_text()
     assert (tmp_path / "out.rejected" / manifest.file).is_file()
+
+
+@pytest.mark.parametrize("linked", ["out", "out.rejected"])
+def test_a_damaged_file_behind_a_link_to_another_file_system(linked, convnet, digits, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("one file system")
+        (tmp_path / linked).symlink_to(Path(other, "away"))
+        with pytest.raises(
+            export.ParityError, match=r"'logits' differs by .* limit 0.0003"
+        ) as told:
+            export.export(convnet, Damaged(factor=1.01), tmp_path / "out", samples=digits[0][:64])
+        if linked == "out":
+            assert f"File kept in {other}/away.rejected" in str(told.value)
+            assert export.Manifest.read(Path(other, "away.rejected")).rejected
+        else:
+            assert f"could not be kept in {tmp_path}/out.rejected" in str(told.value)
+        assert not Path(other, "away").exists()
 
 
 def test_a_file_that_its_runtime_refuses_is_kept_aside(half, tmp_path, monkeypatch):

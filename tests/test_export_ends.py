@@ -1,12 +1,17 @@
 """Operators and names at the ends of users' models: winners, embeddings, booleans, clashes."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import export
+from export.source import prepare
 from export.targets import find_target
+from export.tracing import inlined, plain_winners
 from tests.beside import IDS, RANDOM, ROWS, in_litert, in_onnx, x
 
 # Operators that the formats have.
@@ -27,6 +32,29 @@ def test_the_winner_at_the_end(target, tmp_path):
         for name, got in run(done, {"image": samples}).items():
             assert got.shape == expected[name].shape
             assert (got == expected[name]).mean() > 0.95
+
+
+def test_tracing_is_one_threads_own():
+    """While one thread traces for a file, another has Keras' own winners and compiled functions."""
+    zeros = np.array([[0.0, -0.0]], "float32")
+    answers, inside, done = {}, threading.Event(), threading.Event()
+    compiled = tf.function(lambda: tf.executing_eagerly())
+
+    def trace():
+        with plain_winners(), inlined():
+            inside.set()
+            done.wait(30)
+            answers["least in a file"] = int(ops.argmin(zeros, -1)[0])
+            answers["in place"] = bool(compiled())
+
+    thread = threading.Thread(target=trace)
+    thread.start()
+    assert inside.wait(30)
+    answers["least"], answers["compiled"] = int(ops.argmin(zeros, -1)[0]), not compiled()
+    done.set()
+    thread.join()
+    assert answers == {"least in a file": 0, "in place": True, "least": 1, "compiled": True}
+    assert not tf.config.functions_run_eagerly()
 
 
 def embedded():
@@ -110,6 +138,90 @@ def test_names_change_where_they_must_and_the_manifest_tells(tmp_path):
                 array, expected[manifest.names.get(name, name)], atol=1e-5, err_msg=name
             )
     assert "`x` is `_x`" in (done.path / "MODEL_CARD.md").read_text()
+
+
+class Weighed(layers.Layer):
+    """Names that TensorFlow has not, within a layer of the user's own."""
+
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(shape[-1],), name="_größe", initializer="uniform")
+        self.inside = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="-x")], name="_in")
+
+    def call(self, inputs):
+        return self.inside(inputs * self.factor)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def called_at_will():
+    """Layers, weights, nested models and outputs of names that no scope of a graph has."""
+    norm = layers.Normalization(name="my norm")
+    norm.adapt(ROWS[:, :4] * 7 + 3)
+    twice = layers.Dense(4, name="größe")
+    nested = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="a:b")], name="ein Netz")
+    y = nested(Weighed(name="-x")(twice(twice(norm(a := x(4))))))
+    y = layers.BatchNormalization(name="grosse")(y)
+    return keras.Model(a, layers.Dense(2, name="_out")(y), name="mein Netz")
+
+
+@pytest.mark.parametrize("target", ["saved_model", "onnx", "openvino", "tflite", "tflite-int8"])
+def test_layers_may_be_called_as_no_scope_is(target, tmp_path):
+    model, samples = called_at_will(), {"x": ROWS[:, :4]}
+    before = [layer.name for layer in model._flatten_layers()]
+    done = export.export(model, target, tmp_path / "out", samples=samples)
+    manifest = done.manifest
+    assert (manifest.name, manifest.names) == ("mein Netz", {})
+    assert [spec.name for spec in manifest.signature.outputs] == ["_out"]
+    assert [layer.name for layer in model._flatten_layers()] == before
+    (got,) = find_target(target).open(done.path / manifest.file).run(samples).values()
+    expected = np.asarray(model(samples["x"]))
+    if "int8" in target:  # single ones lie beyond the range
+        assert (got - expected).std() < 0.1 * expected.std()
+    else:
+        np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_what_is_told_of_a_layer_has_the_users_name(tmp_path):
+    a = keras.Input((4,), name="x")
+    dense = layers.Dense(300, activation="relu", name="größe")
+    model = keras.Model(a, layers.Dense(2, name="_out")(dense(a)))
+    with pytest.raises(ValueError, match=r"keep: no layer 'große'\. Did you mean 'größe'"):
+        export.export(model, find_target("tflite-int4", {"keep": ["große"]}), tmp_path / "no")
+    sizes = {}
+    for keep in ([], ["größe"]):
+        target = find_target("tflite-int4", {"keep": keep})
+        done = export.export(model, target, tmp_path / str(len(keep)), samples=ROWS[:, :4])
+        sizes[len(keep)] = done.manifest.size_bytes
+    assert sizes[1] > sizes[0] + 300
+    ids = keras.Input((1,), dtype="int64", name="ids")
+    table = layers.IntegerLookup(vocabulary=[10, 20], name="_größe")
+    net, _ = prepare(keras.Model(ids, table(ids)))
+    with pytest.raises(RuntimeError, match=r"layer '_größe' \(IntegerLookup\) looks up"):
+        find_target("onnx").check_model(net)
+
+
+@pytest.mark.parametrize("name", ["größe", "_x", "my input"])
+def test_integers_of_a_model_whose_input_has_such_a_name(name, tmp_path):
+    import compress
+
+    a = keras.Input((4,), name=name)
+    model = keras.Model(a, layers.Dense(2, name="out")(layers.Dense(3, activation="relu")(a)))
+    small = compress.apply("int8", model, samples=ROWS[:, :4]).model
+    expected = model.predict(ROWS[:, :4], verbose=0)
+    got = small.predict(ROWS[:, :4], verbose=0)  # traces a graph
+    assert np.abs(got - expected).max() < 0.1 * np.abs(expected).max()
+    assert export.export(small, "tflite-int8", tmp_path / "out", samples=ROWS[:, :4])
+
+
+def test_a_half_precision_model_keeps_what_a_normalisation_has_learnt(tmp_path):
+    norm = layers.Normalization()
+    norm.adapt(ROWS * 7 + 3)
+    model = keras.Model(a := x(), layers.Dense(2, dtype="mixed_float16")(norm(a)))
+    done = export.export(model, "onnx", tmp_path / "out", samples=ROWS)
+    (got,) = in_onnx(done, {"x": ROWS}).values()
+    expected = np.asarray(model(ROWS), "float32")
+    assert np.abs(got - expected).max() < 0.01 * np.abs(expected).max()
 
 
 def test_core_ml_has_names_of_ascii(tmp_path):

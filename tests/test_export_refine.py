@@ -40,7 +40,7 @@ def ours(model, samples, name, folder):
     """Likewise of the exported file; all samples are calibrated on, for each is there twice."""
     loose = export.target.Tolerance(max_relative=None, min_top1_agreement=0, tie=0)
     target = find_target(name).model_copy(update={"tolerance": loose})
-    done = export.export(model, target, folder / "out", samples=np.concatenate([samples] * 2))
+    done = export.export(model, target, folder / "out", samples=np.repeat(samples, 2, axis=0))
     session = target.open(done.path / done.manifest.file)
     (outputs,) = session.run({done.manifest.signature.inputs[0].name: samples}).values()
     return outputs

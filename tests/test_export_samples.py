@@ -5,12 +5,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
+from PIL import Image
 
 import export
-from export.answers import answered
+from export.answers import Examples, answered
+from export.given import as_inputs, halves
+from export.manifest import TensorSpec
 from export.source import prepare
 from export.targets import find_target
 from tests.beside import IDS, RANDOM, ROWS, x
+from zoo.common.examples import gather
+from zoo.common.preprocessing import Preprocessing
+from zoo.data.images import fit
 
 # Examples that Keras has no answer to.
 
@@ -77,6 +83,64 @@ def test_samples_of_a_data_set(tmp_path):
     model = keras.Model(a := x(), layers.Dense(3)(a))
     done = export.export(model, "onnx", tmp_path / "out", samples=data)
     assert done.manifest.parity.samples == 512
+
+
+# Their order.
+
+
+def by_size(rows):
+    return rows[np.argsort(np.abs(rows).max(axis=1))]
+
+
+def in_turn(rows):
+    small, large = np.split(by_size(rows), 2)
+    return np.stack([small, large], axis=1).reshape(rows.shape)
+
+
+@pytest.mark.parametrize("arranged", [by_size, in_turn])
+@pytest.mark.parametrize("target", ["tflite-int8", "onnx-int8"])
+def test_samples_may_come_in_any_order(target, arranged, tmp_path):
+    rows = RANDOM.randn(300, 10) * RANDOM.uniform(0.1, 3, (300, 1))
+    model = keras.Model(a := x(), layers.Dense(5)(layers.Dense(16, activation="relu")(a)))
+    done = export.export(model, target, tmp_path / "out", samples=arranged(rows.astype("float32")))
+    assert done.manifest.distance.sqnr_db > 25
+    assert done.manifest.parity.samples == 150
+
+
+def test_both_halves_have_examples_of_each_kind():
+    rows = RANDOM.randn(401, 3).astype("float32")
+    kinds = np.arange(401) // 41
+    examples = Examples("given", {"x": rows, "kind": kinds}, {"y": rows[:, :1]})
+    seen, unseen = (half.inputs for half in halves(examples))
+    assert (len(seen["kind"]), len(unseen["kind"])) == (200, 201)
+    assert sorted([*seen["x"][:, 0], *unseen["x"][:, 0]]) == sorted(rows[:, 0])
+    for half in (seen, unseen):
+        assert np.bincount(half["kind"]).min() > 10
+        assert len(set(half["kind"][:64])) > 5  # those that a consumer looks at
+    assert (seen["x"].min(), seen["x"].max()) == (rows.min(), rows.max())
+
+
+def test_pictures_of_a_folder_get_the_frame_of_the_preprocessing(tmp_path):
+    grey = RANDOM.randint(1, 256, (28, 27), np.uint8)
+    Image.fromarray(grey).save(tmp_path / "digit.png")
+    model = keras.Model(image := keras.Input((32, 32, 1)), layers.Flatten()(image))
+    known = Preprocessing(size=32, channels=1, scale=1 / 255, mean=(0.1,), std=(0.5,), pad=8)
+    (got,) = as_inputs(model, tmp_path, known)
+    expected = fit(grey[None, :, :, None], 32)[0]
+    np.testing.assert_allclose(got * 0.5 + 0.1, expected / 255, atol=1e-6)
+    np.testing.assert_array_equal(expected[2:30, 2:29, 0], grey)
+    (resized,) = as_inputs(model, tmp_path, known.model_copy(update={"pad": 0}))
+    assert np.abs(resized - got).max() > 0.1
+
+
+def test_of_a_large_folder_all_classes_are_taken(tmp_path):
+    for number in range(12):
+        folder = tmp_path / f"class{number // 4}"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(folder / f"{number:02}.png")
+    spec = TensorSpec(name="x", shape=(None, 4, 4, 1), dtype="uint8")
+    found = gather(tmp_path, [spec], most=3)["x"]
+    assert found[:, 0, 0, 0].tolist() == [0, 4, 8]
 
 
 # Strings and tables.

@@ -162,6 +162,7 @@ def test_passes_that_do_not_train_need_no_data(moved, tmp_path):
     recipe.write_text("passes: [{kind: quantize, epochs: 0}]")
     small = compress(bundle, recipe, out=tmp_path / "small")
     assert small.report.metrics["top1"] == 1.0 and small.report.compress.file["bytes"] > 0
+    assert small.report.compress.file["distance"]["sqnr_db"] > 10
     assert "samples.npz of the bundle" in small.report.source
     again = evaluate(small).evaluation
     assert again.metrics == pytest.approx(small.report.metrics)

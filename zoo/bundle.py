@@ -17,6 +17,7 @@ the first version, which had no columns, no samples and one network, are read as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, field_validator
 
-from zoo.common import digests, reading, renames
+from zoo.common import claims, digests, reading
 from zoo.common.columns import KINDS, Column
 from zoo.common.home import SHIPPED, shipped
 from zoo.common.settings import Settings, nearest, shown
@@ -102,6 +103,31 @@ class Card(Settings):
         return next((column.names for column in self.outputs.values() if column.names), ())
 
 
+# A measure may be no number, e.g. of a class that no example has.
+_NUMBERS = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
+
+
+def check_finite(bundle: Bundle) -> None:
+    """Refuses a bundle whose model answers with no numbers, before any work with it.
+
+    Raises:
+        ValueError: Its loss or its headline, as its report has them, is not finite.
+    """
+    task: Any = bundle.recipe.task
+    found = bundle.report.metrics
+    wrong = {
+        name: found[name]
+        for name in ("loss", task.headline.name)
+        if not math.isfinite(found.get(name, 0))
+    }
+    if wrong:
+        told = ", ".join(f"{name} {value}" for name, value in wrong.items())
+        raise ValueError(
+            f"{bundle.path}: got a model with {told} on the test split; expected finite ones. "
+            "Train it anew, e.g. with a smaller train.optimizer.learning_rate."
+        )
+
+
 class Compression(Settings):
     """The part of a report on `zoo compress`.
 
@@ -112,8 +138,11 @@ class Compression(Settings):
         parent_name: Name of the directory of the bundle that it was made from.
         parent_metrics: The `metrics` of the bundle that it was made from.
         file: For a quantised model, its integer TFLite file beside `model.keras`: `bytes`,
-            `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, and `operators`.
+            `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, `operators`,
+            and `distance` from the parent (`export.manifest.Distance`).
     """
+
+    model_config = _NUMBERS
 
     passes: Mapping[str, Any]
     recipe: str
@@ -125,6 +154,8 @@ class Compression(Settings):
 
 class Ensemble(Settings):
     """The part of a report on `zoo ensemble`: the metrics of each model on its own."""
+
+    model_config = _NUMBERS
 
     member_metrics: tuple[dict[str, float], ...] = ()
 
@@ -160,8 +191,7 @@ class Report(Settings):
         baseline: What `zoo baseline` adds.
     """
 
-    # A measure may be no number, e.g. of a class that no example has.
-    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
+    model_config = _NUMBERS
 
     schema_version: Literal[2] = 2
     status: Literal["complete", "interrupted"]
@@ -201,13 +231,16 @@ class Record:
             raise FileNotFoundError(
                 f"{path}: is a file; expected a bundle, a directory that e.g. `zoo train` wrote."
             )
-        if not self.path.is_dir() and not renames.recover(self.path):
+        if not self.path.is_dir() and not claims.recover(self.path):
             raise FileNotFoundError(
                 f"{path}: no such directory; expected a bundle, e.g. one that `zoo train` wrote."
             )
-        missing = [file for file in self.files if not self._holds(file)]
-        if missing:
+        # It may be replaced at this moment: then it is whole when it is back.
+        if self._missing() and claims.recover(self.path) and (missing := self._missing()):
             raise FileNotFoundError(f"{path}: not a bundle; {', '.join(missing)} is missing.")
+
+    def _missing(self) -> list[str]:
+        return [file for file in self.files if not self._holds(file)]
 
     def _holds(self, file: str) -> bool:
         return (self.path / file).is_file()

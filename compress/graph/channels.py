@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from compress.graph.anew import made_anew
 from compress.graph.graph import Call, leaf_layers, trace
 from compress.graph.rebuild import replace_layers
 from compress.graph.ties import tied_paths
@@ -252,14 +253,11 @@ def _narrowed(
     """The layer with fewer channels, built; None where its graph alone makes it narrower."""
     config = layer.get_config()
     if isinstance(layer, layers.Reshape):
-        config["target_shape"] = (*config["target_shape"][:-1], len(out))
-        return type(layer).from_config(config)
+        return made_anew(layer, target_shape=(*config["target_shape"][:-1], len(out)))
     if not layer.weights:
         return None
-    for key in ("filters", "units"):
-        if key in config:
-            config[key] = len(out)
-    twin = type(layer).from_config(config)
+    widths = {key: len(out) for key in ("filters", "units") if key in config}
+    twin = made_anew(layer, **widths)
     twin.build((*layer.get_build_config()["input_shape"][:-1], len(into)))
     part = cut(layer, into, out)
     for source, target in zip(layer.weights, twin.weights, strict=True):

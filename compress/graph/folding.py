@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from compress.graph.anew import made_anew
 from compress.graph.channels import output_axis
 from compress.graph.graph import Call, trace
 from compress.graph.kernels import kernel_of
@@ -69,7 +70,7 @@ def folded(layer: layers.Layer, norm: layers.BatchNormalization) -> layers.Layer
         layer: Linear, with a kernel.
         norm: Over the last axis.
     """
-    twin = type(layer).from_config({**layer.get_config(), "use_bias": True})
+    twin = made_anew(layer, use_bias=True)
     twin.build_from_config(layer.get_build_config())
     values = {weight.name: _array(weight) for weight in layer.weights}
     scale = 1 / np.sqrt(_array(norm.moving_variance) + norm.epsilon)

@@ -136,13 +136,23 @@ def check_ties(model: keras.Model) -> None:
     Raises:
         ValueError: A function within a layer reads another layer's weights.
     """
-    ties.refuse_hidden(dict(leaf_layers(model)), trace(model).calls)
+    found = dict(leaf_layers(model))
+    if any(map(ties.may_hide, found.values())):  # else there is nothing to trace for
+        ties.refuse_hidden(found, trace(model).calls)
 
 
 def inputs_of(graph: keras.Model) -> Any:
     """Returns the symbolic inputs of a Functional or Sequential model, in their structure."""
     # A Sequential model knows its `input` only once it is called within another model.
     return graph.inputs[0] if isinstance(graph, keras.Sequential) else graph.input
+
+
+def nested_graphs(model: keras.Model) -> Iterator[keras.Model]:
+    """Walks the Functional and Sequential models within a model, at any depth."""
+    for layer in model.layers:
+        if is_graph(layer):
+            yield layer
+            yield from nested_graphs(layer)
 
 
 def output_names(graph: keras.Model) -> list[str]:
@@ -167,7 +177,8 @@ def _check(model: keras.Model) -> None:
     if not is_graph(model):
         raise TypeError(
             f"model: got {type(model).__name__}, a class of its own; expected a Functional or "
-            "Sequential model. Where it has a graph, compress.functional(model) gives it."
+            "Sequential model. Where it has a graph, compress.functional(model) gives it, without "
+            "the methods of the class."
         )
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError(f"model: {model.name!r} is not built; give it a keras.Input first.")

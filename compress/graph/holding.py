@@ -8,8 +8,8 @@ What there is to hold is read off the weights, so it holds across passes, pipeli
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,15 +18,16 @@ from compress.graph.graph import leaf_layers
 from compress.graph.kernels import clone_layer, find_kernels, inner, kernel_of
 from compress.graph.rebuild import replace_layers
 from compress.graph.ties import tied_paths
-from compress.layers.masked import Masked
+from compress.layers.masked import UNDONE, MaskConstraint, Masked, TiedZeros, outside
 from compress.layers.parametrized import Parametrization, Parametrized
 from compress.layers.shared import Shared
 
+LOG = logging.getLogger("compress")
 FEW = 2  # weights for each distinct value, on average, from which on a kernel counts as shared
 LOOK = 4096  # weights looked at before all are sorted
 
 
-def hold(model: keras.Model) -> keras.Model:
+def hold(model: keras.Model, *, computed: bool = True) -> keras.Model:
     """Returns a model of equal graph and weights that keeps zeros and sharing in training.
 
     Its kernels that have either are `Parametrized`; `bake` gives the layers as they were again.
@@ -34,6 +35,8 @@ def hold(model: keras.Model) -> keras.Model:
 
     Args:
         model: Functional or Sequential; stays as it is.
+        computed: Whether that is done; else such a kernel is left to what computes it, and where
+            there is nothing to hold beside, the model itself is given back.
     """
     found = dict(leaf_layers(model))
     kernels, _ = find_kernels(found, depthwise=True)
@@ -41,43 +44,39 @@ def hold(model: keras.Model) -> keras.Model:
     chains: dict[str, list[Parametrization]] = {}
     masked = {}
     for path, kernel in kernels.items():
-        computed = isinstance(found[path], Parametrized)
+        within = isinstance(found[path], Parametrized)
+        if within and not computed:
+            continue
         array = keras.ops.convert_to_numpy(kernel)
         chain = structure(array)
-        chain = [part for part in chain if isinstance(part, Masked) or not computed]
+        chain = [part for part in chain if isinstance(part, Masked) or not within]
         if path in ties and all(isinstance(part, Masked) for part in chain):
             masked[path] = array != 0  # another layer reads the stored kernel
         elif chain:
             chains[path] = chain
-    held = parametrize(model, chains)
-    new = dict(leaf_layers(held))
-    for path, mask in masked.items():
-        kernel = kernel_of(inner(new[path]))
-        kernel.constraint = _Kept(mask, kernel.constraint)
-    return held
+    if not (computed or chains or masked):
+        return model
+    return _masked(parametrize(model, chains), masked)
 
 
-def tied_zeros(model: keras.Model) -> list[tuple[keras.Variable, np.ndarray]]:
-    """Returns the kernels with zeros that several layers read, and their masks.
+def _masked(model: keras.Model, masks: Mapping[str, np.ndarray]) -> keras.Model:
+    """A model whose tied kernels keep their zeros, while a Keras optimizer trains, and in `bake`.
 
-    No layer computes these while they are trained: their zeros are set again afterwards.
+    Args:
+        model: Stays as it is.
+        masks: Where a kernel is kept, by path.
     """
-    found = dict(leaf_layers(model))
-    ties = tied_paths(found)
-    kernels, _ = find_kernels({path: found[path] for path in ties}, depthwise=True)
-    pairs = [(kernel, keras.ops.convert_to_numpy(kernel) != 0) for kernel in kernels.values()]
-    return [(kernel, mask.astype(kernel.dtype)) for kernel, mask in pairs if not mask.all()]
-
-
-class _Kept:
-    """A constraint that keeps zeros, after the one that was there."""
-
-    def __init__(self, mask: np.ndarray, before: Any) -> None:
-        self._mask, self._before = mask, before
-
-    def __call__(self, kernel: Any) -> Any:
-        kernel = kernel if self._before is None else self._before(kernel)
-        return kernel * keras.ops.cast(self._mask, kernel.dtype)
+    if not masks:
+        return model
+    model = let_go(model, {})  # of what an earlier pass has prepared
+    zeros = TiedZeros({path: mask.shape for path, mask in masks.items()})
+    held = replace_layers(model, {}, behind={model.inputs[0]._keras_history.operation: zeros})
+    layers = dict(leaf_layers(held))
+    for path, mask in masks.items():
+        kernel = kernel_of(inner(layers[path]))
+        zeros.masks[path].assign(mask)
+        kernel.constraint = MaskConstraint(kernel, zeros.masks[path])
+    return held
 
 
 def parametrize(model: keras.Model, chains: Mapping[str, Sequence[Parametrization]]) -> keras.Model:
@@ -118,7 +117,33 @@ def bake(model: keras.Model, *, like: keras.Model | None = None) -> keras.Model:
             kept = len(old.chain) if isinstance(old, Parametrized) else 0
             if len(layer.chain) > kept:
                 baked[path] = layer.plain(keep=kept)
-    return replace_layers(model, baked)
+    return let_go(model, baked)
+
+
+def let_go(model: keras.Model, plain: Mapping[str, keras.layers.Layer]) -> keras.Model:
+    """Returns a model with other layers, whose tied kernels have the zeros that `hold` found.
+
+    Args:
+        model: Stays as it is.
+        plain: What takes the place of its layers, by path.
+    """
+    held = {p: layer for p, layer in leaf_layers(model) if isinstance(layer, TiedZeros)}
+    new = replace_layers(model, {**plain, **dict.fromkeys(held)})
+    found = dict(leaf_layers(new))
+    for zeros in held.values():
+        for path, mask in zeros.masks.items():
+            kernel = kernel_of(inner(found[path]))
+            lost = outside(kernel, mask)
+            kernel.assign(keras.ops.where(mask, kernel, 0))
+            if lost > UNDONE:
+                LOG.warning(
+                    "layer %r: its zeros, which other layers read too, were trained to %.1f %% of "
+                    "the kernel, by squares, and are set again. A Keras optimizer keeps them in "
+                    "the process that prepared the model; what else trains it is to set them.",
+                    path,
+                    100 * lost,
+                )
+    return new
 
 
 def structure(kernel: np.ndarray) -> list[Parametrization]:

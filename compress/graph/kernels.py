@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from compress.graph.anew import made_anew
 from zoo.common.reading import one_line
 
 _KERNELS = {
@@ -81,7 +82,7 @@ def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
     Raises:
         ValueError: It cannot be built apart from other layers.
     """
-    twin = type(layer).from_config({**layer.get_config(), **changes})
+    twin = made_anew(layer, **changes)
     try:
         twin.build_from_config(layer.get_build_config())
     except Exception as error:  # of the user's own code

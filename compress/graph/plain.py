@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
 import keras
 
 from compress.graph.graph import inputs_of
+
+LOG = logging.getLogger("compress")
+_STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics")  # what `fit` asks a model
 
 
 def functional(model: keras.Model) -> keras.Model:
@@ -16,7 +20,7 @@ def functional(model: keras.Model) -> keras.Model:
     So are the models of KerasHub, and others that end `__init__` with
     `super().__init__(inputs=..., outputs=...)`. Models of that kind within the graph become plain
     too. The layers are shared; what the class adds, e.g. a tokenizer or a `train_step`, is left
-    behind.
+    behind, and so is how the model was compiled; a warning says so.
 
         model = keras_hub.models.ImageClassifier(backbone, num_classes=10)
         small = compress.apply("int8", compress.functional(model), samples=images[:200])
@@ -34,6 +38,18 @@ def functional(model: keras.Model) -> keras.Model:
         raise TypeError(
             f"functional: got {type(model).__name__}, which computes by code of its own and has no "
             "graph; expected a model that keras.Model(inputs, outputs) builds."
+        )
+    own = [name for name in _STEPS if not _is_keras(_definer(model, name))]
+    if own:
+        LOG.warning(
+            "functional: %s of %s stays behind: train the graph by a `fit` of your own, or "
+            "between `compress.prepare` and `compress.finish`.",
+            " and ".join(own),
+            type(model).__name__,
+        )
+    elif model.compiled:
+        LOG.warning(
+            "functional: how %r was compiled stays behind: compile what is returned.", model.name
         )
     twins: dict[int, keras.Model] = {}
 
@@ -61,5 +77,13 @@ def _has_hidden_graph(model: Any) -> bool:
     """Whether a class of its own has a graph, which is what it computes."""
     if not isinstance(model, keras.Function) or _is_plain(model):
         return False
-    calls = next(kind for kind in type(model).__mro__ if "call" in vars(kind))
-    return calls.__module__.startswith("keras.")
+    return _is_keras(_definer(model, "call"))
+
+
+def _definer(model: Any, name: str) -> type:
+    """The class that a method of a model comes from."""
+    return next(kind for kind in type(model).__mro__ if name in vars(kind))
+
+
+def _is_keras(kind: type) -> bool:
+    return kind.__module__.startswith("keras.")

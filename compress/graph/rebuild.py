@@ -13,7 +13,15 @@ from typing import Any, TypeAlias
 import keras
 
 from compress.graph import ties
-from compress.graph.graph import check_ties, inputs_of, is_graph, leaf_layers, replay, trace
+from compress.graph.anew import made_anew
+from compress.graph.graph import (
+    check_ties,
+    inputs_of,
+    is_graph,
+    leaf_layers,
+    nested_graphs,
+    replay,
+)
 from zoo.common.settings import nearest
 
 Replacement: TypeAlias = keras.layers.Layer | Sequence[keras.layers.Layer]
@@ -51,7 +59,7 @@ def map_layers(
 
 def replace_layers(
     model: keras.Model,
-    replacements: Mapping[str | keras.layers.Layer, Replacement],
+    replacements: Mapping[str | keras.layers.Layer, Replacement | None],
     *,
     behind: Mapping[Any, keras.layers.Layer] | None = None,
 ) -> keras.Model:
@@ -65,7 +73,7 @@ def replace_layers(
         replacements: Maps a leaf layer, or its path, to a new layer or to several, applied in turn.
             The first gets the arguments of the old layer's call, the others one tensor. The last
             has the old layer's name, so that paths and output names stay. Layers built beforehand
-            keep their weights.
+            keep their weights. `None` gives on what the layer was given.
         behind: Maps an operation of the graph, inputs among them, to a new layer through which its
             output goes, in every call.
 
@@ -77,7 +85,7 @@ def replace_layers(
     twins = _resolve(layers, replacements)
     ties.refuse_replaced(layers, (path for path, layer in layers.items() if id(layer) in twins))
     added = {id(operation): (layer,) for operation, layer in (behind or {}).items()}
-    return _rebuilt(model, twins, added, _clone, _copy_state)
+    return _rebuilt(model, twins, added, made_anew, _copy_state)
 
 
 def _rebuilt(
@@ -99,7 +107,7 @@ def _rebuilt(
     layers = dict(leaf_layers(model))
     kept = {path: layer for path, layer in layers.items() if id(layer) not in twins}
     known = {id(layer) for layer in layers.values()}
-    known |= {id(call.operation) for call in trace(model).calls if is_graph(call.operation)}
+    known |= set(map(id, nested_graphs(model)))
     owners = {id(v): layer for layer in layers.values() for v in layer.variables}
     check_ties(model)
 
@@ -111,7 +119,7 @@ def _rebuilt(
                 new = make(operation)
                 ties.exchange(operation, new, held)
             else:
-                new = _clone(operation)
+                new = made_anew(operation)
             if any(layer.name == new.name for layer in added.get(id(operation), ())):
                 new.name = f"{new.name}_inner"  # an output: what stands behind it has its name
             twins[id(operation)] = (new,)
@@ -130,8 +138,10 @@ def _rebuilt(
         return new.variables[places.index(id(value))]
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        first, *rest = twin(operation)
         args, kwargs = keras.tree.map_structure(given, (args, kwargs))
+        if not twin(operation):
+            return args[0]
+        first, *rest = twin(operation)
         if type(first) is not type(operation):  # it need not know what is left out, e.g. a mask
             kwargs = {name: value for name, value in kwargs.items() if value is not None}
         x = first(*args, **kwargs)
@@ -173,7 +183,7 @@ def _rebuilt(
 
 def _resolve(
     layers: Mapping[str, keras.layers.Layer],
-    replacements: Mapping[str | keras.layers.Layer, Replacement],
+    replacements: Mapping[str | keras.layers.Layer, Replacement | None],
 ) -> dict[int, Sequence[Any]]:
     """Maps the id of each replaced layer to its replacements."""
     known = {id(layer) for layer in layers.values()}
@@ -184,8 +194,8 @@ def _resolve(
         old = layers[key] if isinstance(key, str) else key
         if id(old) not in known:
             raise ValueError(f"replace_layers: {old.name!r} is not a leaf layer of this model.")
-        new = (value,) if isinstance(value, keras.layers.Layer) else tuple(value)
-        if not new or new[-1].name != old.name:
+        new = (value,) if isinstance(value, keras.layers.Layer) else tuple(value or ())
+        if value is not None and (not new or new[-1].name != old.name):
             raise ValueError(
                 f"replace_layers: {old.name!r} becomes {[layer.name for layer in new]}; "
                 f"expected the last one to be named {old.name!r}."
@@ -194,12 +204,8 @@ def _resolve(
     return resolved
 
 
-def _clone(operation: Any) -> Any:
-    return type(operation).from_config(operation.get_config())
-
-
 def _new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    return _clone(tensor._keras_history.operation).output
+    return made_anew(tensor._keras_history.operation).output
 
 
 def _copy_weights(source: keras.layers.Layer, target: keras.layers.Layer) -> None:

@@ -4,16 +4,24 @@
     a step that is given a variable      it is given the copy's
     a function that reads a layer        refused: what stands within a function cannot be exchanged
 
-A layer of the user's own, and a `Lambda`, are asked what they read: they are called once on zeros.
+A layer of the user's own, and a `Lambda`, are asked what they read: they are called on zeros, or as
+a graph without values. Of one that bears neither a warning says that what it reads is not known.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
+
+from zoo.common.reading import one_line
+
+LOG = logging.getLogger("compress")
+_TOLD: set[Any] = set()  # layers of which a warning was given: a graph is rebuilt many times
 
 
 def tied(layers: Mapping[str, keras.layers.Layer]) -> dict[int, list[str]]:
@@ -69,7 +77,7 @@ def refuse_hidden(layers: Mapping[str, keras.layers.Layer], calls: Iterable[Any]
     owners = {id(v): path for path, layer in layers.items() for v in layer.variables}
     seen: set[str] = set()
     for call in calls:
-        if not call.path or call.path in seen or not _may_hide(call.operation):
+        if not call.path or call.path in seen or not may_hide(call.operation):
             continue
         seen.add(call.path)
         own = {id(variable) for variable in call.operation.variables}
@@ -152,7 +160,8 @@ def _is_of(value: Any, twin: Callable[[Any], Any | None]) -> bool:
     return isinstance(value, keras.layers.Layer) and twin(value) is not None
 
 
-def _may_hide(layer: Any) -> bool:
+def may_hide(layer: Any) -> bool:
+    """Returns whether a layer computes by code that is not known, and may read what it will."""
     own = type(layer).__module__.split(".")[0] not in ("keras", "compress", "zoo")
     return own or isinstance(layer, keras.layers.Lambda)
 
@@ -170,17 +179,62 @@ class _Reads(keras.StatelessScope):
 
 
 def _read_by(call: Any) -> list[keras.Variable]:
-    """The variables that a step reads, called on zeros; none where it does not bear these."""
+    """The variables that a step reads; what it cannot be called on may still show some of them."""
+    errors: list[str] = []
+    found: dict[int, keras.Variable] = {}
+    for ask in (partial(_on_values, ops.zeros), _on_no_values, partial(_on_values, ops.ones)):
+        with _Reads() as reads:
+            try:
+                ask(call)
+                errors = []
+            except Exception as error:  # of the user's own code, which may want other values
+                errors.append(one_line(error))
+        found |= reads.found
+        if not errors:
+            break
+    key = (type(call.operation), call.path)
+    if errors and key not in _TOLD:
+        _TOLD.add(key)
+        LOG.warning(
+            "layer %r (%s) cannot be called on zeros (%s), so what it reads is not known. If it "
+            "reads another layer's weights by a function, a compressed model would read the old "
+            "ones: write it as a layer that holds the other layer, `self.other = other`.",
+            call.path,
+            type(call.operation).__name__,
+            errors[0],
+        )
+    return list(found.values())
 
-    def zeros(x: Any) -> Any:
+
+def _on_values(make: Callable[..., Any], call: Any) -> None:
+    """Calls a step on numbers, with a batch of one."""
+
+    def value(x: Any) -> Any:
         if not isinstance(x, keras.KerasTensor):
             return x
-        return ops.zeros([size or 1 for size in x.shape], x.dtype)
+        return make([size or 1 for size in x.shape], x.dtype)
 
-    args, kwargs = keras.tree.map_structure(zeros, (call.args, call.kwargs))
-    try:
-        with _Reads() as reads:
-            call.operation(*args, **kwargs)
-    except Exception:  # of the user's own code, which may want other values
-        return []
-    return list(reads.found.values())
+    args, kwargs = keras.tree.map_structure(value, (call.args, call.kwargs))
+    call.operation(*args, **kwargs)
+
+
+def _on_no_values(call: Any) -> None:
+    """Calls a step as a graph of TensorFlow, where no value can be a wrong one."""
+    import tensorflow as tf
+
+    given = keras.tree.flatten((call.args, call.kwargs))
+    kinds = [isinstance(x, keras.KerasTensor) for x in given]
+    specs = [
+        tf.TensorSpec([size or 1 for size in x.shape], x.dtype)
+        for x, is_tensor in zip(given, kinds, strict=True)
+        if is_tensor
+    ]
+
+    @tf.function
+    def step(*tensors: Any) -> None:
+        rest = iter(tensors)
+        flat = [next(rest) if own else x for x, own in zip(given, kinds, strict=True)]
+        args, kwargs = keras.tree.pack_sequence_as((call.args, call.kwargs), flat)
+        call.operation(*args, **kwargs)
+
+    step.get_concrete_function(*specs)

@@ -24,6 +24,7 @@ _EXPORTS = {
     "RangedSilu": "compress.layers.quantized",
     "Shared": "compress.layers.shared",
     "Ternary": "compress.layers.ternary",
+    "TiedZeros": "compress.layers.masked",
     "WinogradConv2D": "compress.layers.winograd",
 }
 

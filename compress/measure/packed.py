@@ -46,6 +46,7 @@ import numpy as np
 from compress.graph.limits import limited
 from compress.measure.reading import built, graph_config
 from zoo.common.reading import one_line
+from zoo.common.staging import staged_file
 
 Order: TypeAlias = Literal["C", "F"]
 Coded: TypeAlias = tuple[dict[str, Any], list[bytes]]  # an entry and its streams
@@ -71,6 +72,7 @@ def pack(model: keras.Model, path: str | Path) -> int:
         path: The file; what was there is replaced once the new one is whole.
 
     Raises:
+        OSError: It cannot be written, or another process writes it.
         ValueError: A weight is not finite, or a layer could not be read back.
     """
     path = Path(path)
@@ -86,12 +88,16 @@ def pack(model: keras.Model, path: str | Path) -> int:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        length = sum(map(len, parts)).to_bytes(8, "little")
+    length = sum(map(len, parts)).to_bytes(8, "little")
+    with staged_file(path) as partial, partial.open("wb") as file:
         file.writelines([MAGIC, length, digest.digest(), *parts])
-    partial.replace(path)
     return path.stat().st_size
+
+
+def is_packed(path: str | Path) -> bool:
+    """Returns whether a file that is there begins as one that `pack` wrote."""
+    with Path(path).open("rb") as file:
+        return file.read(len(MAGIC)) in (MAGIC, FIRST)
 
 
 def unpack(path: str | Path) -> keras.Model:

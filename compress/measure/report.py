@@ -125,13 +125,16 @@ class Agreement:
 
     Attributes:
         output: Name of the output.
-        sqnr_db: Ratio of signal and error in decibels; 200 where there is no error.
+        sqnr_db: Signal to quantisation noise in decibels, 10 log10(sum of squares of the outputs /
+            that of the differences); 200 where there is no difference.
+        r2: Share of what varies over the examples that is kept, 1 at most.
         same_top1: Fraction of the examples whose largest number is at the same place; None where
             the output is not (batch, classes).
     """
 
     output: str
     sqnr_db: float
+    r2: float
     same_top1: float | None = None
 
 

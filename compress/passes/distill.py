@@ -14,9 +14,10 @@ A high temperature asks for more than labels do, and a short training does not g
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -25,13 +26,17 @@ from compress.base import Context, Note, Pass, Rewrite
 if TYPE_CHECKING:
     import keras
 
+LOG = logging.getLogger("compress")
+NUM_ASKED = 32  # samples whose answers are looked at
+
 
 class Distill(Pass):
     """Trains the model on its teacher's answers, beside the labels of the trainer.
 
     The teacher is the model that went into the pipeline; where there is none, the model as it is.
     The graph stays; zeros stay zeros and shared weights stay shared. `layers` do not matter. Both
-    models classify: one output, (batch, classes), of logits or of a softmax.
+    models classify: one output, (batch, classes), of logits or of a softmax; which, is found out by
+    `compress.graph.shares`.
 
     Attributes:
         teacher: Path of a `.keras` file with another teacher.
@@ -49,7 +54,7 @@ class Distill(Pass):
         """Asks whether the model classifies, and for the teacher's file; see `Pass.check`."""
         if context.fit is None or self.epochs == 0:
             return
-        _ends_in_softmax(model)
+        _check_classes(model)
         if self.teacher is not None and not Path(self.teacher).is_file():
             raise FileNotFoundError(
                 f"Distill.teacher: {self.teacher}: not found; expected a .keras file."
@@ -73,59 +78,86 @@ class Distill(Pass):
         small = copy_model(model)
         if context.fit is None or self.epochs == 0:
             return Rewrite(small, notes, context.fine_tune(small, epochs=self.epochs))
-        text = context.fine_tune(self._taught(small, context.teacher or model), epochs=self.epochs)
+        text = context.fine_tune(self._taught(small, model, context), epochs=self.epochs)
         # The copy drops the training graph, and the teacher with it.
         return Rewrite(copy_model(small), notes, f"{text} with a teacher")
 
-    def _taught(self, student: keras.Model, teacher: keras.Model) -> keras.Model:
-        """A model over the layers of the student, whose losses hold the teacher's."""
+    def _taught(self, student: keras.Model, model: keras.Model, context: Context) -> keras.Model:
+        """A model over the layers of the student, a copy of `model`, with the teacher's loss."""
         import keras
 
         from compress.graph import inputs_of
         from compress.layers.distillation import Distillation
 
-        if self.teacher is not None:
-            teacher = _load(self.teacher)
-        probabilities = (_ends_in_softmax(student), _ends_in_softmax(teacher))
+        given = context.teacher or model
+        teacher = given if self.teacher is None else _load(self.teacher)
+        _check_classes(teacher)
         for name in ("inputs", "outputs"):
             one, other = ([tuple(x.shape) for x in getattr(m, name)] for m in (student, teacher))
             if one != other:
                 raise ValueError(
                     f"Distill.teacher: its {name} are {other}; expected {one}, the student's."
                 )
+        # A copy is not compiled, and answers in the form of what it was made of.
+        loss = getattr(given, "loss", None)
+        samples = context.samples
+        shares = _gives_shares(student, samples, loss)
+        taught = loss if teacher is given else None
         inputs = inputs_of(student)
         layer = Distillation(
             teacher,
             temperature=self.temperature,
             weight=self.weight,
-            probabilities=probabilities,
+            probabilities=(shares, _gives_shares(teacher, samples, taught)),
             name="distillation",
         )
         return keras.Model(inputs, layer(student.outputs[0], inputs), name=student.name)
 
 
-def _ends_in_softmax(model: keras.Model) -> bool:
-    """Whether a model returns probabilities rather than logits.
+def _check_classes(model: keras.Model) -> None:
+    """Refuses what is no model of classes.
 
     Raises:
-        ValueError: It is no model of classes.
+        ValueError: It is none.
     """
-    from compress.graph import trace
+    from compress.graph.shares import last_function
 
     shapes = [tuple(tensor.shape) for tensor in model.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] or 0) < 2:
         raise ValueError(
             f"Distill: {model.name!r} has outputs {shapes}; expected one, (batch, classes)."
         )
-    graph = trace(model)
-    (output,) = graph.outputs
-    last = next(c.operation for c in graph.calls if any(x is output for x in c.outputs))
-    names = {type(last).__name__, getattr(getattr(last, "activation", None), "__name__", "")}
-    if names & {"sigmoid", "Sigmoid"}:
+    if (function := last_function(model)) in ("sigmoid", "hard_sigmoid"):
         raise ValueError(
-            f"Distill: {model.name!r} ends in a sigmoid; expected logits, or a softmax, of classes."
+            f"Distill: {model.name!r} ends in a {function}; expected logits, or a softmax, of "
+            "classes."
         )
-    return bool(names & {"softmax", "Softmax"})
+
+
+def _gives_shares(model: keras.Model, samples: Any, loss: Any) -> bool:
+    """Whether a model returns the shares of a softmax rather than logits.
+
+    Args:
+        model: Of classes.
+        samples: Examples to look at its answers to; `None` where there are none.
+        loss: What it was compiled with.
+    """
+    import keras
+
+    from compress.graph import inputs_of
+    from compress.graph.shares import find_shares
+    from zoo.common.examples import gather
+
+    answers = None
+    if samples is not None:
+        found = gather(samples, model.inputs, where="Distill: samples", most=NUM_ASKED)
+        given = [array[:NUM_ASKED] for array in found.values()]
+        packed = keras.tree.pack_sequence_as(inputs_of(model), given)
+        answers = keras.ops.convert_to_numpy(keras.tree.flatten(model(packed, training=False))[0])
+    shares, told = find_shares(model, answers, loss=loss)
+    if told:
+        LOG.warning("Distill: %s: %s", model.name, told)
+    return shares
 
 
 def _load(path: str) -> keras.Model:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,8 +21,10 @@ from keras import ops
 
 from compress.base import Context, Headline
 from compress.graph import inputs_of
+from compress.graph.tables import check_indices
 from compress.measure.table import in_notebook
-from compress.pipeline.data import Data, of_classes
+from compress.pipeline.data import Data, check_data, of_classes
+from compress.pipeline.optimizer import fresh_optimizer
 from zoo.common.examples import gather
 from zoo.common.settings import nearest
 
@@ -55,6 +57,10 @@ class Training:
         self.data = None if data is None else Data.of(data)
         self.validation = None if validation is None else Data.of(validation, name="validation")
         self.measured = self.validation or self.data
+        if self.data is not None:
+            check_data(self.data, model)
+        if self.validation is not None:
+            check_data(self.validation, model, name="validation")
 
     def context(self, *, samples: Any = None) -> Context:
         """Returns what passes may use of the model and the data.
@@ -83,7 +89,9 @@ class Training:
         for name in ("metrics", "weighted_metrics"):
             config[name] = keras.tree.map_structure(_fresh_metric, config[name])
         optimizer = self._model.optimizer  # with the scaling of losses that half precision has
-        config["optimizer"] = _fresh_optimizer(optimizer, rate) if optimizer else None
+        config["run_eagerly"] = self._model.run_eagerly  # it may have been set since
+        if optimizer:
+            config["optimizer"] = fresh_optimizer(optimizer, rate, (self._model, model))
         model.compile(**config, auto_scale_loss=False)
 
     def fit(
@@ -132,7 +140,9 @@ class Training:
             with tf.GradientTape() as tape:
                 outputs = other(x, training=False)
                 loss = other.compute_loss(x, y, outputs, sample_weight, training=False)
-            slopes = tape.gradient(loss, [variable.value for variable in variables])
+            # Of a variable that several devices have, the one that is read here.
+            here = tf.distribute.get_strategy().experimental_local_results
+            slopes = tape.gradient(loss, [here(variable.value)[0] for variable in variables])
             yield [
                 np.zeros(variable.shape, "float32")
                 if slope is None
@@ -147,7 +157,9 @@ class Training:
             return None
         names = {key: x.name for key, x in known.items()} if isinstance(known, Mapping) else {}
         examples = data.examples(count)
-        return gather(examples, self._model.inputs, where="data", most=count, also=names)
+        found = gather(examples, self._model.inputs, where="data", most=count, also=names)
+        check_indices(self._model, list(found.values()), where="data")
+        return found
 
     @cached_property
     def higher(self) -> dict[str, bool]:
@@ -157,7 +169,8 @@ class Training:
         model = _beside(self._model)
         self.compile(model)
         model.run_eagerly = True  # for one batch nothing is to be compiled
-        x, y, sample_weight = next(self.measured.batches())
+        batch = self.measured.first if self.measured.gives_batches else None  # of arrays all of it
+        x, y, sample_weight = batch or next(self.measured.batches())
         model.test_on_batch(x, y, sample_weight)
         known = {name: False for name in model.get_metrics_result() if name.endswith("loss")}
         for group in model.metrics:
@@ -190,39 +203,6 @@ class Training:
                 f"For a metric of your own: compress.Headline({asked!r}, higher=True)."
             )
         return Headline(asked, self.higher[asked])
-
-
-class RatedSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A share of another schedule.
-
-    Args:
-        schedule: From step to learning rate.
-        rate: Share of it.
-    """
-
-    def __init__(self, schedule: Callable[[Any], Any], rate: float) -> None:
-        self._schedule, self._rate = schedule, rate
-
-    def __call__(self, step: Any) -> Any:
-        """Returns the learning rate of a step."""
-        return self._schedule(step) * self._rate
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that make it again."""
-        return {"schedule": self._schedule, "rate": self._rate}
-
-
-def _fresh_optimizer(optimizer: keras.optimizers.Optimizer, rate: float) -> Any:
-    """An optimizer of equal settings that has seen no step."""
-    fresh = type(optimizer).from_config(optimizer.get_config())
-    if rate != 1:
-        inner = getattr(fresh, "inner_optimizer", fresh)
-        kept = inner._learning_rate  # the schedule itself; the public property gives a number
-        if isinstance(kept, keras.optimizers.schedules.LearningRateSchedule):
-            inner._learning_rate = RatedSchedule(kept, rate)
-        else:
-            inner.learning_rate = float(ops.convert_to_numpy(inner.learning_rate)) * rate
-    return fresh
 
 
 def _fresh_metric(metric: Any) -> Any:

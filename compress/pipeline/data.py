@@ -106,7 +106,8 @@ class Data:
             batches = _endless(self.x, self.class_weight if training else None)
             return {"x": batches, **steps, **in_order}
         if self.length is not None:
-            x = self.x if self.num_steps is None else self.x.repeat()
+            once = self.num_steps is None or (self._is_counted and not training)
+            x = self.x if once else self.x.repeat()
             return {"x": x, **steps, **in_order, **weights}
         if self.gives_batches:
             return {"x": self.x, **steps, **weights}
@@ -119,9 +120,28 @@ class Data:
 
         Those of a data set that does not know are counted.
         """
-        if self.steps is None and self.length == -2:
-            return sum(1 for _ in self.x)
-        return self.steps
+        return self._counted[0] if self._is_counted else self.steps
+
+    @cached_property
+    def first(self) -> tuple[Any, Any, Any] | None:
+        """`(x, y, sample_weight)` of the first batch, if any; of arrays the whole ones."""
+        if not self.gives_batches:
+            return self.x, self.y, self.sample_weight
+        found: Any = self._counted[1] if self._is_counted else next(self.batches(), None)
+        return found
+
+    @property
+    def _is_counted(self) -> bool:
+        return self.steps is None and self.length == -2
+
+    @cached_property
+    def _counted(self) -> tuple[int, Any]:
+        """The number of batches, and the first: such data may be slow to begin."""
+        first, number = None, 0
+        for batch in self.x:
+            number += 1
+            first = first or keras.utils.unpack_x_y_sample_weight(batch)
+        return number, first
 
     def batches(self) -> Iterator[tuple[Any, Any, Any]]:
         """Gives `(x, y, sample_weight)` of the first epoch, batch by batch, in order."""
@@ -144,6 +164,60 @@ class Data:
             return self.x
         num = _count(self.x)
         return _rows(self.x, np.linspace(0, num - 1, min(num, count)).astype(int))
+
+
+def check_data(data: Data, model: keras.Model, *, name: str = "data") -> None:
+    """Refuses data without the targets that a compiled model learns from, or of no batches.
+
+    Args:
+        data: What is read.
+        model: Compiled.
+        name: What the data is called in errors.
+
+    Raises:
+        ValueError: It is such.
+    """
+    if data.first is None:
+        raise ValueError(f"{name}: got no examples; expected batches of some hundred.")
+    x, y, weight = data.first
+    if y is None and model.loss is not None:
+        raise ValueError(
+            f"{name}: got no targets, and the loss of {model.name!r} compares with them; expected "
+            "(x, y), or batches of (x, y)."
+        )
+    if not data.gives_batches:
+        sizes = {
+            key: sorted({len(part) for part in keras.tree.flatten(values)})
+            for key, values in (("x", x), ("y", y), ("sample_weight", weight))
+            if values is not None
+        }
+        if len({num for nums in sizes.values() for num in nums}) > 1:
+            told = ", ".join(f"{key} of {nums}" for key, nums in sizes.items())
+            raise ValueError(f"{name}: got {told} examples; expected equal numbers.")
+    given = [tuple(np.shape(part)) for part in keras.tree.flatten(x)]
+    single = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if data.gives_batches and len(given) == len(single) and all(map(_fits, given, single)):
+        raise ValueError(
+            f"{name}: got elements of single examples, {', '.join(map(str, given))}; expected "
+            "batches. A tf.data.Dataset makes them: dataset.batch(32)."
+        )
+    loss = getattr(model.loss, "name", model.loss)
+    num = model.outputs[0].shape[-1]
+    if loss == "sparse_categorical_crossentropy" and len(model.outputs) == 1 and num:
+        labels = np.asarray(ops.convert_to_numpy(y))
+        ignored = getattr(model.loss, "ignore_class", None)
+        labels = labels if ignored is None else labels[labels != ignored]
+        if labels.size and not 0 <= labels.min() <= labels.max() < num:
+            raise ValueError(
+                f"{name}: got labels from {labels.min()} to {labels.max()}; expected 0 to "
+                f"{num - 1}, as {model.name!r} has {num} outputs."
+            )
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        size in (None, got) for got, size in zip(shape, wanted, strict=True)
+    )
 
 
 def _endless(make: Callable[[], Any], weights: Mapping[int, float] | None) -> Iterator[Any]:

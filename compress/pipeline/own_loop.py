@@ -12,9 +12,11 @@ from typing import Any
 import keras
 
 from compress.base import Context, Pass
-from compress.graph import leaf_layers, replace_layers
+from compress.graph import leaf_layers
+from compress.graph.holding import bake
+from compress.layers.masked import TiedZeros
 from compress.layers.parametrized import Parametrized
-from compress.layers.quantized import KernelRange, Range
+from compress.layers.quantized import Range
 from compress.passes.quantize.integers import has_ranges, settle
 from compress.pipeline.compiled import Training
 from compress.pipeline.pipeline import Pipeline, as_pipeline
@@ -37,7 +39,8 @@ def prepare(
 
     Args:
         plan: A pass, or the name or path of a recipe. Of a pipeline the last pass is prepared, on
-            what the ones before it make without training.
+            what the ones before it make without training; a `huffman` behind it is left to
+            `compress.pack`.
         model: A built Functional or Sequential model; it stays as it is.
         samples: Examples to calibrate on, where a pass does (see `Context`).
 
@@ -54,6 +57,8 @@ def prepare(
         )
     context = Context(samples=samples)
     *first, last = pipeline.passes
+    while first and last.kind == "huffman":  # which changes the file alone
+        *first, last = first
     if type(last).prepare is Pass.prepare:  # refused before the others are applied
         return last.prepare(model, {}, context)
     for step in first:
@@ -76,18 +81,14 @@ def finish(model: keras.Model) -> keras.Model:
         TypeError: The model is subclassed.
         ValueError: No layer of the model has a form to be trained in.
     """
-    if not any(isinstance(layer, (Parametrized, Range)) for _, layer in leaf_layers(model)):
+    if not any(
+        isinstance(layer, (Parametrized, Range, TiedZeros)) for _, layer in leaf_layers(model)
+    ):
         raise ValueError(
             f"finish: {model.name!r} has no layer in a form to be trained in; expected a model "
             "that `prepare` made."
         )
-    settled = settle(model) if has_ranges(model) else model
-    plain = {
-        path: layer.plain()
-        for path, layer in leaf_layers(settled)
-        if isinstance(layer, Parametrized) and not isinstance(layer.chain[-1], KernelRange)
-    }
-    finished = replace_layers(settled, plain)
+    finished = settle(model) if has_ranges(model) else bake(model)
     if model.compiled:
         Training(model).compile(finished)
     return finished

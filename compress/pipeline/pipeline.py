@@ -16,6 +16,7 @@ from compress.measure.report import Report
 from compress.pipeline.budget import Budget
 from zoo.common import plain_yaml
 from zoo.common.settings import Settings, SettingsError, nearest, shown
+from zoo.common.signatures import spelled_out
 
 if TYPE_CHECKING:
     import keras
@@ -180,6 +181,7 @@ class Functions(TypedDict, total=False):
     progress: Callable[[str], None] | None
 
 
+@spelled_out(Functions)
 def apply(
     plan: Pipeline | Pass | str | Path,
     model: keras.Model,

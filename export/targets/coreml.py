@@ -124,7 +124,8 @@ class CoreML(Target):
     def _convert(self, source: Source, normalisation: dict[str, Any]) -> Any:
         import coremltools as ct
 
-        from export.source import inlined, serving_function
+        from export.source import serving_function
+        from export.tracing import inlined
 
         _teach_erfc()
         with inlined():

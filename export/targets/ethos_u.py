@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from export import processes
-from export.formats.tflite.litert import quantisation
+from export.formats.tflite.litert import as_written, quantisation
 from export.manifest import Proof, Signature
 from export.target import INT8, Source, Target, Tolerance, Written
 from export.targets.tflite import TFLiteInt8
@@ -74,7 +74,8 @@ class EthosU(Target):
             (summary,) = Path(scratch).glob("model_summary_*.csv")
             with summary.open(newline="") as file:
                 (row,) = csv.DictReader(file)
-        return Written(FILE, {**_facts(row, printed), "quantisation": quantisation(content)})
+        facts = {**_facts(row, printed), "quantisation": quantisation(content)}
+        return Written(FILE, facts, as_written(self.signature(source.signature), content))
 
     def signature(self, signature: Signature) -> Signature:
         """Returns the signature with a batch of one and int8 ends."""

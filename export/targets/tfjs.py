@@ -21,6 +21,7 @@ from export.examples import Arrays
 from export.formats.web.convert_tfjs import FILE
 from export.formats.web.node import WebTarget, open_in_node
 from export.manifest import Signature
+from export.names import called
 from export.target import Session, Source, Written
 from zoo.common.home import home
 
@@ -78,7 +79,7 @@ class TFJS(WebTarget):
         for layer in source.net._flatten_layers(include_self=False):
             if getattr(layer, "groups", 1) > 1 and "Conv" in type(layer).__name__:
                 raise RuntimeError(
-                    f"export to {self.kind}: layer {layer.name!r} has {layer.groups} groups;"
+                    f"export to {self.kind}: layer {called(layer)!r} has {layer.groups} groups;"
                     " TensorFlow.js has no grouped convolution. Export to onnx-web."
                 )
         with tempfile.TemporaryDirectory() as scratch:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from export import processes
 from export.manifest import Signature, TensorSpec
+from export.names import called
 from export.target import INT8, Session, Source, Target, Tolerance, Written
 from zoo.common.settings import nearest
 
@@ -136,11 +137,14 @@ class _Integers(_LiteRT):
 
     def write(self, source: Source, directory: Path) -> Written:
         """Writes `model.tflite`; the manifest tells what the integers at its ends mean."""
-        from export.formats.tflite.litert import quantisation
+        from export.formats.tflite.litert import as_written, quantisation
 
         written = super().write(source, directory)
         content = (directory / written.file).read_bytes()
-        return written._replace(facts={"quantisation": quantisation(content)})
+        return written._replace(
+            facts={"quantisation": quantisation(content)},
+            signature=as_written(self.signature(source.signature), content),
+        )
 
     def fault(self, path: Path) -> str:
         """Names the convolutions and dense layers that the converter left in float, in silence.
@@ -229,12 +233,14 @@ class TFLiteInt4(_Integers):
         Raises:
             ValueError: A name in `keep` is that of no layer.
         """
-        known = [layer.name for layer in source.net._flatten_layers(include_self=False)]
+        layers = source.net._flatten_layers(include_self=False)
+        names = {called(layer): layer.name for layer in layers}
         for name in self.keep:
-            if name not in known:
-                hint = nearest(name, known)
+            if name not in names:
+                hint = nearest(name, names)
                 raise ValueError(f"export to {self.kind}: keep: no layer {name!r}. {hint}")
-        return super().write(source, directory)
+        own = self.model_copy(update={"keep": tuple(names[name] for name in self.keep)})
+        return super(TFLiteInt4, own).write(source, directory)
 
     def _options(self) -> dict[str, Any]:
         return {"keep": self.keep}

@@ -19,7 +19,7 @@ import numpy as np
 from export.examples import Arrays
 from export.formats.micro import arena
 from export.formats.tflite.agreement import steps_apart
-from export.formats.tflite.litert import from_file, quantisation, to_file
+from export.formats.tflite.litert import as_written, from_file, quantisation, to_file
 from export.manifest import Signature
 from export.target import INT8, Session, Source, Target, Tolerance, Written
 from export.targets.tflite import FILE, TFLiteInt8
@@ -93,7 +93,7 @@ class TFLM(Target):
             "steps_from_tflite": steps_apart(whole, session, source),
             "quantisation": quantisation(whole),
         }
-        return Written(CODE, facts)
+        return Written(CODE, facts, as_written(self.signature(source.signature), whole))
 
     def signature(self, signature: Signature) -> Signature:
         """Returns the signature with a batch of one and int8 ends."""
@@ -218,7 +218,7 @@ def _namespace(name: str) -> str:
 
 def _ends(content: bytes) -> list[str]:
     """A line of comment for each input and output: what to put in, and what comes out."""
-    from export.formats.tflite.flatbuffer import parse
+    from export.formats.tflite.flatbuffer import parse, schema
 
     graph, lines = parse(content).subgraphs[0], []
     for kind, named, order in zip(
@@ -230,6 +230,8 @@ def _ends(content: bytes) -> list[str]:
             known = tensor.quantization
             if known and known.scale is not None:
                 line += f", value = {known.scale[0]:.9g} * (q - ({known.zeroPoint[0]}))"
+            elif tensor.type == schema.TensorType.FLOAT32:
+                line += ", float"
             lines.append(line)
     return lines
 

@@ -160,6 +160,9 @@ def test_what_does_not_fit_is_one_line(samples, message):
         ([1.5], "int32", "fractions in 100% of them; expected int32"),
         ([1e39], "float32", r"float64 from 1e\+39 to 1e\+39; expected at most 3.4e\+38"),
         ([-70000.0], "float16", "expected at most 6.55e"),
+        ([16777217], "float32", "16777217, which float32 cannot hold; .* within 16,777,216"),
+        ([5, -2049], "float16", "-2049, which float16 cannot hold; .* within 2,048"),
+        ([2**63 - 1], "float32", "9223372036854775807, which float32 cannot hold"),
         ([0.5], "bool", "expected bool, false and true from 0 to 1"),
         ([2], "bool", "expected bool"),
     ],
@@ -181,6 +184,9 @@ def test_a_cast_that_changes_values_is_refused(values, dtype, message):
         ([0.0, 1.0], "bool"),
         (np.array([3, 250], np.uint8), "float32"),
         ([0.1], "float32"),
+        ([2**24, -(2**24), 2**24 + 2, -(2**63)], "float32"),
+        (np.array([2**63], np.uint64), "float32"),
+        ([2048, -2050], "float16"),
     ],
 )
 def test_a_cast_that_keeps_values_is_made(values, dtype):

@@ -36,6 +36,44 @@ def test_changes_are_layered():
     assert resolve("vgg16", changes=["data.size=null"]).data.size is None
 
 
+def test_a_recipe_of_one_s_own_is_named_by_its_path(tmp_path):
+    path = tmp_path / "mine.yaml"
+    whole = resolve("vgg16", data="cifar10", changes=["train.epochs=3"])
+    path.write_text(whole.to_yaml())
+    assert resolve(str(path)) == whole
+    path.write_text(
+        "model: lenet5\ndata: {name: digits, size: 8}\nsmoke: {train: {epochs: 1}}\n"
+        "train: {epochs: 7, batch_size: 9}\n"
+    )
+    mine = resolve(str(path), data="mnist5k", changes=["seed=3"])
+    assert (mine.model, mine.data.name, mine.data.size, mine.seed) == ("lenet5", "mnist5k", 8, 3)
+    assert (mine.train.epochs, mine.train.batch_size) == (7, 9)
+    assert resolve(str(path), smoke=True).train.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("model: [", "mine.yaml"),
+        ("- 1", r"mine\.yaml: got \[1\]; expected keys and values"),
+        ("train: {epochs: 3}", r"mine\.yaml: model: got None; expected the name"),
+        ("model: 3", r"mine\.yaml: model: got 3; expected the name"),
+        ("model: lenet6", "Did you mean 'lenet5'"),
+        ("{model: lenet5, data: digits}", r"mine\.yaml: data: got 'digits'; expected keys"),
+        ("{model: lenet5, smoke: 1}", r"mine\.yaml: smoke: got 1; expected keys"),
+        ("{model: lenet5, train: {epoch: 1}}", r"mine\.yaml\.train\.epoch: unknown key"),
+    ],
+)
+def test_a_wrong_recipe_of_one_s_own_is_one_line(tmp_path, text, line):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=line) as caught:
+        resolve(str(path))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(FileNotFoundError, match=r"other\.yaml"):
+        resolve(str(tmp_path / "other.yaml"))
+
+
 def test_settings_are_frozen_and_say_what_is_wrong():
     with pytest.raises(ValueError, match="frozen"):
         Optimizer().momentum = 0.5

@@ -1,17 +1,21 @@
-"""What takes the place of what: whole at every instant, one writer at a time, nothing left over."""
+"""What takes the place of what: whole, one writer at a time, nothing left over."""
 
 import contextlib
 import errno
+import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
+from zoo.bundle import Record
 from zoo.common import claims, renames
 from zoo.common.staging import check_file, check_free, claimed, staged, staged_file
 
@@ -21,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 KILLS = """
 import os, signal, sys
 from pathlib import Path
-from zoo.common import renames
+from zoo.common import claims, renames
 from zoo.common.staging import staged
 
 place, exchange = Path(sys.argv[1]), sys.argv[2] == "exchange"
@@ -48,8 +52,7 @@ for last in range(1, 1000):
     if (pid := os.fork()) == 0:
         child(last)
     _, status = os.waitpid(pid, 0)
-    if not exchange:
-        renames.recover(place)  # as the next command does
+    assert exchange or claims.recover(place)  # as whoever reads it does
     after = {p.name: p.read_text() for p in place.iterdir()}
     new = dict.fromkeys(("card.json", "model.keras"), f"new {last}")
     assert after in (before, new), (last, after)
@@ -241,36 +244,187 @@ def test_a_second_thread_is_refused_and_the_same_one_is_not(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_what_a_killed_command_left_is_swept_with_a_line(tmp_path, caplog):
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from zoo.common import renames
+from zoo.common.staging import staged
+
+place, when = Path(sys.argv[1]), sys.argv[2]
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if when == "aside":
+    renames._exchange = lambda *_: False
+    usual = Path.rename
+    Path.rename = lambda self, to: kill() if self.name == "new" else usual(self, to)
+with staged(place, force=True) as stage:
+    (stage / "card.json").write_text("new")
+    if when == "written":
+        kill()
+"""
+
+
+def killed(place, when):
+    """Leaves what a process leaves that is killed while it replaces a bundle."""
+    run = [sys.executable, "-c", KILLED, str(place), when]
+    assert subprocess.run(run, cwd=ROOT, timeout=60).returncode == -signal.SIGKILL
+
+
+def users(folder):
+    """What a user may keep beside `out`, by such names as ours have."""
+    names = (".out.archived/old", ".out.deadbeef/new", ".out.settings", ".out.replaced/notes")
+    names = (*names, ".out.2024.old/mine", ".out.4000001.partial", ".out.d.0123abcd/new")
+    for name in names:
+        (folder / name).mkdir(parents=True)
+    return sorted(name.partition("/")[0] for name in names)
+
+
+def test_what_a_killed_command_left_is_swept_with_a_line_and_nothing_else(tmp_path, caplog):
     place = bundle(tmp_path / "out")
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    ours = [".out.ab12cd_9/new", f".out.{gone.pid}.partial", f".out.{gone.pid}.old"]
-    kept = [
-        ".out.settings/mine",
-        ".out.d.ab12cd_9/new",
-        f".out.{os.getpid()}.partial",
-        "out.partial",
-    ]
-    for name in (*ours, *kept):
-        (tmp_path / name).mkdir(parents=True)
+    kept = users(tmp_path)
+    killed(place, "written")
+    (left,) = {path.name for path in tmp_path.iterdir()} - {"out", ".out.lock", *kept}
     with caplog.at_level("INFO", "zoo"):
         check_free(place, force=True)
-    lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 3 and all("removed; a command that was killed" in line for line in lines)
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == sorted(["out", *(name.partition("/")[0] for name in kept)])
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"{tmp_path / left}: removed; a command that was killed had left it"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", *kept])
+    assert (place / "card.json").read_text() == "old"
 
 
-def test_the_old_one_comes_back_where_a_kill_left_it_aside(tmp_path):
-    for aside in (".out.replaced", ".out.ab12cd_9/old", ".out.4000001.old"):
-        bundle(tmp_path / aside)
+@pytest.mark.parametrize("reader", [True, False])
+def test_the_old_one_comes_back_where_a_kill_left_it_aside(tmp_path, reader, monkeypatch):
+    monkeypatch.setattr(Record, "files", ("card.json",))
+    place = bundle(tmp_path / "out")
+    kept = users(tmp_path)
+    killed(place, "aside")
+    assert not place.exists()
+    if reader:
+        assert Record(place).path == place
+    else:
         with pytest.raises(FileExistsError):
-            check_free(tmp_path / "out", force=False)
-        assert (tmp_path / "out" / "card.json").read_text() == "old"
-        (tmp_path / "out" / "card.json").unlink()
-        (tmp_path / "out").rmdir()
-        assert not list(tmp_path.iterdir())
+            check_free(place, force=False)
+    assert (place / "card.json").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", *kept])
+
+
+def test_a_reader_brings_back_nothing_of_a_user_s(tmp_path):
+    kept = users(tmp_path)
+    (tmp_path / ".out.lock").write_text(
+        json.dumps({"pid": 1, "command": "x", "names": ["../up", ".out.archived", 3]})
+    )
+    assert not claims.recover(tmp_path / "out")
+    check_free(tmp_path / "out", force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_a_reader_waits_while_a_writer_replaces_and_undoes_nothing(tmp_path, monkeypatch):
+    """Where two directories cannot change places, there is an instant without one."""
+    place, found = bundle(tmp_path / "out"), []
+    monkeypatch.setattr(Record, "files", ("card.json",))
+    monkeypatch.setattr(renames, "_exchange", lambda *_: False)
+    usual, stop = Path.rename, threading.Event()
+
+    def slowly(self, target):
+        usual(self, target)
+        if self == place:
+            stop.wait(0.05)
+
+    def look():
+        while not stop.is_set():
+            found.append((Record(place).path / "card.json").is_file())
+
+    monkeypatch.setattr(Path, "rename", slowly)
+    thread = threading.Thread(target=look)
+    thread.start()
+    for number in range(5):
+        with staged(place, force=True) as stage:
+            (stage / "card.json").write_text(str(number))
+    stop.set()
+    thread.join()
+    assert len(found) > 5
+    assert (place / "card.json").read_text() == "4"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_lock_file_of_a_user_s_is_not_ours(tmp_path):
+    lock = tmp_path / ".out.lock"
+    lock.write_text("# of another program")
+    with pytest.raises(FileExistsError, match="is no lock of the zoo's; move it away"):
+        check_free(tmp_path / "out", force=True)
+    assert lock.read_text() == "# of another program"
+
+
+def test_a_name_that_leaves_no_room_for_ours_is_refused_before_any_work(tmp_path):
+    with pytest.raises(OSError, match="too long"):
+        check_free(tmp_path / ("x" * 245), force=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can be other users")
+@pytest.mark.parametrize("mode", [0o1777, 0o777])
+def test_a_lock_that_another_user_s_killed_process_left_blocks_nobody(tmp_path, mode):
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(mode)
+    try:
+        for user in (1234, 1235):
+            if (pid := os.fork()) == 0:
+                code = 1
+                try:
+                    os.umask(0o077)
+                    os.setuid(user)
+                    with staged(folder / f"out{user}"), claimed(folder / "out"):
+                        os.kill(os.getpid(), signal.SIGKILL)
+                finally:
+                    os._exit(code)
+            assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+        assert (folder / ".out.lock").exists()
+        check_free(folder / "out", force=False)
+        assert not (folder / ".out.lock").exists()
+    finally:
+        shutil.rmtree(folder)
+
+
+FORKED = """
+import os, sys
+from zoo.common.staging import claimed, staged
+
+place = sys.argv[1]
+pid = 1
+try:
+    with staged(place) as stage:
+        (stage / "card.json").write_text("new")
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with claimed(place):
+                    print("held", flush=True)
+            except BlockingIOError as error:
+                print(error, flush=True)
+            if sys.argv[2] == "raise":
+                raise KeyboardInterrupt
+        else:
+            os.waitpid(pid, 0)
+            assert stage.is_dir() and os.path.exists(sys.argv[3])
+except BaseException:
+    if pid:
+        raise
+if pid == 0:
+    os._exit(0)
+print(os.getpid())
+"""
+
+
+@pytest.mark.parametrize("end", ["raise", "well"])
+def test_a_forked_child_holds_nothing_and_ends_nothing(tmp_path, end):
+    place = tmp_path / "out"
+    run = [sys.executable, "-c", FORKED, str(place), end, str(tmp_path / ".out.lock")]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    line, process = done.stdout.splitlines()
+    assert line.startswith(f"{place}: process {process} (") and "writes there" in line
+    assert (place / "card.json").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_file_is_whole_or_the_old_one(tmp_path):

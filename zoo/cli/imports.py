@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -56,14 +57,32 @@ def _module(name: str) -> ModuleType:
             return importlib.import_module(name.partition(":")[0])
         if not path.is_file():
             raise FileNotFoundError(f"--import {name}: no such file; expected a Python file.")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
+        spec = importlib.util.spec_from_file_location(_free_name(path), path)
         if spec is None or spec.loader is None:
             raise ValueError(f"--import {name}: not a Python file.")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
+        sys.modules[spec.name] = module  # where e.g. a dataclass looks for it
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[spec.name]
+            raise
         return module
     except FileNotFoundError:
         raise
     except Exception as error:
         raise ValueError(f"--import {name}: {type(error).__name__}: {one_line(error)}") from None
+
+
+def _free_name(path: Path) -> str:
+    """The name of a file's module: that of the file, unless another module has it.
+
+    A file `random.py` must not stand in for Python's own `random`, which others import.
+    """
+    name = path.stem
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # a module without a spec, or a name that none can have
+        found = ModuleSpec(name, None) if name in sys.modules else None
+    own = found is None or (found.origin and Path(found.origin).resolve() == path.resolve())
+    return name if own else f"_imported_{name}"

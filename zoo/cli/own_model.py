@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, data: bool = True) -> None
         )  # fmt: skip
     parser.add_argument(
         "--values", metavar="RANGE",
-        help="of a .keras file: what pixels become, 0..255, 0..1 or -1..1"
+        help="of a .keras file: what pixels become: 0..255, 0..1, -1..1, or torch,"
+        " by ImageNet's mean and deviation"
         + (" (default: what it does best with)" if data else " (default: 0..255)"),
     )  # fmt: skip
 

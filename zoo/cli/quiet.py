@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -73,7 +74,18 @@ def told(error: BaseException) -> str | None:
     frames = traceback.extract_tb(error.__traceback__)
     innermost = list(traceback.walk_tb(error.__traceback__))[-1][0] if frames else None
     module = innermost.f_globals.get("__name__", "") if innermost else ""
-    return str(error) if module.split(".")[0] in PACKAGES else None
+    return plain(str(error)) if module.split(".")[0] in PACKAGES else None
+
+
+def plain(text: str) -> str:
+    """Returns what an error says without what Keras lays around it within a layer's call."""
+    found = re.fullmatch(
+        r"Exception encountered when calling .*?\n\n(?:\x1b\[1m)?(.*?)(?:\x1b\[0m)?\n\nArguments "
+        r"received by .*", text, re.DOTALL,
+    ) or re.fullmatch(
+        r"Could not automatically infer .*? Error encountered:\n\n(.*)", text, re.DOTALL
+    )  # fmt: skip
+    return plain(found[1]) if found else text
 
 
 def _descriptor(stream: object) -> int:

@@ -1,35 +1,117 @@
 """Who writes to a place, and whether one can: asked before any work.
 
-A claim is a lock of the kernel (`flock`) on `.NAME.lock` beside the place. It ends with the process
-that holds it, so what is found of a place under its claim, a process that was killed has left.
+A claim holds the lock of a place (`zoo.common.locks`), which ends with the process. Whoever writes
+needs one, and so does a reader that finds the place empty: what is set aside for an instant, and
+what a process that was killed has left, is touched under a claim alone, and only where the lock
+names it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import json
 import logging
 import os
-import re
-import shlex
+import secrets
 import shutil
-import sys
-import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.common import renames
+from zoo.common import locks, renames
+from zoo.common.locks import BusyError, Lock
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk answers
 LEAST_BYTES = 2**20  # of room, or nothing is begun
 LOG = logging.getLogger("zoo")
-_BACK = "%s: brought back; a command was killed while it replaced it"
+_TRIES = 200  # of a reader, ten milliseconds apart
+_LONGER = len("..01234567.old")  # than the name of a place, what stands beside it
 
-_HELD: dict[Path, tuple[int, int]] = {}  # thread that holds a place, and how many times
+
+class Claim:
+    """A place that this process holds.
+
+    Args:
+        place: A file or directory to be.
+        lock: Its lock.
+    """
+
+    def __init__(self, place: Path, lock: Lock):
+        self.place = place
+        self._lock, self._process = lock, os.getpid()
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Gives a temporary directory beside the place; it is deleted at the end."""
+        self._check()
+        name = f".{self.place.name}.{secrets.token_hex(4)}"
+        self._lock.note(name)
+        folder = self.place.with_name(name)
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            if self.held:
+                shutil.rmtree(folder, ignore_errors=True)
+                if not folder.exists():
+                    self._lock.strike(name)
+
+    def put(self, source: Path) -> None:
+        """Lets what is in a temporary directory take the place, see `renames.put`."""
+        self._check()
+        renames.put(source, self.place)
+
+    @property
+    def held(self) -> bool:
+        """Whether it is this process' own, and not its parent's."""
+        return self._process == os.getpid()
+
+    def sweep(self) -> None:
+        """Deletes what a process that was killed left of the place, and says so."""
+        for name in tuple(self._lock.names):
+            folder = self.place.with_name(name)
+            aside = renames.aside_of(folder)
+            if aside.is_dir() and not self.place.exists():
+                aside.rename(self.place)
+                LOG.info("%s: brought back; a command was killed while it replaced it", self.place)
+            for entry in (folder, aside):
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry, ignore_errors=True)
+                    if not entry.exists():
+                        LOG.info("%s: removed; a command that was killed had left it", entry)
+            if not folder.exists() and not aside.exists():
+                self._lock.strike(name)
+
+    def release(self) -> None:
+        """Ends it; a forked child leaves it to its parent."""
+        if self.held:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Lets go of it in a forked child."""
+        self._lock.close()
+
+    def _check(self) -> None:
+        if not self.held:
+            raise BusyError(f"{self.place}: process {self._process}, which forked, writes there.")
+
+
+_HELD: dict[Path, tuple[int, Claim | None]] = {}  # thread that holds a place
 _GUARD = threading.Lock()
+
+
+def _forked() -> None:
+    """A child holds nothing; its copy of the lock would outlive its parent."""
+    global _GUARD
+    _GUARD = threading.Lock()
+    for _, claimed in _HELD.values():
+        if claimed is not None:
+            claimed.close()
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def place_of(path: str | Path) -> Path:
@@ -51,8 +133,10 @@ def place_of(path: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def claim(place: Path, *, probe: bool = False) -> Iterator[None]:
+def claim(place: Path, *, probe: bool = False) -> Iterator[Claim]:
     """Holds a place against other processes and threads, and sweeps what a killed one left.
+
+    Within one, the same thread is given the same claim again.
 
     Args:
         place: A file or directory to be; the directories above are made.
@@ -64,38 +148,50 @@ def claim(place: Path, *, probe: bool = False) -> Iterator[None]:
     """
     key, me = Path(os.path.realpath(place.parent)) / place.name, threading.get_ident()
     with _GUARD:
-        thread, count = _HELD.get(key, (me, 0))
-        if thread != me:
-            raise _BusyError(f"{place}: another thread of this process writes there; wait for it.")
-        _HELD[key] = me, count + 1
+        thread, held = _HELD.setdefault(key, (me, None))
+    if thread != me:
+        raise BusyError(f"{place}: another thread of this process writes there; wait for it.")
+    if held is not None:
+        yield held
+        return
+    process = os.getpid()
     try:
-        if count:
-            yield
-            return
-        made = _make_parents(place)
-        try:
-            with _locked(place):
+        with _above(place, probe=probe):
+            made = Claim(place, _locked(place))
+            try:
+                _HELD[key] = me, made
                 check_room(place, LEAST_BYTES)
-                _sweep(place)
-                yield
-        finally:
-            if probe:
-                _drop(made)
+                made.sweep()
+                yield made
+            finally:
+                made.release()
     finally:
-        with _GUARD:
-            if count:
-                _HELD[key] = me, count
-            else:
-                del _HELD[key]
+        if process == os.getpid():
+            del _HELD[key]
 
 
-@contextlib.contextmanager
-def scratch(place: Path) -> Iterator[Path]:
-    """Gives a temporary directory beside a place that is claimed; it is deleted at the end."""
-    with tempfile.TemporaryDirectory(
-        prefix=f".{place.name}.", dir=place.parent, ignore_cleanup_errors=True
-    ) as holder:
-        yield Path(holder)
+def recover(place: Path) -> bool:
+    """Brings back for a reader what a killed command had set aside; whether the place is there.
+
+    While a command that lives replaces it, which takes an instant, this waits.
+
+    Args:
+        place: What is to be read.
+    """
+    for _ in range(_TRIES):
+        if place.exists():
+            return True
+        names = locks.left(place)
+        if not any(renames.aside_of(place.with_name(name)).exists() for name in names):
+            break
+        try:
+            with claim(place, probe=True):
+                pass
+        except BusyError:
+            time.sleep(0.01)
+        except OSError:
+            break
+    return place.exists()
 
 
 def check_room(place: Path, num_bytes: int) -> None:
@@ -115,15 +211,20 @@ def check_room(place: Path, num_bytes: int) -> None:
         )
 
 
-class _BusyError(BlockingIOError):
-    """The line of a refused claim, without a number before it."""
+def unwritable(place: Path, error: OSError) -> OSError:
+    """Returns the error of a place that cannot be written to, with its cause in one line."""
+    if isinstance(error, BusyError):
+        return error
+    cause = " ".join((error.strerror or str(error)).split())
+    if error.errno == errno.ELOOP:  # of a directory above
+        cause = "a link that leads nowhere"
+    rest = "make room, or choose" if error.errno in FULL else "choose"
+    return type(error)(f"{place}: cannot be written to ({cause}); {rest} another --out.")
 
-    def __str__(self) -> str:
-        return str(self.args[0])
 
-
-def _make_parents(place: Path) -> list[Path]:
-    """Makes the directories above; returns those that were missing, the innermost first."""
+@contextlib.contextmanager
+def _above(place: Path, *, probe: bool) -> Iterator[None]:
+    """Makes the directories above a place; at the end those that were missing go, if `probe`."""
     missing, above = [], place.parent
     while not above.exists():
         missing.append(above)
@@ -133,8 +234,14 @@ def _make_parents(place: Path) -> list[Path]:
             folder.mkdir(exist_ok=True)
     except OSError as error:
         _drop(missing)
+        if isinstance(error, FileExistsError):
+            error.strerror = "a link that leads nowhere"
         raise unwritable(place, error) from error
-    return missing
+    try:
+        yield
+    finally:
+        if probe:
+            _drop(missing)
 
 
 def _drop(folders: list[Path]) -> None:
@@ -143,134 +250,11 @@ def _drop(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def unwritable(place: Path, error: OSError) -> OSError:
-    """Returns the error of a place that cannot be written to, with its cause in one line."""
-    if isinstance(error, _BusyError):
-        return error
-    cause = " ".join((error.strerror or str(error)).split())
-    if error.errno in (errno.ELOOP, errno.EEXIST):  # of a directory above
-        cause = "a link that leads nowhere"
-    rest = "make room, or choose" if error.errno in FULL else "choose"
-    return type(error)(f"{place}: cannot be written to ({cause}); {rest} another --out.")
-
-
-@contextlib.contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """Holds the lock file; it is deleted at the end."""
-    path = place.with_name(f".{place.name}.lock")
+def _locked(place: Path) -> Lock:
     try:
-        file = _lock(path, place)
+        longest = os.pathconf(place.parent, "PC_NAME_MAX")
+        if len(os.fsencode(place.name)) + _LONGER > longest:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        return Lock(place)
     except OSError as error:
         raise unwritable(place, error) from error
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink()  # before the lock ends: nobody else deletes the file of another
-        os.close(file)
-
-
-def _lock(path: Path, place: Path) -> int:
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is(path, file):
-                _tell(path, file)
-                return file
-        except BlockingIOError:
-            holder = _holder(file)
-            os.close(file)
-            raise _BusyError(
-                f"{place}: {holder} writes there; wait for it, or choose another --out."
-            ) from None
-        except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                LOG.warning("%s: this file system has no locks; nobody else may write", place)
-                return file
-            os.close(file)
-            raise
-        os.close(file)  # its holder deleted it between the two calls
-
-
-def _tell(path: Path, file: int) -> None:
-    """Writes who holds the lock, which also shows that there can be written."""
-    try:
-        os.ftruncate(file, 0)
-        os.write(file, json.dumps({"pid": os.getpid(), "command": _command()}).encode())
-    except OSError:
-        path.unlink()
-        raise
-
-
-def _is(path: Path, file: int) -> bool:
-    """Whether an open file is the one at a path."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return False
-    mine = os.fstat(file)
-    return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
-
-
-def _holder(file: int) -> str:
-    try:
-        told = json.loads(os.pread(file, 4096, 0))
-        return f"process {told['pid']} ({told['command']})"
-    except (ValueError, KeyError, TypeError, OSError):
-        return "another process"
-
-
-def _command() -> str:
-    """What was typed, in short."""
-    program, *arguments = sys.argv or ["python"]
-    text = shlex.join([Path(program).name, *arguments])
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _sweep(place: Path) -> None:
-    """Deletes what killed processes left of a place, which is claimed, and says so."""
-    if renames.recover(place):
-        LOG.info(_BACK, place)
-    name = re.escape(place.name)
-    pattern = re.compile(rf"\.{name}\.(?:replaced|[a-z0-9_]{{8}}|(?P<pid>\d+)\.(?:partial|old))")
-    for entry in _beside(place):
-        match = pattern.fullmatch(entry.name)
-        if match is None or not entry.is_dir() or entry.is_symlink():
-            continue
-        if match["pid"] is None and not _ours(entry, place):
-            continue
-        if match["pid"] and _lives(int(match["pid"])):
-            continue
-        # Earlier versions kept the old one here while they put the new one in its place.
-        old = entry if entry.name.endswith(".old") else entry / "old"
-        if old.is_dir() and not place.exists():
-            old.rename(place)
-            LOG.info(_BACK, place)
-        if entry.exists():
-            shutil.rmtree(entry, ignore_errors=True)
-            LOG.info("%s: removed; a command that was killed had left it", entry)
-
-
-def _beside(place: Path) -> list[Path]:
-    try:
-        return sorted(place.parent.iterdir())
-    except PermissionError:  # one may write there and not list it
-        return []
-
-
-def _ours(entry: Path, place: Path) -> bool:
-    """Whether a hidden directory holds nothing but what we put into one."""
-    if entry.name == f".{place.name}.replaced":
-        return True
-    return {part.name for part in entry.iterdir()} <= {"new", "old", place.name}
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

@@ -46,6 +46,7 @@ def gather(
     where: str = "samples",
     most: int = MOST,
     also: Mapping[str, str] | None = None,
+    pad: int = 0,
 ) -> dict[str, np.ndarray]:
     """Returns the examples (n, ...) of each input by its name, of the model's types.
 
@@ -59,9 +60,10 @@ def gather(
             `keras.utils.image_dataset_from_directory` reads them.
         inputs: Inputs of the model.
         where: What an error line opens with.
-        most: Number of examples taken of a data set, a generator or a folder; arrays and lists are
-            taken whole.
+        most: Number of examples taken of a data set or a generator, the first, or of a folder,
+            evenly spread; arrays and lists are taken whole.
         also: Further names of inputs, to the names that they stand for.
+        pad: See `Preprocessing.pad`; of the pictures of a folder.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -70,7 +72,7 @@ def gather(
     """
     reader = _Reader(inputs, where, also or {})
     if isinstance(samples, (str, Path)):
-        columns = _pictures(Path(samples), inputs, where, most)
+        columns = _pictures(Path(samples), inputs, where, most=most, pad=pad)
     elif isinstance(samples, Mapping) or hasattr(samples, "__array__"):
         columns = reader.columns(samples)
     elif isinstance(samples, (list, tuple)) and (whole := reader.whole(samples)) is not None:
@@ -104,8 +106,8 @@ def as_type(array: Any, dtype: str, *, where: str) -> np.ndarray:
 
     Raises:
         ValueError: A value would change: fractions or numbers out of reach of an integer type,
-            floats beyond the largest of a shorter one, numbers for booleans, text for numbers. Or
-            one is not finite.
+            whole numbers that a float rounds, floats beyond the largest of a shorter one, numbers
+            for booleans, text for numbers. Or one is not finite.
     """
     array = np.asarray(array)
     made: np.ndarray
@@ -135,6 +137,11 @@ def as_type(array: Any, dtype: str, *, where: str) -> np.ndarray:
                 f" {largest:.3g}, the largest of {dtype}."
             )
         made = array.astype(kind)
+        if array.dtype.kind in "iu" and (lost := array[_changed(made, array)]).size:
+            raise ValueError(
+                f"{where}: got {array.dtype} with {lost[0]}, which {dtype} cannot hold; expected "
+                f"whole numbers within {2 ** (np.finfo(kind).nmant + 1):,}."
+            )
         return made
     least, greatest = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
     inside = int(np.floor(low)) >= least and int(np.ceil(high)) <= greatest
@@ -148,6 +155,13 @@ def as_type(array: Any, dtype: str, *, where: str) -> np.ndarray:
         )
     made = array.astype(kind)
     return made
+
+
+def _changed(made: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Where floats are other numbers than the whole ones that they were made of."""
+    with np.errstate(invalid="ignore"):  # beyond the largest of their type, which is another one
+        changed: np.ndarray = made.astype(whole.dtype) != whole
+    return changed
 
 
 class _Reader:
@@ -308,9 +322,11 @@ def _is_indexed(samples: Any) -> bool:
     return hasattr(samples, "__getitem__") and not isinstance(samples, (list, tuple))
 
 
-def _pictures(root: Path, inputs: Sequence[Input], where: str, most: int) -> dict[str, np.ndarray]:
+def _pictures(
+    root: Path, inputs: Sequence[Input], where: str, *, most: int, pad: int
+) -> dict[str, np.ndarray]:
     """The pictures of a folder as pixels of 0 to 255 (n, height, width, channels)."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     from zoo.common.picture_files import SUFFIXES, read_image
 
@@ -324,13 +340,21 @@ def _pictures(root: Path, inputs: Sequence[Input], where: str, most: int) -> dic
             f"{where}: got the folder {root}; expected arrays, as the inputs {told} are not one"
             " picture (n, height, width, 1 or 3) of a known size."
         )
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)[:most]
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if len(files) > most:  # one class is one sub-folder
+        files = [files[place * len(files) // most] for place in range(most)]
     if not files:
         raise ValueError(f"{where}: {root}: got no pictures; expected {', '.join(SUFFIXES)}.")
     height, width, channels = sides
     images = []
     for file in files:
-        image = read_image(file).resize((width, height), Image.Resampling.BILINEAR)
+        image = read_image(file)
+        spare = width - image.width, height - image.height
+        if pad and all(0 <= side <= pad for side in spare):
+            image = ImageOps.expand(image, (spare[0] // 2, spare[1] // 2))
+            image = image.crop((0, 0, width, height))  # what is missing is zeros
+        else:
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(image if channels == 3 else image.convert("L"))
         images.append(pixels.reshape(height, width, channels))
     if "float" in spec.dtype:

@@ -1,7 +1,8 @@
 """Renames that leave the old or the new, and reach the disk.
 
 Where the file system has it, two directories change places in one system call (`renameat2`, Linux).
-Elsewhere the old one steps aside to `.NAME.replaced` first; `recover` brings it back after a kill.
+Elsewhere the old one steps aside for an instant, beside the directory that the new one comes from;
+`zoo.common.claims` brings it back after a kill.
 """
 
 from __future__ import annotations
@@ -39,15 +40,6 @@ def put(source: Path, place: Path) -> None:
     sync_directory(place.parent)
 
 
-def recover(place: Path) -> bool:
-    """Brings back what had stepped aside when a process was killed; whether there was something."""
-    aside = _aside(place)
-    if place.exists() or not aside.exists():
-        return False
-    aside.rename(place)
-    return True
-
-
 def sync(path: Path) -> None:
     """Sees to it that a file, or all that is in a directory, is on the disk."""
     if not path.is_dir():
@@ -83,18 +75,19 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
+def aside_of(folder: Path) -> Path:
+    """Returns where that stands aside which is replaced by something in a temporary directory."""
+    return folder.with_name(f"{folder.name}.old")
+
+
 def _step_aside(source: Path, place: Path) -> None:
     """Replaces in two renames; an error in between, or Ctrl-C, undoes the first."""
-    aside = _aside(place)
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = aside_of(source.parent)
     try:
         place.rename(aside)
         source.rename(place)
     except BaseException:
-        recover(place)
+        if aside.exists() and not place.exists():
+            aside.rename(place)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _aside(place: Path) -> Path:
-    return place.with_name(f".{place.name}.replaced")

@@ -130,6 +130,28 @@ def shown(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
+def difference(old: Any, new: Any, key: str) -> tuple[str, Any, Any] | None:
+    """Returns where two plain values first differ; `None` where they do not.
+
+    Args:
+        old: Anything of JSON.
+        new: Another one.
+        key: What they are called.
+
+    Returns:
+        The keys that lead there, joined by dots, and both values there.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in (*old, *new):
+            if old.get(name) != new.get(name):
+                return difference(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (one, other) in enumerate(zip(old, new, strict=True)):
+            if one != other:
+                return difference(one, other, f"{key}.{number}")
+    return None if old == new else (key, old, new)
+
+
 def _below_one(value: float) -> float:
     if 0.0 <= value < 1.0:
         return value

@@ -1,8 +1,12 @@
 """Directories and files that are whole or not there at all: written aside, then renamed.
 
-At every instant what stands at a path is the old or the new, also when the process is killed: the
-two change places in one system call (`zoo.common.renames`). Who writes to a place holds it
-(`zoo.common.claims`), from before the work on: a place that cannot be written is refused at once.
+What stands at a path is the old or the new, also when the process is killed. Where the file system
+can exchange two names (Linux with ext4, XFS, Btrfs, tmpfs) that holds at every instant. Elsewhere,
+as on NFS and macOS, nothing stands there between two renames; a kill at that moment leaves the old
+one beside it, and the next who names the place brings it back (`zoo.common.renames`).
+
+Who writes to a place holds it (`zoo.common.claims`), from before the work on: a place that cannot
+be written is refused at once.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.common import claims, renames
+from zoo.common import claims
 from zoo.common.claims import place_of
 
 BUNDLE = "card.json"  # a file that every bundle holds
@@ -77,13 +81,17 @@ def staged(path: str | Path, *, force: bool = False, mark: str = BUNDLE) -> Iter
     Raises:
         FileExistsError, BlockingIOError, OSError, ValueError: See `check_free`.
     """
-    with claimed(path, force=force, mark=mark) as place, claims.scratch(place) as holder:
+    with (
+        claimed(path, force=force, mark=mark) as place,
+        claims.claim(place) as claim,
+        claim.scratch() as holder,
+    ):
         stage = holder / NEW
         with _told(place, holder):
             stage.mkdir()
             yield stage
             _check_taken(place, force=force, mark=mark)
-            renames.put(stage, place)
+            claim.put(stage)
 
 
 @contextlib.contextmanager
@@ -97,11 +105,11 @@ def staged_file(path: str | Path) -> Iterator[Path]:
     place = place_of(path)
     if place.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; expected a file to write.")
-    with claims.claim(place), claims.scratch(place) as holder:
+    with claims.claim(place) as claim, claim.scratch() as holder:
         partial = holder / place.name
         with _told(place, holder):
             yield partial
-            renames.put(partial, place)
+            claim.put(partial)
 
 
 def check_file(path: str | Path, *, force: bool = True) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import optuna
 
+from zoo.common.settings import difference
 from zoo.craft.plan import STUDY, Plan
 from zoo.craft.space import Axis, Value
 
@@ -80,20 +81,13 @@ def begin(plan: Plan, out: Path, *, maximise: bool) -> optuna.Study:
     asked, begun = plan.identity(), study.user_attrs.get("plan")
     if begun is None:
         study.set_user_attr("plan", asked)
-    elif begun != asked:
-        raise ValueError(f"{out}: holds another search. {_difference(begun, asked)}")
+    elif found := difference(begun, asked, ""):
+        key, old, new = found
+        raise ValueError(
+            f"{out}: holds another search. {key}: got {new!r}; it began with {old!r}. Repeat its "
+            "arguments, or choose another --out."
+        )
     return study
-
-
-def _difference(begun: dict[str, Any], asked: dict[str, Any]) -> str:
-    key = next(key for key in asked if begun.get(key) != asked[key])
-    old, new = begun.get(key), asked[key]
-    while isinstance(old, dict) and isinstance(new, dict):
-        inner = next(k for k in [*old, *new] if old.get(k) != new.get(k))
-        key, old, new = f"{key}.{inner}", old.get(inner), new.get(inner)
-    return (
-        f"{key}: got {new!r}; it began with {old!r}. Repeat its arguments, or choose another --out."
-    )
 
 
 def finished(study: optuna.Study) -> tuple[Trial, ...]:

@@ -27,7 +27,7 @@ import optuna
 from zoo import recipe as recipes
 from zoo.bundle import RECIPE
 from zoo.common.reading import one_line
-from zoo.common.staging import claimed
+from zoo.common.staging import claimed, staged_file
 from zoo.craft import folds, plots, space
 from zoo.craft import study as studies
 from zoo.craft.plan import CSV, PLOT, Plan
@@ -94,7 +94,8 @@ def tune(plan: Plan, out: Path, *, resume: bool = False) -> Outcome:
         )
         if found.best:
             best = recipes.changed(plan.recipe, space.settings(found.best.values))
-            _replace(out / RECIPE, best.to_yaml())
+            with staged_file(out / RECIPE) as partial:
+                partial.write_text(best.to_yaml())
     return found
 
 
@@ -178,7 +179,7 @@ def _write_table(
     num_folds = max((len(trial.folds) for trial in trials), default=0)
     parts = [f"fold{n}" for n in range(1, num_folds + 1)] if num_folds > 1 else []
     keys = [axis.key for axis in axes]
-    with _partial(path) as partial, partial.open("w", newline="") as file:
+    with staged_file(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("trial", "state", *keys, objective, "std", *parts, "seconds", "failure"))
         for t in trials:
@@ -189,19 +190,6 @@ def _write_table(
             writer.writerow(
                 (t.number, state, *values, *numbers, *each, round(t.seconds, 3), t.failure)
             )
-
-
-def _replace(path: Path, text: str) -> None:
-    with _partial(path) as partial:
-        partial.write_text(text)
-
-
-@contextlib.contextmanager
-def _partial(path: Path) -> Iterator[Path]:
-    """Gives a path beside it, which takes its place: a kill leaves the old file whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    yield partial
-    partial.replace(path)
 
 
 @contextlib.contextmanager

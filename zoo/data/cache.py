@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from zoo.common.staging import staged_file
 
 LOG = logging.getLogger("zoo")
 Arrays = Mapping[str, np.ndarray]
@@ -58,18 +59,12 @@ def cached(name: str, make: Callable[[], Arrays]) -> dict[str, np.ndarray]:
         pass
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         LOG.warning("%s: not a whole file; it is made anew.", path)
-    arrays = dict(make())
+    arrays: dict[str, Any] = dict(make())
     try:
-        _write(path, arrays)
+        with staged_file(path) as part:
+            np.savez(part, allow_pickle=False, **arrays)  # noise does not compress
+    except BlockingIOError:
+        LOG.info("%s: another process writes the same.", path)
     except OSError as error:
         LOG.warning("%s: not kept (%s).", path, error.strerror or error)
     return arrays
-
-
-def _write(path: Path, arrays: dict[str, Any]) -> None:
-    """Writes beside the path and renames, so that no other process sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as holder:
-        part = Path(holder) / path.name
-        np.savez(part, **arrays)  # noise does not compress
-        part.replace(path)

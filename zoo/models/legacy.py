@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import keras
 
-from zoo.common.reading import one_line
+from zoo.common.reading import FileError, one_line
 
 # Settings that layers of Keras 3 dropped, and the only value that they have now.
 GONE: dict[str, dict[str, Any]] = {
@@ -54,8 +54,8 @@ def load_h5(path: Path, *, unsafe: bool = False) -> keras.Model:
         with h5py.File(path) as file:
             _check_links(path, file)
             config = _config(path, file)
-    except OSError as error:
-        raise ValueError(
+    except (OSError, KeyError, RuntimeError) as error:
+        raise FileError(
             f"{path}: not a whole .h5 file ({one_line(error)}). Save it again."
         ) from None
     old = json.dumps(config)
@@ -72,7 +72,7 @@ def load_h5(path: Path, *, unsafe: bool = False) -> keras.Model:
                 file.attrs["model_config"] = json.dumps(config)
             return keras.saving.load_model(copy, compile=False, safe_mode=not unsafe)
     except (TypeError, ValueError, KeyError, IndexError, OSError) as error:
-        raise ValueError(
+        raise FileError(
             f"{path}: not a model that Keras 3 loads ({one_line(error)}). For layers of your "
             "own: --import my_layers.py, or import them before."
         ) from None
@@ -94,7 +94,7 @@ def check_version(path: Path) -> None:
         except (ValueError, AttributeError, zipfile.BadZipFile):
             return  # what else is wrong, loading tells
     if version.startswith("2."):
-        raise ValueError(
+        raise FileError(
             f"{path}: was written by Keras {version}, whose .keras files Keras 3 does not read. "
             "Save it there as `model.save('NAME.h5')`, which loads here."
         )
@@ -103,16 +103,16 @@ def check_version(path: Path) -> None:
 def _config(path: Path, file: h5py.File) -> dict[str, Any]:
     text = file.attrs.get("model_config")
     if text is None:
-        raise ValueError(
+        raise FileError(
             f"{path}: holds weights alone; expected a whole model. Build it, and "
             f"`model.load_weights({str(path)!r})` fills it."
         )
     try:
         config = json.loads(text)
     except ValueError:
-        raise ValueError(f"{path}: its model is not JSON; expected a whole .h5 file.") from None
+        raise FileError(f"{path}: its model is not JSON; expected a whole .h5 file.") from None
     if not isinstance(config, dict):
-        raise ValueError(f"{path}: describes no model; expected a whole .h5 file.")
+        raise FileError(f"{path}: describes no model; expected a whole .h5 file.")
     return config
 
 
@@ -132,12 +132,12 @@ def _check(path: Path, layer: dict[str, Any], *, unsafe: bool) -> None:
     kind = str(layer["class_name"])
     if kind.startswith(OPERATIONS):
         function = layer["config"].get("function", kind)
-        raise ValueError(
+        raise FileError(
             f"{path}: has the operation {function} of TensorFlow in its graph, which "
             + REBUILD.format(path=str(path))
         )
     if kind == "Lambda" and not unsafe:
-        raise ValueError(
+        raise FileError(
             f"{path}: has a Lambda layer, code of its own that would run here. Load it with "
             "`zoo.load(path, unsafe=True)` if you trust whoever wrote it."
         )
@@ -151,7 +151,7 @@ def _bring_up(path: Path, layer: dict[str, Any]) -> None:
         if name not in settings:
             continue
         if value is not None and settings[name] != value:
-            raise ValueError(
+            raise FileError(
                 f"{path}: its layer {settings.get('name')!r} has {name}={settings[name]}, which "
                 + REBUILD.format(path=str(path))
             )
@@ -163,11 +163,11 @@ def _check_links(path: Path, group: h5py.Group) -> None:
     for name in group:
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            raise ValueError(f"{path}: {name!r} lies in another file; expected a whole .h5 file.")
+            raise FileError(f"{path}: {name!r} lies in another file; expected a whole .h5 file.")
         if isinstance(link, h5py.SoftLink):
             continue
         found = group[name]
         if isinstance(found, h5py.Group):
             _check_links(path, found)
         elif isinstance(found, h5py.Dataset) and found.external:
-            raise ValueError(f"{path}: {name!r} lies in another file; expected a whole .h5 file.")
+            raise FileError(f"{path}: {name!r} lies in another file; expected a whole .h5 file.")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 
 from compress.graph.limits import limited
@@ -79,6 +83,27 @@ def load_model(path: str | Path, *, unsafe: bool = False) -> keras.Model:
     return model
 
 
+def compiled_loss(path: str | Path) -> Any:
+    """Returns the loss that a model was compiled with, as its file has it.
+
+    Args:
+        path: A `.keras` or `.h5` file of a model.
+
+    Returns:
+        A name, or a name with settings, or several of these; `None` where the file holds none.
+    """
+    path = Path(path)
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
+        if path.suffix in (".h5", ".hdf5"):
+            with h5py.File(path) as file:
+                compiled = json.loads(file.attrs["training_config"])
+        else:
+            with zipfile.ZipFile(path) as archive:
+                compiled = json.loads(archive.read("config.json")).get("compile_config")
+        return compiled.get("loss") if isinstance(compiled, dict) else None
+    return None
+
+
 def _num_weights(path: Path) -> int:
     """How many weights a file can hold, which is looked at before Keras unfolds it."""
     with path.open("rb") as file:  # which tells why, where it cannot be opened
@@ -108,7 +133,8 @@ def _told(path: Path, error: Exception) -> str:
     if "Lambda" in text and "safe_mode" in text:
         return (
             f"{path}: has a Lambda layer, code of its own that would run here. Load it with"
-            " --unsafe of `zoo export`, or `unsafe=True` of `zoo.load`, if you trust whoever wrote"
-            " it."
+            " --unsafe of `zoo export`, or in Python by zoo.load(path, unsafe=True), if you trust"
+            " whoever wrote it: zoo.compress and zoo.export take the model. For the other commands"
+            " a layer of your own is to stand in its place, see --import."
         )
     return f"{path}: not {EXPECTED} ({one_line(error)})."

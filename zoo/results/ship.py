@@ -31,7 +31,7 @@ def ship(path: str | Path) -> Path:
 
     bundle = Bundle(path)
     part, metrics = bundle.report.compress, bundle.report.metrics
-    headline = bundle.recipe.task.headline
+    headline = bundle.recipe.task.headline  # type: ignore[attr-defined]
     if part and headline.fraction:
         lost = part.parent_metrics[headline.name] - metrics[headline.name]
         if lost > MOST_LOST:

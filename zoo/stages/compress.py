@@ -22,16 +22,20 @@ from compress.base import Headline
 from zoo import bundle as bundles
 from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
+from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
+from zoo.common.signatures import spelled_out
 from zoo.craft.plots import pareto
 from zoo.data.dataset import DataSet
 from zoo.recipe import changed_further
 from zoo.stages import own
+from zoo.stages.alone import compress_alone
 from zoo.stages.files import integers
 from zoo.stages.kept import Kept
 from zoo.stages.latency import time_models
 from zoo.stages.opening import reopen
 from zoo.training import signals
+from zoo.training.unfinished import COMPRESS, Unfinished, facts_of
 from zoo.training.writing import write_bundle
 
 SAMPLES = 512  # training examples to calibrate on
@@ -52,7 +56,7 @@ class Brought(TypedDict, total=False):
         data: What it is trained and measured on: a name, `folder:PATH`, or a `zoo.data.DataSet`.
         samples: Without data, examples to calibrate on, as the model takes them: an array, a
             `tf.data.Dataset`, the path of a folder of pictures (see `zoo.common.examples`).
-        values: Range of the pixels that it takes, see `zoo.stages.own.run_of`.
+        values: Range of the pixels that it takes, see `zoo.stages.asking.run_of`.
     """
 
     data: str | DataSet | None
@@ -60,6 +64,7 @@ class Brought(TypedDict, total=False):
     values: str | None
 
 
+@spelled_out(Brought)
 def compress(
     bundle: Bundle | keras.Model | str | Path,
     recipe: str | Path,
@@ -116,7 +121,8 @@ def compress(
     parent = find_bundle(bundle)
     out = Path(out) if out else beside(parent, Path(recipe).stem)
     staging.check_apart(out, parent.path)
-    begun = {"parent": parent.sha256, "changes": list(changes)}
+    files = [parent.model_file, *sorted(parent.path.glob(f"{bundles.NETWORKS}/*.keras"))]
+    begun = {"parent": [sha256(file) for file in files]}
     return _compress(
         parent, recipe, out, changes, begun, resume=resume, force=force, callbacks=callbacks
     )
@@ -133,36 +139,39 @@ def _compress(
     force: bool,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Bundle:
-    """Compresses a bundle; one that is resumed must have `begun` with the same."""
+    """Compresses a bundle; one that is resumed must have `begun` with the same, see `facts_of`."""
     began = time.perf_counter()
     pipeline = passes.load_recipe(recipe)
     name = Path(recipe).stem
-    seed = changed_further(parent.recipe, changes).seed
-    _ = parent.card, parent.report  # what the end needs is read, or refused, before any work
+    changed_further(parent.recipe, changes)
+    _ = parent.card
+    bundles.check_finite(parent)  # what the end needs is read, or refused, before any work
     with signals.orderly(), staging.claimed(out, force=force or resume) as out:
-        kept = Kept(out.with_name(out.name + ".partial"), begun, seed)
-        if resume:
-            kept.resume()
-        elif kept.directory.exists() and not force:
-            raise FileExistsError(
-                f"{kept.directory}: holds an unfinished run; --resume continues it, --force drops "
-                "it."
-            )
-        else:
-            kept.remove()
+        unfinished = Unfinished(out, COMPRESS)
+        unfinished.admit(resume=resume, force=force)
         staging.check_room(out, 2 * parent.model_file.stat().st_size)
-        work = _Work(parent, pipeline, name, changes, kept, tuple(callbacks))
+        work = _Work(parent, pipeline, name, changes, unfinished, tuple(callbacks))
+        work.begin({**begun, "pipeline": _contents(pipeline, name)}, resume=resume, force=force)
         try:
             made = work.write(out, force=force or resume, began=began)
         except (KeyboardInterrupt, OSError):
-            if not kept.empty:
-                LOG.warning("%s: keeps what was done; --resume goes on from it", kept.directory)
+            if not work.kept.empty:
+                LOG.warning(
+                    "%s: keeps what was done; --resume goes on from it", unfinished.directory
+                )
             raise
         finally:
-            if kept.empty:
-                kept.remove()
-        kept.remove()
+            if work.kept.empty:
+                unfinished.remove()
+        unfinished.remove()
         return made
+
+
+def _contents(pipeline: passes.Pipeline, name: str) -> dict[str, Any]:
+    """What a recipe of passes says, and what the files are that it names."""
+    teachers = [getattr(step, "teacher", None) for step in pipeline.passes]
+    found = {"name": name, **pipeline.to_dict()}
+    return found | {"teachers": [file and sha256(file) for file in teachers]}
 
 
 class _Work:
@@ -174,12 +183,14 @@ class _Work:
         pipeline: passes.Pipeline,
         name: str,
         changes: tuple[str, ...],
-        kept: Kept,
+        unfinished: Unfinished,
         callbacks: tuple[keras.callbacks.Callback, ...],
     ):
         self.parent, self.pipeline, self.name, self.changes = parent, pipeline, name, changes
-        self.kept, self.callbacks = kept, callbacks
-        kept.seed("model")
+        self.unfinished, self.callbacks = unfinished, callbacks
+        seed = changed_further(parent.recipe, changes).seed
+        self.kept = Kept(unfinished.directory, {}, seed)
+        self.kept.seed("model")
         self.opened = reopen(parent, changes)
         if pipeline.budget is not None and not self.opened.whole:
             raise FileNotFoundError(
@@ -188,6 +199,13 @@ class _Work:
                 "without budget. `--set data.name=folder:PATH` tells where it is now."
             )
         self.run = self.opened.run
+
+    def begin(self, more: dict[str, Any], *, resume: bool, force: bool) -> None:
+        """Compares with what it began with before, if it is resumed."""
+        facts = facts_of(self.run, **more)
+        if resume:
+            self.unfinished.check(facts, force=force)
+        self.kept.begun = self.unfinished.begin(facts)
 
     def fit(self, model: Any, *, epochs: int, callbacks: Any, rate: float = 1.0) -> None:
         """Trains as the recipe of the bundle says, see `compress.base.Fit`."""
@@ -284,7 +302,7 @@ def _brought(
                 "compress: got resume without data; expected --data (`data=`): only what trains is "
                 "kept, and without data nothing does."
             )
-        return own.compress_alone(model, recipe, out=out, samples=samples, force=force)
+        return compress_alone(model, recipe, out=out, samples=samples, force=force)
     if samples is not None:
         raise ValueError("compress: got data and samples; expected one: samples are the data's.")
     is_file = not isinstance(model, keras.Model)
@@ -297,16 +315,14 @@ def _brought(
     staging.check_free(out, force=force or resume)
     passes.load_recipe(recipe)
     values = brought.get("values")
-    net, _ = own.opened(model)
+    given = own.opened(model)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / name
-        parent = own.bring(net, data, place, changes=changes, values=values, file=file)
+        parent = own.bring(given, data, place, changes=changes, values=values)
         # The bundle is a new file each time, so it cannot tell whether the model is the same.
         begun = {
-            "parent": own.digest(net),
-            "data": parent.card.data,
+            "parent": own.digest(given.model),
             "values": values,
-            "changes": list(changes),
         }
         # Its recipe has the changes already.
         return _compress(

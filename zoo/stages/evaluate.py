@@ -9,8 +9,10 @@ from typing import NamedTuple, TypedDict, Unpack
 import keras
 
 from zoo.bundle import Bundle, find_bundle
+from zoo.common.signatures import spelled_out
 from zoo.data.dataset import DataSet
 from zoo.stages import own
+from zoo.stages.asking import run_of
 from zoo.stages.opening import reopen
 from zoo.tasks.task import Evaluation
 from zoo.training.run import SPLITS
@@ -22,7 +24,7 @@ class Brought(TypedDict, total=False):
     Attributes:
         data: What it is measured on: a name, `folder:PATH`, or a `zoo.data.DataSet`.
         changes: `key=value` changes, e.g. `task.kind=segment`.
-        values: Range of the pixels that it takes, see `zoo.stages.own.run_of`.
+        values: Range of the pixels that it takes, see `zoo.stages.asking.run_of`.
     """
 
     data: str | DataSet | None
@@ -47,6 +49,7 @@ class Measured(NamedTuple):
     whole: bool = True
 
 
+@spelled_out(Brought)
 def evaluate(
     bundle: Bundle | keras.Model | str | Path,
     split: str | None = None,
@@ -79,9 +82,9 @@ def evaluate(
                 "evaluate: got a model that is no bundle; expected the data to measure it on, "
                 "--data folder:PATH (`data=`), and no --file."
             )
-        model, _ = own.opened(bundle)
+        model, _, _, loss = own.opened(bundle)
         changes, values = brought.get("changes", ()), brought.get("values")
-        run = own.run_of(model, data, changes=changes, values=values)
+        run = run_of(model, data, changes=changes, values=values, loss=loss)
         split = split or "all"
         examples = own.count(run, split)
         return Measured(own.evaluate(run, model, split), None, examples, True)

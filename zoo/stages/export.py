@@ -16,17 +16,18 @@ from export.rewrite import has_half
 from export.sameness import HALF, NUM_COMPARED, REWRITTEN, refuse_others
 from export.target import About, Labelled
 from export.targets import find_target
-from zoo.bundle import Bundle, find_bundle, is_model_file
+from zoo.bundle import Bundle, check_finite, find_bundle, is_model_file
 from zoo.common import staging
 from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
 from zoo.common.preprocessing import Preprocessing
+from zoo.common.reading import one_line
 from zoo.data.images import PAD
 from zoo.models.pixels import take_pixels
 from zoo.models.saved import load_model
 from zoo.stages.opening import reopen
 
-NUM_SAMPLES = 256  # the integer targets calibrate on one half and are compared on the other
+NUM_SAMPLES = 256  # of each two, integer targets calibrate on one and are compared on the other
 NUM_LABELLED = 1000  # of the test split, on which model and file are scored
 
 
@@ -58,7 +59,8 @@ def export(
         FileExistsError: There is something in one of the places.
         FileNotFoundError: There is no such model.
         ValueError: A target or an option is unknown, or the model or the samples do not fit.
-        RuntimeError: A file does not behave like the model.
+        RuntimeError: A file does not behave like the model. Of several targets the others are
+            written all the same: `PartlyExportedError`.
     """
     path = model.path if isinstance(model, Bundle) else Path(model)
     if not is_model_file(path):
@@ -77,18 +79,43 @@ def export(
     given = open_model(path, pixels=pixels, unsafe=unsafe)
     samples = given.samples(NUM_SAMPLES) if samples is None else samples
     labelled, about = given.labelled(NUM_LABELLED), given.about(name)
-    return [
-        writers.export(
-            given.model,
-            target,
-            place,
-            samples=samples,
-            labelled=labelled,
-            about=about,
-            force=force,
-        )
-        for target, place in zip(chosen, places.values(), strict=True)
-    ]
+    done: list[Deployable] = []
+    failed: dict[str, Exception] = {}
+    for target, place in zip(chosen, places.values(), strict=True):
+        try:
+            one = writers.export(
+                given.model,
+                target,
+                place,
+                samples=samples,
+                labelled=labelled,
+                about=about,
+                force=force,
+            )
+        except (RuntimeError, ValueError, TypeError, OSError) as error:
+            failed[target.kind] = error  # the others may do
+        else:
+            done.append(one)
+    reasons = {str(error) for error in failed.values()}
+    if failed and not done and len(reasons) == 1:  # which has to do with no target
+        raise next(iter(failed.values()))
+    if failed:
+        raise PartlyExportedError(done, failed)
+    return done
+
+
+class PartlyExportedError(RuntimeError):
+    """Some of several targets failed; a line for each says why.
+
+    Attributes:
+        done: What the other targets wrote, which stays.
+        failed: Why the others did not, by target.
+    """
+
+    def __init__(self, done: list[Deployable], failed: Mapping[str, Exception]) -> None:
+        self.done, self.failed = done, dict(failed)
+        lines = [f"{kind} failed: {one_line(error)}" for kind, error in self.failed.items()]
+        super().__init__("\n".join(lines))
 
 
 class Given:
@@ -173,6 +200,7 @@ class GivenBundle(Given):
 
     def labelled(self, count: int) -> Labelled | None:
         """See `Given.labelled`; the first of the test split, which is in no order."""
+        check_finite(self._bundle)
         task, columns = self._run.task, self._run.data.columns
         if not task.deployed_answers or task.served_apart or self._run.origin.acted:
             return None  # one answer takes many calls

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.manifest import Manifest
+from export.manifest import Manifest, Signature
 from export.sameness import as_shares
 from export.targets import find_target
 from zoo.common import reading
@@ -30,12 +30,15 @@ def integers(opened: Opened, model: Any, directory: Path) -> dict[str, Any]:
     """
     import export
 
-    made = export.export(model, "tflite-int8", directory, samples=opened.run.samples(SAMPLES))
+    about = export.About(parent=opened.model)
+    samples = opened.run.samples(SAMPLES)
+    made = export.export(model, "tflite-int8", directory, samples=samples, about=about)
     manifest = made.manifest
     facts: dict[str, Any] = {
         "bytes": manifest.size_bytes,
         "gzip_bytes": manifest.gzip_bytes,
         "operators": manifest.operators,
+        "distance": manifest.distance and manifest.distance.model_dump(mode="json"),
     }
     if opened.run.task.deployed_answers:
         found, same = evaluate_file(directory, opened._replace(model=model), "test")
@@ -65,10 +68,14 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
             "model alone; expected a bundle of e.g. classify. Its export has compared both."
         )
     manifest, path = Manifest.of_file(directory)
+    signature = manifest.keras or manifest.signature
+    _check_model(signature, opened.model, directory)
     if manifest.source_sha256 and manifest.source_sha256 != opened.bundle.sha256:
         LOG.warning(
             "%s: was exported from another model than that of %s", directory, opened.bundle.path
         )
+    read = {str(opened.model.inputs[0].dtype), signature.inputs[0].dtype}
+    raw = opened.run.preprocessing if read == {"float32", "uint8"} else None  # with --pixels
     session = _opened(manifest, path)
     names = [spec.name for spec in manifest.signature.inputs]
     files = {own: name for name, own in manifest.names.items()}  # names that the model has not
@@ -77,12 +84,16 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
 
     def call(inputs: Any) -> Any:
         inputs = inputs if isinstance(inputs, dict) else {names[0]: inputs}
+        values = list(inputs.values())
+        if raw is not None:
+            factor, offset = raw.affine
+            pixels = np.rint((values[0] - offset) / factor).astype(np.uint8)
+            inputs = {names[0]: pixels}
         found = session.run({files.get(name, name): array for name, array in inputs.items()})
         found = as_shares(found, cut)
         outputs = {manifest.names.get(name, name): array for name, array in found.items()}
         got = outputs if len(outputs) > 1 else next(iter(outputs.values()))
         if (choice := task.chosen(got)) is not None:
-            values = list(inputs.values())
             expected = opened.model.predict_on_batch(values if len(values) > 1 else values[0])
             same.append(choice == task.chosen(expected))
         return got
@@ -92,6 +103,35 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
 
     found = opened.run.evaluate(opened.model, split, answer=answer)
     return found, float(np.mean(np.concatenate(same))) if same else None
+
+
+def _check_model(signature: Signature, model: Any, directory: Path) -> None:
+    """Refuses a file of another model, by the shapes of its inputs and outputs.
+
+    Raises:
+        ValueError: It is one.
+    """
+    for what, specs, tensors in (
+        ("inputs", signature.inputs, model.inputs),
+        ("outputs", signature.outputs, model.outputs),
+    ):
+        got, wanted = ([tuple(one.shape[1:]) for one in some] for some in (specs, tensors))
+        if len(got) != len(wanted) or not all(any(_same(x, y) for y in wanted) for x in got):
+            raise ValueError(
+                f"{directory}: has the {what} {_told(got)}; expected {_told(wanted)}, those of the "
+                "bundle's model. It was exported from another model."
+            )
+
+
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Whether two shapes are equal, where both are known."""
+    return len(one) == len(other) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(one, other, strict=True)
+    )
+
+
+def _told(shapes: Sequence[tuple[Any, ...]]) -> str:
+    return ", ".join(map(str, shapes))
 
 
 def _opened(manifest: Manifest, path: Path) -> Any:

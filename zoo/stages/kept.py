@@ -29,6 +29,7 @@ from compress.pipeline.stages import Stage
 from zoo.bundle import BEGUN, MODEL, REPORT
 from zoo.common import reading, renames
 from zoo.models.saved import load_model
+from zoo.training import unfinished
 from zoo.training.history import History
 
 STATE = "variables.npz"
@@ -43,32 +44,14 @@ class Kept:
 
     Args:
         directory: `NAME.partial`; it is made when there is something to keep.
-        begun: What the compression began with, plain JSON; a resumed one must begin with the same.
+        begun: What the compression began with, plain JSON; see `zoo.training.unfinished`.
         seed: Seed of the recipe.
     """
 
     def __init__(self, directory: Path, begun: dict[str, Any], seed: int):
         self.directory, self.history = directory, History()
-        self._begun, self._seed = begun, seed
+        self.begun, self._seed = begun, seed
         self._key, self._calls, self._own = "", 0, History()
-
-    def resume(self) -> None:
-        """Checks that what is there began as this one does.
-
-        Raises:
-            FileNotFoundError: There is nothing to resume.
-            ValueError: It is damaged, or began otherwise.
-        """
-        path = self.directory / BEGUN
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: not found; there is no unfinished run to resume.")
-        begun = reading.json_object(path, EXPECTED)
-        for name, value in self._begun.items():
-            if begun.get(name) != value:
-                raise ValueError(
-                    f"--resume: got {name} {value!r}; expected {begun.get(name)!r}, with which "
-                    f"{self.directory} began. Repeat its arguments, or start anew with --force."
-                )
 
     def find(self, plan: Sequence[Pass]) -> Stage | None:
         """Returns what the last of some passes came to; `None` where it is not finished."""
@@ -141,20 +124,13 @@ class Kept:
         """Whether there is nothing to go on from."""
         return not any(self.directory.glob("*/*"))
 
-    def remove(self) -> None:
-        """Deletes it all."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-
     @property
     def _trainings(self) -> Path:
         return self.directory / f"{self._key}.trainings"
 
     def _make(self) -> None:
         if not (self.directory / BEGUN).is_file():
-            self.directory.mkdir(parents=True, exist_ok=True)
-            partial = self.directory / f"{BEGUN}.partial"
-            partial.write_text(json.dumps(self._begun))
-            renames.put(partial, self.directory / BEGUN)
+            unfinished.write(self.directory / BEGUN, self.begun)
 
 
 def _key(plan: Sequence[Pass]) -> str:

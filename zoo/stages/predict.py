@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,15 @@ import keras
 import numpy as np
 from PIL import Image
 
+from compress.graph.shares import find_shares, takes_logits
 from zoo.bundle import CARD, Bundle, find_bundle
 from zoo.common import reading, staging
 from zoo.common.answers import answers
+from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.saved import load_model
 from zoo.stages import own
+from zoo.stages.ranges import taken
 from zoo.tasks import pictures
 from zoo.tasks.binary import Binary
 from zoo.tasks.classify import Classify
@@ -27,16 +31,18 @@ class Brought(TypedDict, total=False):
 
     Attributes:
         labels: Names of the classes; their numbers where there are none.
-        values: Range of the pixels that it takes, a key of `zoo.stages.own.RANGES`.
+        values: Range of the pixels that it takes, a key of `zoo.stages.ranges.RANGES`.
     """
 
     labels: Sequence[str]
     values: str | None
 
 
+LOG = logging.getLogger("zoo")
 TIMES = 4  # how many times larger a picture is drawn
 
 
+@spelled_out(Brought)
 def predict(
     bundle: Bundle | keras.Model | str | Path,
     files: str | Path | Sequence[str | Path],
@@ -102,7 +108,8 @@ def predict(
         )
     outputs = model.predict_on_batch(known.apply(raw))
     if getattr(bundle.recipe.task, "probabilities", False):
-        outputs = keras.ops.convert_to_numpy(bundle.recipe.task.logits(outputs))  # type: ignore[attr-defined]
+        logits = bundle.recipe.task.logits(outputs)  # type: ignore[attr-defined]
+        outputs = keras.tree.map_structure(keras.ops.convert_to_numpy, logits)
     with reading.whole(bundle.path / CARD, "the card of this model"):
         found = answers(card.task, outputs, labels=card.labels, top=top)
     if out is not None:
@@ -141,25 +148,27 @@ def _own(
     """Answers of a model of which nothing but its graph is known."""
     if out is not None:
         raise ValueError("--out: got a model that is no bundle, whose answers are no picture.")
-    model, name = own.opened(given)
-    known, end = own.taken(model, values), own.last_activation(model)
+    model, name, _, loss = own.opened(given)
+    known = taken(model, values)
     shapes = [tuple(tensor.shape) for tensor in model.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 2:
         raise ValueError(f"{name}: answers {shapes}; expected one output (batch, classes).")
+    key, names, raw = _read(known, files)
+    outputs = model.predict(known.apply(raw), verbose=0)
+    shares, told = find_shares(model, outputs, loss=loss)
+    if told:
+        LOG.warning("%s: %s", name, told)
     num = int(shapes[0][1])
-    wanted = 2 if num == 1 and end == "sigmoid" else num
+    is_value = num == 1 and not shares and takes_logits(loss) is None
+    wanted = num if num > 1 or is_value else 2
     if labels and len(labels) != wanted:
         raise ValueError(
             f"--labels: got {len(labels)} names; expected {wanted}, one for each class."
         )
-    key, names, raw = _read(known, files)
-    outputs = model.predict(known.apply(raw), verbose=0)
-    if num == 1 and end != "sigmoid":
+    if is_value:
         return [{key: name, "value": float(x)} for name, (x,) in zip(names, outputs, strict=True)]
-    kind = "binary" if num == 1 else "classify"
-    task = Binary if num == 1 else Classify
-    if end in ("softmax", "sigmoid"):
-        outputs = keras.ops.convert_to_numpy(task(probabilities=True).logits(outputs))
+    kind, task = ("binary", Binary) if num == 1 else ("classify", Classify)
+    outputs = keras.ops.convert_to_numpy(task(probabilities=shares).logits(outputs))
     found = answers(kind, outputs, labels=labels or [str(n) for n in range(wanted)], top=top)
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
 

@@ -35,15 +35,12 @@ class Labelled(Supervised):
         loss: What is minimised, a loss of `zoo.losses` of the task's `target`.
         label_smoothing: Share of the target spread evenly over all classes (Szegedy et al.,
             arXiv:1512.00567, section 7), in [0, 1); only for a loss that smooths.
-        probabilities: Whether the outputs are those of a softmax or a sigmoid, as of models that
-            the zoo has not made, and no logits.
     """
 
     target: ClassVar[str]
 
     loss: LossSpec
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    probabilities: bool = False
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -68,20 +65,6 @@ class Labelled(Supervised):
         (name,) = self.targets
         outputs = self.logits(outputs)
         return Mean(self.loss(batch[name], outputs, label_smoothing=self.label_smoothing))
-
-    def logits(self, outputs: Any) -> Any:
-        """Returns outputs as logits, which the loss and the calibration are of.
-
-        Args:
-            outputs: (n, classes); or (n, 1) of a yes or no.
-        """
-        if not self.probabilities:
-            return outputs
-        from keras import ops
-
-        shares = ops.clip(ops.cast(outputs, "float32"), 1e-7, 1 - 1e-7)  # as Keras' own losses do
-        logits = ops.log(shares)  # of which the softmax is the shares again
-        return logits - ops.log(1 - shares) if outputs.shape[-1] == 1 else logits
 
     def mean_loss(self, labels: np.ndarray, outputs: np.ndarray) -> float:
         """Returns the mean loss without label smoothing, summed in float64."""

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
 
 from zoo.common.home import home
+from zoo.common.staging import staged_file
 from zoo.data.dataset import DataSet
 
 VERSION = 1  # of how a judge is made
@@ -63,7 +62,11 @@ def judge_of(data: DataSet) -> Judge:
     if not path.is_file():
         LOG.info("a classifier of %s learns, to judge pictures by: %s", data.name, path)
         model = _taught(images, labels, num_classes=len(data.columns["label"].names))
-        _write(model, path)
+        try:
+            with staged_file(path) as partial:
+                model.save(partial)
+        except BlockingIOError:  # another run makes the same at this moment
+            return Judge(model)
     return Judge(keras.saving.load_model(path, compile=False))
 
 
@@ -97,11 +100,3 @@ def _built(shape: tuple[int, ...], num_classes: int) -> keras.Model:
     dropped = layers.Dropout(0.3, seed=0)(x)
     logits = layers.Dense(num_classes, kernel_initializer=kernel(101), name="logits")(dropped)
     return keras.Model(pixels, {"features": x, "logits": logits}, name="judge")
-
-
-def _write(model: keras.Model, path: Path) -> None:
-    """Writes aside and renames: two runs may make the same judge at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    model.save(aside)
-    aside.rename(path)

@@ -53,6 +53,10 @@ class Localise(Supervised):
         """See `Task.outputs`: the box is in fractions of the picture's sides."""
         return {"logits": data.columns["label"], "box": data.columns["box"]}
 
+    def logits(self, outputs: Any) -> Any:
+        """See `Supervised.logits`: the box stays."""
+        return {**outputs, "logits": super().logits(outputs["logits"])}
+
     def loss_of(self, batch: Batch, outputs: Any) -> Mean:
         """See `Supervised.loss_of`: of each example, (b,)."""
         return Mean(self._losses(batch["label"], _fractions(batch), _heads(outputs)))
@@ -127,7 +131,7 @@ class Localise(Supervised):
 
         from zoo.losses.functions import exact
 
-        logits, guesses = (exact(heads[name]) for name in ("logits", "box"))
+        logits, guesses = exact(self.logits(heads)["logits"]), exact(heads["box"])
         classes = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         places = keras.losses.huber(boxes, guesses, delta=self.box_delta)  # mean of four
         # Divided by delta, the line has slope 1, whatever its beginning.

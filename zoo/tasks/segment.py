@@ -63,7 +63,8 @@ class Segment(Supervised):
         from zoo.losses.functions import exact
 
         labels, known = self._labels(batch, outputs)
-        values = ops.sparse_categorical_crossentropy(labels, exact(outputs), from_logits=True)
+        logits = exact(self.logits(outputs))
+        values = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         return Mean(values, known)
 
     def measures(self, batch: Batch, outputs: Any) -> dict[str, Mean]:

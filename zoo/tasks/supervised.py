@@ -31,6 +31,8 @@ class Supervised(Task):
 
     Attributes:
         auxiliary_weight: Share of each auxiliary head in the loss, where a network has some.
+        probabilities: Whether the outputs are those of a softmax or a sigmoid, as of models that
+            the zoo has not made, and no logits.
         targets: Names of the columns that are learnt, each with its kind.
     """
 
@@ -38,6 +40,21 @@ class Supervised(Task):
     targets: ClassVar[Mapping[str, str]] = {}
 
     auxiliary_weight: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    probabilities: bool = False
+
+    def logits(self, outputs: Any) -> Any:
+        """Returns outputs as logits, which the loss and the calibration are of.
+
+        Args:
+            outputs: (n, ..., classes); or (n, 1) of a yes or no.
+        """
+        if not self.probabilities:
+            return outputs
+        from keras import ops
+
+        shares = ops.clip(ops.cast(outputs, "float32"), 1e-7, 1 - 1e-7)  # as Keras' own losses do
+        logits = ops.log(shares)  # of which the softmax is the shares again
+        return logits - ops.log(1 - shares) if outputs.shape[-1] == 1 else logits
 
     def loss_of(self, batch: Batch, outputs: Any) -> Mean:
         """Returns what is minimised: of each example, or of its parts.
@@ -166,9 +183,7 @@ def divided(outputs: Any) -> tuple[Any, list[Any]]:
         return outputs, []
     main = {name: x for name, x in outputs.items() if not name.startswith(AUXILIARY)}
     others = [x for name, x in outputs.items() if name.startswith(AUXILIARY)]
-    if others and len(main) == 1:
-        return next(iter(main.values())), others
-    return main, others
+    return (next(iter(main.values())) if len(main) == 1 else main), others
 
 
 def without_auxiliary(model: keras.Model) -> keras.Model:

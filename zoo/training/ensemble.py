@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from zoo.bundle import MODEL, Bundle
+from zoo.bundle import MODEL, Bundle, check_finite
 from zoo.common import digests
 from zoo.common.staging import claimed
 from zoo.data.preprocessing import Preprocessing
@@ -69,6 +69,7 @@ def _ensemble(
             "was trained with train.optimizer.schedule=cyclic."
         )
     for other in bundles:
+        check_finite(other)
         _check_together(bundles[0], other)
     files = [(bundle, path) for bundle in bundles for path in _files(bundle, snapshots=snapshots)]
     if len(files) < 2:
@@ -145,6 +146,11 @@ def _check_together(first: Bundle, other: Bundle) -> None:
         raise ValueError(
             f"{other.path}: got task {other.card.task} with the loss {_loss(other)}; "
             "expected classify with cross_entropy, whose logits are probabilities."
+        )
+    if getattr(other.recipe.task, "probabilities", False):
+        raise ValueError(
+            f"{other.path}: answers with the shares of a softmax; expected logits, of which the "
+            "ensemble takes the softmax. Build the model without its last activation."
         )
     facts = [
         {

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 
@@ -19,13 +19,14 @@ from zoo import recipe as recipes
 from zoo.bundle import Bundle
 from zoo.common import staging
 from zoo.common.claims import place_of
+from zoo.common.settings import difference
 from zoo.data.dataset import DataSet
 from zoo.recipe import Recipe
 from zoo.training import cycles, signals
 from zoo.training.run import Run
+from zoo.training.unfinished import SNAPSHOT, TRAIN, Unfinished, facts_of, recipe_facts, write
 from zoo.training.writing import write_bundle
 
-SNAPSHOT = "snapshot.npz"
 BYTES = 8  # for each weight at least: the bundle's, and those of the snapshot
 LOG = logging.getLogger("zoo")
 
@@ -46,59 +47,103 @@ def fit(
     The unfinished run is kept in `<out>.partial` until the bundle is complete.
 
     Args:
-        recipe: A resolved recipe, or the name of an architecture for its own.
+        recipe: A resolved recipe; or the name of an architecture for its own, or the path of a YAML
+            file.
         data: Name of a data set in place of the recipe's; only with a name. Or a data set of one's
             own, which then has to be given again to go on, and to compress.
         out: Directory of the bundle; `runs/<model>` when `None`.
         changes: `key=value` changes of the recipe; only with a name.
-        resume: Whether to continue the unfinished run of `out`, with the recipe it began with.
+        resume: Whether to continue the unfinished run of `out`, with the recipe, the examples and
+            the precision it began with; of `changes`, those of `hardware` alone may be given. What
+            the run itself left at `out`, or began over, is replaced; anything else with `force`.
         force: Whether to replace a bundle, or to drop an unfinished run.
         smoke: Whether to apply the recipe's `smoke` block, a run of seconds; only with a name.
         callbacks: Keras callbacks.
 
     Raises:
-        ValueError: A name or a setting is wrong.
+        ValueError: A name or a setting is wrong; or what is resumed began otherwise.
         FileExistsError: There is a bundle, or an unfinished run, at `out`.
         FileNotFoundError: There is no run to resume.
     """
     began = time.perf_counter()
     _check_arguments(recipe, data, changes)
-    changes, given = list(changes), data if isinstance(data, DataSet) else None
-    changed = bool(data is not None or changes or smoke)
-    if not isinstance(recipe, str) and changed:
-        raise ValueError("fit: got a recipe with changes of it; expected them with a name only.")
-    if isinstance(recipe, str):
-        if given is not None:
-            for change in changes:
-                if change.partition("=")[0] in ("data.limit", "data.size", "data.channels"):
-                    raise ValueError(
-                        f"fit: got {change} for a data set of your own; expected examples as they "
-                        "are to be. Cut or scale them before."
-                    )
-            changes = [*_task_of(recipe, given, changes), *changes]
-        name = data.name if isinstance(data, DataSet) else data
-        recipe = recipes.resolve(recipe, data=name, changes=changes, smoke=smoke)
-    out = place_of(out or Path("runs") / recipe.model)
+    given, changes = data if isinstance(data, DataSet) else None, tuple(changes)
+    if isinstance(recipe, str) and recipes.is_file(recipe) and resume:
+        recipe = recipes.resolve(recipe)
     if resume:
-        if changed and not (given is not None and not changes and not smoke):
-            raise ValueError(
-                "--resume continues the recipe it began with; drop --data, --set and --smoke."
-            )
-        snapshot = _partial(out) / SNAPSHOT
-        if not snapshot.is_file():
-            raise FileNotFoundError(f"{snapshot}: not found; there is no unfinished run to resume.")
+        _check_resumed(data, changes, smoke=smoke)
+        model = recipe if isinstance(recipe, str) else recipe.model
+        model = catalog.find_architecture(model).name
+    else:
+        recipe = _resolved(recipe, data, changes, smoke=smoke)
+        model = recipe.model
+    out = place_of(out or Path("runs") / model)
+    if resume:  # before a directory is made
+        Unfinished(out, TRAIN).admit(resume=True, force=force)
     with signals.orderly(), staging.claimed(out, force=force or resume) as out:
-        return _fit(recipe, out, given, callbacks, resume=resume, force=force, began=began)
+        unfinished = Unfinished(out, TRAIN)
+        unfinished.admit(resume=resume, force=force)
+        if resume:
+            recipe = _begun(unfinished, recipe, changes)
+        return _fit(
+            cast(Recipe, recipe), unfinished, given, callbacks,
+            resume=resume, force=force, began=began,
+        )  # fmt: skip
 
 
-def _partial(out: Path) -> Path:
-    """Where the unfinished run of a bundle is."""
-    return out.with_name(out.name + ".partial")
+def _resolved(
+    recipe: Recipe | str, data: str | DataSet | None, changes: Sequence[str], *, smoke: bool
+) -> Recipe:
+    """The recipe of a new run."""
+    if isinstance(recipe, Recipe):
+        if data is not None or changes or smoke:
+            raise ValueError(
+                "fit: got a recipe with changes of it; expected them with a name only."
+            )
+        return recipe
+    if not isinstance(data, DataSet):
+        return recipes.resolve(recipe, data=data, changes=changes, smoke=smoke)
+    for change in changes:
+        if change.partition("=")[0] in ("data.limit", "data.size", "data.channels"):
+            raise ValueError(
+                f"fit: got {change} for a data set of your own; expected examples as they "
+                "are to be. Cut or scale them before."
+            )
+    changes = [*_task_of(recipe, data, changes), *changes]
+    return recipes.resolve(recipe, data=data.name, changes=changes, smoke=smoke)
+
+
+def _check_resumed(data: Any, changes: Sequence[str], *, smoke: bool) -> None:
+    """Refuses changes of a run that is resumed, but of the hardware that it is to go on with."""
+    others = [change for change in changes if not change.startswith("hardware.")]
+    if isinstance(data, str) or others or smoke:
+        raise ValueError(
+            "--resume continues the recipe it began with; drop --data, --set and --smoke (but "
+            "--set hardware.KEY=)."
+        )
+
+
+def _begun(unfinished: Unfinished, recipe: Recipe | str, changes: Sequence[str]) -> Recipe:
+    """The recipe that an unfinished run began with, on the hardware it is to go on with.
+
+    Raises:
+        ValueError: Another one is asked for.
+    """
+    begun = Recipe.read(unfinished.directory / bundles.RECIPE)
+    asked: dict[str, Any] = (
+        {"model": catalog.find_architecture(recipe).name}
+        if isinstance(recipe, str)
+        else recipe_facts(recipe)
+    )
+    found = difference({key: recipe_facts(begun)[key] for key in asked}, asked, "recipe")
+    if found:
+        raise unfinished.refused(found)
+    return recipes.changed(begun, changes)
 
 
 def _fit(
     recipe: Recipe,
-    out: Path,
+    unfinished: Unfinished,
     data: DataSet | None,
     callbacks: Sequence[keras.callbacks.Callback],
     *,
@@ -106,21 +151,16 @@ def _fit(
     force: bool,
     began: float,
 ) -> Bundle:
-    partial = _partial(out)
-    snapshot = partial / SNAPSHOT
-    if resume:
-        recipe = Recipe.read(partial / bundles.RECIPE)
-    elif not force and (snapshot.is_file() or (partial / bundles.BEGUN).is_file()):
-        raise FileExistsError(
-            f"{partial}: holds an unfinished run; --resume continues it, --force drops it."
-        )
+    out, partial = unfinished.out, unfinished.directory
     run = Run(recipe, data=data)
     networks = run.create()
     staging.check_room(partial, BYTES * sum(one.count_params() for one in networks.values()))
-    if not resume:
-        staging.remove(partial)
-        partial.mkdir(parents=True)
+    if resume:
+        unfinished.check(facts_of(run), force=force)
+    else:
+        write(partial / TRAIN, unfinished.begin(facts_of(run)))
         (partial / bundles.RECIPE).write_text(recipe.to_yaml())
+    snapshot = partial / SNAPSHOT
     try:
         history = run.train(networks, callbacks=callbacks, snapshot=snapshot, resume=resume)
         bundle = write_bundle(
@@ -137,7 +177,7 @@ def _fit(
             LOG.warning("%s: keeps what was trained; --resume goes on from it", partial)
         raise
     if not history.interrupted:
-        staging.remove(partial)
+        unfinished.remove()
     return bundle
 
 

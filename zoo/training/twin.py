@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from compress.graph import map_layers
+from compress.graph.anew import made_anew
 
 _RESHAPING = (
     keras.layers.Activation,
@@ -94,14 +95,15 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
             waiting += [tensor._keras_history for tensor in given]
 
     def change(layer: keras.layers.Layer) -> keras.layers.Layer:
-        kind, config = type(layer), layer.get_config()
-        if id(layer) not in outputs and not getattr(layer, "needs_float32", False):
-            config["dtype"] = precision
+        lower = id(layer) not in outputs and not getattr(layer, "needs_float32", False)
+        changes, kind = {"dtype": precision} if lower else {}, type(layer)
         if kind is keras.layers.BatchNormalization and _fusable(layer):
             kind = FusedBatchNormalization
         elif kind is keras.layers.Dropout and replicas > 1:
             kind = ReplicaDropout
-        return kind.from_config(config)
+        if kind is type(layer):
+            return made_anew(layer, **changes)
+        return kind.from_config({**layer.get_config(), **changes})
 
     return map_layers(model, change)
 

@@ -53,7 +53,7 @@ class Binarize(Pass):
         """Returns the model with kernels of signs that learn; see `Pass.prepare`."""
         from compress.passes.few_values import training
 
-        return training.prepare(model, chosen, self._values, **self._reach)[0]
+        return training.with_few_values(model, chosen, self._values, **self._reach)[0]
 
     @property
     def _reach(self) -> dict[str, bool]:

@@ -51,7 +51,7 @@ class Ternarize(Pass):
         """Returns the model with kernels of three values that learn; see `Pass.prepare`."""
         from compress.passes.few_values import training
 
-        return training.prepare(model, chosen, self._values, ends=self.ends)[0]
+        return training.with_few_values(model, chosen, self._values, ends=self.ends)[0]
 
     def _values(self, layer: keras.layers.Layer) -> Parametrization:
         from compress.layers.ternary import Ternary

@@ -11,7 +11,7 @@ from keras import layers
 
 from compress.base import Context, Note, Rewrite
 from compress.graph import Call, copy_model, leaf_layers, replace_layers, trace
-from compress.graph.holding import bake, parametrize
+from compress.graph.holding import bake, hold, parametrize
 from compress.graph.kernels import find_kernels, kernel_of
 from compress.layers.binary import BinaryActivation
 from compress.layers.parametrized import Parametrization
@@ -20,7 +20,7 @@ Make: TypeAlias = Callable[[layers.Layer], Parametrization]
 _THROUGH = ("MaxPooling", "Flatten", "Reshape", "Dropout", "SpatialDropout", "ZeroPadding")
 
 
-def prepare(
+def with_few_values(
     model: keras.Model,
     chosen: Mapping[str, layers.Layer],
     make: Make,
@@ -60,7 +60,8 @@ def prepare(
         small = replace_layers(small, signs)
         notes |= {path: Note(True, "its ReLU is a sign now") for path in relus}
     found = dict(leaf_layers(small))
-    return parametrize(small, {path: [make(found[path])] for path in kernels}), list(kernels), notes
+    trained = parametrize(small, {path: [make(found[path])] for path in kernels})
+    return hold(trained, computed=False), list(kernels), notes
 
 
 def rewrite(
@@ -79,12 +80,14 @@ def rewrite(
         model: Stays as it is.
         chosen: The leaf layers to work on, by path.
         context: Context of the pass.
-        make: See `prepare`.
-        ends: See `prepare`.
+        make: See `with_few_values`.
+        ends: See `with_few_values`.
         epochs: Epochs of training.
-        activations: See `prepare`.
+        activations: See `with_few_values`.
     """
-    trained, kernels, notes = prepare(model, chosen, make, ends=ends, activations=activations)
+    trained, kernels, notes = with_few_values(
+        model, chosen, make, ends=ends, activations=activations
+    )
     text = context.train(trained, epochs=epochs)
     small = bake(trained)
     found = dict(leaf_layers(small))

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import keras
 import numpy as np
 
+from compress.graph.anew import made_anew
 from compress.passes.low_rank import convolutions, singular
 from compress.passes.low_rank.singular import Svd
 
@@ -102,7 +103,7 @@ def split(layer: keras.layers.Dense, svd: Svd, rank: int) -> list[keras.layers.D
         dtype=layer.dtype_policy,
         trainable=layer.trainable,
     )
-    second = keras.layers.Dense.from_config(layer.get_config())
+    second = made_anew(layer)
     first.build((None, svd.u.shape[0]))
     second.build((None, rank))
     root = np.sqrt(svd.s[:rank])

@@ -7,43 +7,21 @@ are not moved by a Keras optimizer, the callback sets the zeros itself after eac
 
 from __future__ import annotations
 
+import logging
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
 from compress.graph import leaf_layers
 from compress.graph.kernels import kernel_of
+from compress.layers.masked import UNDONE, MaskConstraint, outside
 from compress.passes.prune.masks import Structure, find_prunable, kernel_masks, set_zeros
 from compress.passes.prune.schedule import Schedule
 
-
-class Keep:
-    """A constraint that keeps masked weights at zero, after the constraint that was there.
-
-    Attributes:
-        mask: Mask in the kernel's shape and type, 1 where a weight is kept, else 0; at first 1.
-        before: The kernel's own constraint, or None.
-        applied: Whether something has called it; in a compiled step, while that was compiled.
-    """
-
-    def __init__(self, kernel: keras.Variable) -> None:
-        self.mask = keras.Variable(np.ones(kernel.shape), dtype=kernel.dtype, trainable=False)
-        self.before: Callable[[Any], Any] | None = kernel.constraint
-        self.applied = False
-
-    def release(self) -> None:
-        """Lets every weight move."""
-        self.mask.assign(ops.ones_like(self.mask))
-
-    def __call__(self, kernel: Any) -> Any:
-        """Returns the constrained kernel."""
-        self.applied = True
-        if self.before is not None:
-            kernel = self.before(kernel)
-        return kernel * self.mask  # `where` takes more than twice the time
+LOG = logging.getLogger("compress")
+_SHORT = 0.01  # of the sparsity that was asked for
 
 
 class MaskCallback(keras.callbacks.Callback):
@@ -54,6 +32,12 @@ class MaskCallback(keras.callbacks.Callback):
     last update. With `steps_per_execution` above 1, masks are renewed between executions only, and
     a masked weight seldom has such an update.
 
+    Training that ends before the schedule does ends at a lower sparsity, and weights of an earlier
+    step, as `EarlyStopping` and `ModelCheckpoint` bring them back, are as sparse as that step was.
+    A warning says either when training ends; of what a callback behind this one brings back it can
+    say only that it may, so this one is to be the last. Of an interrupted training the kernels have
+    their own constraints back when this callback is dropped, or begins anew.
+
     Args:
         schedule: Says when the masks are renewed, and how sparse they are then.
         structure: Structure of the zeros.
@@ -63,8 +47,8 @@ class MaskCallback(keras.callbacks.Callback):
 
     Attributes:
         sparsity: Sparsity of the masks so far.
-        undone: Largest share of a kernel, by its squares, that something brought back where the
-            mask was, found when training ends: weights of an earlier step, as a rule.
+        brought_back: Whether something brought weights back where a mask was, found when training
+            ends: weights of an earlier step, as a rule.
     """
 
     def __init__(
@@ -77,12 +61,14 @@ class MaskCallback(keras.callbacks.Callback):
         strict: bool = True,
     ) -> None:
         super().__init__()
-        self.sparsity, self.undone = 0.0, 0.0
+        self.sparsity, self.brought_back = 0.0, False
         self._strict = strict
         self._schedule, self._structure, self._final = schedule, structure, sparsity
         self._left_out = left_out
         self._layers: dict[str, keras.layers.Layer] = {}
-        self._keeps: dict[str, Keep] = {}
+        self._constraints: dict[str, MaskConstraint] = {}
+        # Keras calls nothing when a training is interrupted.
+        weakref.finalize(self, _restore, self._constraints).atexit = False
         self._steps, self._epoch = 0, 0
         self._turn: int | None = None
 
@@ -97,13 +83,14 @@ class MaskCallback(keras.callbacks.Callback):
                 "Give `fit` data of known length."
             )
         self._steps, self._epoch, self._turn = params["steps"], 0, None
+        _restore(self._constraints)
         found = dict(leaf_layers(self.model))
         left_out = self._left_out(found)
         chosen = {path: found[path] for path in found if path not in left_out}
         self._layers, _ = find_prunable(chosen, self._structure)
         for path, layer in self._layers.items():
             kernel = kernel_of(layer)
-            self._keeps[path] = kernel.constraint = Keep(kernel)
+            self._constraints[path] = kernel.constraint = MaskConstraint(kernel)
         self._advance(0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -116,18 +103,20 @@ class MaskCallback(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Gives the kernels back their own constraints, and lets go of the model's variables."""
-        for path, keep in self._keeps.items():
+        for path, held in self._constraints.items():
             kernel = kernel_of(self._layers[path])
-            self.undone = max(self.undone, _outside(kernel, keep.mask))
+            self.brought_back |= outside(kernel, held.mask) > UNDONE
             # Again, for averages that an optimizer has put in, and for 0.0 in place of -0.0.
-            set_zeros(kernel, keep.mask)
-            kernel.constraint = keep.before
-            keep.release()  # a compiled step may still read its mask
-        self._layers, self._keeps = {}, {}
+            set_zeros(kernel, held.mask)
+            held.restore()
+        if self._constraints and self._strict:  # else who gave the callback looks for itself
+            self._warn_if_short()
+        self._layers = {}
+        self._constraints.clear()
 
     def saved_state(self) -> dict[str, Any]:
         """Returns what a training that is resumed must know."""
-        masks = {f"mask/{path}": keep.mask.numpy() for path, keep in self._keeps.items()}
+        masks = {f"mask/{path}": held.mask.numpy() for path, held in self._constraints.items()}
         turn = -1 if self._turn is None else self._turn
         return {"turn": turn, "epoch": self._epoch, "sparsity": self.sparsity, **masks}
 
@@ -135,8 +124,30 @@ class MaskCallback(keras.callbacks.Callback):
         """Goes on from a `saved_state`, after `on_train_begin`."""
         self._turn = None if state["turn"] < 0 else int(state["turn"])
         self._epoch, self.sparsity = int(state["epoch"]), float(state["sparsity"])
-        for path, keep in self._keeps.items():
-            keep.mask.assign(state[f"mask/{path}"])
+        for path, held in self._constraints.items():
+            held.mask.assign(state[f"mask/{path}"])
+
+    def _warn_if_short(self) -> None:
+        """Logs what training ended with, where that is not what was asked, or may not last."""
+        epochs = self.params["epochs"]
+        if self.sparsity < self._final - _SHORT:
+            what = f"training ended at sparsity {self.sparsity:.3g} of {self._final:g}"
+        elif self.brought_back:
+            what = "weights of an earlier step were brought back, and their zeros were set again"
+        elif self._epoch + 1 < epochs:
+            what = "training ended early; a callback behind this one may bring older weights back"
+        else:
+            return
+        whole = -(-self._schedule.last_turn(self._steps * epochs) // self._steps)
+        LOG.warning(
+            "prune: %s. The zeros are whole after %d of %d epochs: give EarlyStopping "
+            "`start_from_epoch=%d`, take back no weights of before, and put this callback last; or "
+            "set `schedule.end` lower, or prune by compress.apply.",
+            what,
+            whole,
+            epochs,
+            whole,
+        )
 
     def _advance(self, step: int) -> None:
         if not self._steps:  # of unknown length, or begun without a word
@@ -151,17 +162,16 @@ class MaskCallback(keras.callbacks.Callback):
             self.sparsity = schedule.sparsity(turn, num_steps, final=self._final)
             masks = kernel_masks(self._layers, self._structure, self.sparsity)
             for path, mask in masks.items():
-                self._keeps[path].mask.assign(mask)
-        for path, keep in self._keeps.items():
-            if renewed or not keep.applied:
-                set_zeros(kernel_of(self._layers[path]), keep.mask)
+                self._constraints[path].mask.assign(mask)
+        for path, held in self._constraints.items():
+            if renewed or not held.applied:
+                set_zeros(kernel_of(self._layers[path]), held.mask)
             if schedule.turn(step + 1, num_steps) != turn:
                 # What the next update makes of a masked weight is ranked with the others.
-                keep.release()
+                held.release()
 
 
-def _outside(kernel: keras.Variable, mask: keras.Variable) -> float:
-    """The share of a kernel that lies where its mask has zeros, by the squares."""
-    squares = ops.square(ops.cast(kernel, "float32"))
-    lost = ops.sum(squares * (1 - ops.cast(mask, "float32")))
-    return float(ops.convert_to_numpy(lost / ops.maximum(ops.sum(squares), 1e-30)))
+def _restore(constraints: dict[str, MaskConstraint]) -> None:
+    for held in constraints.values():
+        held.restore()
+    constraints.clear()

@@ -64,6 +64,10 @@ class Schedule(Settings):
             return begin
         return end if step >= end else begin + (step - begin) // self.every * self.every
 
+    def last_turn(self, num_steps: int) -> int:
+        """Returns the step at which the masks are final."""
+        return self._range(num_steps)[self.shape != "one_shot"]
+
     def sparsity(self, step: int, num_steps: int, *, final: float) -> float:
         """Returns the sparsity after `step` steps, between `initial` and `final`."""
         if self.shape != "polynomial":

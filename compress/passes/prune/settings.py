@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from compress.passes.prune.masks import Layers, Structure
 
 MOST_STEPS = 4  # of pruning between trainings
-UNDONE = 0.01  # share of a kernel that may have come back, as averages of weights do
 _LOG = logging.getLogger("compress")
 _Size = Annotated[int, Field(ge=1)]
 
@@ -215,7 +214,7 @@ class Prune(Pass):
             if reached < self.sparsity:
                 text += f"; from sparsity {reached:g} to {self.sparsity:g} in one shot"
             return text
-        if reached >= self.sparsity and callback.undone <= UNDONE and self._is_pruned(layers):
+        if reached >= self.sparsity and not callback.brought_back and self._is_pruned(layers):
             return text
         turns = 1 if self.schedule.shape == "one_shot" else min(self.epochs, MOST_STEPS)
         told = prune_in_steps(

@@ -6,12 +6,14 @@ arXiv:1810.05723 (clipping at the least squared error); percentiles are usual pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.common.examples import gather
+
+if TYPE_CHECKING:
+    import keras
 
 METHODS = ("minmax", "percentile", "mse", "entropy")
 BINS = 2048
@@ -19,20 +21,25 @@ LEVELS = 128  # of `entropy`, on one side of 0
 CANDIDATES = 80
 
 
-def check_samples(samples: Any, inputs: Sequence[Any]) -> list[np.ndarray]:
+def check_samples(samples: Any, model: keras.Model) -> list[np.ndarray]:
     """Returns examples as arrays, in the order of a model's inputs.
 
     Args:
         samples: In any form that `zoo.common.examples.gather` takes.
-        inputs: The model's symbolic inputs.
+        model: Functional or Sequential.
 
     Raises:
-        ValueError: There are none, or they do not fit, or one is not finite or would change in the
-            model's type.
+        ValueError: There are none, or they do not fit, or one is not finite, would change in the
+            model's type, or is an index for which the model has no row.
     """
+    from compress.graph.tables import check_indices
+
+    where = "quantize: samples"
     if samples is None:
-        raise ValueError("quantize: samples: got none; expected examples to calibrate on.")
-    return list(gather(samples, inputs, where="quantize: samples").values())
+        raise ValueError(f"{where}: got none; expected examples to calibrate on.")
+    found = list(gather(samples, model.inputs, where=where).values())
+    check_indices(model, found, where=where)
+    return found
 
 
 class Histogram:
@@ -45,26 +52,37 @@ class Histogram:
         lo: Smallest value, at most 0.
         hi: Largest value, at least 0.
         counts: (`BINS`,), of the values between them.
+        finite: Whether all values are.
     """
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.lo = self.hi = 0.0
+        self.finite = True
         self.counts = np.zeros(BINS)
 
     def widen(self, values: np.ndarray) -> None:
         """Takes the ends of some values into account.
 
-        Raises:
-            ValueError: A value is not finite.
+        Nothing is raised here, within the call of a layer, where Keras would make a page of it.
         """
         lo, hi = float(values.min()), float(values.max())
-        if not np.isfinite(lo + hi):
+        if np.isfinite(lo + hi):
+            self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
+        else:
+            self.finite = False
+
+    def check(self) -> None:
+        """Refuses what is not finite.
+
+        Raises:
+            ValueError: A value was not.
+        """
+        if not self.finite:
             raise ValueError(
                 f"quantize: {self.name!r}: got values that are not finite; expected weights and"
                 " samples that do not overflow."
             )
-        self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
 
     def count(self, values: np.ndarray) -> None:
         """Counts values between the ends."""

@@ -8,21 +8,28 @@ kernel then reads would be those of the raw columns.
 
 Whether it matters is measured, with the examples: a range stays in front where rounding there
 moves what stands behind by `STEPS` of its own grid at most. So pictures come in as integers, which
-a file's ends then may be.
+a file's ends then may be. A kernel or a recurrent layer may have learnt from raw columns: it stays
+in floats where rounding them leaves less than `SAFE` decibels of what it gives, and they differ by
+`OCTAVES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from compress.graph import Call, Trace, run_steps, trace
 from compress.graph.kernels import is_own
+from zoo.common.noise import r2_of
 
 STEPS = 1.0
+SAFE_R2 = 0.99  # that a first kernel keeps of rounded inputs; pictures keep 0.9999
+OCTAVES = 3.0  # between the sizes of columns that are alike
+BATCH = 32
 # By name: `keras.ops` has operations of the same name as layers, and they count as these.
 _SHAPES = (  # what comes out is as wide as what goes in
     *("Flatten", "Reshape", "Permute", "RepeatVector", "Dropout", "SpatialDropout", "Gaussian"),
@@ -64,7 +71,8 @@ class Entries(NamedTuple):
     Attributes:
         operations: Ids of its steps.
         borders: Ids of its tensors, inputs among them, that other steps read, or that are outputs.
-        raw: Ids of those of its tensors whose columns are as they come in.
+        raw: Ids of those of its tensors whose columns are as they come in, or beside what is made
+            of them.
     """
 
     operations: set[int]
@@ -113,30 +121,97 @@ def bare(model: keras.Model, samples: list[np.ndarray], *, bits: int) -> list[in
     floats = {id(tensor) for tensor in graph.inputs if "float" in tensor.dtype}
     entries = _entries(graph, floats)
     sources = _sources(graph, entries.operations)
-    borders = [
-        tensor
+    changed = {
+        id(tensor): _Moved()
         for call in graph.calls
         if id(call.operation) in entries.operations
         for tensor in call.outputs
         if id(tensor) in entries.borders - entries.raw
+    }
+    kernels = [
+        (call, id(call.inputs[0]), _Moved())
+        for call in graph.calls
+        if id(call.operation) not in entries.operations and _has_learnt(call)
+        if id(call.inputs[0]) in entries.raw
     ]
-    if not borders:
+    if not changed and not kernels:
         return []
-    rounded = [
-        _rounded(array, bits) if "float" in tensor.dtype else array
-        for array, tensor in zip(samples, graph.inputs, strict=True)
-    ]
+    ends = {
+        id(tensor): (min(float(array.min()), 0.0), max(float(array.max()), 0.0))
+        for tensor, array in zip(graph.inputs, samples, strict=True)
+        if id(tensor) in floats
+    }
+    grids = {
+        key: (min(ends[one][0] for one in of), max(ends[one][1] for one in of))
+        for key, of in sources.items()
+        if of <= ends.keys()
+    }
+    sizes: dict[int, Any] = {}
+    for start in range(0, len(samples[0]), BATCH):
+        parts = [array[start : start + BATCH] for array in samples]
+        rounded = [
+            _rounded(array, grids[id(tensor)], bits) if id(tensor) in floats else array
+            for array, tensor in zip(parts, graph.inputs, strict=True)
+        ]
+        exact, moved = (_values(model, graph, entries, arrays) for arrays in (parts, rounded))
+        for key, seen in changed.items():
+            seen.add(exact[key], moved[key])
+        for call, key, seen in kernels:
+            given = exact[key]
+            seen.add(*(_call(call, one) for one in (given, _rounded(given, grids[key], bits))))
+            wide = np.abs(given).reshape(-1, given.shape[-1]).max(axis=0)
+            sizes[key] = np.maximum(sizes.get(key, 0), wide)
     harmed: set[int] = set()
-    exact, moved = (_values(model, graph, entries, arrays) for arrays in (samples, rounded))
-    linked = [sources[id(tensor)] for tensor in borders]
-    for tensor, of in zip(borders, linked, strict=True):
-        one, other = exact[id(tensor)], moved[id(tensor)]
-        step = _step(one, bits)
-        if not np.abs(other - one).max(initial=0.0) <= STEPS * step:
-            harmed |= of
+    for key, seen in changed.items():
+        if not seen.farthest <= STEPS * _step((seen.low, seen.high), bits):
+            harmed |= sources[key]
+    for _, key, seen in kernels:
+        columns = sizes[key][sizes[key] > 0]
+        if columns.size and np.ptp(np.log2(columns)) > OCTAVES and seen.r2() < SAFE_R2:
+            harmed |= sources[key]
+    linked = [sources[key] for key in (*changed, *(key for _, key, _ in kernels))]
     while grown := [of for of in linked if of & harmed and not of <= harmed]:
         harmed = harmed.union(*grown)  # what is joined with a bare input is bare
     return [place for place, tensor in enumerate(graph.inputs) if id(tensor) in harmed]
+
+
+@dataclass
+class _Moved:
+    """What rounding the inputs does to a tensor, over batches."""
+
+    low: float = 0.0
+    high: float = 0.0
+    farthest: float = 0.0
+    noise: float = 0.0
+    count: int = 0
+    sums: Any = field(default=0.0)  # of an example's shape
+    squares: Any = field(default=0.0)
+
+    def add(self, exact: np.ndarray, moved: np.ndarray) -> None:
+        error = moved - exact
+        self.low = min(self.low, float(exact.min(initial=0.0)))
+        self.high = max(self.high, float(exact.max(initial=0.0)))
+        self.farthest = float(np.maximum(self.farthest, np.abs(error).max(initial=0.0)))  # or NaN
+        self.noise += float(np.square(error).sum())
+        self.count += len(exact)
+        self.sums = self.sums + exact.sum(axis=0)
+        self.squares = self.squares + np.square(exact).sum(axis=0)
+
+    def r2(self) -> float:
+        return r2_of(float(np.sum(self.squares - np.square(self.sums) / self.count)), self.noise)
+
+
+def _has_learnt(call: Call) -> bool:
+    """Whether a layer with weights reads one tensor: a kernel, a recurrent layer."""
+    layer = call.operation
+    return isinstance(layer, keras.layers.Layer) and bool(layer.weights) and len(call.inputs) == 1
+
+
+def _call(call: Call, values: np.ndarray) -> np.ndarray:
+    layer: Any = call.operation
+    given = keras.ops.cast(values, call.inputs[0].dtype)
+    first = keras.tree.flatten(layer(given, training=False))[0]
+    return np.asarray(keras.ops.convert_to_numpy(first), "float64")
 
 
 def _entries(graph: Trace, starts: set[int]) -> Entries:
@@ -161,13 +236,19 @@ def _entries(graph: Trace, starts: set[int]) -> Entries:
     for call in graph.calls:
         if call.outputs and id(call.operation) not in operations:
             borders |= {id(tensor) for tensor in call.inputs if id(tensor) in floats}
-    changed: dict[int, bool] = dict.fromkeys(starts, False)
+    # Of each tensor: the inputs whose columns are in it as they come in, and those changed in it.
+    parts: dict[int, tuple[set[int], set[int]]] = {start: ({start}, set()) for start in starts}
     for call in graph.calls:
         if id(call.operation) in operations:
-            new = not type(call.operation).__name__.startswith(_SHAPES)
-            new = new or any(changed[id(tensor)] for tensor in call.inputs)
-            changed |= {id(tensor): new for tensor in call.outputs}
-    return Entries(operations, borders, {key for key, new in changed.items() if not new})
+            raw, made = (
+                set().union(*(parts[id(tensor)][which] for tensor in call.inputs))
+                for which in (0, 1)
+            )
+            if not type(call.operation).__name__.startswith(_SHAPES):
+                raw, made = set(), raw | made
+            parts |= {id(tensor): (raw, made) for tensor in call.outputs}
+    raws = {key for key, (raw, made) in parts.items() if not made or raw & made}
+    return Entries(operations, borders, raws)
 
 
 def _is_entry(call: Call) -> bool:
@@ -191,20 +272,26 @@ def _values(
     """What the part in floats makes of examples: by id of a tensor of `graph`."""
     places = [id(call.operation) in entries.operations for call in graph.calls]
     results = run_steps(model, arrays, places)
-    return {
+    values = {
+        id(tensor): np.asarray(array, "float64") if array.dtype.kind == "f" else array
+        for tensor, array in zip(graph.inputs, arrays, strict=True)
+    }
+    return values | {
         id(tensor): keras.ops.convert_to_numpy(value).astype("float64")
-        for call, values in zip(graph.calls, results, strict=True)
-        for tensor, value in zip(call.outputs, values, strict=False)
+        for call, made in zip(graph.calls, results, strict=True)
+        for tensor, value in zip(call.outputs, made, strict=False)
     }
 
 
-def _rounded(array: np.ndarray, bits: int) -> np.ndarray:
-    lo, step = min(float(array.min(initial=0.0)), 0.0), _step(array, bits)
-    return (np.round((array - lo) / step) * step + lo).astype(array.dtype) if step else array
+def _rounded(array: np.ndarray, ends: tuple[float, float], bits: int) -> np.ndarray:
+    step = _step(ends, bits)
+    return (
+        (np.round((array - ends[0]) / step) * step + ends[0]).astype(array.dtype) if step else array
+    )
 
 
-def _step(array: np.ndarray, bits: int) -> float:
-    lo, hi = min(float(array.min(initial=0.0)), 0.0), max(float(array.max(initial=0.0)), 0.0)
+def _step(ends: tuple[float, float], bits: int) -> float:
+    lo, hi = ends
     if bits > 8:  # symmetric
         return 2 * max(-lo, hi) / (2**bits - 2)
     return (hi - lo) / (2**bits - 1)

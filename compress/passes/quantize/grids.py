@@ -67,7 +67,7 @@ _NARROW = ("Concatenate", "UpSampling")  # not of int16
 _MEANS = ("AveragePooling", "UpSampling")  # of integers, rounded
 
 
-def prepared(model: keras.Model, *, bare: Collection[int] = ()) -> keras.Model:
+def made_ready(model: keras.Model, *, bare: Collection[int] = ()) -> keras.Model:
     """Returns a model of equal answers in the layers that have integer forms.
 
     Args:

@@ -14,12 +14,13 @@ import numpy as np
 from keras import layers, ops
 
 from compress.graph import inputs_of, leaf_layers, replace_layers, trace
-from compress.graph.holding import structure
+from compress.graph.holding import let_go, structure
 from compress.graph.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
 from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu
 from compress.passes.quantize import entries, grids
 from compress.passes.quantize.calibration import Histogram
+from zoo.common.names import scope_names
 
 BATCH = 32
 SHARES = np.linspace(1.0, 0.3, 36)  # of a kernel's limit, to choose from
@@ -37,7 +38,7 @@ def assemble(
     What a kernel has, zeros and shared values, it keeps in training.
 
     Args:
-        model: As `grids.prepared` returns it; stays as it is.
+        model: As `grids.made_ready` returns it; stays as it is.
         bits: Width of the kernels, by path; a layer that is not named gets no range behind it.
         activation_bits: Width of what flows.
         bare: Places of inputs without a range, see `entries`. A kernel that reads one is not
@@ -50,10 +51,14 @@ def assemble(
     placed = {op: grid for op, grid in placed.items() if id(op) not in skipped}
     last = {id(tensor._keras_history.operation) for tensor in model.outputs}
     made: dict[Any, Range] = {}
+    wishes = [f"{owner.name}_range" for owner, _ in placed.values()]
+    known = [name for path in found for name in path.split("/")]
+    renamed = scope_names(wishes, [*known, *(f"{name}_range" for name in known)])
     for owner, ends in placed.values():
         if owner not in made:
             ends = ends if activation_bits == 8 else None  # an activation in floats fixes none
-            name = owner.name if id(owner) in last else f"{owner.name}_range"
+            name = f"{owner.name}_range"
+            name = owner.name if id(owner) in last else renamed.get(name, name)
             made[owner] = Range(activation_bits, ends=ends, name=name)
     behind = {operation: made[grid.owner] for operation, grid in placed.items()}
     replacements: dict[Any, Any] = {}
@@ -104,8 +109,10 @@ def calibrate(
             layer.see = getattr(histogram, task)
         for batch in batches(model, samples):
             model(batch, training=False)
+        for layer, histogram in zip(ranges, histograms, strict=True):
+            layer.see = None
+            histogram.check()
     for layer, histogram in zip(ranges, histograms, strict=True):
-        layer.see = None
         lo, hi = histogram.limits(method, bits=layer.bits, percentile=percentile)
         layer.lo.assign(lo)
         layer.hi.assign(hi)
@@ -133,6 +140,8 @@ def correct_biases(model: keras.Model, samples: list[np.ndarray]) -> list[str]:
 def settle(model: keras.Model) -> keras.Model:
     """Returns a model whose kernels and biases lie on their grids, and whose ranges stay.
 
+    Kernels that are held, and have no grid, are stored.
+
     An integer kernel adds a bias in steps of the input's scale times the kernel's.
 
     Args:
@@ -155,7 +164,9 @@ def settle(model: keras.Model) -> keras.Model:
                 inner.bias.assign(np.round(bias / step) * step)
             settled[path] = Parametrized(inner, [KernelRange(grid.bits, per=grid.per)])
             settled[path].build()
-    new = replace_layers(model, settled)
+        elif isinstance(layer, Parametrized):
+            settled[path] = layer.plain()
+    new = let_go(model, settled)
     for layer in learning(new):
         layer.observing.assign(0.0)
     return new
@@ -200,7 +211,7 @@ def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str
     """Returns how far the outputs move when one kernel alone is rounded.
 
     Args:
-        model: As `grids.prepared` returns it; stays as it is.
+        model: As `grids.made_ready` returns it; stays as it is.
         samples: (n, ...) for each input.
         bits: Width of the kernel.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from compress.base import Context, Ladder, Note, Pass, Rewrite
+from compress.functions import check_call
 from zoo.common.settings import FractionAboveZero
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ class Quantize(Pass):
 
         The ranges are those of the calibration at first. See `Pass.prepare`.
         """
-        return self._assembled(model, chosen, context)[0]
+        from compress.graph.holding import hold
+
+        return hold(self._assembled(model, chosen, context)[0], computed=False)
 
     def callback(self) -> keras.callbacks.Callback:
         """Returns a callback that stops the ranges of a prepared model, as `freeze` says.
@@ -122,9 +125,9 @@ class Quantize(Pass):
         from compress.passes.quantize.calibration import check_samples
         from compress.passes.quantize.equalisation import equalised
 
-        samples = check_samples(context.samples, model.inputs)
+        samples = check_samples(context.samples, model)
         bare = {*self._skipped(model), *entries.bare(model, samples, bits=self.activation_bits)}
-        ready = grids.prepared(model, bare=bare)
+        ready = grids.made_ready(model, bare=bare)
         told = []
         if bare:
             inputs = ", ".join(self.also_named(model)[place] for place in sorted(bare))
@@ -141,10 +144,13 @@ class Quantize(Pass):
         return quantised, samples, bare, told
 
     def check(self, model: keras.Model, context: Context) -> None:
-        """Looks at the samples; see `Pass.check`."""
+        """Looks at the samples, and whether `fit` takes a `rate`; see `Pass.check`."""
         from compress.passes.quantize.calibration import check_samples
 
-        check_samples(context.samples, model.inputs)
+        if self.epochs and self.rate != 1:
+            settings = {"epochs": 1, "callbacks": [], "rate": self.rate}
+            check_call(context.fit, "fit", "model", **settings)
+        check_samples(context.samples, model)
 
     def also_named(self, model: keras.Model) -> tuple[str, ...]:
         """The inputs: one that `skip` names gets no range; what reads it computes in floats."""
@@ -184,6 +190,7 @@ class Quantize(Pass):
 
         A model that has learnt, by a metric, need not agree with the one before.
         """
+        from compress.graph.holding import hold
         from compress.passes.quantize import integers
 
         calibrated = integers.settle(quantised)
@@ -193,7 +200,7 @@ class Quantize(Pass):
         headline = context.headline_of(self.metric, self.higher)
         name = headline.name
         before = context.metrics(calibrated).get(name)
-        freeze = _freeze(self.freeze)
+        freeze, quantised = _freeze(self.freeze), hold(quantised, computed=False)
         text = context.train(quantised, epochs=self.epochs, callbacks=[freeze], rate=self.rate)
         if not freeze.frozen:
             text += ", its ranges to the end (`fit` did not call the callback that stops them)"

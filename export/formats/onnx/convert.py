@@ -21,7 +21,8 @@ from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
 from export.formats.onnx.mending import mend_transposed, silent
 from export.manifest import Signature
-from export.source import inlined, is_compressed, plain_winners
+from export.source import is_compressed
+from export.tracing import inlined, plain_winners
 
 LARGEST = 1_900_000_000  # bytes; a protobuf ends at 2^31
 _WEIGHT = "zoo_large_weight_"  # of a name that no input has

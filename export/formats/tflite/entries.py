@@ -14,22 +14,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from export.examples import one_by_one
 from export.formats.tflite.flatbuffer import parse, schema, serialise, to_buffer
 from export.formats.tflite.litert import calls
+from zoo.common.noise import r2
 
 EXAMPLES = 64  # that are looked at
 STEPS = 255  # of an int8 range
 _SHAPES = (
     *("RESHAPE", "CONCATENATION", "STRIDED_SLICE", "SLICE", "SPLIT", "SPLIT_V", "EXPAND_DIMS"),
-    *("SQUEEZE", "TRANSPOSE", "PACK", "UNPACK", "GATHER"),
+    *("SQUEEZE", "TRANSPOSE", "PACK", "UNPACK", "GATHER", "PAD", "PADV2", "MIRROR_PAD"),
+    *("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "MAX_POOL_2D", "AVERAGE_POOL_2D"),
 )
-_PRODUCTS = ("FULLY_CONNECTED", "CONV_2D")
-SAFE = 20.0  # decibels that a first kernel keeps of rounded inputs; pictures keep 40
+# Which of its inputs a product reads, and which is its kernel.
+_PRODUCTS = {
+    "FULLY_CONNECTED": (0, 1),
+    "CONV_2D": (0, 1),
+    "DEPTHWISE_CONV_2D": (0, 1),
+    "TRANSPOSE_CONV": (2, 1),
+}
+SAFE_R2 = 0.99  # that a first kernel keeps of rounded inputs; pictures keep 0.9999
 OCTAVES = 3.0  # between the sizes of columns that are alike
 _NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items()}
 _VALUES = (
@@ -49,26 +57,39 @@ def alike(content: bytes, examples: Mapping[str, np.ndarray]) -> bytes:
     graph = model.subgraphs[0]
     of, _ = _entries(model)
     products = [
-        operator
-        for operator in graph.operators
-        if _name(model, operator) in _PRODUCTS
-        and operator.inputs[0] in of
-        and _given(model, operator.inputs[1])
-        and _is_float(graph, operator.inputs[1])
+        product
+        for product in _products(model)
+        if product.read in of and _given(model, product.kernel) and _is_float(graph, product.kernel)
     ]
     if not products:
         return content
-    places = [place for one in products for place in (one.inputs[0], one.outputs[0])]
+    places = [place for one in products for place in (one.read, one.operator.outputs[0])]
     exact, moved = _exact_and_moved(content, examples, places)
     harmed = [
         one
         for one in products
-        if _ratio(exact[one.outputs[0]], moved[one.outputs[0]]) < SAFE
-        and np.ptp(np.log2(_sizes(exact[one.inputs[0]]))) > OCTAVES
+        if r2(exact[one.operator.outputs[0]], moved[one.operator.outputs[0]]) < SAFE_R2
+        and np.ptp(np.log2(_sizes(exact[one.read]))) > OCTAVES
     ]
-    for operator in harmed:
-        _divide(model, operator, exact[operator.inputs[0]])
+    for product in harmed:
+        _divide(model, product, exact[product.read])
     return serialise(model) if harmed else content
+
+
+class _Product(NamedTuple):
+    """An operator with a kernel; the places of the tensor that it reads and of the kernel."""
+
+    name: str
+    operator: Any
+    read: int
+    kernel: int
+
+
+def _products(model: Any) -> Iterator[_Product]:
+    for operator in model.subgraphs[0].operators:
+        if (name := _name(model, operator)) in _PRODUCTS:
+            read, kernel = (operator.inputs[place] for place in _PRODUCTS[name])
+            yield _Product(name, operator, read, kernel)
 
 
 def in_floats(content: bytes, examples: Mapping[str, np.ndarray]) -> set[str]:
@@ -123,14 +144,14 @@ def _entries(model: Any) -> tuple[dict[int, tuple[set[int], bool]], list[Any]]:
     return of, entries
 
 
-def _divide(model: Any, operator: Any, values: np.ndarray) -> None:
+def _divide(model: Any, product: _Product, values: np.ndarray) -> None:
     """Divides what a kernel reads by the size of its columns, and multiplies the kernel."""
-    graph = model.subgraphs[0]
+    graph, operator = model.subgraphs[0], product.operator
     size = _sizes(values)
-    old = graph.tensors[operator.inputs[0]]
-    kernel = graph.tensors[operator.inputs[1]]
+    old, kernel = graph.tensors[product.read], graph.tensors[product.kernel]
     held = np.asarray(model.buffers[kernel.buffer].data, np.uint8).view("<f4")
-    wide = (held.reshape(kernel.shape) * size).astype("<f4")  # the last axis is that of the inputs
+    held = held.reshape(kernel.shape)
+    wide = (held * _along_kernel(product.name, size, held.shape)).astype("<f4")
     factors = _tensor(model, kernel.name + b"/columns", [len(size)], (1 / size).astype("<f4"))
     divided = _tensor(model, kernel.name + b"/alike", list(old.shape))
     divided.shapeSignature = old.shapeSignature
@@ -140,14 +161,28 @@ def _divide(model: Any, operator: Any, values: np.ndarray) -> None:
     widened = _tensor(model, kernel.name + b"/wide", list(kernel.shape), wide)
     graph.tensors += [factors, divided, widened]
     first = len(graph.tensors) - 3
-    product = schema.OperatorT()
-    product.opcodeIndex = _code(model, schema.BuiltinOperator.MUL)
-    product.inputs, product.outputs = [operator.inputs[0], first], [first + 1]
-    product.builtinOptionsType = schema.BuiltinOptions.MulOptions
-    product.builtinOptions = schema.MulOptionsT()
+    times = schema.OperatorT()
+    times.opcodeIndex = _code(model, schema.BuiltinOperator.MUL)
+    times.inputs, times.outputs = [product.read, first], [first + 1]
+    times.builtinOptionsType = schema.BuiltinOptions.MulOptions
+    times.builtinOptions = schema.MulOptionsT()
     place = next(at for at, one in enumerate(graph.operators) if one is operator)
-    graph.operators.insert(place, product)
-    operator.inputs = [first + 1, first + 2, *operator.inputs[2:]]
+    graph.operators.insert(place, times)
+    operator.inputs = list(operator.inputs)
+    for at, new in zip(_PRODUCTS[product.name], (first + 1, first + 2), strict=True):
+        operator.inputs[at] = new
+
+
+def _along_kernel(name: str, size: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The sizes of columns (columns,) as what a kernel is multiplied by."""
+    if name == "DEPTHWISE_CONV_2D":  # (1, height, width, columns * multiplier)
+        return np.repeat(size, shape[-1] // len(size))
+    # (filters, ..., columns / groups): the filters of a group read its columns alone
+    groups = size.reshape(-1, shape[-1])
+    if len(groups) == 1:
+        return size
+    along = np.repeat(groups, shape[0] // len(groups), axis=0)
+    return along.reshape(shape[0], *[1] * (len(shape) - 2), shape[-1])
 
 
 def _sizes(values: np.ndarray) -> np.ndarray:
@@ -179,12 +214,6 @@ def _code(model: Any, builtin: int) -> int:
 def _name(model: Any, operator: Any) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     return _NAMES.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
-
-
-def _ratio(exact: np.ndarray, moved: np.ndarray) -> float:
-    """Signal to error, in decibels, what all examples share taken off."""
-    signal, noise = (np.square(x).sum() for x in (exact - exact.mean(axis=0), moved - exact))
-    return float(10 * np.log10(max(signal, 1e-30) / max(noise, 1e-30)))
 
 
 def _exact_and_moved(

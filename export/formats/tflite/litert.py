@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -11,7 +12,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.examples import Arrays
+from export.manifest import Signature, TensorSpec
 from export.target import SIGNATURE, Session
+
+LOG = logging.getLogger("export")
 
 
 def open_file(
@@ -151,6 +155,41 @@ def quantisation(content: bytes) -> dict[str, dict[str, Any]]:
             scale, zero_point = float(known.Scale(0)), int(known.ZeroPoint(0))
             found[end.Name().decode()] = {"scale": scale, "zero_point": zero_point}
     return found
+
+
+def as_written(signature: Signature, content: bytes) -> Signature:
+    """Returns a signature with the types that the ends of a file have.
+
+    An end that no range stands at is of floats, whatever was asked for.
+
+    Args:
+        signature: What was asked for.
+        content: Bytes of the file.
+    """
+    types = {value: name.lower() for name, value in vars(schema.TensorType).items()}
+    model = schema.Model.GetRootAs(content)
+    graph, names = model.Subgraphs(0), model.SignatureDefs(0)
+
+    def of(specs: tuple[TensorSpec, ...], entries: Iterable[Any]) -> tuple[TensorSpec, ...]:
+        found = {
+            entry.Name().decode(): types[graph.Tensors(entry.TensorIndex()).Type()]
+            for entry in entries
+        }
+        return tuple(spec.model_copy(update={"dtype": found[spec.name]}) for spec in specs)
+
+    written = Signature(
+        inputs=of(signature.inputs, map(names.Inputs, range(names.InputsLength()))),
+        outputs=of(signature.outputs, map(names.Outputs, range(names.OutputsLength()))),
+    )
+    for asked, got in zip(
+        (*signature.inputs, *signature.outputs), (*written.inputs, *written.outputs), strict=True
+    ):
+        if asked.dtype != got.dtype:
+            LOG.warning(
+                "export: %r is %s in the file, not %s: the model has no range there",
+                *(got.name, got.dtype, asked.dtype),
+            )
+    return written
 
 
 def has_own_ranges(content: bytes) -> bool:

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own_model.add_arguments(parser)
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
-        help="of a .keras file: how it is measured, e.g. task.kind=segment; may be repeated",
+        help="of a .keras file: how it is measured, e.g. task.kind=segment, or"
+        " task.probabilities=true for outputs of a softmax; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--file", type=Path, metavar="DIR",

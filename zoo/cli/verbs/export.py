@@ -8,6 +8,7 @@ command fails.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +71,36 @@ def run(arguments: argparse.Namespace) -> None:
         staging.check_free(place, force=arguments.force, mark=FILE)
         target.check_packages()
 
-    from export.card import sentence
-    from zoo.stages.export import export
+    from zoo.stages.export import PartlyExportedError, export
 
-    done = export(
-        arguments.model,
-        *arguments.targets,
-        out=arguments.out,
-        options=options,
-        samples=samples,
-        pixels=arguments.pixels,
-        unsafe=arguments.unsafe,
-        force=arguments.force,
-    )
+    failed = None
+    try:
+        done = export(
+            arguments.model,
+            *arguments.targets,
+            out=arguments.out,
+            options=options,
+            samples=samples,
+            pixels=arguments.pixels,
+            unsafe=arguments.unsafe,
+            force=arguments.force,
+        )
+    except PartlyExportedError as error:
+        done, failed = error.done, error
+    _show(arguments, done)
+    if failed:
+        raise failed
+
+
+def _show(arguments: argparse.Namespace, done: Sequence[Any]) -> None:
+    """Prints what was written."""
+    from export.card import sentence
+
     if arguments.json:
         rows = [{"path": str(one.path), **one.manifest.model_dump(mode="json")} for one in done]
         print(text.document(rows))
+        return
+    if not done:
         return
     header = ("target", "file", "size", "gzipped", "proof", "largest difference", "same top-1")
     print(text.table((*header, "top-1", "path"), [_line(one) for one in done]))

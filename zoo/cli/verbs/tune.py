@@ -17,7 +17,6 @@ from zoo.cli import numbers, text
 
 if TYPE_CHECKING:
     from zoo.craft.plan import Plan
-    from zoo.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +83,9 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     from zoo.craft import space
     from zoo.craft.plan import Plan
     from zoo.datasets import check_name
+    from zoo.recipe import resolve
 
-    recipe = _recipe(arguments)
+    recipe = resolve(arguments.model, data=arguments.data, changes=arguments.changes)
     check_name(recipe.data.name)
     ranges = [*(space.read_space(arguments.space) if arguments.space else ()), *arguments.ranges]
     if not ranges and arguments.trials != 1:
@@ -94,15 +94,6 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if folds == 1 and arguments.folds is not None:
         raise ValueError("--folds: got 1; expected at least 2, or no --folds.")
     return Plan(recipe, space.parse(ranges, recipe), arguments.search, arguments.trials, folds)
-
-
-def _recipe(arguments: argparse.Namespace) -> Recipe:
-    from zoo.recipe import Recipe, changed, resolve
-
-    if not arguments.model.endswith((".yaml", ".yml")):
-        return resolve(arguments.model, data=arguments.data, changes=arguments.changes)
-    data = [f"data.name={arguments.data}"] if arguments.data else []
-    return changed(Recipe.read(arguments.model), [*data, *arguments.changes])
 
 
 def _table(plan: Plan, found: Any) -> str:

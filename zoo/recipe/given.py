@@ -1,0 +1,84 @@
+"""What a run is given: the data or an environment, and the hardware."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zoo.common.settings import Settings
+
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class Augment(Settings):
+    """Random changes of the training images.
+
+    Attributes:
+        shift: Largest shift along each axis, in pixels.
+        rotate: Largest rotation to either side, in degrees.
+        scale: How much larger or smaller at most: 0.2 is 1/1.2 to 1.2 times as large.
+        mirror: Flips left and right with probability 1/2; `auto` does so where a mirrored image
+            keeps its class (clothes do, digits do not), and the optimizer is not `lbfgs`.
+    """
+
+    shift: Annotated[int, Field(ge=0)] = 0
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    scale: Annotated[float, Field(ge=0, le=4)] = 0.0
+    mirror: bool | Literal["auto"] = "auto"
+
+
+class Data(Settings):
+    """What the model learns from.
+
+    Attributes:
+        name: A data set of `zoo.data.DATASETS`, `folder:PATH` or `text:PATH`.
+        size: Side of the square images, in pixels, or predictions in a window of a text; `None`
+            keeps the data set's own.
+        channels: 1 for grey, 3 for RGB; `None` keeps the data set's own.
+        limit: Number of training images to keep; `None` keeps all.
+        stream: Whether the pictures of a folder stay on the disk and are read for every batch;
+            `auto` does so from 1 GiB of pixels on.
+        augment: Random changes of the training images.
+    """
+
+    name: str = "mnist5k"
+    size: Count | None = None
+    channels: Literal[1, 3] | None = None
+    limit: Count | None = None
+    stream: bool | Literal["auto"] = "auto"
+    augment: Augment = Augment()
+
+
+class Environment(Settings):
+    """What an agent acts in, and learns from.
+
+    Attributes:
+        name: An environment of gymnasium, e.g. `CartPole-v1`.
+        copies: Number of copies that are acted in side by side.
+        frames: Steps of the environment in an epoch, over all copies.
+        episodes: Episodes that are played to validate and to test.
+    """
+
+    name: str = "CartPole-v1"
+    copies: Count = 16
+    frames: Count = 4096
+    episodes: Count = 100
+
+
+class Hardware(Settings):
+    """Where it runs. `auto` looks at the machine, says in one line what it chose, and why.
+
+    Attributes:
+        strategy: `one` device, or `mirrored` over several; `auto` mirrors over all GPUs when there
+            are two or more.
+        devices: Number of devices to mirror over; `None` takes all GPUs. Without a GPU, the CPU is
+            split into this many logical devices.
+        precision: Arithmetic of the training; the saved model is float32.
+        jit: Whether XLA compiles the step; on a CPU it makes convolutions slower.
+    """
+
+    strategy: Literal["auto", "one", "mirrored"] = "auto"
+    devices: Annotated[int, Field(ge=1, le=256)] | None = None
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
+    jit: bool | Literal["auto"] = "auto"
