@@ -83,11 +83,15 @@ class Labelled(NamedTuple):
         measure: From outputs (n, ...) by name to metrics by name.
         headline: The metric, a fraction that is better when higher, whose fall has a limit; empty
             for none.
+        ranked: Whether a row of an answer is what takes its place by a score, as the boxes of a
+            detector: rounding moves all rows behind one that changes places. A file of reduced
+            precision is then judged by the metric, and its rows are only asked to be numbers.
     """
 
     inputs: Any
     measure: Callable[[Mapping[str, Any]], Mapping[str, float]]
     headline: str = "top1"
+    ranked: bool = False
 
 
 class Tolerance(_Settings):

@@ -211,8 +211,12 @@ class Floats(layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
-        """Multiplies."""
-        return keras.tree.map_structure(lambda x: x * (1 + 2.0**-23), inputs)
+        """Multiplies; whole numbers stay as they are."""
+
+        def kept(x: Any) -> Any:
+            return x * (1 + 2.0**-23) if keras.backend.is_float_dtype(x.dtype) else x
+
+        return keras.tree.map_structure(kept, inputs)
 
     def compute_output_spec(self, inputs: Any) -> Any:
         """The inputs' shapes and types."""

@@ -32,6 +32,7 @@ from zoo.stages import own
 from zoo.stages.alone import compress_alone
 from zoo.stages.files import integers
 from zoo.stages.kept import Kept
+from zoo.stages.labelled import labelled
 from zoo.stages.latency import time_models
 from zoo.stages.opening import reopen
 from zoo.training import signals
@@ -235,7 +236,11 @@ class _Work:
             fit=self.fit,
             evaluate=lambda model: run.evaluate(model, "validation").metrics,
             gradients=run.gradients,
-            measure=partial(time_models, samples=run.samples(CHECKED)),
+            measure=partial(
+                time_models,
+                samples=run.samples(CHECKED),
+                labelled=labelled(run, SAMPLES) if run.task.ranked else None,
+            ),
             samples=run.samples(SAMPLES),
             headline=headline,
             kept=self.kept,

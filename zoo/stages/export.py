@@ -16,7 +16,7 @@ from export.rewrite import has_half
 from export.sameness import HALF, NUM_COMPARED, REWRITTEN, refuse_others
 from export.target import About, Labelled
 from export.targets import find_target
-from zoo.bundle import Bundle, check_finite, find_bundle, is_model_file
+from zoo.bundle import Bundle, find_bundle, is_model_file
 from zoo.common import staging
 from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
@@ -25,6 +25,7 @@ from zoo.common.reading import one_line
 from zoo.data.images import PAD
 from zoo.models.pixels import take_pixels
 from zoo.models.saved import load_model
+from zoo.stages.labelled import labelled
 from zoo.stages.opening import reopen
 
 NUM_SAMPLES = 256  # of each two, integer targets calibrate on one and are compared on the other
@@ -78,7 +79,7 @@ def export(
         target.check_packages()
     given = open_model(path, pixels=pixels, unsafe=unsafe)
     samples = given.samples(NUM_SAMPLES) if samples is None else samples
-    labelled, about = given.labelled(NUM_LABELLED), given.about(name)
+    known, about = given.labelled(NUM_LABELLED), given.about(name)
     done: list[Deployable] = []
     failed: dict[str, Exception] = {}
     for target, place in zip(chosen, places.values(), strict=True):
@@ -88,7 +89,7 @@ def export(
                 target,
                 place,
                 samples=samples,
-                labelled=labelled,
+                labelled=known,
                 about=about,
                 force=force,
             )
@@ -199,21 +200,8 @@ class GivenBundle(Given):
         return self._inputs(self._run.raw("train", count))
 
     def labelled(self, count: int) -> Labelled | None:
-        """See `Given.labelled`; the first of the test split, which is in no order."""
-        check_finite(self._bundle)
-        task, columns = self._run.task, self._run.data.columns
-        if not task.deployed_answers or task.served_apart or self._run.origin.acted:
-            return None  # one answer takes many calls
-        raw = self._run.raw("test", count)
-
-        def measure(outputs: Mapping[str, Any]) -> dict[str, float]:
-            meter = task.meter(columns)
-            meter.add(raw, outputs if len(outputs) > 1 else next(iter(outputs.values())))
-            return meter.result().metrics
-
-        headline = task.headline
-        limited = headline.name if headline.higher and headline.fraction else ""
-        return Labelled(self._inputs(raw), measure, limited)
+        """See `Given.labelled`."""
+        return labelled(self._run, count, inputs=self._inputs)
 
     def about(self, name: str) -> About:
         """See `Given.about`."""

@@ -13,6 +13,7 @@ from export.manifest import Manifest, Signature
 from export.sameness import as_shares
 from export.targets import find_target
 from zoo.common import reading
+from zoo.stages.labelled import labelled
 from zoo.stages.opening import Opened
 from zoo.tasks.task import Evaluation
 
@@ -32,7 +33,10 @@ def integers(opened: Opened, model: Any, directory: Path) -> dict[str, Any]:
 
     about = export.About(parent=opened.model)
     samples = opened.run.samples(SAMPLES)
-    made = export.export(model, "tflite-int8", directory, samples=samples, about=about)
+    known = labelled(opened.run, SAMPLES) if opened.run.task.ranked else None
+    made = export.export(
+        model, "tflite-int8", directory, samples=samples, about=about, labelled=known
+    )
     manifest = made.manifest
     facts: dict[str, Any] = {
         "bytes": manifest.size_bytes,

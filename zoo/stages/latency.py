@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress import Runtime, has_ranges
+from export.target import Labelled
 from zoo.common.reading import one_line
 
 RUNTIME = "tflite"
@@ -17,7 +18,9 @@ ROUNDS, RUNS = 8, 5
 LOG = logging.getLogger("zoo")
 
 
-def time_models(*models: Any, samples: Any = None) -> list[dict[str, Runtime]]:
+def time_models(
+    *models: Any, samples: Any = None, labelled: Labelled | None = None
+) -> list[dict[str, Runtime]]:
     """Returns for each model its file's bytes and the median time of one example.
 
     The models take turns of a few runs, so that a busy machine is the same for all; the first run
@@ -27,6 +30,7 @@ def time_models(*models: Any, samples: Any = None) -> list[dict[str, Runtime]]:
         *models: Functional or Sequential; each is converted to a TFLite file. A model that cannot
             be converted gets nothing, and a line is logged.
         samples: Examples that the files are checked with; `None` draws some.
+        labelled: What files are judged by besides.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -37,7 +41,8 @@ def time_models(*models: Any, samples: Any = None) -> list[dict[str, Runtime]]:
         for index, model in enumerate(models):
             try:
                 target = f"{RUNTIME}-int8" if has_ranges(model) else RUNTIME
-                made = export.export(model, target, Path(scratch, str(index)), samples=samples)
+                place = Path(scratch, str(index))
+                made = export.export(model, target, place, samples=samples, labelled=labelled)
             except RuntimeError as error:
                 LOG.warning("%s: not measured: %s", RUNTIME, one_line(error))
                 continue

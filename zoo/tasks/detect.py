@@ -51,6 +51,7 @@ class Detect(Supervised):
     """
 
     headline: ClassVar[Metric] = Metric("map", fraction=True)
+    ranked: ClassVar[bool] = True
     targets: ClassVar[Mapping[str, str]] = {"boxes": "boxes", "classes": "classes"}
 
     kind: Literal["detect"] = "detect"

@@ -140,6 +140,7 @@ class Task(Settings):
         headline: What searches, budgets, checkpoints and tables read.
         served_apart: Whether what is deployed is another graph than the one network, which a bundle
             then holds beside it.
+        ranked: Whether rows of an answer take their places by a score, as boxes do.
         deployed_answers: Whether `answer` is what the deployed model gives, so that an exported
             file can be measured in its place.
     """
@@ -147,6 +148,7 @@ class Task(Settings):
     headline: ClassVar[Metric] = Metric("loss", higher=False)
     deployed_answers: ClassVar[bool] = False
     served_apart: ClassVar[bool] = False
+    ranked: ClassVar[bool] = False
 
     kind: str
 

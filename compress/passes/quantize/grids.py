@@ -8,6 +8,7 @@
     pooling, padding, reshaping    none: the integers stay what they are
     softmax, sigmoid, tanh         a range that the kernel fixes
     an input                       a range, where it is of floats
+    a layer with `needs_float32`   none between two of them, nor at the end; it computes in floats
 
 Before that, what has no integer form of its own is written in one that has: separable convolutions
 as two, batch normalisations folded (`compress.graph.folding`) or as 1x1 depthwise convolutions,
@@ -140,6 +141,8 @@ def ranged(
             continue
         if isinstance(call.operation, (Range, Floats)):
             continue
+        if _exact(call) and all(_exact(reader) for reader in readers.get(id(tensor), [])):
+            continue  # boxes stay boxes, between layers and at the end
         inside = id(call.operation) in entry.operations
         if inside and id(tensor) not in entry.borders - entry.raw:
             continue
@@ -165,8 +168,8 @@ def in_floats(model: keras.Model, *, activation_bits: int, bare: Collection[int]
     """Returns the paths of layers that a file would compute, in part, on other grids.
 
     They want floats, see `Floats`: a normalisation of each example begins with a mean, a layer of
-    the user's own may with anything, and concatenations, and activations but ReLU, have no form of
-    16 bits.
+    the user's own may with anything, one that needs float32 works with places in a picture, and
+    concatenations, and activations but ReLU, have no form of 16 bits.
 
     Args:
         model: As `prepared` returns it.
@@ -184,15 +187,16 @@ def in_floats(model: keras.Model, *, activation_bits: int, bare: Collection[int]
             continue
         if id(call.operation) in entry:
             continue
+        exact = _exact(call)
         alone = len(call.inputs) == 1 or _joins(call)
-        if not alone or any("float" not in tensor.dtype for tensor in call.inputs):
+        if not exact and (not alone or any("float" not in x.dtype for x in call.inputs)):
             continue
         normal = type(call.operation).__name__.endswith(_NORMS)
         wide = activation_bits == 16 and (
             type(call.operation).__name__.startswith(_NARROW)
             or _activation(call) not in ("", *_FUSED)
         )
-        if is_own(call.operation) or normal or wide:
+        if exact or is_own(call.operation) or normal or wide:
             chosen[call.path] = None
     return list(chosen)
 
@@ -236,6 +240,11 @@ def _does_nothing(call: Call) -> bool:
     """Whether a step returns what it gets, at inference."""
     name = type(call.operation).__name__
     return name.startswith(_NOTHING) or _activation(call) == "linear"
+
+
+def _exact(call: Call) -> bool:
+    """Whether a step works with places in a picture: whole pixels would be lost in integers."""
+    return bool(getattr(call.operation, "needs_float32", False))
 
 
 def _waits(call: Call, follower: Call | None) -> bool:
