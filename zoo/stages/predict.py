@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -20,10 +21,12 @@ from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.saved import load_model
 from zoo.stages import own
+from zoo.stages.places import coco, in_picture
 from zoo.stages.ranges import taken
 from zoo.tasks import pictures
 from zoo.tasks.binary import Binary
 from zoo.tasks.classify import Classify
+from zoo.tasks.detections import things
 
 
 class Brought(TypedDict, total=False):
@@ -49,6 +52,7 @@ def predict(
     *,
     top: int = 3,
     out: str | Path | None = None,
+    coco_file: str | Path | None = None,
     **brought: Unpack[Brought],
 ) -> list[dict[str, Any]]:
     """Answers for each picture of some files, or for each row of some tables.
@@ -62,6 +66,8 @@ def predict(
         top: Number of classes to name for an example.
         out: Folder to draw each picture into, with its mask or its box, as `NAME.png`; `None` draws
             nothing.
+        coco_file: JSON file to write what a detector has found into, as a COCO document; `None`
+            writes none.
         **brought: What belongs to a model that is no bundle, see `Brought`.
 
     Returns:
@@ -78,6 +84,8 @@ def predict(
     if not files:
         raise ValueError("predict: got no file; expected pictures, or tables as CSV.")
     if own.is_own(bundle):
+        if coco_file is not None:
+            raise ValueError("--coco: got a model that is no bundle; expected one of a detector.")
         return _own(bundle, files, top=top, out=out, **brought)
     bundle = find_bundle(bundle)
     if brought:
@@ -99,6 +107,13 @@ def predict(
             f"--out: got a model of the task {card.task}, whose answers are no picture; expected "
             f"one of {', '.join(_DRAWN)}."
         )
+    if coco_file is not None:
+        if card.task != "detect":
+            raise ValueError(
+                f"--coco: got a model of the task {card.task}; expected one of detect, whose"
+                " answers are boxes."
+            )
+        staging.check_file(Path(coco_file))
     drawn = [] if out is None else _places(names, Path(out))
     model = load_model(bundle.path)
     if (wanted := tuple(model.inputs[0].shape[1:])) != known.shape and None not in wanted:
@@ -120,6 +135,12 @@ def predict(
             picture = _DRAWN[card.task](raw[index], one, found[index], len(card.labels))
             with staging.staged_file(place) as partial:
                 Image.fromarray(picture).save(partial)
+    if card.task == "detect":
+        found = [in_picture(rows, file, known) for rows, file in zip(found, files, strict=True)]
+    if coco_file is not None:
+        document = coco(dict(zip(names, found, strict=True)), card.labels)
+        with staging.staged_file(Path(coco_file)) as partial:
+            partial.write_text(json.dumps(document, indent=1) + "\n")
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
 
 
@@ -207,4 +228,16 @@ def _box(image: np.ndarray, heads: Any, rows: list[dict[str, Any]], num: int) ->
     return pictures.draw_boxes(image, box[None], [rows[0]["label"]], times=TIMES)
 
 
-_DRAWN: dict[str, Any] = {"segment": _mask, "localise": _box}
+def _boxes(image: np.ndarray, outputs: Any, rows: list[dict[str, Any]], num: int) -> Any:
+    found = things({name: values[None] for name, values in outputs.items()}, 0, image.shape[:2])
+    if found.masks is not None:
+        mask = np.zeros(image.shape[:2], np.uint8)
+        for kind, own in zip(found.classes[::-1], found.masks[::-1], strict=True):
+            mask[own] = kind + 1  # the surest lies on top
+        image = pictures.overlay(image, mask, num + 1)
+    words = [f"{row['label']} {row['probability']:.2f}" for row in rows]
+    colours = [pictures.colour(kind) for kind in found.classes]
+    return pictures.draw_boxes(image, found.boxes, words, colours=colours, times=TIMES)
+
+
+_DRAWN: dict[str, Any] = {"segment": _mask, "localise": _box, "detect": _boxes}

@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="draw masks or boxes into the pictures, here"
     )
+    parser.add_argument(
+        "--coco", type=Path, metavar="FILE", help="write what a detector finds as COCO's JSON, here"
+    )
     own_model.add_arguments(parser, data=False)
     parser.add_argument(
         "--labels", metavar="A,B,...", type=lambda names: names.split(","),
@@ -39,9 +42,18 @@ def run(arguments: argparse.Namespace) -> None:
     from zoo.stages.predict import predict
 
     brought = own_model.brought(arguments)
-    rows = predict(bundle, arguments.images, top=arguments.top, out=arguments.out, **brought)
+    rows = predict(
+        bundle,
+        arguments.images,
+        top=arguments.top,
+        out=arguments.out,
+        coco_file=arguments.coco,
+        **brought,
+    )
     if arguments.json:
         print(text.document(rows))
+    elif not rows:
+        print("nothing found")
     else:
         header = list(rows[0])
         print(text.table(header, [[row[key] for key in header] for row in rows]))
