@@ -19,6 +19,8 @@ TASKS = {
     "language": "zoo.tasks.language:Language",
     "segment": "zoo.tasks.segment:Segment",
     "detect": "zoo.tasks.detect:Detect",
+    "ellipse": "zoo.tasks.ellipse:EllipseTask",
+    "pose": "zoo.tasks.pose:Pose",
     "localise": "zoo.tasks.localise:Localise",
     "vae": "zoo.tasks.vae:VAE",
     "gan": "zoo.tasks.gan:GAN",
@@ -497,6 +499,33 @@ _locator = partial(
     smallest=16,
     recipe="locator",
 )
+_pose = partial(
+    Architecture,
+    builder="zoo.models.pose:deeppose",
+    task="pose",
+    paper="Toshev & Szegedy, arXiv:1312.4659",
+    year=2014,
+    input_shape=(64, 64, 1),
+    num_classes=5,
+    smallest=16,
+    recipe="pose",
+)
+_SMALL_POSE = {"small": True, "units": 128, "dropout": 0.1}
+_DEEPPOSE = {"input_shape": (220, 220, 3), "num_classes": 14, "smallest": 64}
+_HEAT = {
+    "builder": "zoo.models.pose:heat_maps",
+    "paper": "Sun et al., arXiv:1711.08229",
+    "year": 2018,
+}
+_ellipse = partial(
+    _pose,
+    builder="zoo.models.pose:ellipse_net",
+    task="ellipse",
+    paper="Halir & Flusser, WSCG",
+    year=1998,
+    num_classes=6,
+    recipe="ellipse",
+)
 _faster = partial(
     Architecture,
     builder="zoo.models.faster_rcnn:faster_rcnn",
@@ -640,6 +669,11 @@ ROWS = (
     _recurrent("recurrent_cnn2", "Recurrent CNN, twice", 103_561, {"instances": 2}),
     _recurrent("recurrent_cnn3", "Recurrent CNN, three times", 103_811, {"instances": 3}),
     _locator("locator", "Locator", 562_238, {}),
+    _pose("deeppose", "DeepPose, first stage", 58_396_060, {}, **_DEEPPOSE),
+    _pose("deeppose_small1", "DeepPose, small", 458_346, _SMALL_POSE),
+    _pose("deeppose_small3", "DeepPose, small, three stages", 553_566, _SMALL_POSE | {"stages": 3}),
+    _pose("heat_maps", "Heat maps", 213_477, {}, year=2018, **_HEAT),
+    _ellipse("ellipse_net", "Ellipse net", 441_318, {}),
     _large_faster("faster_rcnn", "Faster R-CNN, VGG-16", 137_078_239, _VGG_FASTER, num_classes=20),
     _large_faster("faster_rcnn_fpn", "Faster R-CNN, ResNet-50-FPN", 41_808_406, _FPN_FASTER),
     _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),

@@ -69,6 +69,9 @@ _ROWS = (
     DataFacts("digit_scenes_one", "zoo.data.digit_scenes:load_one", (64, 64, 3), 10, False,
               "3,600 scenes with one digit, made as digit_scenes",
               kinds=("image", "class", "box"), sized=True),
+    DataFacts("eyes", "zoo.data.eyes:load", (64, 64, 1), 5, False,
+              "4,900 eyes under infrared light with pupils partly hidden, drawn by a formula",
+              kinds=("image", "points", "ellipse", "mask", "number")),
 )
 # fmt: on
 

@@ -30,6 +30,7 @@ KINDS: Mapping[str, tuple[str, int]] = {
     ),  # number of the box that a pixel is of (height, width); 0: none
     "count": ("int32", 0),  # how many of the padded ones there are ()
     "points": ("float32", 2),  # (points, 2), y x in pixels
+    "ellipse": ("float32", 1),  # (5,): y x of the centre, half-axes in pixels, angle in radians
     "noise": ("float32", 1),  # random numbers (size,); no data set has them
 }
 IGNORED = 255  # class of a pixel that counts for nothing

@@ -77,8 +77,8 @@ def carry(
     """Moves the images of a batch, and with them what says where something is in them.
 
     Args:
-        batch: Columns (b, ...): `image`; `mask`, `instances`, `boxes` with `classes`, `box` and
-            `points` where there are some.
+        batch: Columns (b, ...): `image`; `mask`, `instances`, `boxes` with `classes`, `box`,
+            `ellipse` and `points` where there are some.
         motions: Rows of `draw` (b, 6).
         settings: Settings that the motions were drawn with.
 
@@ -95,6 +95,8 @@ def carry(
             batch[name] = moved[..., 0]
     if "points" in batch:
         batch["points"] = move_points(batch["points"], motions, (height, width))
+    if "ellipse" in batch:
+        batch["ellipse"] = _move_ellipses(batch["ellipse"], motions, (height, width))
     if "box" in batch:
         batch["box"] = _move_boxes(batch["box"][:, None], motions, (height, width))[0][:, 0]
     if "boxes" in batch:
@@ -122,6 +124,16 @@ def move_points(points: tf.Tensor, motions: tf.Tensor, side: tuple[int, int]) ->
         ],
         axis=-1,
     )
+
+
+def _move_ellipses(ellipses: tf.Tensor, motions: tf.Tensor, side: tuple[int, int]) -> tf.Tensor:
+    """Ellipses (b, 5), moved."""
+    _, _, cos, sin, sign, times = tf.unstack(motions, axis=1)
+    centre = move_points(ellipses[:, None, :2], motions, side)[:, 0]
+    axes, angle = ellipses[:, 2:4] * times[:, None], ellipses[:, 4]
+    x, y = sign * tf.cos(angle), tf.sin(angle)
+    turned = tf.math.floormod(tf.atan2(sin * x + cos * y, cos * x - sin * y), math.pi)
+    return tf.concat([centre, axes, turned[:, None]], axis=1)
 
 
 def _move_boxes(

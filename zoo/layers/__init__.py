@@ -28,10 +28,12 @@ _EXPORTS = {
     "ROIAlign": "zoo.layers.roi",
     "ROIPooling": "zoo.layers.roi",
     "ScaledTanh": "zoo.layers.lenet_parts",
+    "SoftArgmax": "zoo.layers.soft_argmax",
     "StochasticDepth": "zoo.layers.stochastic_depth",
     "Subsampling2D": "zoo.layers.lenet_parts",
     "SubtractiveNormalization2D": "zoo.layers.subtractive",
     "TableConv2D": "zoo.layers.connection_table",
+    "Windows": "zoo.layers.soft_argmax",
 }
 
 __getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS, "register")
