@@ -673,7 +673,7 @@ ROWS = (
     _pose("deeppose_small1", "DeepPose, small", 458_346, _SMALL_POSE),
     _pose("deeppose_small3", "DeepPose, small, three stages", 553_566, _SMALL_POSE | {"stages": 3}),
     _pose("heat_maps", "Heat maps", 213_477, {}, **_HEAT),
-    _ellipse("ellipse_net", "Ellipse net", 441_318, {}),
+    _ellipse("ellipse_net", "Ellipse net", 515_109, {}),
     _large_faster("faster_rcnn", "Faster R-CNN, VGG-16", 137_078_239, _VGG_FASTER, num_classes=20),
     _large_faster("faster_rcnn_fpn", "Faster R-CNN, ResNet-50-FPN", 41_808_406, _FPN_FASTER),
     _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),

@@ -58,7 +58,11 @@ def deeppose(
         raise ValueError(
             f"deeppose: got {stages} stages and window {window}; expected 1 or more, and a share."
         )
-    image, x = _small_maps(input_shape, width) if small else _alexnet(input_shape)
+    if small:
+        image, maps = scene_maps(input_shape, width)
+        x = _squeezed(maps, width)
+    else:
+        image, x = _alexnet(input_shape)
     x = layers.Flatten(name="flatten")(x)
     for index in (1, 2):
         x = layers.Dense(units, "relu", kernel_initializer="he_normal", name=f"fc{index}")(x)
@@ -95,19 +99,8 @@ def heat_maps(
         width: Maps of the trunk.
     """
     image, x = scene_maps(input_shape, width)  # (batch, 16, 16, width)
-    for index, rate in ((1, 2), (2, 4)):
-        x = layers.Conv2D(
-            width,
-            3,
-            dilation_rate=rate,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            name=f"head_conv{index}",
-        )(x)
-        x = norm(x, name=f"head_conv{index}_bn", relu=f"head_conv{index}_relu")
-    maps = layers.Conv2D(num_classes, 1, dtype="float32", name="heat")(x)
-    return keras.Model(image, SoftArgmax(name="points")(maps), name=name)
+    points = SoftArgmax(name="points")(_heat(x, num_classes))
+    return keras.Model(image, points, name=name)
 
 
 def ellipse_net(
@@ -129,35 +122,50 @@ def ellipse_net(
         units: Units of the hidden layer.
         dropout: Rate behind it.
     """
-    image, x = _small_maps(input_shape, width)
-    x = layers.Flatten(name="flatten")(x)
+    image, maps = scene_maps(input_shape, width)
+    centre = layers.Flatten(name="centre")(SoftArgmax(name="centre_place")(_heat(maps, 1)))
+    x = layers.Flatten(name="flatten")(_squeezed(maps, width))
     x = layers.Dense(units, "relu", kernel_initializer="he_normal", name="fc")(x)
     x = layers.Dropout(dropout, name="fc_drop")(x)
-    small_start = keras.initializers.RandomNormal(stddev=0.001)
-    # At first a circle in the middle, an eighth of the picture in radius.
-    start = _Start()
     x = layers.Dense(
-        num_classes,
-        kernel_initializer=small_start,
-        bias_initializer=start,
+        num_classes - 2,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+        bias_initializer=_Start(),
         dtype="float32",
-        name="ellipse",
+        name="form",
     )(x)
+    x = layers.Concatenate(dtype="float32", name="ellipse")([centre, x])
     return keras.Model(image, x, name=name)
 
 
 @keras.saving.register_keras_serializable(package="zoo", name="EllipseStart")
 class _Start(keras.initializers.Initializer):
-    """A circle in the middle."""
+    """A circle of an eighth of the picture in radius."""
 
     def __call__(self, shape: Any, dtype: str | None = None) -> Any:
-        """Returns the six numbers of it."""
-        return ops.convert_to_tensor([0.5, 0.5, -2.1, -2.1, 0.0, 0.0], dtype=dtype)
+        """Returns the logarithms of its half-axes, and no angle."""
+        return ops.convert_to_tensor([-2.1, -2.1, 0.0, 0.0], dtype=dtype)
 
 
-def _small_maps(input_shape: tuple[int, ...], width: int) -> tuple[KerasTensor, KerasTensor]:
-    """A picture and maps (batch, 8, 8, width / 2) of one of 64 pixels."""
-    image, x = scene_maps(input_shape, width)
+def _heat(x: KerasTensor, num: int) -> KerasTensor:
+    """Maps of so many points, (batch, height, width, num)."""
+    width = x.shape[-1]
+    for index, rate in ((1, 2), (2, 4)):
+        x = layers.Conv2D(
+            width,
+            3,
+            dilation_rate=rate,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=f"head_conv{index}",
+        )(x)
+        x = norm(x, name=f"head_conv{index}_bn", relu=f"head_conv{index}_relu")
+    return layers.Conv2D(num, 1, dtype="float32", name="heat")(x)
+
+
+def _squeezed(x: KerasTensor, width: int) -> KerasTensor:
+    """Half the maps of half the sides, (batch, 8, 8, width / 2) of a picture of 64 pixels."""
     x = layers.Conv2D(
         width,
         3,
@@ -171,7 +179,7 @@ def _small_maps(input_shape: tuple[int, ...], width: int) -> tuple[KerasTensor, 
     x = layers.Conv2D(
         width // 2, 1, use_bias=False, kernel_initializer="he_normal", name="squeeze_conv"
     )(x)
-    return image, norm(x, name="squeeze_conv_bn", relu="squeeze_conv_relu")
+    return norm(x, name="squeeze_conv_bn", relu="squeeze_conv_relu")
 
 
 def _alexnet(input_shape: tuple[int, ...]) -> tuple[KerasTensor, KerasTensor]:
