@@ -208,12 +208,11 @@ def test_saturated_layers():
 
 
 def test_vanishing_and_exploding_gradients():
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(4)
     deep = net(*(dense(32, "sigmoid", name=f"layer{i}") for i in range(12)), shape=(36,))
     found = health.vanishing(layers_of(deep))
     assert found.verdict == "FAIL" and found.measured.startswith("layer0")
-    # Of each of six sigmoids at most a quarter comes through, times what its kernel adds: about 3**6.
-    assert found.values["layer0"] > 500 * found.values["layer6"] > 1e3
+    assert found.values["layer0"] > 1e3 * found.values["layer6"] > 1e3
     assert health.exploding(layers_of(deep)).verdict == "ok"
 
     loud = net(*(dense(32, "relu", 10, name=f"layer{i}") for i in range(6)), shape=(36,))
