@@ -208,6 +208,7 @@ def test_saturated_layers():
 
 
 def test_vanishing_and_exploding_gradients():
+    keras.utils.set_random_seed(4)
     deep = net(*(dense(32, "sigmoid", name=f"layer{i}") for i in range(12)), shape=(36,))
     found = health.vanishing(layers_of(deep))
     assert found.verdict == "FAIL" and found.measured.startswith("layer0")
@@ -470,7 +471,7 @@ def test_a_search_continues_its_own_plan_only(measured, tmp_path):
     ranges = (f"{RATE}=1e-4:1e-1:log",)
     search(plan(*ranges, trials=1), tmp_path / "a")
     for other, hint in (
-        (plan(f"{RATE}=1e-4:1:log"), f"ranges.{RATE}: got"),
+        (plan(f"{RATE}=1e-4:1:log"), f"ranges.{RATE}.1: got 1.0; it began with 0.1"),
         (plan("train.batch_size=1:9"), "ranges."),
         (plan(*ranges, folds=3), "folds: got 3; it began with 1"),
         (plan(*ranges, search="tpe"), "search: got 'tpe'; it began with 'random'"),
