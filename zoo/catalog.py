@@ -511,8 +511,8 @@ _pose = partial(
     recipe="pose",
 )
 _SMALL_POSE = {"small": True, "units": 128, "dropout": 0.1}
-_DEEPPOSE = {"input_shape": (220, 220, 3), "num_classes": 14, "smallest": 64}
-_HEAT = {
+_DEEPPOSE: dict[str, Any] = {"input_shape": (220, 220, 3), "num_classes": 14, "smallest": 64}
+_HEAT: dict[str, Any] = {
     "builder": "zoo.models.pose:heat_maps",
     "paper": "Sun et al., arXiv:1711.08229",
     "year": 2018,
@@ -523,7 +523,7 @@ _ellipse = partial(
     task="ellipse",
     paper="Halir & Flusser, WSCG",
     year=1998,
-    num_classes=6,
+    num_classes=1,
     recipe="ellipse",
 )
 _faster = partial(
@@ -541,7 +541,11 @@ _VGG_FASTER = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 10
 _FPN_FASTER = _VGG_FASTER | {"trunk": "resnet50_fpn", "units": 1024, "regions": 1000}
 _FPN_MASK = _FPN_FASTER | {"masks": 14}
 _large_faster = partial(_faster, input_shape=(800, 800, 3), num_classes=90, smallest=64)
-_mask = {"paper": "He et al., arXiv:1703.06870", "year": 2017, "recipe": "mask_rcnn"}
+_mask: dict[str, Any] = {
+    "paper": "He et al., arXiv:1703.06870",
+    "year": 2017,
+    "recipe": "mask_rcnn",
+}
 _vae = partial(
     Architecture,
     builder="zoo.models.vae:vae",

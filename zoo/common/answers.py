@@ -32,7 +32,9 @@ def answers(
         `value`; of a mask: `label` and `share`, the fraction of the pixels, the largest first; of
         the object in a picture: `label`, `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of
         the picture as the model sees it; of the things that a detector finds: the same of each, the
-        best first, in pixels of the picture as the model sees it.
+        best first, in pixels of the picture as the model sees it; of points: `point`, `y`, `x` in
+        fractions of the picture; of an ellipse: `y`, `x`, half-axes `a` and `b` in fractions (of
+        the height), and `degrees` of the longer one, clockwise.
 
     Raises:
         ValueError: Nothing is known of the answers of this task.
@@ -101,6 +103,24 @@ def _boxes(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str,
     return rows
 
 
+def _points(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    return [
+        [{"point": index, "y": float(y), "x": float(x)} for index, (y, x) in enumerate(points)]
+        for points in outputs
+    ]
+
+
+def _ellipse(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    import math
+
+    rows = []
+    for y, x, log_a, log_b, cos, sin in outputs.tolist():
+        axes = {"a": math.exp(min(log_a, 2.0)), "b": math.exp(min(log_b, 2.0))}
+        turn = math.degrees(math.atan2(sin, cos) / 2) % 180
+        rows.append([{"y": y, "x": x, **axes, "degrees": turn}])
+    return rows
+
+
 _FORMS: dict[str, Any] = {
     "classify": _classes,
     "binary": _yes_or_no,
@@ -108,4 +128,6 @@ _FORMS: dict[str, Any] = {
     "segment": _shares,
     "localise": _box,
     "detect": _boxes,
+    "pose": _points,
+    "ellipse": _ellipse,
 }

@@ -119,8 +119,9 @@ def draw(random: np.random.RandomState) -> dict[str, np.ndarray]:
     outside = pupil.radius(y, x)
     inner = _over(inner, random.uniform(8, 45), _soft(outside, 30))
     for _ in range(random.randint(1, 4)):
-        place = iris.y + random.normal(0, 5), iris.x + random.normal(0, 5)
-        glint = Ellipse(*place, *random.uniform(1, 2.5, size=2), 0.0)
+        y0, x0 = iris.y + random.normal(0, 5), iris.x + random.normal(0, 5)
+        a, b = random.uniform(1, 2.5, size=2)
+        glint = Ellipse(y0, x0, a, b, 0.0)
         inner = _over(inner, 250.0, _soft(glint.radius(y, x), 8))
     lid, hidden = _lid(random, pupil, y, x)
     seen = _soft(opening.radius(y, x), 25) / (1 + np.exp(np.clip(-(y - lid) * 2, -50, 50)))
@@ -141,12 +142,13 @@ def draw(random: np.random.RandomState) -> dict[str, np.ndarray]:
 
 def _eye(random: np.random.RandomState) -> tuple[Ellipse, Ellipse]:
     """A pupil and the iris around it."""
-    centre = random.uniform(22, 42, size=2)
+    y, x = random.uniform(22, 42, size=2)
     across, ratio = random.uniform(11, 16), random.uniform(0.7, 1.0)
     angle = random.uniform(0, np.pi)
-    iris = Ellipse(*centre, across, across * ratio, angle)
+    iris = Ellipse(y, x, across, across * ratio, angle)
     a = across * random.uniform(0.35, 0.65)
-    pupil = Ellipse(*(centre + random.uniform(-1, 1, size=2)), a, a * ratio, angle)
+    down, right = random.uniform(-1, 1, size=2)
+    pupil = Ellipse(y + down, x + right, a, a * ratio, angle)
     return pupil, iris
 
 

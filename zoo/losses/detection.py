@@ -124,7 +124,7 @@ def losses(
     """
     heads = {name: ops.cast(values, "float32") for name, values in heads.items()}
     truth = truth._replace(boxes=ops.cast(truth.boxes, "float32"))
-    parts = {}
+    parts: dict[str, Any] = {}
     if "anchor_logits" in heads:
         parts |= _anchors(settings, heads, truth, ops.convert_to_tensor(anchors))
     return parts | _regions(settings, heads, truth)

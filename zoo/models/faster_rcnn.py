@@ -125,7 +125,7 @@ def _resnet50_fpn(
     image, stages = pyramid.resnet_stages(input_shape)
     maps = pyramid.pyramid(stages)
     grids = [
-        Grid(*x.shape[1:3], 2**level, (8.0 * 2**level,), RATIOS, centred=False)
+        Grid(x.shape[1], x.shape[2], 2**level, (8.0 * 2**level,), RATIOS, centred=False)
         for level, x in enumerate(maps, start=2)
     ]
     return image, maps, grids

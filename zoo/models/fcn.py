@@ -118,32 +118,22 @@ def bilinear(side: int, channels: int) -> np.ndarray:
     return kernel
 
 
-@keras.saving.register_keras_serializable(package="zoo")
-class Bilinear(keras.initializers.Initializer):
-    """Begins a transposed convolution as bilinear interpolation of each map, see `bilinear`."""
-
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> np.ndarray:
-        """Returns a kernel of a shape (side, side, channels, channels)."""
-        return bilinear(shape[0], shape[2])
-
-    def get_config(self) -> dict[str, object]:
-        """There is nothing to keep."""
-        return {}
-
-
 def _up(
     x: KerasTensor, maps: int, factor: int, name: str, *, trainable: bool, padded: bool
 ) -> KerasTensor:
-    return layers.Conv2DTranspose(
+    layer = layers.Conv2DTranspose(
         maps,
         2 * factor,
         strides=factor,
         padding="same" if padded else "valid",
         use_bias=False,
-        kernel_initializer=Bilinear(),
+        kernel_initializer="zeros",
         trainable=trainable,
         name=name,
-    )(x)
+    )
+    y = layer(x)
+    layer.kernel.assign(bilinear(2 * factor, maps))
+    return y
 
 
 def _cropped(x: KerasTensor, other: KerasTensor, offset: int, name: str) -> KerasTensor:

@@ -11,8 +11,6 @@ learn at once, and no gradient flows into where a window lies.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import KerasTensor, layers, ops
 
@@ -107,7 +105,6 @@ def ellipse_net(
     *,
     name: str,
     input_shape: tuple[int, ...],
-    num_classes: int = 6,
     width: int = 64,
     units: int = 128,
     dropout: float = 0.1,
@@ -117,34 +114,29 @@ def ellipse_net(
     Args:
         name: Name of the model.
         input_shape: (height, width, channels).
-        num_classes: Six numbers, see `zoo.tasks.ellipse`.
         width: Maps of the trunk.
         units: Units of the hidden layer.
         dropout: Rate behind it.
     """
     image, maps = scene_maps(input_shape, width)
-    centre = layers.Flatten(name="centre")(SoftArgmax(name="centre_place")(_heat(maps, 1)))
+    found = [layers.Flatten(name="centre")(SoftArgmax(name="centre_place")(_heat(maps, 1)))]
     x = layers.Flatten(name="flatten")(_squeezed(maps, width))
     x = layers.Dense(units, "relu", kernel_initializer="he_normal", name="fc")(x)
     x = layers.Dropout(dropout, name="fc_drop")(x)
-    x = layers.Dense(
-        num_classes - 2,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
-        bias_initializer=_Start(),
-        dtype="float32",
-        name="form",
-    )(x)
-    x = layers.Concatenate(dtype="float32", name="ellipse")([centre, x])
+    start = keras.initializers.RandomNormal(stddev=0.001)
+    # At first a circle of an eighth of the picture in radius.
+    for place, bias in (("axes", -2.1), ("turn", 0.0)):
+        found.append(
+            layers.Dense(
+                2,
+                kernel_initializer=start,
+                bias_initializer=keras.initializers.Constant(bias),
+                dtype="float32",
+                name=place,
+            )(x)
+        )
+    x = layers.Concatenate(dtype="float32", name="ellipse")(found)
     return keras.Model(image, x, name=name)
-
-
-@keras.saving.register_keras_serializable(package="zoo", name="EllipseStart")
-class _Start(keras.initializers.Initializer):
-    """A circle of an eighth of the picture in radius."""
-
-    def __call__(self, shape: Any, dtype: str | None = None) -> Any:
-        """Returns the logarithms of its half-axes, and no angle."""
-        return ops.convert_to_tensor([-2.1, -2.1, 0.0, 0.0], dtype=dtype)
 
 
 def _heat(x: KerasTensor, num: int) -> KerasTensor:

@@ -52,7 +52,8 @@ def coco(found: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> dict[str,
         boxes are x, y, width, height.
     """
     ids = {label: number for number, label in enumerate(labels, start=1)}
-    images, annotations = [], []
+    images: list[Row] = []
+    annotations: list[Row] = []
     for picture, (path, rows) in enumerate(found.items(), start=1):
         width, height = read_image(path).size
         images.append({"id": picture, "file_name": path, "width": width, "height": height})

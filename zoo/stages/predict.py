@@ -27,6 +27,7 @@ from zoo.tasks import pictures
 from zoo.tasks.binary import Binary
 from zoo.tasks.classify import Classify
 from zoo.tasks.detections import things
+from zoo.tasks.ellipse import in_pixels
 
 
 class Brought(TypedDict, total=False):
@@ -240,4 +241,21 @@ def _boxes(image: np.ndarray, outputs: Any, rows: list[dict[str, Any]], num: int
     return pictures.draw_boxes(image, found.boxes, words, colours=colours, times=TIMES)
 
 
-_DRAWN: dict[str, Any] = {"segment": _mask, "localise": _box, "detect": _boxes}
+def _points(image: np.ndarray, points: Any, rows: list[dict[str, Any]], num: int) -> Any:
+    height, width = image.shape[:2]
+    middles = points * np.array([height, width], np.float32)
+    boxes = np.concatenate([middles - 1, middles + 1], axis=1)
+    return pictures.draw_boxes(image, boxes, [str(row["point"]) for row in rows], times=TIMES)
+
+
+def _ellipse(image: np.ndarray, outputs: Any, rows: list[dict[str, Any]], num: int) -> Any:
+    return pictures.draw_ellipse(image, in_pixels(outputs[None], image.shape[:2])[0], times=TIMES)
+
+
+_DRAWN: dict[str, Any] = {
+    "segment": _mask,
+    "localise": _box,
+    "detect": _boxes,
+    "pose": _points,
+    "ellipse": _ellipse,
+}

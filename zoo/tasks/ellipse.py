@@ -11,6 +11,7 @@ ellipse is. Beside it stands what an ellipse gives that is fitted to the edge of
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from zoo.tasks.task import Batch
 
 PARTS = ("y", "x", "log_a", "log_b", "cos_2t", "sin_2t")
+SHOWN = 12  # pictures that the meter keeps
+TRUE, FOUND = (60, 180, 75), (230, 60, 60)  # colours in pictures, red green blue
 HIDDEN = (0.0, 0.1, 0.2, 0.3, 0.4)  # ends of the rows of the table
 
 
@@ -43,10 +46,6 @@ class EllipseTask(Supervised):
 
     kind: Literal["ellipse"] = "ellipse"
     delta: Annotated[float, Field(gt=0)] = 0.01
-
-    def sizes(self, data: DataSet) -> dict[str, Any]:
-        """See `Task.sizes`: six numbers."""
-        return super().sizes(data) | {"num_classes": len(PARTS)}
 
     def needs(self, data: DataSet) -> tuple[str, ...]:
         """See `Task.needs`: the mask and what is hidden are for the table."""
@@ -144,11 +143,24 @@ class EllipseTask(Supervised):
 class Beside(Collected):
     """Collects ellipses, and what their table is made of."""
 
+    def __init__(self, task: EllipseTask, columns: Mapping[str, Column]):
+        super().__init__(task, columns)
+        self._image = next(iter(columns))
+        self._kept: list[tuple[Any, ...]] = []
+
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`."""
         names = ("ellipse", "mask", "hidden")
         self._targets.append({name: batch[name] for name in names if name in batch})
         self._outputs.append(outputs)
+        free = SHOWN - len(self._kept)
+        shown = batch[self._image][:free], batch["ellipse"][:free], outputs[:free]
+        self._kept += zip(*shown, strict=True)
+
+    def result(self) -> Evaluation:
+        """See `EllipseTask.score`; with the picture `ellipses`: true ones green, others red."""
+        found = super().result()
+        return Evaluation(found.metrics, found.tables, {"ellipses": partial(_draw, self._kept)})
 
 
 def in_pixels(outputs: np.ndarray, side: Any) -> np.ndarray:
@@ -164,6 +176,19 @@ def in_pixels(outputs: np.ndarray, side: Any) -> np.ndarray:
     axes = np.exp(np.clip(outputs[:, 2:4], -10, 2)) * side[0]
     angle = np.arctan2(outputs[:, 5], outputs[:, 4]) / 2 % np.pi
     return np.concatenate([centre, axes, angle[:, None]], axis=1)
+
+
+def _draw(kept: list[tuple[Any, ...]], path: Any) -> None:
+    """Draws pictures with the true ellipse beside the one that was found."""
+    from zoo.tasks import pictures
+
+    rows: list[list[Any]] = [[], []]
+    for image, truth, outputs in kept:
+        found = in_pixels(outputs[None], image.shape[:2])[0]
+        shown = pictures.shown(image)
+        for row, ellipse, colour in ((rows[0], truth, TRUE), (rows[1], found, FOUND)):
+            row.append(pictures.draw_ellipse(shown, ellipse, colour=colour, times=2))
+    pictures.grid(rows, path)
 
 
 def _huber(x: Any, delta: float) -> Any:

@@ -126,6 +126,40 @@ def draw_boxes(
     return np.asarray(picture)
 
 
+def draw_ellipse(
+    image: np.ndarray,
+    ellipse: np.ndarray,
+    *,
+    colour: tuple[int, int, int] = COLOURS[0],
+    times: int = 1,
+) -> np.ndarray:
+    """Draws an ellipse and its centre into a picture.
+
+    Args:
+        image: Pixels (height, width, 1 or 3), uint8.
+        ellipse: y, x, half-axes in pixels, and the angle of the first, clockwise, (5,).
+        colour: Red green blue.
+        times: How many times larger the picture becomes.
+
+    Returns:
+        Pixels (height * times, width * times, 3).
+    """
+    picture = Image.fromarray(enlarged(recolour(image[None], 3)[0], times))
+    pen = ImageDraw.Draw(picture)
+    y, x, a, b, angle = (float(value) for value in ellipse)
+    turn = np.linspace(0, 2 * np.pi, 73)
+    along, across = a * np.cos(turn), b * np.sin(turn)
+    rows = y + along * np.sin(angle) + across * np.cos(angle)
+    columns = x + along * np.cos(angle) - across * np.sin(angle)
+    pen.line([(c * times, r * times) for c, r in zip(columns, rows, strict=True)], fill=colour)
+    pen.ellipse(
+        [(x * times - 2, y * times - 2), (x * times + 2, y * times + 2)],
+        outline=colour,
+        fill=colour,
+    )
+    return np.asarray(picture)
+
+
 def enlarged(image: np.ndarray, times: int) -> np.ndarray:
     """Repeats every pixel `times` times in both directions."""
     return image.repeat(times, axis=0).repeat(times, axis=1)

@@ -10,12 +10,13 @@ true one than a share of the longer side of the box around all true points.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from zoo.common.columns import Column
-from zoo.tasks.supervised import Supervised
+from zoo.tasks.supervised import Collected, Supervised
 from zoo.tasks.task import Evaluation, Mean, Metric
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from zoo.data.dataset import DataSet
     from zoo.tasks.task import Batch
+
+
+SHOWN = 12  # pictures that the meter keeps
 
 
 class Pose(Supervised):
@@ -101,6 +105,10 @@ class Pose(Supervised):
             {"per_point": rows},
         )
 
+    def meter(self, columns: Mapping[str, Column]) -> Placed:
+        """See `Task.meter`."""
+        return Placed(self, columns)
+
     def _losses(self, truth: Any, outputs: Any) -> Any:
         import keras
 
@@ -118,6 +126,42 @@ class Pose(Supervised):
         far = ops.sqrt(ops.sum((truth - guesses) ** 2, axis=-1))
         spans = ops.max(truth, axis=1) - ops.min(truth, axis=1)  # (n, 2)
         return far <= self.near * ops.max(spans, axis=-1, keepdims=True), far
+
+
+class Placed(Collected):
+    """Collects points, and some pictures to draw them in."""
+
+    def __init__(self, task: Pose, columns: Mapping[str, Column]):
+        super().__init__(task, columns)
+        self._image = next(iter(columns))
+        self._kept: list[tuple[Any, ...]] = []
+
+    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
+        """See `Meter.add`."""
+        super().add(batch, outputs)
+        free = SHOWN - len(self._kept)
+        shown = batch[self._image][:free], batch["points"][:free], outputs[:free]
+        self._kept += zip(*shown, strict=True)
+
+    def result(self) -> Evaluation:
+        """See `Pose.score`; with the picture `points`: true ones above, those found below."""
+        found = super().result()
+        return Evaluation(found.metrics, found.tables, {"points": partial(_draw, self._kept)})
+
+
+def _draw(kept: list[tuple[Any, ...]], path: Any) -> None:
+    """Draws pictures with a mark at each true point, and below them at each that was found."""
+    import numpy as np
+
+    from zoo.tasks import pictures
+
+    rows: list[list[Any]] = [[], []]
+    for image, truth, outputs in kept:
+        found = outputs * np.array(image.shape[:2], np.float32)
+        for row, points in zip(rows, (truth, found), strict=True):
+            boxes = np.concatenate([points - 1, points + 1], axis=1)
+            row.append(pictures.draw_boxes(pictures.shown(image), boxes, times=2))
+    pictures.grid(rows, path)
 
 
 def _fractions(batch: Batch) -> Any:
