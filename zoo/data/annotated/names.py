@@ -60,7 +60,7 @@ def _of_text(path: Path) -> list[str]:
 
 
 def _of_yaml(path: Path) -> list[str]:
-    values = plain_yaml.read(path, EXPECTED)
+    values = plain_yaml.read(path, EXPECTED, numbered=True)
     names = values.get("names") if isinstance(values, dict) else None
     if isinstance(names, dict):
         numbers = [str(number) for number in range(len(names))]
