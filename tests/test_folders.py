@@ -301,10 +301,10 @@ def test_pictures_that_are_not_there_or_broken(plain):
     write()
     save.save(images / "more.png")
     data = load(f"folder:{root}", size=16)
-    for told in ("image 1000: the picture 000.png is not there", "001.png: unreadable picture",
+    for told in ("image 1000: the picture '000.png' is not there", "001.png: unreadable picture",
                  "annotated at 40 x 50 pixels, and", "has 30 x 50", "a link to a place outside",
-                 "image more 0: the picture ../../outside.png is outside the folder",
-                 "image more 1: the picture", "004.png is annotated twice", "got '7' for a picture",
+                 "image 'more 0': the picture '../../outside.png' is outside the folder",
+                 "image 'more 1': the picture", "004.png is annotated twice", "got 7 for a picture",
                  "got 'a\\x00b' for a picture", "got the id None", "id 990 stands there twice",
                  "number 19: got int"):  # fmt: skip
         assert sum(told in line for line in data.problems) == 1, told
@@ -361,7 +361,7 @@ def test_voc_files_that_are_wrong(plain):
     tracemalloc.stop()
     told = ("000.xml", "document type"), ("001.xml", "document type"), ("002.xml", "no element"), (
         "004.xml: object 2: xmin", "'nan'"), ("004.xml: object 3: xmin", "'one'"), (
-        "004.xml: object 4: ymax", "''"), ("004.xml: object 5", "no name")  # fmt: skip
+        "004.xml: object 4: ymax", "''"), ("004.xml: object 5", "got None for a class")  # fmt: skip
     for where, why in told:
         assert sum(where in line and why in line for line in data.problems) == 1, (where, why)
     assert len(annotated.whole(data)) == 3 and not any("\n" in line for line in data.problems)
@@ -380,9 +380,9 @@ def test_yolo_lines_that_are_wrong(plain):
     data = load(f"folder:{root}", size=32)
     lines = {int(m[1]): line for line in data.problems if (m := re.search(r"line (\d+)", line))}
     assert sorted(lines) == [3, 4, 5, 6, 7, 8, 9, 10]
-    for number, told in ((3, "got 4 numbers"), (4, "class 2; expected 0 to 1"), (5, "0 to 1"),
+    for number, told in ((3, "got 4 numbers"), (4, "class '2'; expected 0 to 1"), (5, "0 to 1"),
                          (6, "0 to 1"), (7, "expected numbers"), (8, "is empty"),
-                         (9, "class 0.5"), (10, "outside")):  # fmt: skip
+                         (9, "class '0.5'"), (10, "outside")):  # fmt: skip
         assert told in lines[number], lines[number]
     assert sum("gone.txt: no picture" in line for line in data.problems) == 1
     kept = annotated.whole(data)
@@ -417,9 +417,10 @@ def test_labelme_files_that_are_wrong(plain):
     (root / "002.json").write_text('{"shapes": [], "imagePath": "../../x.png"}')
     data = load(f"folder:{root}", size=32)
     for told in ("shape 1: shape_type: got 'circle'", "shape 2: the class 'cow' is none of the 2",
-                 "shape 3: label", "shape 4: got int", "shape 5: got", "shape 6: points",
+                 "shape 3: got 3 for a class", "shape 4: got int", "shape 5: got",
+                 "shape 6: points",
                  "shape 7: the polygon crosses itself", "001.json: not JSON",
-                 "002.json: the picture ../../x.png is outside the folder",
+                 "002.json: the picture '../../x.png' is outside the folder",
                  "001.png: no annotation names", "002.png: no annotation names",
                  "1 of 4 things have a box alone"):  # fmt: skip
         assert sum(told in line for line in data.problems) == 1, told

@@ -67,7 +67,7 @@ def fit(images: np.ndarray, size: int) -> np.ndarray:
     place = placing(height, width, size)
     if place.whole:
         padded = np.zeros((num, size, size, channels), np.uint8)
-        padded[:, place.top : place.top + height, place.left : place.left + width] = images
+        padded[:, *place.inside] = images
         return padded
     resized = np.empty((num, size, size, channels), np.uint8)
     for source, target in zip(images, resized, strict=True):
@@ -108,24 +108,27 @@ class Placing(NamedTuple):
         moved: np.ndarray = points * np.tile(scale, times) + np.tile((self.top, self.left), times)
         return moved
 
-    def mask(self, mask: np.ndarray, size: int, outside: int = 0) -> np.ndarray:
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Which rows and columns of the square it takes."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    def mask(self, mask: np.ndarray, size: int) -> np.ndarray:
         """Moves a mask (from_height, from_width): a pixel takes what lies at its middle.
 
         Args:
             mask: Classes, or whether.
             size: Side of the square.
-            outside: What the frame becomes.
 
         Returns:
-            The mask (size, size).
+            The mask (size, size), of zeros outside of the picture.
         """
         rows, columns = (
             (2 * np.arange(new) + 1) * old // (2 * new)
             for new, old in ((self.height, self.from_height), (self.width, self.from_width))
         )
-        moved = np.full((size, size), outside, mask.dtype)
-        inside = np.s_[self.top : self.top + self.height, self.left : self.left + self.width]
-        moved[inside] = mask[rows[:, None], columns]
+        moved = np.zeros((size, size), mask.dtype)
+        moved[self.inside] = mask[rows[:, None], columns]
         return moved
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo.common import reading
 from zoo.common.layouts import documents
+from zoo.common.settings import shown
 from zoo.data.annotated.paths import checked, find_picture
 from zoo.data.annotated.things import (
     Annotated,
@@ -22,6 +23,7 @@ from zoo.data.annotated.things import (
     Reading,
     Runs,
     Thing,
+    class_name,
     numbers,
     ring,
 )
@@ -65,23 +67,23 @@ def _read_document(
         try:
             if not isinstance(row, dict):
                 raise AnnotationError(f"got {type(row).__name__}; expected keys and values")
-            where = f"{path}: annotation {row.get('id', f'without id, number {index}')}"
+            where = f"{path}: annotation {shown(row.get('id', f'without id, number {index}'))}"
             if row.get("iscrowd") == 1:
                 crowds += 1
                 continue
             number = _key(row.get("image_id"))
             if number not in things:
-                raise AnnotationError(f"of an unknown picture, image_id {number}")
+                raise AnnotationError(f"of an unknown picture, image_id {shown(number)}")
             kind = _key(row.get("category_id"))
             if kind not in names:
-                raise AnnotationError(f"of an unknown class, category_id {kind}")
+                raise AnnotationError(f"of an unknown class, category_id {shown(kind)}")
             things[number].append(_thing(row, where, names[kind]))
         except AnnotationError as wrong:
             problems.append(f"{where}: {wrong}.")
     if crowds:
         problems.append(f"{path}: {crowds} regions of crowds (iscrowd), which are no single thing.")
     for number, row in images.items():
-        where = f"{path}: image {number}"
+        where = f"{path}: image {shown(number)}"
         try:
             picture = find_picture(root, row.get("file_name") or "", path.parent)
             side = None
@@ -100,9 +102,9 @@ def _names(path: Path, categories: list[Any]) -> dict[Any, str]:
     for index, row in enumerate(categories):
         try:
             number = _key(row.get("id") if isinstance(row, dict) else None)
-            name = row.get("name")
-            if not isinstance(name, str) or not name or number in names:
-                raise AnnotationError(f"got {str(row)[:80]}; expected an id of its own and a name")
+            name = class_name(row.get("name"))
+            if number in names:
+                raise AnnotationError(f"got the id {shown(number)} twice; expected each once")
         except AnnotationError as wrong:
             raise reading.FileError(f"{path}: category {index}: {wrong}.") from None
         names[number] = name
@@ -117,7 +119,7 @@ def _images(path: Path, rows: list[Any], problems: list[str]) -> dict[Any, dict[
                 raise AnnotationError(f"got {type(row).__name__}; expected keys and values")
             number = _key(row.get("id"))
             if number in images:
-                raise AnnotationError(f"id {number} stands there twice; the first is taken")
+                raise AnnotationError(f"id {shown(number)} stands there twice; the first is taken")
         except AnnotationError as wrong:
             problems.append(f"{path}: image number {index}: {wrong}.")
             continue
@@ -183,5 +185,5 @@ def _decoded(text: str) -> list[int]:
 def _key(value: Any) -> int | str:
     """An id, which may be a number or a text."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise AnnotationError(f"got the id {str(value)[:40]}; expected a whole number or a text")
+        raise AnnotationError(f"got the id {shown(value)}; expected a whole number or a text")
     return value

@@ -15,9 +15,18 @@ import numpy as np
 
 from zoo.common import reading
 from zoo.common.layouts import NAMES, labelme_files
+from zoo.common.settings import shown
 from zoo.data.annotated.names import named, within
 from zoo.data.annotated.paths import checked, find_picture, without_annotation
-from zoo.data.annotated.things import Annotated, AnnotationError, Reading, Thing, numbers, ring
+from zoo.data.annotated.things import (
+    Annotated,
+    AnnotationError,
+    Reading,
+    Thing,
+    class_name,
+    numbers,
+    ring,
+)
 
 EXPECTED = "a Labelme document: shapes and imagePath"
 
@@ -56,11 +65,7 @@ def _things(path: Path, shapes: list[Any], problems: list[str]) -> list[Thing]:
         try:
             if not isinstance(shape, dict):
                 raise AnnotationError(f"got {type(shape).__name__}; expected keys and values")
-            label, group = shape.get("label"), shape.get("group_id")
-            if not isinstance(label, str) or not label:
-                raise AnnotationError(
-                    f"label: got {str(label)[:40]!r}; expected the name of a class"
-                )
+            label, group = class_name(shape.get("label")), shape.get("group_id")
             if isinstance(group, (dict, list)):
                 raise AnnotationError("group_id: expected a number or null")
             points = _points(shape)
@@ -81,7 +86,7 @@ def _points(shape: dict[str, Any]) -> np.ndarray:
     """A polygon's points (points, 2) of y and x, or two corners of a rectangle."""
     kind, points = shape.get("shape_type", "polygon"), shape.get("points")
     if kind not in ("polygon", "rectangle"):
-        raise AnnotationError(f"shape_type: got {str(kind)[:40]!r}; expected polygon or rectangle")
+        raise AnnotationError(f"shape_type: got {shown(kind)}; expected polygon or rectangle")
     if not isinstance(points, list):
         raise AnnotationError(f"points: got {type(points).__name__}; expected a list of x and y")
     flat = [value for point in points for value in numbers(point, 2)]

@@ -19,7 +19,7 @@ from zoo.common.columns import Column
 from zoo.common.layouts import LAYOUTS
 from zoo.common.picture_files import read_image
 from zoo.data.annotated import mask_files
-from zoo.data.annotated.things import Annotated, AnnotationError, Placed, Reading, placed
+from zoo.data.annotated.things import Annotated, AnnotationError, Reading, placed
 from zoo.data.dataset import DataSet, Split, stratify
 from zoo.data.images import pixels, placing
 from zoo.data.pictures import Pictures, each
@@ -30,12 +30,24 @@ READERS = ("coco", "voc", "yolo", "labelme")
 
 
 class _Seen(NamedTuple):
-    """What was found in a picture: its pixels where they are kept, and its things."""
+    """What was found in a picture.
+
+    Attributes:
+        path: Its file.
+        image: Its pixels in colour, where they are kept.
+        grey: Whether it has no colour.
+        things: Name of the class and box of each thing.
+        owners: Which thing is seen at a pixel, from 1 (size, size), uint8; `None` without outlines.
+        bare: Number of things of which only the box is known.
+        problems: What was left out.
+    """
 
     path: Path
     image: np.ndarray | None
     grey: bool
-    things: list[tuple[str, Placed]]
+    things: list[tuple[str, np.ndarray]]
+    owners: np.ndarray | None
+    bare: int
     problems: list[str]
 
 
@@ -136,17 +148,33 @@ def _look(picture: Annotated, size: int, keep: bool) -> _Seen | str:
             f"{image.height} x {image.width}."
         )
     place = placing(image.height, image.width, size)
-    things, problems = [], []
+    things: list[tuple[str, np.ndarray]] = []
+    masks, problems = [], []
     for thing in picture.things:
         try:
-            things.append((thing.label, placed(thing, place, size)))
+            found = placed(thing, place, size)
         except AnnotationError as wrong:
             problems.append(f"{thing.where}: {wrong}.")
-    if len(things) > MOST:
-        problems.append(f"{picture.where}: {len(things)} things; the first {MOST} are taken.")
+            continue
+        if len(things) == MOST:
+            problems.append(f"{thing.where}: beyond the {MOST} things that a picture may have.")
+            continue
+        things.append((thing.label, found.box))
+        masks.append(found.mask)
+    owners = _owners([mask for mask in masks if mask is not None], size)
+    bare = sum(mask is None for mask in masks)
     colour = pixels(image, size=size, channels=3)
     grey = bool((colour == colour[..., :1]).all())
-    return _Seen(picture.path, colour if keep else None, grey, things[:MOST], problems)
+    kept = colour if keep else None
+    return _Seen(picture.path, kept, grey, things, None if bare else owners, bare, problems)
+
+
+def _owners(masks: list[np.ndarray], size: int) -> np.ndarray:
+    """Which mask is seen at a pixel, from 1 (size, size), uint8; what is small lies on top."""
+    owners = np.zeros((size, size), np.uint8)
+    for index in np.argsort([-int(mask.sum()) for mask in masks], kind="stable"):
+        owners[masks[index]] = index + 1
+    return owners
 
 
 def _columns(
@@ -156,31 +184,24 @@ def _columns(
     num, most = len(seen), max(1, *(len(one.things) for one in seen))
     indices = {label: index for index, label in enumerate(labels)}
     boxes, classes = np.zeros((num, most, 4), np.float32), np.full((num, most), -1, np.int32)
-    every = [thing for one in seen for _, thing in one.things]
-    bare = sum(thing.mask is None for thing in every)
-    outlined = bool(every) and not bare
-    instances = np.zeros((num, size, size) if outlined else 0, np.uint8)
+    every, bare = sum(len(one.things) for one in seen), sum(one.bare for one in seen)
     for row, one in enumerate(seen):
-        for column, (label, thing) in enumerate(one.things):
-            boxes[row, column], classes[row, column] = thing.box, indices[label]
-        if outlined:  # what is small lies on top
-            areas = [-int(np.asarray(thing.mask).sum()) for _, thing in one.things]
-            for column in np.argsort(areas, kind="stable"):
-                instances[row][np.asarray(one.things[column][1].mask)] = column + 1
+        for column, (label, box) in enumerate(one.things):
+            boxes[row, column], classes[row, column] = box, indices[label]
     values: dict[str, np.ndarray] = {"boxes": boxes, "classes": classes}
     columns = {
         "boxes": Column("boxes", (most, 4)),
         "classes": Column("classes", (most,), labels),
     }
-    if outlined:
-        values["instances"] = instances
+    if every and not bare:
+        values["instances"] = np.stack([np.asarray(one.owners) for one in seen])
         columns["instances"] = Column("instances", (size, size))
     values["count"] = np.array([len(one.things) for one in seen], np.int32)
     columns["count"] = Column("count")
     lines = []
-    if bare and bare < len(every):
+    if 0 < bare < every:
         lines.append(
-            f"{bare} of {len(every)} things have a box alone, so that the outlines of the others "
+            f"{bare} of {every} things have a box alone, so that the outlines of the others "
             "are not read either."
         )
     return values, columns, lines

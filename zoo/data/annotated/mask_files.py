@@ -30,14 +30,16 @@ class Masked(NamedTuple):
         path: The picture.
         image: Its pixels in colour, where they are kept.
         grey: Whether it has no colour.
-        mask: Classes in its own size (height, width), uint8.
-        place: Where it lies in its square.
+        mask: What its mask holds in the square (size, size), uint8.
+        values: All that its mask holds in its own size.
+        place: Where it lies in the square.
     """
 
     path: Path
     image: np.ndarray | None
     grey: bool
     mask: np.ndarray
+    values: frozenset[int]
     place: Placing
 
 
@@ -73,8 +75,7 @@ def read(
         for path in sorted((root / "masks").rglob("*.png"))
         if path.relative_to(root / "masks") not in known
     ]
-    values = [np.flatnonzero(np.bincount(one.mask.ravel(), minlength=256)) for one in found]
-    every = set(np.concatenate(values).tolist()) if values else set()
+    every = frozenset[int]().union(*(one.values for one in found))
     binary = IGNORED in every and every <= {0, IGNORED}
     if not names:
         most = max((value for value in every if value != IGNORED), default=0)
@@ -82,16 +83,17 @@ def read(
         names = ("background", *(("foreground",) if binary else numbers))
     sound, masks = [], []
     for one in found:
-        mask = (one.mask > 0).astype(np.uint8) if binary else one.mask
-        beyond = mask[(mask >= len(names)) & (mask != IGNORED)]
-        if beyond.size:
+        if beyond := one.values - {*range(len(names)), IGNORED}:
             problems.append(
-                f"{_mask_path(root, one.path)}: got the class {beyond.max()}; expected 0 to "
+                f"{_mask_path(root, one.path)}: got the class {max(beyond)}; expected 0 to "
                 f"{len(names) - 1}, or 255 for what counts for nothing."
             )
             continue
         sound.append(one)
-        masks.append(one.place.mask(mask, size, outside=IGNORED))
+        mask = np.full((size, size), IGNORED, np.uint8)
+        inside = one.place.inside
+        mask[inside] = one.mask[inside] > 0 if binary else one.mask[inside]
+        masks.append(mask)
     return sound, np.array(masks, np.uint8).reshape(-1, size, size), names, problems
 
 
@@ -114,7 +116,8 @@ def _look(root: Path, path: Path, size: int, keep: bool) -> Masked | str:
     colour = pixels(image, size=size, channels=3)
     grey = bool((colour == colour[..., :1]).all())
     place = placing(image.height, image.width, size)
-    return Masked(path, colour if keep else None, grey, mask, place)
+    values = frozenset(np.flatnonzero(np.bincount(mask.ravel())).tolist())
+    return Masked(path, colour if keep else None, grey, place.mask(mask, size), values, place)
 
 
 def _mask_path(root: Path, path: Path) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from zoo.common import plain_yaml, reading
+from zoo.common.settings import shown
 from zoo.data.annotated.things import Reading
 
 EXPECTED = "names of the classes, one a line, or under `names`"
@@ -45,7 +46,7 @@ def within(found: Reading) -> Reading:
     problems, pictures = list(found.problems), []
     for picture in found.pictures:
         problems += [
-            f"{thing.where}: the class {thing.label!r} is none of the {len(labels)} names."
+            f"{thing.where}: the class {shown(thing.label)} is none of the {len(labels)} names."
             for thing in picture.things
             if thing.label in unknown
         ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.common.layouts import PICTURES, SUFFIXES, is_picture
+from zoo.common.settings import shown
 from zoo.data.annotated.things import AnnotationError
 
 
@@ -30,19 +31,17 @@ def find_picture(root: Path, name: Any, near: Path, *, stem: str = "") -> Path:
     paths = []
     if name is not None:
         if not isinstance(name, str) or not name or "\0" in name:
-            raise AnnotationError(
-                f"got {str(name)[:80]!r} for a picture; expected the name of a file"
-            )
+            raise AnnotationError(f"got {shown(name)} for a picture; expected the name of a file")
         pure = Path(name.replace("\\", "/"))
         if not any(_within(root, place / pure) for place in places):
-            raise AnnotationError(f"the picture {name} is outside the folder {root}")
+            raise AnnotationError(f"the picture {shown(name)} is outside the folder {root}")
         paths = [place / part for part in (pure, Path(pure.name)) for place in places]
     if stem:
         paths += [place / f"{stem}{suffix}" for place in places for suffix in SUFFIXES]
     for path in paths:
         if _within(root, path) and _is_file(path):
             return checked(root, Path(os.path.normpath(path)))
-    raise AnnotationError(f"the picture {name or stem} is not there")
+    raise AnnotationError(f"the picture {shown(name or stem)} is not there")
 
 
 def checked(root: Path, path: Path) -> Path:
@@ -87,5 +86,5 @@ def _within(root: Path, path: Path) -> bool:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is too long
+    except (OSError, ValueError):  # a name that is too long, or no text
         return False

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo.common.settings import shown
 from zoo.data.images import Placing
 
 SLACK = 1.0  # pixels that a box or an outline may reach over the edge; it is cut there
@@ -104,6 +105,17 @@ class Placed(NamedTuple):
     mask: np.ndarray | None
 
 
+def class_name(value: Any) -> str:
+    """Returns the name of a class.
+
+    Raises:
+        AnnotationError: It is none that can be printed in a line.
+    """
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise AnnotationError(f"got {shown(value)} for a class; expected a name")
+    return value.strip()
+
+
 def numbers(values: Any, count: int | None = None) -> np.ndarray:
     """Returns finite numbers (count,), float64.
 
@@ -119,13 +131,13 @@ def numbers(values: Any, count: int | None = None) -> np.ndarray:
     if not isinstance(values, (list, tuple)) or not all(
         isinstance(value, kinds) and not isinstance(value, bool) for value in values
     ):
-        raise AnnotationError(f"got {str(values)[:80]}; expected {wish}")
+        raise AnnotationError(f"got {shown(values)}; expected {wish}")
     try:
         found = np.array([float(value) for value in values])
     except OverflowError:
         found = np.array([math.inf])
     if not np.isfinite(found).all() or count not in (None, len(found)):
-        raise AnnotationError(f"got {str(values)[:80]}; expected {wish}")
+        raise AnnotationError(f"got {shown(values)}; expected {wish}")
     return found
 
 

@@ -17,9 +17,10 @@ import numpy as np
 
 from zoo.common import reading
 from zoo.common.layouts import NAMES, voc_files
+from zoo.common.settings import shown
 from zoo.data.annotated.names import named, within
 from zoo.data.annotated.paths import checked, find_picture, without_annotation
-from zoo.data.annotated.things import Annotated, AnnotationError, Reading, Thing
+from zoo.data.annotated.things import Annotated, AnnotationError, Reading, Thing, class_name
 
 EXPECTED = "a VOC annotation: XML with an object for each thing"
 SIDES = ("ymin", "xmin", "ymax", "xmax")
@@ -76,9 +77,9 @@ def parsed(path: Path) -> Element:
 
 
 def _thing(element: Element, where: str) -> Thing:
-    label, box = (element.findtext("name") or "").strip(), element.find("bndbox")
-    if not label or box is None:
-        raise AnnotationError("no name or no bndbox; expected both")
+    label, box = class_name(element.findtext("name")), element.find("bndbox")
+    if box is None:
+        raise AnnotationError("got no bndbox; expected one")
     y1, x1, y2, x2 = (_number(box, side) for side in SIDES)
     return Thing(where, label, np.array([y1 - 1, x1 - 1, y2, x2]))
 
@@ -97,5 +98,5 @@ def _number(element: Element, name: str) -> float:
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        raise AnnotationError(f"{name}: got {text[:40]!r}; expected a finite number")
+        raise AnnotationError(f"{name}: got {shown(text)}; expected a finite number")
     return value

@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo.common import reading
 from zoo.common.layouts import NAMES
+from zoo.common.settings import shown
 from zoo.data.annotated.names import named
 from zoo.data.annotated.paths import checked, pictures
 from zoo.data.annotated.things import Annotated, AnnotationError, Reading, Thing, ring
@@ -82,13 +83,13 @@ def _thing(words: list[str], where: str, labels: tuple[str, ...]) -> Thing:
     try:
         kind, *places = (float(word) for word in words)
     except ValueError:
-        raise AnnotationError(f"got {' '.join(words)[:60]!r}; expected numbers") from None
+        raise AnnotationError(f"got {shown(' '.join(words))}; expected numbers") from None
     if kind not in range(len(labels)):
-        raise AnnotationError(f"got the class {words[0]}; expected 0 to {len(labels) - 1}")
+        raise AnnotationError(f"got the class {shown(words[0])}; expected 0 to {len(labels) - 1}")
     if not np.isfinite(places).all() or min(places) < 0 or max(places) > 1:
         raise AnnotationError(
-            f"got {' '.join(words[1:])[:60]}; expected numbers of 0 to 1, shares of the picture's "
-            "sides"
+            f"got {shown(' '.join(words[1:]))}; expected numbers of 0 to 1, shares of the "
+            "picture's sides"
         )
     label = labels[int(kind)]
     if len(places) > 4:
