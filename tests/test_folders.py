@@ -515,7 +515,7 @@ def test_a_detector_learns_a_folder(digits, tmp_path, monkeypatch, capsys):
     zoo("train", "faster_rcnn_small", "--data", "folder:pets", "--smoke", "--out", "run", *QUICK)
     assert find_bundle("run").card.labels == data.columns["classes"].names
     zoo("evaluate", "run")
-    zoo("export", "run", "--target", "tflite", "--out", "file")
+    zoo("export", "run", "tflite", "--out", "file")
     capsys.readouterr()
     names = [f"pets/images/{n:03}.png" for n in range(4)]
     zoo("predict", "run", *names, "--coco", "pets/found.json")
@@ -542,4 +542,4 @@ def test_a_segmenter_learns_a_folder(digits, tmp_path, monkeypatch):
     assert list(find_bundle("run").card.labels) == ["background", *data.columns["classes"].names]
     zoo("evaluate", "run")
     zoo("predict", "run", "cells/images/000.bmp", "--out", "drawn")
-    zoo("export", "run", "--target", "tflite", "--out", "file")
+    zoo("export", "run", "tflite", "--out", "file")
