@@ -16,7 +16,7 @@ import numpy as np
 from zoo.common import reading
 from zoo.common.layouts import documents
 from zoo.common.settings import shown
-from zoo.data.annotated.paths import checked, find_picture
+from zoo.data.annotated.paths import checked, find_picture, without_annotation
 from zoo.data.annotated.things import (
     Annotated,
     AnnotationError,
@@ -43,6 +43,7 @@ def read(root: Path) -> Reading:
     problems: list[str] = []
     for path in documents(root):
         _read_document(root, checked(root, path), pictures, labels, problems)
+    problems += without_annotation(root, [picture.path for picture in pictures])
     return Reading(pictures, tuple(labels), problems)
 
 

@@ -50,7 +50,7 @@ def checked(root: Path, path: Path) -> Path:
     Raises:
         AnnotationError: It is a link to a place outside.
     """
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not _stays(root, path):
         raise AnnotationError(f"{path}: is a link to a place outside the folder")
     return path
 
@@ -73,8 +73,13 @@ def without_annotation(root: Path, seen: Iterable[Path]) -> list[str]:
         f"{path}: no annotation names this picture."
         for folder in folders
         for path in sorted(folder.iterdir())
-        if is_picture(path) and path.resolve() not in seen
+        if is_picture(path) and path.resolve() not in seen and _stays(root, path)
     ]
+
+
+def _stays(root: Path, path: Path) -> bool:
+    """Whether a path stays in the folder, links followed."""
+    return path.resolve().is_relative_to(root.resolve())
 
 
 def _within(root: Path, path: Path) -> bool:
