@@ -1,7 +1,7 @@
 """Every command of README and docs/ is run, in order, on LeNet-5 and small data.
 
 Each page runs in a directory of its own, which begins with a trained bundle, a picture of a digit,
-a folder of pictures and a text. A comment directly above a block changes how it is run:
+folders of pictures and a text. A comment directly above a block changes how it is run:
 
     <!-- test: PART; PART -->
 
@@ -33,6 +33,7 @@ from PIL import Image
 
 from compress import pass_names, recipe_names
 from export import target_names
+from tests import annotated
 from zoo import recipe as recipes
 from zoo.catalog import TASKS
 from zoo.cli import VERBS, _parser, main
@@ -150,6 +151,16 @@ def trained(tmp_path_factory):
         folder = place / "pets" / ("cats" if number % 2 else "dogs")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(digits["image"][number, ..., 0]).save(folder / f"{number}.png")
+    random, names = np.random.RandomState(0), ("cat", "dog")
+    seen = np.zeros((64, 64), bool)
+    seen[10:30, 20:45] = True
+    examples = [
+        (random.randint(0, 256, (64, 64, 3)).astype(np.uint8), seen.astype(np.uint8) * (n % 2 + 1),
+         [(names[n % 2], [10, 20, 30, 45], seen)])
+        for n in range(10)
+    ]  # fmt: skip
+    annotated.coco(place / "things", examples, names)
+    annotated.masks(place / "cells", examples, names)
     return place
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from zoo.common.layouts import annotated
 from zoo.common.settings import nearest
 
 FOLDER = "folder:"
@@ -85,13 +86,16 @@ def check_name(name: str) -> None:
         name: A name of `DATASETS`, `folder:PATH` or `text:PATH`.
 
     Raises:
-        ValueError: The name is unknown, or the folder holds fewer than two class folders.
+        ValueError: The name is unknown, or the folder is neither annotated in one way
+            (`zoo.common.layouts`) nor has two class folders.
         FileNotFoundError: There is no such folder or file.
     """
     if name in (FOLDER, TEXT):
         raise ValueError(f"data: got {name!r}; expected {name}PATH, e.g. {name}pictures.")
     if name.startswith(FOLDER):
-        class_folders(folder_path(name))
+        root = folder_path(name)
+        if not annotated(root):
+            class_folders(root)
     elif name.startswith(TEXT):
         if not text_path(name).is_file():
             raise FileNotFoundError(f"{TEXT}{text_path(name)}: no such file.")
@@ -123,6 +127,7 @@ def class_folders(root: Path) -> list[Path]:
     if len(folders) < 2:
         raise ValueError(
             f"{FOLDER}{root}: got {len(folders)} class folders; "
-            "expected at least 2, one sub-folder of images for each class."
+            "expected at least 2, one sub-folder of images for each class, or boxes or masks "
+            "in a layout of docs/train.md."
         )
     return folders

@@ -8,12 +8,16 @@ A flipped bit that still decodes as JPEG is not noticed.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+from zoo.common.layouts import SUFFIXES
+
+__all__ = ["FORMATS", "SUFFIXES", "read_image", "read_mask"]
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 
 
@@ -27,6 +31,34 @@ def read_image(path: str | Path) -> Image.Image:
         FileNotFoundError: There is no such file.
         ValueError: The file is not a whole picture of one of `FORMATS`.
     """
+    image: Image.Image = _read(path, FORMATS, lambda file: _to_rgb(ImageOps.exif_transpose(file)))
+    return image
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Reads a mask: the class of each pixel (height, width), uint8.
+
+    A palette gives its indices, one bit 0 and 1, grey its level; of colours, all must be grey.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no whole PNG, or a pixel is no class of 0 to 255.
+    """
+    values: np.ndarray = _read(path, ("PNG",), np.asarray)
+    if values.ndim == 3:
+        colours = values if values.shape[-1] in (1, 3) else values[..., :-1]  # the last is opacity
+        if (colours != colours[..., :1]).any():
+            raise ValueError(f"{path}: got colours; expected the number of a class at each pixel.")
+        values = colours[..., 0]
+    if values.dtype.kind != "b" and (values.min() < 0 or values.max() > 255):
+        raise ValueError(
+            f"{path}: got pixels of {values.min()} to {values.max()}; expected classes of 0 to 255."
+        )
+    return values.astype(np.uint8)
+
+
+def _read(path: str | Path, formats: tuple[str, ...], make: Callable[[Any], Any]) -> Any:
+    """What a function makes of a picture file that was opened."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file.")
@@ -35,14 +67,14 @@ def read_image(path: str | Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as file:
-                return _to_rgb(ImageOps.exif_transpose(file))
+            with Image.open(path, formats=formats) as file:
+                return make(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise ValueError(f"{path}: more than {limit} pixels; expected a smaller picture.") from None
     except UnidentifiedImageError:
-        formats = ", ".join(FORMATS)
-        raise ValueError(f"{path}: not a picture; expected {formats}.") from None
+        told = ", ".join(formats)
+        raise ValueError(f"{path}: not a picture; expected {told}.") from None
     # Pillow's decoders raise OSError, SyntaxError, IndexError, struct.error and others.
     except Exception as error:
         raise ValueError(f"{path}: unreadable picture ({' '.join(str(error).split())}).") from None

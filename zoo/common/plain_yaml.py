@@ -21,28 +21,30 @@ MOST_NODES = 100_000  # of a document with its references followed
 MOST_BYTES = 2**22
 
 
-def parse(text: str, where: str) -> Any:
+def parse(text: str, where: str, *, numbered: bool = False) -> Any:
     """Returns the value that a text says.
 
     Args:
         text: YAML.
         where: What the text is of; the error line opens with it.
+        numbered: Whether a key may be a whole number, as in files of other tools.
 
     Raises:
         ValueError: It is not YAML, nested too deeply, or unfolds to too much.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Numbered if numbered else _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise FileError(f"{where}: not YAML: {one_line(error)}.") from error
 
 
-def read(path: str | Path, expected: str) -> Any:
+def read(path: str | Path, expected: str, *, numbered: bool = False) -> Any:
     """Returns the value that a file says.
 
     Args:
         path: A file of YAML.
         expected: What it should be.
+        numbered: See `parse`.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -52,7 +54,7 @@ def read(path: str | Path, expected: str) -> Any:
     content = reading.text(path, expected)
     if len(content) > MOST_BYTES:
         raise FileError(f"{path}: got {len(content):,} characters; expected {expected}.")
-    return parse(content, str(path))
+    return parse(content, str(path), numbered=numbered)
 
 
 def dump(value: Any) -> str:
@@ -67,6 +69,7 @@ class _Dumper(yaml.SafeDumper):
 class _Loader(yaml.SafeLoader):
     """A loader with kinds of its own."""
 
+    key_kinds: tuple[str, ...] = ("str",)
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own name
 
     def compose_document(self) -> Any:
@@ -79,12 +82,18 @@ class _Loader(yaml.SafeLoader):
         """Makes a dictionary, of keys that are text and stand there once."""
         seen = set()
         for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:str":
+            if key.tag not in {f"tag:yaml.org,2002:{kind}" for kind in self.key_kinds}:
                 raise ValueError(f"{key.start_mark}: got a key that is no text")
             if key.value in seen:
                 raise ValueError(f"key {key.value!r} stands there twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
+
+
+class _Numbered(_Loader):
+    """A loader of mappings whose keys may be whole numbers."""
+
+    key_kinds = ("str", "int")
 
 
 def _count(node: Any, sizes: dict[int, int], above: set[int]) -> int:

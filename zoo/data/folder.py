@@ -1,5 +1,8 @@
 """A folder of the user's own pictures: one sub-folder for each class, named after it.
 
+A folder with boxes, outlines or masks (`zoo.common.layouts`) is read by `zoo.data.annotated`; what
+follows is of class folders.
+
 Every file is either read or named in `DataSet.problems` with the reason. The split is fixed by the
 sorted paths of the readable pictures: of each class, a tenth goes to validation and a tenth to
 test, at least one each. The images are grey when all pictures are.
@@ -19,7 +22,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from zoo.common.columns import Column
+from zoo.common.layouts import annotated, is_picture
 from zoo.common.picture_files import SUFFIXES, read_image
+from zoo.data.annotated import load as load_annotated
 from zoo.data.dataset import DataSet, Split, stratify
 from zoo.data.images import pixels
 from zoo.data.pictures import Pictures, each
@@ -50,18 +55,24 @@ def load(name: str, *, size: int | None = None, stream: bool | Literal["auto"] =
             pixels on.
 
     Returns:
-        Images (size, size, 1 or 3).
+        Images (size, size, 1 or 3) with their class; or see `zoo.data.annotated.load`.
 
     Raises:
         FileNotFoundError: There is no such folder.
         ValueError: There are fewer than two classes, or a class with fewer than three readable
-            pictures.
+            pictures; or see `zoo.data.annotated.load`.
     """
     root = folder_path(name)
+    side = size or SIZE
+    told = f"{side}x{side} pixels" + ("" if size else " (the default)")
+    if layout := annotated(root):
+        num = sum(map(is_picture, root.rglob("*"))) if stream == "auto" else 0
+        streams = 3 * side**2 * num > IN_MEMORY if stream == "auto" else bool(stream)
+        told += ", read from the disk" if streams else ""
+        return load_annotated(name, root, layout, size=side, told=told, keep=not streams)
     folders = class_folders(root)
     problems = [f"{path}: not in a class folder." for path in _outside(root, folders)]
     files = [(path, label) for label, f in enumerate(folders) for path in sorted(f.iterdir())]
-    side = size or SIZE
     streams = 3 * side**2 * len(files) > IN_MEMORY if stream == "auto" else stream
     found = []
     for seen in each(files, lambda file: _look(file[0], file[1], side, keep=not streams)):
@@ -78,7 +89,6 @@ def load(name: str, *, size: int | None = None, stream: bool | Literal["auto"] =
     else:
         images = np.stack([np.asarray(seen.image) for seen in found])[..., :channels]
     everything = Split({"image": images, "label": labels})
-    told = f"{side}x{side} pixels" + ("" if size else " (the default)")
     told += ", read from the disk" if streams else ""
     train, validation, test = stratify(everything, _counts, by="label")
     columns = {

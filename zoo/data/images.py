@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image
 
@@ -62,10 +64,10 @@ def fit(images: np.ndarray, size: int) -> np.ndarray:
     num, height, width, channels = images.shape
     if height == width == size:
         return images
-    if 0 <= size - height <= PAD and 0 <= size - width <= PAD:
-        top, left = (size - height) // 2, (size - width) // 2
+    place = placing(height, width, size)
+    if place.whole:
         padded = np.zeros((num, size, size, channels), np.uint8)
-        padded[:, top : top + height, left : left + width] = images
+        padded[:, *place.inside] = images
         return padded
     resized = np.empty((num, size, size, channels), np.uint8)
     for source, target in zip(images, resized, strict=True):
@@ -73,3 +75,71 @@ def fit(images: np.ndarray, size: int) -> np.ndarray:
         picture = picture.resize((size, size), Image.Resampling.BILINEAR)
         target[:] = np.asarray(picture).reshape(target.shape)
     return resized
+
+
+class Placing(NamedTuple):
+    """Where a picture lies in its square: what is at y is at y * height / from_height + top.
+
+    Attributes:
+        top: Rows above it.
+        left: Columns to its left.
+        height: Its rows in the square.
+        width: Its columns.
+        from_height: Its own height, in pixels.
+        from_width: Its own width.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    from_height: int
+    from_width: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it keeps its pixels."""
+        return (self.height, self.width) == (self.from_height, self.from_width)
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Moves points of the picture, (..., 2) of y and x, or boxes (..., 4) of y1 x1 y2 x2."""
+        times = points.shape[-1] // 2
+        scale = self.height / self.from_height, self.width / self.from_width
+        moved: np.ndarray = points * np.tile(scale, times) + np.tile((self.top, self.left), times)
+        return moved
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Which rows and columns of the square it takes."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    def mask(self, mask: np.ndarray, size: int) -> np.ndarray:
+        """Moves a mask (from_height, from_width): a pixel takes what lies at its middle.
+
+        Args:
+            mask: Classes, or whether.
+            size: Side of the square.
+
+        Returns:
+            The mask (size, size), of zeros outside of the picture.
+        """
+        rows, columns = (
+            (2 * np.arange(new) + 1) * old // (2 * new)
+            for new, old in ((self.height, self.from_height), (self.width, self.from_width))
+        )
+        moved = np.zeros((size, size), mask.dtype)
+        moved[self.inside] = mask[rows[:, None], columns]
+        return moved
+
+
+def placing(height: int, width: int, size: int) -> Placing:
+    """Returns where `fit` puts a picture.
+
+    Args:
+        height: Of the picture, in pixels.
+        width: Of the picture.
+        size: Side of the square.
+    """
+    if 0 <= size - height <= PAD and 0 <= size - width <= PAD:
+        return Placing((size - height) // 2, (size - width) // 2, height, width, height, width)
+    return Placing(0, 0, size, size, height, width)
