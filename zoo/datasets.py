@@ -69,6 +69,15 @@ _ROWS = (
     DataFacts("digit_scenes_one", "zoo.data.digit_scenes:load_one", (64, 64, 3), 10, False,
               "3,600 scenes with one digit, made as digit_scenes",
               kinds=("image", "class", "box"), sized=True),
+    DataFacts("stamps", "zoo.data.stamps:load", (96, 96, 3), 11, True,
+              "1,440 scenes: Tux Paint's stamps, GPL, on CC0 pictures of scikit-image, made here",
+              kinds=("image", "mask", "boxes", "classes", "instances", "count"), sized=True),
+    DataFacts("brain", "zoo.data.brain:load", (192, 192, 1), 4, True,
+              "ICBM 152, 108 slices of a mean brain, in nilearn; its own free licence",
+              kinds=("image", "mask")),
+    DataFacts("nuclei", "zoo.data.nuclei:load", (64, 64, 1), 2, True,
+              "2018 Data Science Bowl, one picture in tiles, in stardist; CC0",
+              kinds=("image", "mask", "boxes", "classes", "instances", "count")),
 )
 # fmt: on
 
