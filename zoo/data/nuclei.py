@@ -1,7 +1,8 @@
 """Nuclei of cells under a microscope, each with its mask, that arrive with the package stardist.
 
 Source: one fluorescence picture of 512 x 512 pixels with 125 nuclei, of the 2018 Data Science Bowl
-(Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7; BBBC038, CC0), as stardist carries it.
+(Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7), as stardist carries it, which is BSD-3 and
+states no licence of the picture.
 Limits: it is one picture. Its left is learnt from, in tiles that overlap; a strip beside it is to
 choose by, and the right is to report on. A nucleus that two of them share belongs to the one that
 has more of it, and counts for nothing in the other.
