@@ -126,7 +126,7 @@ def test_a_package_that_is_not_there_is_named(name, monkeypatch):
 def test_a_package_without_the_file_is_named(monkeypatch):
     spec = importlib.util.find_spec("scipy")
     monkeypatch.setattr(carried, "find_spec", lambda package: spec)
-    with pytest.raises(FileNotFoundError, match="brain: .* is not there; expected it in"):
+    with pytest.raises(FileNotFoundError, match=r"brain: .* is not there; expected it in"):
         load("brain")
 
 
@@ -182,7 +182,7 @@ def test_scenes_of_stamps_show_what_they_tell(album):
 
 def test_stamps_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_STAMPS", str(tmp_path / "none"))
-    with pytest.raises(FileNotFoundError, match="no such folder; .* apt install tuxpaint-stamps"):
+    with pytest.raises(FileNotFoundError, match=r"no such folder; .* apt install tuxpaint-stamps"):
         load("stamps")
     (tmp_path / "none").mkdir()
     with pytest.raises(FileNotFoundError, match="got 0 kinds of bird; expected at least 5"):

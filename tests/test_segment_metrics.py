@@ -1,4 +1,4 @@
-"""Measures of masks against scikit-learn, scikit-image and brute force; what a task is judged by."""
+"""Measures of masks against scikit-learn, scikit-image and brute force, and what judges a task."""
 
 import numpy as np
 import pytest

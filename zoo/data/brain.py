@@ -2,8 +2,9 @@
 
 Source: the ICBM 152 templates, non-linear and symmetric, 2009a (Fonov et al. 2011,
 doi:10.1016/j.neuroimage.2010.07.033), as nilearn carries them at 1 mm: a T1-weighted mean of 152
-heads without the skull, and maps of how likely grey and white matter are. A pixel is of the likelier
-of grey matter, white matter and what is left within the brain, which is mostly fluid.
+heads without the skull, and maps of how likely grey and white matter are. A pixel is of the
+likeliest of grey matter, white matter and what is left within the brain, which is mostly fluid.
+nilearn is BSD-3, and states no licence of the templates.
 Limits: it is one brain, and an average. Its halves are mirror images to the last bit, so left
 against right would be no split: training, validation and test take turns in blocks of slices along
 the body, and `GAP` slices on either side of a border between two of them are left out.

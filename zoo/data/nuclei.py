@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -80,7 +81,9 @@ def tiles(picture: np.ndarray, nuclei: np.ndarray, split: str) -> Split:
         split: A key of `STRIPS`.
     """
     num = int(nuclei.max()) + 1
-    pixels = [np.bincount(nuclei[:, slice(*ends)].ravel(), minlength=num) for ends in STRIPS.values()]
+    pixels = [
+        np.bincount(nuclei[:, slice(*ends)].ravel(), minlength=num) for ends in STRIPS.values()
+    ]
     strange = np.argmax(pixels, axis=0) != list(STRIPS).index(split)
     strange[0] = False
     low, high = STRIPS[split]
@@ -92,7 +95,7 @@ def tiles(picture: np.ndarray, nuclei: np.ndarray, split: str) -> Split:
     return Split({name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
-def _row(image: np.ndarray, nuclei: np.ndarray, strange: np.ndarray) -> dict[str, np.ndarray]:
+def _row(image: np.ndarray, nuclei: np.ndarray, strange: np.ndarray) -> dict[str, Any]:
     """A tile as columns; `strange` says for each nucleus whether it counts for nothing."""
     mask = np.where(strange[nuclei], IGNORED, nuclei > 0).astype(np.uint8)
     own = np.where(strange[nuclei], 0, nuclei)

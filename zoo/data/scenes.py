@@ -83,8 +83,7 @@ def texture_paths(split: str) -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(
-                f"scenes: {path} is not there; run: "
-                "pip install --force-reinstall scikit-image"
+                f"scenes: {path} is not there; run: pip install --force-reinstall scikit-image"
             )
     return paths
 

@@ -154,8 +154,9 @@ class Masks:
 
         Returns:
             With the tables `per_class` (`label`, `iou`, `dice` and `pixels`; the IoU and Dice of a
-            class that is nowhere are `None`) and `confusion` (counts of pixels; rows are true classes), and the
-            picture `masks`: pictures with the true mask above those with the guessed one.
+            class that is nowhere are `None`) and `confusion` (counts of pixels; rows are true
+            classes), and the picture `masks`: pictures with the true mask above those with the
+            guessed one.
         """
         import numpy as np
 
