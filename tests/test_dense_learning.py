@@ -3,6 +3,9 @@
 U-Net's own are in `test_segment.py`; what the networks compute, in `test_dense_nets.py`.
 """
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -55,6 +58,17 @@ def test_two_devices_take_the_steps_of_one(name, tmp_path):
     assert found["replicas"] == [2, 1] and found["moved"] == 2
     assert found["weights"] < 1e-5
     assert found["history"] < 1e-4
+
+
+def test_a_process_that_has_built_nothing_opens_an_fcn(trained):
+    """Its file names the interpolation that its upsampling begins as."""
+    code = (
+        "import sys; from zoo.models.saved import load_model; print(load_model(sys.argv[1]).name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, trained.path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "fcn8s_small"
 
 
 @pytest.mark.parametrize("name", NETS)

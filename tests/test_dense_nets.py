@@ -7,8 +7,9 @@ from keras import ops
 
 import zoo.data
 from tests.golden.vector import fill
+from zoo.layers.bilinear import bilinear
 from zoo.models.convolutional import convolutionalize
-from zoo.models.fcn import bilinear, fcn
+from zoo.models.fcn import fcn
 from zoo.models.recurrent_cnn import recurrent_cnn
 from zoo.models.segnet import segnet
 from zoo.models.vgg import vgg

@@ -34,10 +34,12 @@ _EXPORTS = {
     "TableConv2D": "zoo.layers.connection_table",
 }
 
+_BESIDE = ("zoo.layers.bilinear",)  # what a saved layer names
+
 __getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS, "register")
 
 
 def register() -> None:
-    """Imports every layer; Keras then loads a saved model that holds one."""
-    for module in _EXPORTS.values():
+    """Imports every layer, and initializer; Keras then loads a saved model that holds one."""
+    for module in (*_EXPORTS.values(), *_BESIDE):
         import_module(module)
