@@ -125,6 +125,4 @@ def test_it_is_compressed_from_the_command_line(recipe, trained, tmp_path, zoo):
         kernels = {w.path: w.numpy() for w in model.weights if w.path.endswith("/kernel")}
         zeros = sum(int((kernel == 0).sum()) for kernel in kernels.values())
         assert zeros / sum(k.size for k in kernels.values()) == pytest.approx(0.5, abs=0.03)
-        # The interpolation, nine tenths zeros from the start, is none the worse.
-        assert (kernels["up/kernel"] == 0).mean() == pytest.approx(10 / 11, abs=1e-3)
     assert Run(small.recipe).evaluate(model, "test").metrics["mean_iou"] > before - 0.05
