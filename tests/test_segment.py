@@ -125,7 +125,7 @@ def test_training_and_meter_equal_scikit_learn(foreground):
     table = found.tables["per_class"]
     np.testing.assert_allclose([row["iou"] for row in table[: len(each)]], each)
     if not foreground:
-        assert table[-1] == {"label": "9", "iou": None, "pixels": 0}
+        assert table[-1] == {"label": "9", "iou": None, "dice": None, "pixels": 0}
     counts = confusion_matrix(truth, guess, labels=range(len(table)))
     assert found.tables["confusion"] == counts.tolist()
 

@@ -73,6 +73,15 @@ _ROWS = (
     DataFacts("eyes", "zoo.data.eyes:load", (64, 64, 1), 5, False,
               "4,900 eyes under infrared light with pupils partly hidden, drawn by a formula",
               kinds=("image", "points", "ellipse", "mask", "number")),
+    DataFacts("stamps", "zoo.data.stamps:load", (96, 96, 3), 11, True,
+              "1,440 scenes: Tux Paint's stamps, GPL, on CC0 pictures of scikit-image, made here",
+              kinds=("image", "mask", "boxes", "classes", "instances", "count"), sized=True),
+    DataFacts("brain", "zoo.data.brain:load", (192, 192, 1), 4, True,
+              "ICBM 152, 108 slices of a mean brain, in nilearn; no licence stated",
+              kinds=("image", "mask")),
+    DataFacts("nuclei", "zoo.data.nuclei:load", (64, 64, 1), 2, True,
+              "2018 Data Science Bowl, one picture in tiles, in stardist; no licence stated",
+              kinds=("image", "mask", "boxes", "classes", "instances", "count")),
 )
 # fmt: on
 

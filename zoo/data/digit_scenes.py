@@ -18,7 +18,7 @@ from zoo.common.columns import Column
 from zoo.data import mnist5k
 from zoo.data.cache import cached, key
 from zoo.data.dataset import DataSet, Split
-from zoo.data.scenes import TEXTURES, Composition, Scene, compose, texture_paths, textures
+from zoo.data.scenes import TEXTURES, Composition, compose, scene_row, texture_paths, textures
 from zoo.datasets import DATASETS
 
 VERSION = 2  # of the generator; it goes up when the code makes other scenes
@@ -118,26 +118,7 @@ def _make(columns: list[str], size: int, settings: Composition) -> dict[str, np.
             scene = compose(
                 random, pixels[chosen], labels[chosen], backgrounds, size=size, settings=settings
             )
-            rows.append(_row(scene, settings.most))
+            rows.append(scene_row(scene, settings.most))
         for column in columns:
             arrays[f"{split}/{column}"] = np.stack([row[column] for row in rows])
     return arrays
-
-
-def _row(scene: Scene, most: int) -> dict[str, np.ndarray]:
-    """A scene as columns, of one digit and of several."""
-    num = len(scene.classes)
-    classes = np.array([*scene.classes, *[-1] * (most - num)], np.int32)
-    semantic = np.array([0, *(label + 1 for label in scene.classes)], np.uint8)
-    boxes = np.zeros((most, 4), np.float32)
-    boxes[:num] = scene.boxes
-    return {
-        "image": scene.image,
-        "mask": semantic[scene.owners],
-        "instances": scene.owners,
-        "boxes": boxes,
-        "classes": classes,
-        "count": np.int32(num),
-        "label": classes[0],
-        "box": boxes[0],
-    }

@@ -1,4 +1,4 @@
-"""Composes scenes: real digits in random size, rotation and colour, on crops of real pictures.
+"""Composes scenes: digits or cut-out things, random in size and rotation, on crops of pictures.
 
 The pictures are PNG files of scikit-image's wheel, which decode to the same pixels everywhere and
 show no digits; by their documentation they are CC0 or without known copyright. Numbers come from
@@ -29,15 +29,15 @@ class Composition(Settings):
     """What a scene is made of.
 
     Attributes:
-        most: Largest number of digits in a scene; the smallest is 1.
-        smallest: Smallest side of a digit with its margin, in pixels.
+        most: Largest number of things in a scene; the smallest is 1.
+        smallest: Smallest side of a thing with its margin, in pixels.
         largest: Largest side.
         turn: Largest rotation to either side, in degrees.
-        opaque: Share of a digit's colour from which on a pixel belongs to the digit.
-        kept: Share of a digit's pixels that later digits leave visible, at least.
-        contrast: Least distance of a digit's mean colour from what it covers, in grey levels.
+        opaque: Share of a thing's colour from which on a pixel belongs to it.
+        kept: Share of a thing's pixels that later ones leave visible, at least.
+        contrast: Least distance of a thing's mean colour from what it covers, in grey levels.
         noise: Largest standard deviation of the noise, in grey levels.
-        tries: Draws of a digit until one fits; then the scene goes without it.
+        tries: Draws of a thing until one fits; then the scene goes without it.
     """
 
     most: int
@@ -77,14 +77,13 @@ def texture_paths(split: str) -> list[Path]:
     package = find_spec("skimage")
     if package is None or package.origin is None:
         raise ModuleNotFoundError(
-            "digit_scenes: scikit-image carries the backgrounds; run: pip install scikit-image"
+            "scenes: scikit-image carries the backgrounds; run: pip install scikit-image"
         )
     paths = [Path(package.origin).parent / "data" / f"{name}.png" for name in TEXTURES[split]]
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(
-                f"digit_scenes: {path} is not there; run: "
-                "pip install --force-reinstall scikit-image"
+                f"scenes: {path} is not there; run: pip install --force-reinstall scikit-image"
             )
     return paths
 
@@ -96,8 +95,8 @@ def textures(split: str) -> list[np.ndarray]:
 
 def compose(
     random: np.random.RandomState,
-    digits: np.ndarray,
-    labels: np.ndarray,
+    things: Sequence[np.ndarray],
+    labels: Sequence[int] | np.ndarray,
     backgrounds: Sequence[np.ndarray],
     *,
     size: int,
@@ -107,8 +106,9 @@ def compose(
 
     Args:
         random: Where all numbers come from.
-        digits: Pixels of those to choose from, (n, 28, 28), uint8.
-        labels: Their classes, (n,).
+        things: Those to choose from: digits (side, side), which get a colour, or colours and
+            opacity (side, side, 4); uint8.
+        labels: Their classes.
         backgrounds: Pictures (height, width, 3), uint8, with sides of more than `size`.
         size: Side of the scene, in pixels.
         settings: What it is made of.
@@ -119,15 +119,17 @@ def compose(
     areas: list[int] = []
     for _ in range(random.randint(1, settings.most + 1)):
         for _ in range(settings.tries):
-            chosen = random.randint(len(digits))
-            share = _turned(random, digits[chosen], settings)  # (side, side), 0 to 1
+            chosen = random.randint(len(things))
+            turned = _turned(random, things[chosen], settings)
+            share = (turned if turned.ndim == 2 else turned[..., 3]) / 255  # (side, side), 0 to 1
             side = len(share)
             top, left = random.randint(0, size - side + 1, size=2)
-            colour = random.uniform(0, 255, size=3)
+            colour = random.uniform(0, 255, size=3) if turned.ndim == 2 else turned[..., :3]
             place = np.s_[top : top + side, left : left + side]
             seen = share > settings.opaque
             below = image[place]
-            far = abs(colour.mean() - below[seen].mean()) >= settings.contrast if seen.any() else 0
+            mean = colour.mean() if turned.ndim == 2 else colour[seen].mean() if seen.any() else 0
+            far = abs(mean - below[seen].mean()) >= settings.contrast if seen.any() else 0
             if far and _leaves_enough(owners, owners[place][seen], areas, settings.kept):
                 break
         else:
@@ -139,6 +141,30 @@ def compose(
     image += random.normal(0, random.uniform(0, settings.noise), size=image.shape)
     pixels = np.rint(image.clip(0, 255)).astype(np.uint8)
     return Scene(pixels, owners, tuple(classes), boxes(owners, len(classes)))
+
+
+def scene_row(scene: Scene, most: int) -> dict[str, np.ndarray]:
+    """Returns a scene as columns: those of one thing, and of several.
+
+    Args:
+        scene: The scene.
+        most: Places for things; those behind the last are of class -1.
+    """
+    num = len(scene.classes)
+    classes = np.array([*scene.classes, *[-1] * (most - num)], np.int32)
+    semantic = np.array([0, *(label + 1 for label in scene.classes)], np.uint8)
+    boxes = np.zeros((most, 4), np.float32)
+    boxes[:num] = scene.boxes
+    return {
+        "image": scene.image,
+        "mask": semantic[scene.owners],
+        "instances": scene.owners,
+        "boxes": boxes,
+        "classes": classes,
+        "count": np.int32(num),
+        "label": classes[0],
+        "box": boxes[0],
+    }
 
 
 def boxes(owners: np.ndarray, num: int) -> np.ndarray:
@@ -163,12 +189,12 @@ def _background(
     return crop * tint + random.uniform(0, 60)
 
 
-def _turned(random: np.random.RandomState, digit: np.ndarray, settings: Composition) -> np.ndarray:
-    """A digit in another size and rotated, as shares of its colour, (side, side), 0 to 1."""
+def _turned(random: np.random.RandomState, thing: np.ndarray, settings: Composition) -> np.ndarray:
+    """A thing in another size and rotated, (side, side) or (side, side, 4), 0 to 255."""
     side = random.randint(settings.smallest, settings.largest + 1)
     angle = random.uniform(-settings.turn, settings.turn)
-    picture = Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(picture.rotate(angle, Image.Resampling.BILINEAR)) / 255
+    picture = Image.fromarray(thing).resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(picture.rotate(angle, Image.Resampling.BILINEAR))
 
 
 def _leaves_enough(

@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zoo.bundle import Record
+from zoo.bundle import RECIPE, Bundle, Record
 from zoo.catalog import TASKS
 from zoo.results import numbers
 from zoo.results.numbers import KERAS, OURS, Row
@@ -107,19 +107,23 @@ def tables() -> str:
     return numbers.tables(read_rows)
 
 
-def _figure(task: str, metrics: Mapping[str, float]) -> str:
-    """The headline of a task, in words."""
-    found = _headline(task, metrics)
+def _figure(bundle: Record, metrics: Mapping[str, float]) -> str:
+    """The headline of a bundle's task, in words."""
+    found = _headline(bundle, metrics)
     return f"{found['metric']} {found['value']}"
 
 
 ACCURACY = ("top1", "top5")
 
 
-def _headline(task: str, metrics: Mapping[str, float]) -> Row:
-    """What a task is judged by, and its value."""
-    module, name = TASKS[task].split(":")
-    metric = getattr(import_module(module), name).headline.name
+def _headline(bundle: Record, metrics: Mapping[str, float]) -> Row:
+    """What a bundle is judged by, as its recipe says, and its value; a baseline has no recipe."""
+    if (bundle.path / RECIPE).is_file():
+        task: Any = Bundle(bundle.path).recipe.task
+    else:
+        module, name = TASKS[bundle.card.task].split(":")
+        task = getattr(import_module(module), name)()
+    metric = task.headline.name
     return {"metric": metric, "value": _fraction(metrics.get(metric))}
 
 
@@ -134,8 +138,8 @@ def _record(bundle: Record) -> tuple[str, Row]:
             "pipeline": part.recipe,
             "seed": report.seed,
             **_lost(part.parent_metrics.get("top1"), metrics.get("top1")),
-            "figure_before": _figure(bundle.card.task, part.parent_metrics),
-            "figure_after": _figure(bundle.card.task, metrics),
+            "figure_before": _figure(bundle, part.parent_metrics),
+            "figure_after": _figure(bundle, metrics),
             **_smaller(4 * before["counts"]["parameters"], after, part.file),
             **_faster(before, after, quantised=bool(part.file)),
             "seconds": round(report.seconds["total"]),
@@ -145,7 +149,7 @@ def _record(bundle: Record) -> tuple[str, Row]:
             ),
             "commit": report.commit,
         }
-    headline = _headline(bundle.card.task, report.metrics)
+    headline = _headline(bundle, report.metrics)
     # Of another kind of learning, top-1 is not what it is judged by.
     shown = ACCURACY if headline["metric"] == "top1" else ()
     return "train", {

@@ -103,7 +103,7 @@ def digest(read: Read) -> str:
 def _goodness(place: str) -> Callable[[Row], float]:
     """Returns what gives the headline of a row as a number of which more is better."""
     module, name = place.split(":")
-    metric = getattr(import_module(module), name).headline
+    metric = getattr(import_module(module), name)().headline
 
     def goodness(row: Row) -> float:
         if row["top1"] or row["r2"]:

@@ -33,11 +33,18 @@ class Segment(Supervised):
         foreground: Whether all classes but the background are one.
     """
 
-    headline: ClassVar[Metric] = Metric("foreground_iou", fraction=True)
     targets: ClassVar[Mapping[str, str]] = {"mask": "mask"}
 
     kind: Literal["segment"] = "segment"
     foreground: bool = False
+
+    @property
+    def headline(self) -> Metric:  # type: ignore[override]
+        """See `Task`: with several classes, IoU of each counts, of the rare ones as of the others.
+
+        Foreground against background says nothing of which class was found.
+        """
+        return Metric("foreground_iou" if self.foreground else "mean_iou", fraction=True)
 
     def names(self, column: Column) -> tuple[str, ...]:
         """Returns the names of the classes that are told apart."""
@@ -114,6 +121,7 @@ class Masks:
         self._task, self._names = task, task.names(columns["mask"])
         self._image = next(iter(columns))
         self._counts = np.zeros((len(self._names),) * 2, np.int64)
+        self._lines = np.zeros((len(self._names), 4), np.int64)  # pixels of boundaries
         self._loss = np.zeros(2)  # the sum over pixels, and their number
         self._kept: list[tuple[np.ndarray, ...]] = []
 
@@ -127,13 +135,14 @@ class Masks:
         import keras
         import numpy as np
 
-        from zoo.metrics.segmentation import count_pixels
+        from zoo.metrics.segmentation import count_boundaries, count_pixels
 
         guesses = outputs.argmax(axis=-1).astype(np.uint8)  # (b, height, width)
         masks = middle(batch["mask"], outputs.shape)
         if self._task.foreground:
             masks = np.where(masks == IGNORED, masks, np.minimum(masks, 1))
         self._counts += count_pixels(masks, guesses, len(self._names))
+        self._lines += count_boundaries(masks, guesses, len(self._names))
         losses, known = self._task.loss_of(batch, outputs)
         values, weights = (keras.ops.convert_to_numpy(x).astype("float64") for x in (losses, known))
         self._loss += (values * weights).sum(), weights.sum()
@@ -141,22 +150,24 @@ class Masks:
         self._kept += zip(*(x[:free] for x in (batch[self._image], masks, guesses)), strict=True)
 
     def result(self) -> Evaluation:
-        """Measures `loss`, `pixel_accuracy`, `foreground_iou` and `mean_iou`.
+        """Measures the loss and what `zoo.metrics.segmentation` does.
 
         Returns:
-            With the tables `per_class` (`label`, `iou` and `pixels`; the IoU of a class that is
-            nowhere is `None`) and `confusion` (counts of pixels; rows are true classes), and the
-            picture `masks`: pictures with the true mask above those with the guessed one.
+            With the tables `per_class` (`label`, `iou`, `dice` and `pixels`; the IoU and Dice of a
+            class that is nowhere are `None`) and `confusion` (counts of pixels; rows are true
+            classes), and the picture `masks`: pictures with the true mask above those with the
+            guessed one.
         """
         import numpy as np
 
         from zoo.metrics import segmentation
 
         counts = self._counts
-        each = [None if np.isnan(iou) else float(iou) for iou in segmentation.class_iou(counts)]
+        shares = zip(segmentation.class_iou(counts), segmentation.class_dice(counts), strict=True)
+        each = [tuple(None if np.isnan(x) else float(x) for x in pair) for pair in shares]
         rows = [
-            {"label": name, "iou": iou, "pixels": pixels}
-            for name, iou, pixels in zip(
+            {"label": name, "iou": iou, "dice": dice, "pixels": pixels}
+            for name, (iou, dice), pixels in zip(
                 self._names, each, counts.sum(axis=1).tolist(), strict=True
             )
         ]
@@ -166,6 +177,10 @@ class Masks:
                 "pixel_accuracy": segmentation.pixel_accuracy(counts),
                 "foreground_iou": segmentation.foreground_iou(counts),
                 "mean_iou": segmentation.mean_iou(counts),
+                "frequency_iou": segmentation.frequency_iou(counts),
+                "mean_accuracy": segmentation.mean_accuracy(counts),
+                "mean_dice": segmentation.mean_dice(counts),
+                "boundary_f": segmentation.boundary_f(self._lines),
             },
             {"per_class": rows, "confusion": counts.tolist()},
             {"masks": partial(_draw, self._kept, len(self._names))},

@@ -137,7 +137,8 @@ class Task(Settings):
 
     Attributes:
         kind: A key of `zoo.catalog.TASKS`.
-        headline: What searches, budgets, checkpoints and tables read.
+        headline: What searches, budgets, checkpoints and tables read; a property where it hangs on
+            the task's settings, so ask an instance.
         served_apart: Whether what is deployed is another graph than the one network, which a bundle
             then holds beside it.
         ranked: Whether rows of an answer take their places by a score, as boxes do.

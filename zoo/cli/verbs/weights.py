@@ -8,11 +8,9 @@ weights="imagenet")` then loads them. The cache is $ZOO_HOME/weights, by default
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import weights
-from zoo.catalog import TASKS
 from zoo.cli import text
 from zoo.common.home import shipped
 
@@ -87,8 +85,8 @@ def _list(arguments: argparse.Namespace) -> None:
 def _shipped(bundle: Bundle) -> dict[str, object]:
     """What is known of weights that come with the zoo."""
     card, report = bundle.card, bundle.report
-    module, name = TASKS[card.task].split(":")
-    metric = getattr(import_module(module), name).headline.name
+    task: Any = bundle.recipe.task
+    metric = task.headline.name
     steps = [f"zoo train {card.architecture}"]
     if report.compress:
         steps.append(f"zoo compress runs/{report.compress.parent_name} {report.compress.recipe}")
