@@ -20,6 +20,7 @@ TASKS = {
     "segment": "zoo.tasks.segment:Segment",
     "detect": "zoo.tasks.detect:Detect",
     "localise": "zoo.tasks.localise:Localise",
+    "caption": "zoo.tasks.caption:Caption",
     "vae": "zoo.tasks.vae:VAE",
     "gan": "zoo.tasks.gan:GAN",
 }
@@ -513,6 +514,27 @@ _FPN_FASTER = _VGG_FASTER | {"trunk": "resnet50_fpn", "units": 1024, "regions": 
 _FPN_MASK = _FPN_FASTER | {"masks": 14}
 _large_faster = partial(_faster, input_shape=(800, 800, 3), num_classes=90, smallest=64)
 _mask = {"paper": "He et al., arXiv:1703.06870", "year": 2017, "recipe": "mask_rcnn"}
+_tell = partial(
+    Architecture,
+    builder="zoo.models.show_and_tell:show_and_tell",
+    task="caption",
+    paper="Vinyals et al., arXiv:1411.4555",
+    year=2014,
+    input_shape=(224, 224, 3),
+    num_classes=12_000,
+    smallest=15,
+    recipe="show_and_tell",
+)
+_attend = partial(
+    _tell,
+    builder="zoo.models.show_attend_tell:show_attend_tell",
+    paper="Xu et al., arXiv:1502.03044",
+    year=2015,
+    num_classes=10_000,
+    smallest=16,
+    recipe="show_attend_tell",
+)
+_SMALL_TELL = {"input_shape": (64, 64, 3), "num_classes": 27, "smallest": 1}
 _vae = partial(
     Architecture,
     builder="zoo.models.vae:vae",
@@ -545,6 +567,8 @@ _BC = {"bottleneck": True, "compression": 0.5}
 _SD, _PRE = {"survival": 0.5}, {"preactivation": True}
 _CAFFE2 = {"top": (512, 512, 512), "units": (4096, 1024), "caffe2": True}
 _CHAR = {"units": (256,), "embedding": 64}
+_TELL = {"trunk": "scene", "units": 256}
+_LOOK = {"trunk": "scene", "units": 128, "embedding": 64}
 _SMALL = {"doublings": 2, "width": 32, "latent": 64}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
 _SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
@@ -645,6 +669,10 @@ ROWS = (
     _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),
     _large_faster("mask_rcnn_fpn", "Mask R-CNN, ResNet-50-FPN", 44_454_513, _FPN_MASK, **_mask),
     _faster("mask_rcnn_small", "Mask R-CNN, small", 451_656, {"masks": 14}, **_mask),
+    _tell("show_and_tell", "Show and Tell", 20_523_904, {}),
+    _tell("show_and_tell_small", "Show and Tell, small", 1_378_243, _TELL, **_SMALL_TELL),
+    _attend("show_attend_tell", "Show, Attend and Tell", 54_832_522, {}),
+    _attend("show_attend_tell_small", "Show, Attend and Tell, small", 416_261, _LOOK, **_SMALL_TELL),
     _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),

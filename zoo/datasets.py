@@ -69,6 +69,9 @@ _ROWS = (
     DataFacts("digit_scenes_one", "zoo.data.digit_scenes:load_one", (64, 64, 3), 10, False,
               "3,600 scenes with one digit, made as digit_scenes",
               kinds=("image", "class", "box"), sized=True),
+    DataFacts("digit_captions", "zoo.data.digit_captions:load", (64, 64, 3), 27, False,
+              "6,900 scenes of one or two digits, each with its sentence, made as digit_scenes",
+              kinds=("image", "tokens")),
 )
 # fmt: on
 

@@ -113,14 +113,15 @@ def compose(
         size: Side of the scene, in pixels.
         settings: What it is made of.
     """
-    image = _background(random, backgrounds, size)
+    image = background(random, backgrounds, size)
     owners = np.zeros((size, size), np.uint8)
     classes: list[int] = []
     areas: list[int] = []
     for _ in range(random.randint(1, settings.most + 1)):
         for _ in range(settings.tries):
             chosen = random.randint(len(digits))
-            share = _turned(random, digits[chosen], settings)  # (side, side), 0 to 1
+            wanted = random.randint(settings.smallest, settings.largest + 1)
+            share = turned(random, digits[chosen], wanted, settings.turn)  # (side, side), 0 to 1
             side = len(share)
             top, left = random.randint(0, size - side + 1, size=2)
             colour = random.uniform(0, 255, size=3)
@@ -150,10 +151,10 @@ def boxes(owners: np.ndarray, num: int) -> np.ndarray:
     return found
 
 
-def _background(
+def background(
     random: np.random.RandomState, backgrounds: Sequence[np.ndarray], size: int
 ) -> np.ndarray:
-    """A darkened, tinted crop of a picture, (size, size, 3), float64."""
+    """Returns a darkened, tinted crop of a picture, (size, size, 3), float64."""
     picture = backgrounds[random.randint(len(backgrounds))]
     top, left = (random.randint(0, side - size + 1) for side in picture.shape[:2])
     crop = picture[top : top + size, left : left + size]
@@ -163,10 +164,18 @@ def _background(
     return crop * tint + random.uniform(0, 60)
 
 
-def _turned(random: np.random.RandomState, digit: np.ndarray, settings: Composition) -> np.ndarray:
-    """A digit in another size and rotated, as shares of its colour, (side, side), 0 to 1."""
-    side = random.randint(settings.smallest, settings.largest + 1)
-    angle = random.uniform(-settings.turn, settings.turn)
+def turned(
+    random: np.random.RandomState, digit: np.ndarray, side: int, most: float
+) -> np.ndarray:
+    """Returns a digit in another size and rotated, as shares of its colour, (side, side), 0 to 1.
+
+    Args:
+        random: Where the angle comes from.
+        digit: Pixels (28, 28), uint8.
+        side: Its new side, in pixels.
+        most: Largest rotation to either side, in degrees.
+    """
+    angle = random.uniform(-most, most)
     picture = Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(picture.rotate(angle, Image.Resampling.BILINEAR)) / 255
 
