@@ -534,7 +534,8 @@ _attend = partial(
     smallest=16,
     recipe="show_attend_tell",
 )
-_SMALL_TELL = {"input_shape": (64, 64, 3), "num_classes": 27, "smallest": 1}
+_small_tell = partial(_tell, input_shape=(64, 64, 3), num_classes=27, smallest=1)
+_small_attend = partial(_attend, input_shape=(64, 64, 3), num_classes=27, smallest=1)
 _vae = partial(
     Architecture,
     builder="zoo.models.vae:vae",
@@ -670,9 +671,9 @@ ROWS = (
     _large_faster("mask_rcnn_fpn", "Mask R-CNN, ResNet-50-FPN", 44_454_513, _FPN_MASK, **_mask),
     _faster("mask_rcnn_small", "Mask R-CNN, small", 451_656, {"masks": 14}, **_mask),
     _tell("show_and_tell", "Show and Tell", 20_523_904, {}),
-    _tell("show_and_tell_small", "Show and Tell, small", 1_378_243, _TELL, **_SMALL_TELL),
+    _small_tell("show_and_tell_small", "Show and Tell, small", 1_378_243, _TELL),
     _attend("show_attend_tell", "Show, Attend and Tell", 54_832_522, {}),
-    _attend("show_attend_tell_small", "Show, Attend and Tell, small", 416_261, _LOOK, **_SMALL_TELL),
+    _small_attend("show_attend_tell_small", "Show, Attend and Tell, small", 416_261, _LOOK),
     _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),

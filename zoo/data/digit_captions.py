@@ -169,9 +169,7 @@ def _one(random: np.random.RandomState, words: Sequence[str]) -> str:
     return words[random.randint(len(words))]
 
 
-def _share(
-    random: np.random.RandomState, digits: Sequence[np.ndarray], thing: Thing
-) -> np.ndarray:
+def _share(random: np.random.RandomState, digits: Sequence[np.ndarray], thing: Thing) -> np.ndarray:
     """Draws a digit, (side, side), 0 to 1."""
     some = digits[DIGITS.index(thing.digit)]
     low, high = SIZES[thing.size]
@@ -186,7 +184,9 @@ def _places(
     inks = [_bounds(share) for share in shares]
     for _ in range(20):
         corners = [tuple(random.randint(0, SIDE - len(s) + 1, size=2)) for s in shares]
-        if not relation or _related(*(b + np.tile(c, 2) for b, c in zip(inks, corners, strict=True)), relation):
+        if not relation or _related(
+            *(b + np.tile(c, 2) for b, c in zip(inks, corners, strict=True)), relation
+        ):
             return corners
     return None
 

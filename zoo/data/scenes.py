@@ -164,9 +164,7 @@ def background(
     return crop * tint + random.uniform(0, 60)
 
 
-def turned(
-    random: np.random.RandomState, digit: np.ndarray, side: int, most: float
-) -> np.ndarray:
+def turned(random: np.random.RandomState, digit: np.ndarray, side: int, most: float) -> np.ndarray:
     """Returns a digit in another size and rotated, as shares of its colour, (side, side), 0 to 1.
 
     Args:

@@ -69,9 +69,7 @@ def show_attend_tell(
     places = height * width
     seen = layers.Reshape((places, maps), name="annotations")(x)
     mean = layers.GlobalAveragePooling1D(name="annotations_mean")(seen)
-    first = {
-        state: layers.Dense(units, "tanh", name=state)(mean) for state in ("lstm_h", "lstm_c")
-    }
+    first = {state: layers.Dense(units, "tanh", name=state)(mean) for state in ("lstm_h", "lstm_c")}
     keys = layers.Dense(maps, name="keys")(seen)
     encoder = keras.Model(image, {"annotations": seen, "keys": keys, **first}, name="encoder")
 

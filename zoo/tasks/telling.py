@@ -1,9 +1,9 @@
 """A captioner's words, one step after another: those that are given, the likeliest, or a beam.
 
 A step of the `decoder` reads `tokens` (batch, 1), what the `encoder` saw and its own states, and
-answers with `logits`, new states, and with `place_weights` where it attends. States that the encoder
-does not give begin with zeros. A decoder that reads a `picture` takes it at t = -1, in the place of
-a word: its first token is padding (`zoo.models.show_and_tell`).
+answers with `logits`, new states, and with `place_weights` where it attends. States that the
+encoder does not give begin with zeros. A decoder that reads a `picture` takes it at t = -1, in the
+place of a word: its first token is padding (`zoo.models.show_and_tell`).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def advance(
     """Reads a token (batch,) of each sentence: what is known behind it, and the step's outputs."""
     from keras import ops
 
-    given = {**known, TOKENS: tokens[:, None]}
+    given = {**known, TOKENS: ops.convert_to_tensor(tokens)[:, None]}
     found = decoder([given[tensor.name] for tensor in decoder.inputs], training=training)
     new = {name: ops.cast(found[NEXT + name], known[name].dtype) for name in states(decoder)}
     return {**known, **new}, found
