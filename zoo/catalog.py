@@ -523,7 +523,7 @@ _tell = partial(
     input_shape=(224, 224, 3),
     num_classes=12_000,
     smallest=15,
-    recipe="show_and_tell",
+    recipe="caption",
 )
 _attend = partial(
     _tell,
@@ -532,7 +532,6 @@ _attend = partial(
     year=2015,
     num_classes=10_000,
     smallest=16,
-    recipe="show_attend_tell",
 )
 _small_tell = partial(_tell, input_shape=(64, 64, 3), num_classes=27, smallest=1)
 _small_attend = partial(_attend, input_shape=(64, 64, 3), num_classes=27, smallest=1)
