@@ -183,10 +183,9 @@ def _places(
     """Upper left corners of digits that are so related, after some tries; or `None`."""
     inks = [_bounds(share) for share in shares]
     for _ in range(20):
-        corners = [tuple(random.randint(0, SIDE - len(s) + 1, size=2)) for s in shares]
-        if not relation or _related(
-            *(b + np.tile(c, 2) for b, c in zip(inks, corners, strict=True)), relation
-        ):
+        corners = [tuple(random.randint(0, SIDE - len(one) + 1, size=2)) for one in shares]
+        boxes = [ink + np.tile(corner, 2) for ink, corner in zip(inks, corners, strict=True)]
+        if not relation or _related(boxes[0], boxes[1], relation):
             return corners
     return None
 
