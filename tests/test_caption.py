@@ -49,7 +49,7 @@ def bundles(_few, tmp_path_factory):
     """A bundle of each kind that has begun to learn what a sentence is like."""
     root = tmp_path_factory.mktemp("runs")
     return {
-        name: fit(name, out=root / name, changes=[*SMALL, "train.epochs=4"])
+        name: fit(name, out=root / name, changes=[*SMALL, "train.epochs=8"])
         for name in (TELL, ATTEND)
     }
 
@@ -495,7 +495,7 @@ def test_samples_meet_the_states_of_a_run(name, runs):
         for token in read[:place]:
             given = [images[row : row + 1], np.array([[token]], "int32"), *states.values()]
             after = model(given, training=False)
-            states = {n: after[f"next_{n}"] for n in states}
+            states = {n: np.asarray(after[f"next_{n}"]) for n in states}
         for state, values in states.items():
             np.testing.assert_allclose(found[state][row], values[0], atol=1e-5)
     assert len(kinds) > 6
