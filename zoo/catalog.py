@@ -22,6 +22,7 @@ TASKS = {
     "ellipse": "zoo.tasks.ellipse:EllipseTask",
     "pose": "zoo.tasks.pose:Pose",
     "localise": "zoo.tasks.localise:Localise",
+    "caption": "zoo.tasks.caption:Caption",
     "vae": "zoo.tasks.vae:VAE",
     "gan": "zoo.tasks.gan:GAN",
 }
@@ -546,6 +547,27 @@ _mask: dict[str, Any] = {
     "year": 2017,
     "recipe": "mask_rcnn",
 }
+_tell = partial(
+    Architecture,
+    builder="zoo.models.show_and_tell:show_and_tell",
+    task="caption",
+    paper="Vinyals et al., arXiv:1411.4555",
+    year=2014,
+    input_shape=(224, 224, 3),
+    num_classes=12_000,
+    smallest=15,
+    recipe="caption",
+)
+_attend = partial(
+    _tell,
+    builder="zoo.models.show_attend_tell:show_attend_tell",
+    paper="Xu et al., arXiv:1502.03044",
+    year=2015,
+    num_classes=10_000,
+    smallest=16,
+)
+_small_tell = partial(_tell, input_shape=(64, 64, 3), num_classes=27, smallest=1)
+_small_attend = partial(_attend, input_shape=(64, 64, 3), num_classes=27, smallest=1)
 _vae = partial(
     Architecture,
     builder="zoo.models.vae:vae",
@@ -578,6 +600,8 @@ _BC = {"bottleneck": True, "compression": 0.5}
 _SD, _PRE = {"survival": 0.5}, {"preactivation": True}
 _CAFFE2 = {"top": (512, 512, 512), "units": (4096, 1024), "caffe2": True}
 _CHAR = {"units": (256,), "embedding": 64}
+_TELL = {"trunk": "scene", "units": 256}
+_LOOK = {"trunk": "scene", "units": 128, "embedding": 64}
 _SMALL = {"doublings": 2, "width": 32, "latent": 64}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
 _SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
@@ -683,6 +707,10 @@ ROWS = (
     _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),
     _large_faster("mask_rcnn_fpn", "Mask R-CNN, ResNet-50-FPN", 44_454_513, _FPN_MASK, **_mask),
     _faster("mask_rcnn_small", "Mask R-CNN, small", 451_656, {"masks": 14}, **_mask),
+    _tell("show_and_tell", "Show and Tell", 20_523_904, {}),
+    _small_tell("show_and_tell_small", "Show and Tell, small", 1_378_243, _TELL),
+    _attend("show_attend_tell", "Show, Attend and Tell", 54_832_522, {}),
+    _small_attend("show_attend_tell_small", "Show, Attend and Tell, small", 416_261, _LOOK),
     _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),

@@ -82,6 +82,9 @@ _ROWS = (
     DataFacts("nuclei", "zoo.data.nuclei:load", (64, 64, 1), 2, True,
               "2018 Data Science Bowl, one picture in tiles, in stardist; no licence stated",
               kinds=("image", "mask", "boxes", "classes", "instances", "count")),
+    DataFacts("digit_captions", "zoo.data.digit_captions:load", (64, 64, 3), 27, False,
+              "6,900 scenes of one or two digits, each with its sentence, made as digit_scenes",
+              kinds=("image", "tokens")),
 )
 # fmt: on
 

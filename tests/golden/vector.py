@@ -74,6 +74,15 @@ def sample(model: keras.Model, batch: int = BATCH) -> np.ndarray:
     return random.uniform(-1, 1, size=shape).astype("float32")
 
 
+def samples(model: keras.Model) -> np.ndarray | list[np.ndarray]:
+    """What each input reads; the sample of the first where there is one."""
+    if len(model.inputs) == 1:
+        return sample(model)
+    random = np.random.RandomState(8)
+    more = [random.uniform(-1, 1, (BATCH, *x.shape[1:])).astype("f4") for x in model.inputs[1:]]
+    return [sample(model), *more]
+
+
 def measure(model: keras.Model) -> dict:
     logits = np.asarray(model(sample(model), training=False))
     return _golden(logits)
@@ -85,7 +94,7 @@ def measure_all(networks: dict[str, keras.Model]) -> dict[str, dict]:
     for name, network in networks.items():
         if any(isinstance(layer, Detections) for layer in network.layers):
             network = learnt(network)  # what the boxes are made of tells more than they do
-        outputs = network(sample(network), training=False)
+        outputs = network(samples(network), training=False)
         named = outputs if isinstance(outputs, dict) else {network.output_names[0]: outputs}
         for output, values in named.items():
             found[f"{name}/{output}"] = _golden(np.asarray(values).reshape(BATCH, -1))

@@ -113,22 +113,23 @@ def compose(
         size: Side of the scene, in pixels.
         settings: What it is made of.
     """
-    image = _background(random, backgrounds, size)
+    image = background(random, backgrounds, size)
     owners = np.zeros((size, size), np.uint8)
     classes: list[int] = []
     areas: list[int] = []
     for _ in range(random.randint(1, settings.most + 1)):
         for _ in range(settings.tries):
             chosen = random.randint(len(things))
-            turned = _turned(random, things[chosen], settings)
-            share = (turned if turned.ndim == 2 else turned[..., 3]) / 255  # (side, side), 0 to 1
+            wanted = random.randint(settings.smallest, settings.largest + 1)
+            thing = turned(random, things[chosen], wanted, settings.turn)
+            share = (thing if thing.ndim == 2 else thing[..., 3]) / 255  # (side, side), 0 to 1
             side = len(share)
             top, left = random.randint(0, size - side + 1, size=2)
-            colour = random.uniform(0, 255, size=3) if turned.ndim == 2 else turned[..., :3]
+            colour = random.uniform(0, 255, size=3) if thing.ndim == 2 else thing[..., :3]
             place = np.s_[top : top + side, left : left + side]
             seen = share > settings.opaque
             below = image[place]
-            mean = colour.mean() if turned.ndim == 2 else colour[seen].mean() if seen.any() else 0
+            mean = colour.mean() if thing.ndim == 2 else colour[seen].mean() if seen.any() else 0
             far = abs(mean - below[seen].mean()) >= settings.contrast if seen.any() else 0
             if far and _leaves_enough(owners, owners[place][seen], areas, settings.kept):
                 break
@@ -176,10 +177,10 @@ def boxes(owners: np.ndarray, num: int) -> np.ndarray:
     return found
 
 
-def _background(
+def background(
     random: np.random.RandomState, backgrounds: Sequence[np.ndarray], size: int
 ) -> np.ndarray:
-    """A darkened, tinted crop of a picture, (size, size, 3), float64."""
+    """Returns a darkened, tinted crop of a picture, (size, size, 3), float64."""
     picture = backgrounds[random.randint(len(backgrounds))]
     top, left = (random.randint(0, side - size + 1) for side in picture.shape[:2])
     crop = picture[top : top + size, left : left + size]
@@ -189,10 +190,16 @@ def _background(
     return crop * tint + random.uniform(0, 60)
 
 
-def _turned(random: np.random.RandomState, thing: np.ndarray, settings: Composition) -> np.ndarray:
-    """A thing in another size and rotated, (side, side) or (side, side, 4), 0 to 255."""
-    side = random.randint(settings.smallest, settings.largest + 1)
-    angle = random.uniform(-settings.turn, settings.turn)
+def turned(random: np.random.RandomState, thing: np.ndarray, side: int, most: float) -> np.ndarray:
+    """Returns a thing in another size and rotated, (side, side) or (side, side, 4), 0 to 255.
+
+    Args:
+        random: Where the angle comes from.
+        thing: Grey pixels (height, width), or with colours and opacity (height, width, 4), uint8.
+        side: Its new side, in pixels.
+        most: Largest rotation to either side, in degrees.
+    """
+    angle = random.uniform(-most, most)
     picture = Image.fromarray(thing).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(picture.rotate(angle, Image.Resampling.BILINEAR))
 

@@ -21,6 +21,8 @@ from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.saved import load_model
 from zoo.stages import own
+from zoo.stages.describe import drawn as describe
+from zoo.stages.describe import sentences
 from zoo.stages.places import coco, in_picture
 from zoo.stages.ranges import taken
 from zoo.tasks import pictures
@@ -54,6 +56,7 @@ def predict(
     top: int = 3,
     out: str | Path | None = None,
     coco_file: str | Path | None = None,
+    beam: int | None = None,
     **brought: Unpack[Brought],
 ) -> list[dict[str, Any]]:
     """Answers for each picture of some files, or for each row of some tables.
@@ -69,6 +72,8 @@ def predict(
             nothing.
         coco_file: JSON file to write what a detector has found into, as a COCO document; `None`
             writes none.
+        beam: Of a captioner, how many sentences are kept while they grow: so many, but `top` at
+            most, are returned for a picture; `None` takes the likeliest word each time.
         **brought: What belongs to a model that is no bundle, see `Brought`.
 
     Returns:
@@ -81,12 +86,16 @@ def predict(
     """
     if top < 1:
         raise ValueError(f"predict: got top {top}; expected 1 or more.")
+    if beam is not None and beam < 1:
+        raise ValueError(f"predict: got beam {beam}; expected 1 or more.")
     files = [files] if isinstance(files, (str, Path)) else list(files)
     if not files:
         raise ValueError("predict: got no file; expected pictures, or tables as CSV.")
     if own.is_own(bundle):
         if coco_file is not None:
             raise ValueError("--coco: got a model that is no bundle; expected one of a detector.")
+        if beam is not None:
+            raise ValueError("--beam: got a model that is no bundle; expected one of a captioner.")
         return _own(bundle, files, top=top, out=out, **brought)
     bundle = find_bundle(bundle)
     if brought:
@@ -103,10 +112,10 @@ def predict(
         )
     known = Preprocessing.parse(card.preprocessing, where=f"{bundle.path}/card.json")
     key, names, raw = _read(known, files)
-    if out is not None and card.task not in _DRAWN:
+    if out is not None and card.task not in (*_DRAWN, "caption"):
         raise ValueError(
             f"--out: got a model of the task {card.task}, whose answers are no picture; expected "
-            f"one of {', '.join(_DRAWN)}."
+            f"one of {', '.join(_DRAWN)}, caption."
         )
     if coco_file is not None:
         if card.task != "detect":
@@ -115,7 +124,17 @@ def predict(
                 " answers are boxes."
             )
         staging.check_file(Path(coco_file))
+    if beam is not None and card.task != "caption":
+        raise ValueError(
+            f"--beam: got a model of the task {card.task}; expected one of caption, whose answers"
+            " are sentences."
+        )
     drawn = [] if out is None else _places(names, Path(out))
+    if card.task == "caption":
+        said = sentences(bundle, known.apply(raw), width=beam or 1, top=top)
+        for place, image, rows in zip(drawn, raw, said, strict=False):
+            _save(describe(image, rows), place)
+        return [{key: name, **row} for name, rows in zip(names, said, strict=True) for row in rows]
     model = load_model(bundle.path)
     if (wanted := tuple(model.inputs[0].shape[1:])) != known.shape and None not in wanted:
         raise ValueError(
@@ -134,8 +153,7 @@ def predict(
                 outputs, dict
             ) else outputs[index]  # fmt: skip
             picture = _DRAWN[card.task](raw[index], one, found[index], len(card.labels))
-            with staging.staged_file(place) as partial:
-                Image.fromarray(picture).save(partial)
+            _save(picture, place)
     if card.task == "detect":
         found = [in_picture(rows, file, known) for rows, file in zip(found, files, strict=True)]
     if coco_file is not None:
@@ -216,6 +234,11 @@ def _places(names: Sequence[str], out: Path) -> list[Path]:
             raise FileExistsError(f"{name}: would be drawn into itself; choose another --out.")
         staging.check_file(place)
     return places
+
+
+def _save(picture: np.ndarray, place: Path) -> None:
+    with staging.staged_file(place) as partial:
+        Image.fromarray(picture).save(partial)
 
 
 def _mask(image: np.ndarray, logits: np.ndarray, rows: list[dict[str, Any]], num: int) -> Any:

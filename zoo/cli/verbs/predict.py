@@ -21,11 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image files, or CSV files of numbers for a model of a table",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="draw masks or boxes into the pictures, here"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="draw masks, boxes or captions into the pictures, here",
     )
     parser.add_argument(
         "--coco", type=Path, metavar="FILE", help="write what a detector finds as COCO's JSON, here"
     )
+    parser.add_argument(
+        "--beam", type=numbers.whole(), metavar="N", help="of captions: sentences to keep while"
+        " they grow; the likeliest word each time without it",
+    )  # fmt: skip
     own_model.add_arguments(parser, data=False)
     parser.add_argument(
         "--labels", metavar="A,B,...", type=lambda names: names.split(","),
@@ -48,6 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         top=arguments.top,
         out=arguments.out,
         coco_file=arguments.coco,
+        beam=arguments.beam,
         **brought,
     )
     if arguments.json:

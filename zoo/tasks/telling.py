@@ -1,0 +1,222 @@
+"""A captioner's words, one step after another: those that are given, the likeliest, or a beam.
+
+A step of the `decoder` reads `tokens` (batch, 1), what the `encoder` saw and its own states, and
+answers with `logits`, new states, and with `place_weights` where it attends. States that the
+encoder does not give begin with zeros. A decoder that reads a `picture` takes it at t = -1, in the
+place of a word: its first token is padding (`zoo.models.show_and_tell`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.common.sentences import END, PADDING, START
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from zoo.tasks.task import Networks
+
+    Known = dict[str, Any]  # what a decoder reads beside its tokens, by name
+    Call = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+
+IMAGE, TOKENS, LOGITS, NEXT = "image", "tokens", "logits", "next_"
+PICTURE, WEIGHTS = "picture", "place_weights"
+
+
+class Sentence(NamedTuple):
+    """What a beam found.
+
+    Attributes:
+        tokens: Behind the start, to the end, which is among them unless there was no room.
+        log_probability: Sum over the tokens, natural.
+    """
+
+    tokens: tuple[int, ...]
+    log_probability: float
+
+
+def states(decoder: keras.Model) -> dict[str, int]:
+    """Returns the number of units of each state of a decoder, by name."""
+    new = {name for name in decoder.output if name.startswith(NEXT)}
+    return {x.name: x.shape[-1] for x in decoder.inputs if NEXT + x.name in new}
+
+
+def leads(decoder: keras.Model) -> tuple[int, ...]:
+    """Returns the tokens that are read before the start."""
+    return (PADDING,) if PICTURE in {tensor.name for tensor in decoder.inputs} else ()
+
+
+def begin(networks: Networks, images: Any, *, training: bool = False) -> Known:
+    """Returns what the decoder knows before it reads the start.
+
+    Args:
+        networks: `encoder` and `decoder`.
+        images: (batch, height, width, channels).
+        training: Whether to run as in training.
+    """
+    from keras import ops
+
+    decoder, known = networks["decoder"], dict(networks["encoder"](images, training=training))
+    for name, units in states(decoder).items():
+        if name not in known:
+            known[name] = ops.zeros((ops.shape(images)[0], units))
+    for token in leads(decoder):
+        tokens = ops.full((ops.shape(images)[0],), token, dtype="int32")
+        known, _ = advance(decoder, known, tokens, training=training)
+    return known
+
+
+def advance(
+    decoder: keras.Model, known: Known, tokens: Any, *, training: bool = False
+) -> tuple[Known, dict[str, Any]]:
+    """Reads a token (batch,) of each sentence: what is known behind it, and the step's outputs."""
+    from keras import ops
+
+    given = {**known, TOKENS: ops.convert_to_tensor(tokens)[:, None]}
+    found = decoder([given[tensor.name] for tensor in decoder.inputs], training=training)
+    new = {name: ops.cast(found[NEXT + name], known[name].dtype) for name in states(decoder)}
+    return {**known, **new}, found
+
+
+def told(networks: Networks, images: Any, tokens: Any, *, training: bool) -> dict[str, Any]:
+    """Runs the decoder along sentences that are given ("teacher forcing").
+
+    Args:
+        networks: `encoder` and `decoder`.
+        images: (batch, height, width, channels).
+        tokens: What is read, from the start on, (batch, time), int32.
+        training: Whether to run as in training.
+
+    Returns:
+        The step's outputs by name, each (batch, time, ...).
+    """
+    from keras import ops
+
+    known = begin(networks, images, training=training)
+    steps = []
+    for place in range(tokens.shape[1]):
+        known, found = advance(networks["decoder"], known, tokens[:, place], training=training)
+        steps.append(found)
+    return {name: ops.stack([found[name] for found in steps], axis=1) for name in steps[0]}
+
+
+def greedy(networks: Networks, images: Any, length: int) -> dict[str, Any]:
+    """Takes the likeliest token each time.
+
+    Args:
+        networks: `encoder` and `decoder`.
+        images: (batch, height, width, channels).
+        length: Number of tokens, at most.
+
+    Returns:
+        `captions` (batch, length), int32, padding behind an end; `place_weights` (batch, length,
+        places) where the decoder attends.
+    """
+    from keras import ops
+
+    known = begin(networks, images)
+    tokens = ops.full((ops.shape(images)[0],), START, dtype="int32")
+    said, looked = [], []
+    for _ in range(length):
+        known, found = advance(networks["decoder"], known, tokens)
+        best = ops.cast(ops.argmax(found[LOGITS], axis=-1), "int32")
+        over = ops.logical_or(tokens == END, tokens == PADDING)
+        tokens = ops.where(over, PADDING, best)
+        said.append(tokens)
+        looked += [found[WEIGHTS]] if WEIGHTS in found else []
+    answer = {"captions": ops.stack(said, axis=1)}
+    return answer | ({WEIGHTS: ops.stack(looked, axis=1)} if looked else {})
+
+
+def beam(networks: Networks, image: Any, length: int, *, width: int) -> list[Sentence]:
+    """Keeps the likeliest sentences of each length, and goes on from these.
+
+    Source: Vinyals et al. 2014, arXiv:1411.4555, section 3.1, where the width is 20. Sentences that
+    have come to their end keep their place; nothing makes up for their length. With a width of 1 it
+    is `greedy`.
+
+    Args:
+        networks: `encoder` and `decoder`.
+        image: One picture as the encoder reads it, (height, width, channels).
+        length: Number of tokens, at most.
+        width: Number of sentences that are kept.
+
+    Returns:
+        At most `width` sentences, the likeliest first.
+    """
+    import numpy as np
+    from keras import ops
+
+    decoder = networks["decoder"]
+    known = begin(networks, ops.convert_to_tensor(image)[None])
+    known = {name: ops.repeat(values, width, axis=0) for name, values in known.items()}
+    kept = [Sentence((), 0.0)]
+    for _ in range(length):
+        last = [one.tokens[-1] if one.tokens else START for one in kept]
+        padded = np.array(last + [PADDING] * (width - len(last)), np.int32)
+        known, found = advance(decoder, known, ops.convert_to_tensor(padded))
+        logs = ops.convert_to_numpy(ops.log_softmax(ops.cast(found[LOGITS], "float32"), axis=-1))
+        choices = [(one, row) for row, one in enumerate(kept) if _over(one)]
+        for row, one in enumerate(kept):
+            if not _over(one):
+                for token in np.argsort(-logs[row], kind="stable")[:width]:
+                    total = one.log_probability + float(logs[row, token])
+                    choices.append((Sentence((*one.tokens, int(token)), total), row))
+        choices.sort(key=lambda choice: -choice[0].log_probability)
+        kept = [one for one, _ in choices[:width]]
+        rows = np.array([row for _, row in choices[:width]] + [0] * (width - len(kept)), np.int32)
+        known = {name: ops.take(values, rows, axis=0) for name, values in known.items()}
+        if all(map(_over, kept)):
+            break
+    return kept
+
+
+def _over(sentence: Sentence) -> bool:
+    return bool(sentence.tokens) and sentence.tokens[-1] in (END, PADDING)
+
+
+def whole(networks: Networks) -> keras.Model:
+    """Returns one step from the picture: the encoder and the decoder in one graph.
+
+    Where the token is a start, states that the encoder gives stand in for those that are read.
+
+    Returns:
+        `image`, `tokens` (batch, 1) and the states (batch, units) to the decoder's outputs.
+    """
+    import keras
+    from keras import ops
+
+    encoder, decoder = networks["encoder"], networks["decoder"]
+    image = keras.Input(encoder.inputs[0].shape[1:], name=IMAGE)
+    tokens = keras.Input((1,), dtype="int32", name=TOKENS)
+    given = {name: keras.Input((units,), name=name) for name, units in states(decoder).items()}
+    known = dict(encoder(image))
+    first = ops.cast(ops.equal(tokens, START), "float32")  # (batch, 1)
+    for name, values in given.items():
+        known[name] = values + first * (known[name] - values) if name in known else values
+    known[TOKENS] = tokens
+    outputs = decoder([known[tensor.name] for tensor in decoder.inputs])
+    return keras.Model([image, tokens, *given.values()], outputs, name="captioner")
+
+
+def asked(call: Call, networks: Networks, images: np.ndarray, length: int) -> np.ndarray:
+    """Returns the likeliest tokens (n, length) by what does the step of `whole`, e.g. a file."""
+    import numpy as np
+
+    decoder, num = networks["decoder"], len(images)
+    known = {name: np.zeros((num, units), "float32") for name, units in states(decoder).items()}
+    tokens, said = np.full(num, START, np.int32), []
+    for token in leads(decoder):
+        lead = np.full((num, 1), token, np.int32)
+        found = call({IMAGE: images, TOKENS: lead, **known})
+        known = {name: found[NEXT + name] for name in known}
+    for _ in range(length):
+        found = call({IMAGE: images, TOKENS: tokens[:, None], **known})
+        known = {name: found[NEXT + name] for name in known}
+        over = np.isin(tokens, (END, PADDING))
+        tokens = np.where(over, PADDING, found[LOGITS].argmax(axis=-1)).astype(np.int32)
+        said.append(tokens)
+    return np.stack(said, axis=1)
