@@ -43,7 +43,7 @@ def bundle(_few, tmp_path_factory):
 
 def test_overlaps_are_those_of_counted_pixels():
     random = np.random.RandomState(0)
-    boxes, others = (np.sort(random.randint(0, 20, (2, 6, 2, 2)), axis=2).reshape(2, 6, 4))
+    boxes, others = np.sort(random.randint(0, 20, (2, 6, 2, 2)), axis=2).reshape(2, 6, 4)
     found = crops.overlaps(boxes, others)
 
     def pixels(box):
@@ -148,9 +148,7 @@ def test_fast_rcnn_trains_and_finds_its_regions_itself(bundle, tmp_path):
     raw = {"image": scene[None], "regions": regions.propose_all(scene[None], 64)}
     outputs = opened.model(list(opened.run.inputs(raw).values()))
     scores = np.asarray(outputs["scores"])[0]
-    np.testing.assert_allclose(
-        [row["probability"] for row in found], scores[scores > 0], atol=1e-5
-    )
+    np.testing.assert_allclose([row["probability"] for row in found], scores[scores > 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("target", ["tflite", "onnx"])
@@ -197,7 +195,11 @@ def test_ridge_regression_is_scikit_learns():
     from sklearn.linear_model import Ridge
 
     random = np.random.RandomState(1)
-    x, y, kinds = random.normal(size=(90, 7)), random.normal(size=(90, 4)), random.randint(3, size=90)
+    x, y, kinds = (
+        random.normal(size=(90, 7)),
+        random.normal(size=(90, 4)),
+        random.randint(3, size=90),
+    )
     found = regress(x, y, kinds, 4)
     for kind in range(3):
         own = kinds == kind

@@ -514,7 +514,7 @@ _fast = partial(
     paper="Girshick, arXiv:1504.08083",
     recipe="fast_rcnn",
 )
-_VGG_FAST = {"trunk": "vgg16", "units": 4096, "regions": 2000, "detections": 100, "bins": 7}
+_VGG_FAST = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100, "bins": 7}
 _VGG_FAST |= {"reader": "pool"}
 _large_fast = partial(_fast, input_shape=(608, 800, 3), num_classes=20, smallest=64)
 _VGG_FASTER = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100, "bins": 7}

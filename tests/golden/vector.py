@@ -74,6 +74,17 @@ def sample(model: keras.Model, batch: int = BATCH) -> np.ndarray:
     return random.uniform(-1, 1, size=shape).astype("float32")
 
 
+def inputs(model: keras.Model, batch: int = BATCH) -> np.ndarray | list[np.ndarray]:
+    """What a network reads: pictures, and boxes in them where it is given regions."""
+    images = sample(model, batch)
+    if len(model.inputs) == 1:
+        return images
+    (given,) = model.inputs[1:]
+    random = np.random.RandomState(8)
+    ends = np.sort(random.uniform(0, images.shape[1], (batch, given.shape[1], 2, 2)), axis=2)
+    return [images, ends.reshape(batch, -1, 4).astype("float32")]
+
+
 def measure(model: keras.Model) -> dict:
     logits = np.asarray(model(sample(model), training=False))
     return _golden(logits)
@@ -85,7 +96,7 @@ def measure_all(networks: dict[str, keras.Model]) -> dict[str, dict]:
     for name, network in networks.items():
         if any(isinstance(layer, Detections) for layer in network.layers):
             network = learnt(network)  # what the boxes are made of tells more than they do
-        outputs = network(sample(network), training=False)
+        outputs = network(inputs(network), training=False)
         named = outputs if isinstance(outputs, dict) else {network.output_names[0]: outputs}
         for output, values in named.items():
             found[f"{name}/{output}"] = _golden(np.asarray(values).reshape(BATCH, -1))

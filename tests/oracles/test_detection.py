@@ -1,4 +1,4 @@
-"""Detection beside torchvision, piece by piece, and whole networks by the sizes of their tensors."""
+"""Detection beside torchvision, piece by piece; whole networks by the sizes of their tensors."""
 
 import functools
 
@@ -208,7 +208,9 @@ def test_aligned_regions_and_their_gradients(torch, aligned):
         sampling_ratio=2,
         aligned=aligned,
     )  # (2 * 7, 5, 4, 4)
-    (found * torch.from_numpy(weights.reshape(14, 4, 4, 5).transpose(0, 3, 1, 2).copy())).sum().backward()
+    (
+        found * torch.from_numpy(weights.reshape(14, 4, 4, 5).transpose(0, 3, 1, 2).copy())
+    ).sum().backward()
     expected = found.detach().numpy().transpose(0, 2, 3, 1).reshape(weights.shape)
     np.testing.assert_allclose(ours, expected, atol=2e-5)
     np.testing.assert_allclose(slopes, theirs.grad.numpy().transpose(0, 2, 3, 1), atol=1e-4)

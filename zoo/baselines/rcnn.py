@@ -23,9 +23,7 @@ NEGATIVES = 8  # background regions of a scene
 RIDGE = 1000.0  # the paper's
 
 
-def rcnn(
-    train: Split, num_classes: int, *, epochs: int = 4, seed: int = 0
-) -> crops.Detector:
+def rcnn(train: Split, num_classes: int, *, epochs: int = 4, seed: int = 0) -> crops.Detector:
     """Fits an R-CNN.
 
     Args:

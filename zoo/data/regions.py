@@ -73,9 +73,7 @@ def propose_all(images: np.ndarray, num: int) -> np.ndarray:
     return np.stack([propose(image, num) for image in images])
 
 
-def _segments(
-    image: np.ndarray, labels: np.ndarray
-) -> tuple[list[_Segment], set[tuple[int, int]]]:
+def _segments(image: np.ndarray, labels: np.ndarray) -> tuple[list[_Segment], set[tuple[int, int]]]:
     """The segments of an over-segmentation, and the pairs of those that touch."""
     count, channels = int(labels.max()) + 1, image.shape[2]
     sizes = np.bincount(labels.ravel(), minlength=count)

@@ -48,8 +48,8 @@ def fast_rcnn(
         units: Units of the two hidden layers that read a region.
         regions: Number of regions of a picture, as the column `regions` of the data has it.
         detections: Number of boxes in the answer.
-        reader: How a region reads the maps: aligned, or with rounded bins as in the paper, which takes
-            several times the memory to train.
+        reader: How a region reads the maps: aligned, or with rounded bins as in the paper, which
+            takes several times the memory to train.
         bins: Height and width of what it reads.
 
     Returns:
