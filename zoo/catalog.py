@@ -538,6 +538,15 @@ _faster = partial(
     smallest=32,
     recipe="faster_rcnn",
 )
+_fast = partial(
+    _faster,
+    builder="zoo.models.fast_rcnn:fast_rcnn",
+    paper="Girshick, arXiv:1504.08083",
+    recipe="fast_rcnn",
+)
+_VGG_FAST = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100, "bins": 7}
+_VGG_FAST |= {"reader": "pool"}
+_large_fast = partial(_fast, input_shape=(608, 800, 3), num_classes=20, smallest=64)
 _VGG_FASTER = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100, "bins": 7}
 _FPN_FASTER = _VGG_FASTER | {"trunk": "resnet50_fpn", "units": 1024, "regions": 1000}
 _FPN_MASK = _FPN_FASTER | {"masks": 14}
@@ -702,6 +711,8 @@ ROWS = (
     _pose("deeppose_small3", "DeepPose, small, three stages", 553_566, _SMALL_POSE | {"stages": 3}),
     _pose("heat_maps", "Heat maps", 213_477, {}, **_HEAT),
     _ellipse("ellipse_net", "Ellipse net", 515_109, {}),
+    _large_fast("fast_rcnn", "Fast R-CNN, VGG-16", 134_690_729, _VGG_FAST),
+    _fast("fast_rcnn_small", "Fast R-CNN, small", 363_119, {}),
     _large_faster("faster_rcnn", "Faster R-CNN, VGG-16", 137_078_239, _VGG_FASTER, num_classes=20),
     _large_faster("faster_rcnn_fpn", "Faster R-CNN, ResNet-50-FPN", 41_808_406, _FPN_FASTER),
     _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),

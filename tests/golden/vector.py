@@ -74,13 +74,21 @@ def sample(model: keras.Model, batch: int = BATCH) -> np.ndarray:
     return random.uniform(-1, 1, size=shape).astype("float32")
 
 
-def samples(model: keras.Model) -> np.ndarray | list[np.ndarray]:
-    """What each input reads; the sample of the first where there is one."""
+def inputs(model: keras.Model, batch: int = BATCH) -> np.ndarray | list[np.ndarray]:
+    """What a network reads: pictures or tokens; boxes in them, or any numbers, beside them."""
+    first = sample(model, batch)
     if len(model.inputs) == 1:
-        return sample(model)
+        return first
     random = np.random.RandomState(8)
-    more = [random.uniform(-1, 1, (BATCH, *x.shape[1:])).astype("f4") for x in model.inputs[1:]]
-    return [sample(model), *more]
+    found = [first]
+    for tensor in model.inputs[1:]:
+        if tensor.name == "regions":
+            ends = random.uniform(0, first.shape[1], (batch, tensor.shape[1], 2, 2))
+            values = np.sort(ends, axis=2).reshape(batch, -1, 4)
+        else:
+            values = random.uniform(-1, 1, (batch, *tensor.shape[1:]))
+        found.append(values.astype("float32"))
+    return found
 
 
 def measure(model: keras.Model) -> dict:
@@ -94,7 +102,7 @@ def measure_all(networks: dict[str, keras.Model]) -> dict[str, dict]:
     for name, network in networks.items():
         if any(isinstance(layer, Detections) for layer in network.layers):
             network = learnt(network)  # what the boxes are made of tells more than they do
-        outputs = network(samples(network), training=False)
+        outputs = network(inputs(network), training=False)
         named = outputs if isinstance(outputs, dict) else {network.output_names[0]: outputs}
         for output, values in named.items():
             found[f"{name}/{output}"] = _golden(np.asarray(values).reshape(BATCH, -1))

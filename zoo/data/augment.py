@@ -77,14 +77,14 @@ def carry(
     """Moves the images of a batch, and with them what says where something is in them.
 
     Args:
-        batch: Columns (b, ...): `image`; `mask`, `instances`, `boxes` with `classes`, `box`,
-            `ellipse` and `points` where there are some.
+        batch: Columns (b, ...): `image`; `mask`, `instances`, `boxes` with `classes`, `regions`,
+            `box`, `ellipse` and `points` where there are some.
         motions: Rows of `draw` (b, 6).
         settings: Settings that the motions were drawn with.
 
     Returns:
         The batch. What moves into a mask counts for nothing. A box that has lost more than
-        `LOST` of its area out of the picture is no box any more: class -1.
+        `LOST` of its area out of the picture is no box any more: class -1; a region is zero.
     """
     batch = dict(batch)
     height, width = batch["image"].shape[1:3]
@@ -104,6 +104,10 @@ def carry(
         real = tf.logical_and(batch["classes"] >= 0, kept >= 1 - LOST)
         batch["boxes"] = tf.where(real[..., None], boxes, 0.0)
         batch["classes"] = tf.where(real, batch["classes"], -1)
+    if "regions" in batch:
+        regions, kept = _move_boxes(batch["regions"], motions, (height, width))
+        real = tf.logical_and(batch["regions"][..., 2] > 0, kept >= 1 - LOST)
+        batch["regions"] = tf.where(real[..., None], regions, 0.0)
     return batch
 
 

@@ -19,12 +19,11 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers.masks import MaskOfClass
-from zoo.layers.proposals import Detections, Grid, Proposals
-from zoo.layers.roi import ROIAlign, ROIPooling
+from zoo.layers.proposals import Grid, Proposals
 from zoo.models import pyramid
+from zoo.models.fast_rcnn import READERS, read_regions
 
 RATIOS = (0.5, 1.0, 2.0)
-READERS = {"align": ROIAlign, "pool": ROIPooling}
 Trunk = Literal["scenes", "vgg16", "resnet50_fpn"]
 
 
@@ -80,25 +79,22 @@ def faster_rcnn(
     read = maps[:-1] if len(maps) > 1 else maps
     strides = [grid.stride for grid in grids[: len(read)]]
     roi = READERS[reader](bins, strides=strides, name="roi")
-    x = roi([*read, proposals])  # (batch, regions, bins, bins, width)
-    x = layers.Reshape((regions, -1), name="roi_flatten")(x)
-    for index in (1, 2):
-        x = layers.Dense(units, kernel_initializer="he_normal", name=f"box_fc{index}")(x)
-        x = layers.ReLU(name=f"box_fc{index}_relu")(x)
-        if trunk == "vgg16":
-            x = layers.Dropout(0.5, name=f"box_fc{index}_drop")(x)
-    own = 1 if trunk == "scenes" else num_classes + 1  # the papers' classes have offsets each
-    logits = layers.Dense(1 + num_classes, kernel_initializer=_small(0.01), name="class_logits")(x)
-    offsets = layers.Dense(4 * own, kernel_initializer=_small(0.001), name="box_offsets")(x)
-    boxes, scores, classes = Detections(side=side, num=detections, name="detections")(
-        [logits, offsets, proposals]
+    outputs = read_regions(
+        roi([*read, proposals]),  # (batch, regions, bins, bins, width)
+        proposals,
+        units=units,
+        dropout=0.5 if trunk == "vgg16" else 0.0,
+        num_classes=num_classes,
+        own_boxes=trunk != "scenes",
+        side=side,
+        detections=detections,
     )
-    outputs = {"boxes": boxes, "scores": scores, "classes": classes}
     if masks:
         if trunk == "scenes":  # strokes are thinner than a place of the map
             read, strides = [_finer(image, read[0])], [2]
         masks_roi = READERS[reader](masks, strides=strides, merged=True, name="mask_roi")
-        outputs["masks"] = _masks(masks_roi([*read, boxes]), classes, num_classes, trunk)
+        found = masks_roi([*read, outputs["boxes"]])
+        outputs["masks"] = _masks(found, outputs["classes"], num_classes, trunk)
     return keras.Model(image, outputs, name=name)
 
 

@@ -32,6 +32,7 @@ KEYS = {  # what tells rows apart
     "compress": ("command",),
     "export": ("name",),
     "bench": ("name", "threads"),
+    "generations": ("name",),
 }
 
 

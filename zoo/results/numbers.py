@@ -106,6 +106,16 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
         "memory": ("peak_bytes", size),
         "arithmetic": ("arithmetic", _plain),
     },
+    "generations": {
+        "detector": ("name", _code),
+        "mAP": ("map", _plain),
+        "AP50": ("ap50", _plain),
+        "AP75": ("ap75", _plain),
+        "s per picture": ("seconds", _plain),
+        "of it regions": ("regions_seconds", _plain),
+        "the paper's mAP": ("paper_map", _plain),
+        "the paper's s": ("paper_seconds", _plain),
+    },
 }
 CAPTIONS = {
     "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
@@ -127,6 +137,12 @@ CAPTIONS = {
     "MobileNetV2 are those of `keras.applications` at 224 x 224, with random weights, which take "
     "the same time: `python -m tests.exports ResNet50 --side 224 --keep DIR --targets tflite ...`, "
     "then `zoo bench DIR/ResNet50`.",
+    "generations": "Four generations of detectors on {pictures} scenes of 64 x 64 pixels that no "
+    "training has seen, `python -m zoo.results.generations`, on {processor}, {cores} cores: each "
+    "picture goes to all four in turn, from pixels to boxes, and the median counts. COCO's mAP is "
+    "the mean over overlaps of .50 to .95; the papers' is at .50, on their own data and GPU. The "
+    "networks of the last two are as small as the scenes; epochs are few, and the machine was "
+    "not idle: seconds compare rows, they are no speed to expect.",
 }
 
 

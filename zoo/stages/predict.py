@@ -19,6 +19,7 @@ from zoo.common import reading, staging
 from zoo.common.answers import answers
 from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
+from zoo.data.regions import propose_all
 from zoo.models.saved import load_model
 from zoo.stages import own
 from zoo.stages.describe import drawn as describe
@@ -141,7 +142,7 @@ def predict(
             f"{bundle.path}: the model reads {wanted}, and card.json prepares {known.shape}; "
             "expected the same. Train or compress it again."
         )
-    outputs = model.predict_on_batch(known.apply(raw))
+    outputs = model.predict_on_batch(_inputs(model, known.apply(raw), raw))
     if getattr(bundle.recipe.task, "probabilities", False):
         logits = bundle.recipe.task.logits(outputs)  # type: ignore[attr-defined]
         outputs = keras.tree.map_structure(keras.ops.convert_to_numpy, logits)
@@ -174,6 +175,28 @@ def _read(known: Preprocessing, files: Sequence[str | Path]) -> tuple[str, list[
         ]
         return "row", names, np.concatenate(tables)  # (n, features)
     return "image", [str(path) for path in files], np.stack([known.image(p) for p in files])
+
+
+def _inputs(model: keras.Model, examples: np.ndarray, raw: np.ndarray) -> Any:
+    """What a model reads: the examples, and the regions of each picture where it is given them.
+
+    Raises:
+        ValueError: It reads something that no file tells.
+    """
+    if len(model.inputs) == 1:
+        return examples
+    columns = {}
+    for tensor in model.inputs:
+        if tensor.name == "image":
+            columns[tensor.name] = examples
+        elif tensor.name == "regions":
+            columns[tensor.name] = propose_all(raw.astype(np.uint8), tensor.shape[1])
+        else:
+            raise ValueError(
+                f"predict: the model reads {tensor.name}, which is not in a file; expected one of "
+                "pictures, rows, or pictures and regions. Call the model itself."
+            )
+    return [columns[tensor.name] for tensor in model.inputs]
 
 
 def _own(
