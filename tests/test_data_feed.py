@@ -119,16 +119,20 @@ def test_shift_and_mirror_equal_the_reference(channels, dtype):
     moved = move(tf.constant(pixels), motions, settings).numpy()
     expected = [
         shifted(image[:, ::-1] if sign < 0 else image, int(down), int(right))
-        for image, (down, right, _, _, sign) in zip(pixels, motions.numpy(), strict=True)
+        for image, (down, right, _, _, sign, _) in zip(pixels, motions.numpy(), strict=True)
     ]
     assert moved.dtype == dtype
     np.testing.assert_array_equal(moved, expected)
 
 
 def test_motions_cover_their_range():
-    down, right, cos, sin, sign = (
-        draw(2000, [3, 4], Augment(shift=2, rotate=30, mirror=True)).numpy().T
-    )
+    settings = Augment(shift=2, rotate=30, mirror=True)
+    down, right, cos, sin, sign, times = draw(2000, [3, 4], settings).numpy().T
+    assert (times == 1).all()
+    more = draw(2000, [3, 4], settings.model_copy(update={"scale": 0.25})).numpy().T
+    np.testing.assert_array_equal(more[:5], [down, right, cos, sin, sign])  # as without
+    assert 0.8 <= more[5].min() < 0.81 < 1.24 < more[5].max() <= 1.25
+    assert 900 < (more[5] < 1).sum() < 1100
     for shift in (down, right):
         values, counts = np.unique(shift, return_counts=True)
         assert values.tolist() == [-2, -1, 0, 1, 2]
@@ -153,7 +157,7 @@ def test_affine_path_shifts_and_mirrors_like_the_gather():
 def test_rotation_equals_scipy(degrees):
     pixels = random_split(1, size=17, channels=2)["image"].astype(np.float32)
     angle = np.radians(degrees)
-    motions = tf.constant([[0, 0, np.cos(angle), np.sin(angle), 1]], tf.float32)
+    motions = tf.constant([[0, 0, np.cos(angle), np.sin(angle), 1, 1]], tf.float32)
     ours = move(tf.constant(pixels), motions, Augment(rotate=90)).numpy()[0]
     # SciPy turns anticlockwise for a positive angle.
     theirs = scipy.ndimage.rotate(pixels[0], -degrees, reshape=False, order=1, mode="grid-constant")
@@ -164,12 +168,25 @@ def test_rotation_equals_scipy(degrees):
 def test_a_whole_motion_equals_scipy():
     pixels = random_split(1, size=17)["image"].astype(np.float32)
     angle = np.radians(20)
-    motions = tf.constant([[2, -3, np.cos(angle), np.sin(angle), -1]], tf.float32)
+    motions = tf.constant([[2, -3, np.cos(angle), np.sin(angle), -1, 1]], tf.float32)
     ours = move(tf.constant(pixels), motions, Augment(rotate=90)).numpy()[0]
     mirrored = pixels[0, :, ::-1]
     turned = scipy.ndimage.rotate(mirrored, -20, reshape=False, order=1, mode="grid-constant")
     # SciPy turned first and cut what left the picture; compare where nothing was cut.
     np.testing.assert_allclose(ours[4:-4, 4:-4], shifted(turned, 2, -3)[4:-4, 4:-4], atol=0.02)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("times", [0.8, 1.25])
+def test_scale_equals_scipy(times):
+    pixels = random_split(1, size=17, channels=1)["image"].astype(np.float32)
+    motions = tf.constant([[0, 0, 1, 0, 1, times]], tf.float32)
+    ours = move(tf.constant(pixels), motions, Augment(scale=0.25)).numpy()[0, ..., 0]
+    middle = np.array([8.0, 8.0])
+    theirs = scipy.ndimage.affine_transform(
+        pixels[0, ..., 0], [1 / times] * 2, middle - middle / times, order=1, mode="grid-constant"
+    )
+    np.testing.assert_allclose(ours[1:-1, 1:-1], theirs[1:-1, 1:-1], atol=0.02)
 
 
 def test_augment_is_a_function_of_the_seed():
@@ -313,12 +330,6 @@ def test_a_mask_moves_with_its_image(rotate):
     else:  # the image is interpolated, the mask takes the nearest pixel
         sure = inside & (np.abs(image - 0.5) > 0.3)
         assert sure.mean() > 0.4 and np.mean((image > 0.5)[sure] == (moved == 1)[sure]) > 0.99
-
-
-def test_boxes_cannot_move():
-    split = Split({"image": random_split(4)["image"], "boxes": np.zeros((4, 2, 4), np.float32)})
-    with pytest.raises(ValueError, match=r"boxes; expected none\. Only images"):
-        Feed(split, scaled(split), batch_size=2, training=True, augment=Augment(mirror=True))
 
 
 def test_augmentation_differs_between_steps_and_epochs():

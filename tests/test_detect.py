@@ -8,8 +8,8 @@ from keras import ops
 import zoo
 from zoo.layers.proposals import BOX_VARIANCE, Detections, Grid, Proposals, decode, encode
 from zoo.layers.roi import ROIAlign, ROIPooling, _gathered, _multiplied, levels
-from zoo.losses import detection
 from zoo.metrics.detection import Things, average_precision
+from zoo.tasks import detection_loss
 from zoo.tasks.detect import Detect, anchors_of, learnt
 from zoo.tasks.detections import pasted
 
@@ -123,7 +123,7 @@ def test_offsets_lead_back_to_the_box():
 
 
 def test_boxes_are_matched_as_by_hand():
-    truth = detection.Truth(
+    truth = detection_loss.Truth(
         np.array([[[0, 0, 10, 10], [20, 20, 40, 40], [0, 0, 0, 0]]], np.float32),
         np.array([[3, 5, -1]], np.int32),
     )
@@ -131,14 +131,14 @@ def test_boxes_are_matched_as_by_hand():
         [[0, 0, 10, 10], [0, 0, 10, 20], [0, 0, 10, 31], [24, 24, 52, 52], [50, 50, 60, 60]],
         np.float32,
     )  # IoU 1, 1/2, 10/31, 256/928, 0
-    found = detection.match(boxes, truth, high=0.7, low=0.4, rescue=True)
+    found = detection_loss.match(boxes, truth, high=0.7, low=0.4, rescue=True)
     np.testing.assert_array_equal(found.positive, [[1, 0, 0, 1, 0]])  # the second thing's best
     np.testing.assert_array_equal(found.negative, [[0, 0, 1, 0, 1]])
     np.testing.assert_array_equal(ops.convert_to_numpy(found.which)[0, [0, 3]], [0, 1])
-    plain = detection.match(boxes, truth, high=0.7, low=0.4)
+    plain = detection_loss.match(boxes, truth, high=0.7, low=0.4)
     np.testing.assert_array_equal(plain.positive, [[1, 0, 0, 0, 0]])
     nothing = truth._replace(classes=np.full((1, 3), -1, np.int32))
-    alone = detection.match(boxes, nothing, high=0.7, low=0.4, rescue=True)
+    alone = detection_loss.match(boxes, nothing, high=0.7, low=0.4, rescue=True)
     assert not np.any(alone.positive) and np.all(ops.convert_to_numpy(alone.negative) == 1)
 
 
@@ -148,8 +148,8 @@ def test_weights_are_the_mean_of_random_draws(positives, negatives):
     num, count, random = 90, 16, np.random.RandomState(5)
     positive = (np.arange(num) < positives).astype(np.float32)[None]
     negative = (np.arange(num) >= num - negatives).astype(np.float32)[None]
-    found = detection.Match(np.zeros((1, num), np.int32), positive, negative)
-    weights, total = detection.drawn(found, count, 0.5)
+    found = detection_loss.Match(np.zeros((1, num), np.int32), positive, negative)
+    weights, total = detection_loss.drawn(found, count, 0.5)
     counts, drawn = np.zeros(num), []
     for _ in range(4000):
         first = random.permutation(positives)[: count // 2]

@@ -20,7 +20,7 @@ from zoo.layers.proposals import (
     encode,
 )
 from zoo.layers.roi import ROIAlign, levels
-from zoo.losses import detection
+from zoo.tasks import detection_loss
 
 pytestmark = pytest.mark.oracle
 SIDE = (96, 128)
@@ -97,11 +97,11 @@ def test_matches(torch, rescue):
 
     random = np.random.RandomState(1)
     boxes, things = some_boxes(random, 400), some_boxes(random, 5)
-    truth = detection.Truth(
+    truth = detection_loss.Truth(
         np.concatenate([things, np.zeros((2, 4), np.float32)])[None],
         np.array([[0, 1, 2, 3, 4, -1, -1]], np.int32),
     )
-    found = detection.match(boxes, truth, high=0.7, low=0.3, rescue=rescue)
+    found = detection_loss.match(boxes, truth, high=0.7, low=0.3, rescue=rescue)
     overlap = box_iou(*(torch.from_numpy(turned(x)) for x in (things, boxes)))
     theirs = Matcher(0.7, 0.3, allow_low_quality_matches=rescue)(overlap).numpy()
     positive, negative = (ops.convert_to_numpy(x)[0] > 0 for x in (found.positive, found.negative))

@@ -9,7 +9,7 @@ fine-tunes AlexNet and then fits a linear SVM for each class.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -111,17 +111,17 @@ def fit_classifier(crops: Crops, num_classes: int, *, epochs: int, seed: int) ->
 
     keras.utils.set_random_seed(seed)
     shape = crops.images.shape[1:]
-    net = create("caffe_lenet", input_shape=shape, num_classes=1 + num_classes)
+    net: Any = create("caffe_lenet", input_shape=shape, num_classes=1 + num_classes)
     steps = epochs * -(-len(crops.labels) // BATCH)
-    net.compile(  # type: ignore[union-attr]
+    net.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    net.fit(  # type: ignore[union-attr]
+    net.fit(
         crops.images.astype(np.float32) / 255,
         crops.labels,
         batch_size=BATCH,
         epochs=epochs,
         verbose=0,
     )
-    return net  # type: ignore[return-value]
+    return net

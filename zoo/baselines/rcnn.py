@@ -41,8 +41,8 @@ def rcnn(train: Split, num_classes: int, *, epochs: int = 4, seed: int = 0) -> c
     both = keras.Model(net.input, [net.output, hidden])
     own = cuts.labels > 0
     features = both.predict(cuts.images[own].astype(np.float32) / 255, verbose=0)[1]
-    pair = (x[own].astype(np.float32)[None] for x in (right, boxes))
-    wanted = keras.ops.convert_to_numpy(encode(*pair, BOX_VARIANCE))[0]
+    truth, cut = (x[own].astype(np.float32)[None] for x in (right, boxes))
+    wanted = keras.ops.convert_to_numpy(encode(truth, cut, BOX_VARIANCE))[0]
     slopes = regress(features, wanted, cuts.labels[own] - 1, num_classes)
     shape, count = train["image"].shape[1:3], regions.NUM
     answer = Detections(side=shape, num=100)

@@ -74,8 +74,9 @@ def sliding_window(
         # Every window has a box for each class: each pair is a box of its own.
         best, which = tf.math.top_k(tf.reshape(tf.concat(scores, axis=0), (1, -1)), CANDIDATES)
         kinds, rows = which % num_classes, tf.gather(places, which)
-        limits = {"iou_threshold": OVERLAP, "score_threshold": LEAST}
-        return suppress(rows, best, kinds, max_outputs=NUM, **limits)
+        return suppress(
+            rows, best, kinds, max_outputs=NUM, iou_threshold=OVERLAP, score_threshold=LEAST
+        )
 
     def detect(image: np.ndarray) -> Things:
         found, scores, kinds = (x.numpy()[0] for x in ask(image))

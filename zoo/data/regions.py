@@ -99,7 +99,7 @@ def _merged(segments: list[_Segment], pairs: Iterable[tuple[int, int]]) -> list[
     """The boxes of all segments on the way to one, the latest first."""
     total = sum(segment.size for segment in segments)
     segments = list(segments)
-    likeness = {pair: _likeness(*(segments[i] for i in pair), total) for pair in pairs}
+    likeness = {(i, j): _likeness(segments[i], segments[j], total) for i, j in pairs}
     while likeness:
         pair = max(likeness, key=lambda key: likeness[key])
         segments.append(_union(*(segments[i] for i in pair)))

@@ -83,12 +83,12 @@ class Detect(Supervised):
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: the losses of each picture, (b,)."""
-        from zoo.losses import detection
+        from zoo.tasks import detection_loss
 
         net = networks["net"]
         heads = run(learnt(net), batch, training=training)
-        truth = detection.Truth(batch["boxes"], batch["classes"], batch.get("instances"))
-        losses = detection.losses(self, heads, truth, anchors_of(net))
+        truth = detection_loss.Truth(batch["boxes"], batch["classes"], batch.get("instances"))
+        losses = detection_loss.losses(self, heads, truth, anchors_of(net))
         total = sum(
             weight * losses[name] for name, weight in self.weights().items() if name in losses
         )
