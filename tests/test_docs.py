@@ -220,7 +220,9 @@ def parse(words):
     elif words[0] == "zoo":
         arguments = _parser().parse_args(words[1:])  # exits with 2 where a word is wrong
         if words[1] in ("train", "check", "find-lr", "tune"):
-            recipes.resolve(arguments.model, data=arguments.data, changes=arguments.changes)
+            # A recipe of one's own is what an earlier command of the page wrote.
+            model = SMALL["vgg16"] if arguments.model.endswith(".yaml") else arguments.model
+            recipes.resolve(model, data=arguments.data, changes=arguments.changes)
     elif words[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2]), words
     else:

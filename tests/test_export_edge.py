@@ -362,12 +362,14 @@ def test_digits_on_ethos_u(deployed):
 
 
 def test_a_larger_processor_is_faster(deployed, tmp_path, monkeypatch):
-    content = (deployed("tflm").path / "model.tflite").read_bytes()
+    made = deployed("tflm")
+    content = (made.path / "model.tflite").read_bytes()
+    source = SimpleNamespace(signature=made.manifest.signature)
     monkeypatch.setattr(TFLiteInt8, "content", lambda *_: content)
     rates = []
     for name in ("ethos-u55-32", "ethos-u85-256"):
         target = ethos_u.EthosU(accelerator=name)
-        facts = target.write(None, tmp_path).facts
+        facts = target.write(source, tmp_path).facts
         assert facts["accelerator"].lower().replace("_", "-") == name
         rates.append(facts["inferences_per_second"])
     assert rates[1] > 1.5 * rates[0]
