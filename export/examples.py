@@ -29,12 +29,6 @@ def in_batches(
     return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 
 
-def spread(total: int, number: int) -> list[int]:
-    """Returns at most `number` places of `total`, evenly apart: those in front may be of a kind."""
-    number = min(number, total)
-    return [place * total // number for place in range(number)]
-
-
 def one_by_one(inputs: Arrays) -> list[dict[str, np.ndarray]]:
     """Returns each of the examples as a batch of its own."""
     total = len(next(iter(inputs.values())))

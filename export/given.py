@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from export.answers import Examples, answered
-from export.examples import Arrays, check_inputs, draw_inputs, spread
+from export.examples import Arrays, check_inputs, draw_inputs
 from export.failures import told_as
 from export.manifest import Signature, TensorSpec
 from export.proof import Reference
@@ -19,7 +19,7 @@ from export.rewrite import follows_its_graph, has_half, is_rebuilt, without_soft
 from export.sameness import NUM_COMPARED, check_cut, check_same, softmax
 from export.source import is_compressed, own_names, prepare, run_keras, words
 from export.target import About, Target
-from zoo.common.examples import gather
+from zoo.common.examples import gather, spread
 from zoo.common.preprocessing import Preprocessing
 
 

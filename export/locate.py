@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from export.examples import Arrays, spread
+from export.examples import Arrays
 from export.manifest import Signature, TensorSpec
 from export.names import called
 from export.source import run_keras
 from export.target import Source, Target
+from zoo.common.examples import spread
 
 NUM_PROBES = 8
 NUM_NAMED = 3

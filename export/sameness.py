@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from export.answers import Examples
-from export.examples import Arrays, spread
+from export.examples import Arrays
 from export.parity import compare
 from export.target import FLOAT32, Tolerance
+from zoo.common.examples import spread
 
 NUM_COMPARED = 32  # examples that a rewritten graph is compared on
 # Half precision has 8 or 11 bits: two computations of a deep net in it are a few hundredths apart.

@@ -337,13 +337,15 @@ def test_a_reader_waits_while_a_writer_replaces_and_undoes_nothing(tmp_path, mon
     monkeypatch.setattr(Path, "rename", slowly)
     thread = threading.Thread(target=look)
     thread.start()
-    for number in range(5):
+    number = 0
+    while number < 5 or (len(found) < 6 and thread.is_alive()):  # a busy machine starves threads
+        number += 1
         with staged(place, force=True) as stage:
             (stage / "card.json").write_text(str(number))
     stop.set()
     thread.join()
     assert len(found) > 5
-    assert (place / "card.json").read_text() == "4"
+    assert (place / "card.json").read_text() == str(number)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

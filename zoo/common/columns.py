@@ -6,7 +6,7 @@ a task name them. The first column is what a model reads; the others are what it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -65,10 +65,7 @@ class Column(NamedTuple):
 
         dtype, _ = KINDS[self.kind]
         shape = values.shape[1:]
-        fits = len(shape) == len(self.shape) and all(
-            wanted in (None, size) for wanted, size in zip(self.shape, shape, strict=True)
-        )
-        if values.ndim < 1 or str(values.dtype) != dtype or not fits:
+        if values.ndim < 1 or str(values.dtype) != dtype or not same_shape(self.shape, shape):
             sizes = ", ".join(["n", *("any" if n is None else str(n) for n in self.shape)])
             raise ValueError(
                 f"{name}: got {values.dtype} {values.shape}; expected {dtype} ({sizes}), "
@@ -93,6 +90,13 @@ class Column(NamedTuple):
         least = -1 if self.kind == "classes" else 0
         named = self.names and self.kind in ("class", "classes", "tokens", "mask")
         return least, len(self.names) - 1 if named else None
+
+
+def same_shape(one: Sequence[int | None], other: Sequence[int | None]) -> bool:
+    """Returns whether two shapes are equal, where both are known."""
+    return len(one) == len(other) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(one, other, strict=True)
+    )
 
 
 def column(kind: str, values: np.ndarray, names: tuple[str, ...] = ()) -> Column:

@@ -322,6 +322,12 @@ def _is_indexed(samples: Any) -> bool:
     return hasattr(samples, "__getitem__") and not isinstance(samples, (list, tuple))
 
 
+def spread(total: int, number: int) -> list[int]:
+    """Returns at most `number` places of `total`, evenly apart: those in front may be of a kind."""
+    number = min(number, total)
+    return [place * total // number for place in range(number)]
+
+
 def _pictures(
     root: Path, inputs: Sequence[Input], where: str, *, most: int, pad: int
 ) -> dict[str, np.ndarray]:
@@ -341,8 +347,7 @@ def _pictures(
             " picture (n, height, width, 1 or 3) of a known size."
         )
     files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
-    if len(files) > most:  # one class is one sub-folder
-        files = [files[place * len(files) // most] for place in range(most)]
+    files = [files[place] for place in spread(len(files), most)]  # one class is one sub-folder
     if not files:
         raise ValueError(f"{where}: {root}: got no pictures; expected {', '.join(SUFFIXES)}.")
     height, width, channels = sides

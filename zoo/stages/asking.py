@@ -18,7 +18,7 @@ from compress.graph import leaf_layers, output_names
 from compress.graph.shares import find_shares
 from compress.graph.tables import num_rows
 from zoo.catalog import OWN
-from zoo.common.columns import Column
+from zoo.common.columns import Column, same_shape
 from zoo.data.dataset import DataSet
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
@@ -193,10 +193,7 @@ def _check_inputs(model: keras.Model, data: DataSet) -> None:
     for tensor, rows in zip(model.inputs, num_rows(model), strict=True):
         name = tensor.name if tensor.name in data.columns else data.input
         column, shape = data.columns[name], tuple(tensor.shape[1:])
-        fits = len(shape) == len(column.shape) and all(
-            None in pair or pair[0] == pair[1] for pair in zip(shape, column.shape, strict=True)
-        )
-        if not fits:
+        if not same_shape(shape, column.shape):
             raise ValueError(
                 f"{model.name}: reads {tensor.name} {shape}; {data.name} has {name} "
                 f"{tuple(column.shape)}. Expected data of the model's shape."

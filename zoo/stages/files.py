@@ -13,6 +13,7 @@ from export.manifest import Manifest, Signature
 from export.sameness import as_shares
 from export.targets import find_target
 from zoo.common import reading
+from zoo.common.columns import same_shape
 from zoo.stages.labelled import labelled
 from zoo.stages.opening import Opened
 from zoo.tasks.task import Evaluation
@@ -120,18 +121,11 @@ def _check_model(signature: Signature, model: Any, directory: Path) -> None:
         ("outputs", signature.outputs, model.outputs),
     ):
         got, wanted = ([tuple(one.shape[1:]) for one in some] for some in (specs, tensors))
-        if len(got) != len(wanted) or not all(any(_same(x, y) for y in wanted) for x in got):
+        if len(got) != len(wanted) or not all(any(same_shape(x, y) for y in wanted) for x in got):
             raise ValueError(
                 f"{directory}: has the {what} {_told(got)}; expected {_told(wanted)}, those of the "
                 "bundle's model. It was exported from another model."
             )
-
-
-def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Whether two shapes are equal, where both are known."""
-    return len(one) == len(other) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(one, other, strict=True)
-    )
 
 
 def _told(shapes: Sequence[tuple[Any, ...]]) -> str:
