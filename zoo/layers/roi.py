@@ -18,7 +18,6 @@ from keras import KerasTensor, layers, ops
 
 LARGE = 2500  # places of a map from which on gathering its corners is cheaper than products
 USUAL_SIDE, USUAL_LEVEL = 224.0, 4  # a region of this side reads the level of stride 2**4
-LOWEST = -3.0e38
 
 
 class _Regions(layers.Layer):
@@ -151,8 +150,10 @@ class ROIPooling(_Regions):
     """Largest values of bins of whole places (Girshick 2015).
 
     Ends are rounded to places and are part of the region; a bin runs from the floor of its start to
-    the ceiling of its end; one without a place is zero: the rule of torchvision's `roi_pool`. It
-    looks at every place of the map for every bin: use it to compare, and `ROIAlign` to work.
+    the ceiling of its end; one without a place is zero: the rule of torchvision's `roi_pool`. The
+    largest value of every window of 1, 2, 4 ... places is found once; any bin is the largest of the
+    four such windows that cover it (Bender & Farach-Colton 2000, the sparse table, in two
+    dimensions).
     """
 
     def read(self, maps: KerasTensor, regions: KerasTensor, stride: int) -> KerasTensor:
@@ -160,26 +161,59 @@ class ROIPooling(_Regions):
         _, height, width, channels = maps.shape
         num, bins = regions.shape[1], self.bins
         y1, x1, y2, x2 = (ops.floor(regions[..., side] / stride + 0.5) for side in range(4))
-        tall = self._inside(y1, y2, height)[..., None] > 0  # (batch, regions, bins, height, 1)
-        wide = self._inside(x1, x2, width) > 0  # (batch, regions, bins, width)
-        # A maximum over a rectangle is a maximum of maxima.
-        lines = ops.reshape(maps, (-1, 1, 1, height, width * channels))
-        lines = ops.max(ops.where(tall, lines, LOWEST), axis=3)  # (batch, regions, bins, w * c)
-        lines = ops.reshape(lines, (-1, num, bins, 1, width, channels))
-        wide = ops.reshape(wide, (-1, num, 1, bins, width, 1))
-        best = ops.max(ops.where(wide, lines, LOWEST), axis=4)
-        return ops.where(best <= LOWEST / 2, 0.0, best)
+        tall, wide = self._edges(y1, y2, height), self._edges(x1, x2, width)
+        tables = [_windows(rows, axis=2) for rows in _windows(maps, axis=1)]
+        across = len(tables[0])
+        table = ops.stack([one for line in tables for one in line], axis=1)
+        first = ops.arange(ops.shape(maps)[0], dtype="int32") * (len(tables) * across)
+        first = ops.reshape(first, (-1, 1, 1, 1))
+        (rows, tops), (columns, lefts) = _covering(*tall, height), _covering(*wide, width)
+        which = first + rows[..., :, None] * across + columns[..., None, :]
+        flat = ops.reshape(table, (-1, channels))
+        best = None
+        for top in tops:
+            for left in lefts:
+                places = (which * height + top[..., :, None]) * width + left[..., None, :]
+                values = ops.take(flat, ops.reshape(places, (-1,)), axis=0)
+                best = values if best is None else ops.maximum(best, values)
+        full = [ops.cast(low < high, "float32") for low, high in (tall, wide)]
+        best = ops.reshape(best, (-1, num, bins, bins, channels))
+        return best * (full[0][..., :, None] * full[1][..., None, :])[..., None]
 
-    def _inside(self, start: KerasTensor, end: KerasTensor, size: int) -> KerasTensor:
-        """Whether a place lies in a bin, 0 or 1: (batch, regions, bins, size)."""
+    def _edges(
+        self, start: KerasTensor, end: KerasTensor, size: int
+    ) -> tuple[KerasTensor, KerasTensor]:
+        """First place of each bin and the one behind its last, int32: (batch, regions, bins)."""
         length = ops.maximum(end - start + 1.0, 1.0)[..., None]
         index = ops.arange(self.bins, dtype="float32")
         # Of whole numbers; half a unit off the edge, so that no runtime's rounding moves a bin.
         low = ops.floor((index * length + 0.5) / self.bins) + start[..., None]
         high = ops.floor(((index + 1) * length + (self.bins - 0.5)) / self.bins) + start[..., None]
-        place = ops.arange(size, dtype="float32")
-        low, high = (ops.clip(edge, 0.0, float(size))[..., None] for edge in (low, high))
-        return ops.cast(ops.logical_and(place >= low, place < high), "float32")
+        low, high = (ops.cast(ops.clip(edge, 0.0, float(size)), "int32") for edge in (low, high))
+        return low, high
+
+
+def _windows(maps: KerasTensor, axis: int) -> list[KerasTensor]:
+    """Largest values of windows of 1, 2, 4 ... places of an axis, each from its first place."""
+    found, size, step = [maps], maps.shape[axis], 1
+    while 2 * step <= size:
+        last = found[-1]
+        index = ops.minimum(ops.arange(size, dtype="int32") + step, size - 1)
+        found.append(ops.maximum(last, ops.take(last, index, axis=axis)))
+        step *= 2
+    return found
+
+
+def _covering(
+    low: KerasTensor, high: KerasTensor, size: int
+) -> tuple[KerasTensor, tuple[KerasTensor, KerasTensor]]:
+    """Index of the longest window that a bin holds, and where the two begin that cover the bin."""
+    length = high - low
+    index, side, step = ops.zeros_like(length), ops.ones_like(length), 1
+    while 2 * step <= size:
+        longer = ops.cast(length >= 2 * step, "int32")
+        index, side, step = index + longer, side + longer * step, 2 * step
+    return index, (ops.minimum(low, size - 1), ops.maximum(high - side, 0))
 
 
 def levels(regions: KerasTensor, strides: Sequence[int]) -> KerasTensor:
