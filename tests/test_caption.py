@@ -381,7 +381,9 @@ def test_the_meter_counts_whole_sentences(tmp_path):
     for name, draw in found.pictures.items():
         draw(tmp_path / f"{name}.png")
         assert np.asarray(Image.open(tmp_path / f"{name}.png")).std() > 10
-    assert set(found.pictures) == {"captions", "attention"}
+    assert set(found.pictures) == {"captions", "attention", "worst"}
+    (worst,) = found.tables["worst"]
+    assert worst["example"] == 1 and worst["error"] == pytest.approx(1 / 4)
 
 
 def test_light_falls_where_it_is_looked():

@@ -207,7 +207,7 @@ def test_bundle_shows_what_it_sees(trained):
     with Image.open(trained.path / "boxes.png") as picture:
         pixels = np.asarray(picture).reshape(-1, 3)
         assert picture.size == (4 + 8 * 132, 4 + 2 * 132)
-    for colour in ((60, 180, 75), (230, 60, 60)):
+    for colour in (pictures.TRUE, pictures.FOUND):
         assert (pixels == colour).all(axis=1).sum() > 100
 
 

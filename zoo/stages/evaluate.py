@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, TypedDict, Unpack
@@ -9,6 +10,7 @@ from typing import NamedTuple, TypedDict, Unpack
 import keras
 
 from zoo.bundle import Bundle, find_bundle
+from zoo.common import staging
 from zoo.common.signatures import spelled_out
 from zoo.data.dataset import DataSet
 from zoo.stages import own
@@ -16,6 +18,8 @@ from zoo.stages.asking import run_of
 from zoo.stages.opening import reopen
 from zoo.tasks.task import Evaluation
 from zoo.training.run import SPLITS
+
+FIGURES = "evaluation.json"  # in the folder of an evaluation
 
 
 class Brought(TypedDict, total=False):
@@ -55,6 +59,8 @@ def evaluate(
     split: str | None = None,
     *,
     file: str | Path | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
     **brought: Unpack[Brought],
 ) -> Measured:
     """Loads a bundle's model afresh and measures it, or any Keras model on data.
@@ -67,14 +73,40 @@ def evaluate(
         split: `train`, `validation`, `test` or `all` three; `None`: `test` of a bundle, `all` of a
             model that is none, and has learnt from something else.
         file: A deployable that was exported from the bundle, to be measured in the model's place.
+        out: Folder to be, of the evaluation's pictures, as PNG, and of its figures and tables,
+            `evaluation.json`; `None` writes nothing.
+        force: Whether `out` may replace the folder of an evaluation.
         **brought: What belongs to a model that is no bundle, see `Brought`.
 
     Raises:
+        FileExistsError: There is something at `out`.
         FileNotFoundError: There is no such bundle or file.
         ValueError: The split is unknown, or the task does not measure files.
     """
     if split not in (None, *SPLITS, "all"):
         raise ValueError(f"split: got {split!r}; expected {', '.join(SPLITS)} or all.")
+    if out is None:
+        return _measured(bundle, split, file, brought)
+    with staging.staged(out, force=force, mark=FIGURES) as stage:  # held before the work
+        found = _measured(bundle, split, file, brought)
+        for name, draw in found.evaluation.pictures.items():
+            draw(stage / f"{name}.png")
+        values = {
+            "examples": found.examples,
+            "metrics": found.evaluation.metrics,
+            "tables": found.evaluation.tables,
+        }
+        (stage / FIGURES).write_text(json.dumps(values, indent=2) + "\n")
+    return found
+
+
+def _measured(
+    bundle: Bundle | keras.Model | str | Path,
+    split: str | None,
+    file: str | Path | None,
+    brought: Brought,
+) -> Measured:
+    """See `evaluate`."""
     if own.is_own(bundle):
         data = brought.get("data")
         if data is None or file is not None:

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from zoo.common.sentences import PADDING, words
 from zoo.metrics.bleu import bleu
 from zoo.tasks import pictures
+from zoo.tasks.kept_pictures import WORST, KeptPictures
 from zoo.tasks.task import Evaluation
 from zoo.tasks.telling import LOGITS, TOKENS, WEIGHTS
 
@@ -37,7 +38,7 @@ class Captions:
         self._true: list[list[str]] = []
         self._said: list[list[str]] = []
         self._nats, self._hits, self._count = 0.0, 0, 0
-        self._kept: list[tuple[np.ndarray, np.ndarray | None]] = []
+        self._kept = KeptPictures(SHOWN)
 
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`.
@@ -58,10 +59,11 @@ class Captions:
             self._nats += float((logsumexp(logits, axis=1) - chosen).sum())
             self._hits += int((logits.argmax(axis=1) == targets).sum())
             self._count += len(targets)
-        looked = outputs.get(WEIGHTS)
-        for index in range(min(len(batch[TOKENS]), SHOWN - len(self._kept))):
-            own = None if looked is None else looked[index]
-            self._kept.append((batch[self._image][index], own))
+        num = len(batch[TOKENS])
+        said, true = self._said[-num:], self._true[-num:]
+        looked = outputs.get(WEIGHTS, [None] * num)
+        rows = zip(batch[self._image], said, true, looked, strict=True)
+        self._kept.add(rows, [_wrong(*pair) for pair in zip(said, true, strict=True)])
 
     def result(self) -> Evaluation:
         """Measures the sentences.
@@ -70,7 +72,9 @@ class Captions:
             `exact_match`, the share of the sentences that are the true ones word for word, `bleu1`
             to `bleu4` of the corpus, and of the true tokens `loss` in nats and `top1`, where logits
             are known; with the table `by_words` (`words` of the true sentence, `exact_match`,
-            `support`), the picture `captions` and, of a model that attends, `attention`.
+            `support`) and `worst`, and the pictures `captions`, `worst`, of the largest share of
+            words that are not the true one of their place, each above the true sentence, and
+            `attention` of a model that attends.
         """
         exact = np.array([one == other for one, other in zip(self._true, self._said, strict=True)])
         references = [[one] for one in self._true]
@@ -87,16 +91,34 @@ class Captions:
             }
             for length in np.unique(lengths)
         ]
-        images = [image for image, _ in self._kept]
-        drawn = {"captions": partial(draw_captions, images, self._said[: len(images)])}
+        drawn = self._kept.pictures("captions", _draw)
+        if WORST in drawn:
+            drawn[WORST] = partial(_draw_beside, self._kept.worst)
         looked = [
             (image, said, weights)
-            for (image, weights), said in zip(self._kept, self._said, strict=False)
+            for image, said, _, weights in self._kept.first
             if weights is not None
         ]
         if looked:
             drawn["attention"] = partial(draw_attention, looked[:LOOKED])
-        return Evaluation(metrics, {"by_words": rows}, drawn)
+        return Evaluation(metrics, {"by_words": rows, **self._kept.tables()}, drawn)
+
+
+def _wrong(said: Sequence[str], true: Sequence[str]) -> float:
+    """The share of the places of the longer sentence where the two do not have the same word."""
+    same = sum(one == other for one, other in zip(said, true, strict=False))
+    return 1 - same / max(len(said), len(true), 1) if said != true else 0.0
+
+
+def _draw(rows: Sequence[tuple[Any, ...]], path: Path) -> None:
+    """Draws pictures with what was said of them."""
+    draw_captions([row[0] for row in rows], [row[1] for row in rows], path)
+
+
+def _draw_beside(rows: Sequence[tuple[Any, ...]], path: Path) -> None:
+    """Draws pictures with what was said of them, and what is true."""
+    said = [[*said, "- true:", *true] for _, said, true, _ in rows]
+    draw_captions([row[0] for row in rows], said, path)
 
 
 def captioned(image: np.ndarray, lines: Sequence[str], *, times: int = TIMES) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a detector found in a split: average precision, and pictures with the boxes."""
+"""What a detector found in a split: average precision, what it took for what, and pictures."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.metrics.detection import Things, average_precision
-from zoo.tasks import pictures
+from zoo.metrics.detection import Things, averages, confusion, curves, evaluated
+from zoo.tasks import pictures, plots
+from zoo.tasks.kept_pictures import KeptPictures
 from zoo.tasks.task import Evaluation
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column
 
 SHOWN = 16  # pictures that the meter keeps
-SHOWN_SCORE = 0.5  # of the boxes that are drawn
+SHOWN_SCORE = 0.5  # of the boxes that are drawn, and counted in the confusion matrix
+NOTHING = "nothing"  # what is neither there nor found, beside the classes
 INSIDE = 0.5  # probability from which on a pixel is within a mask
 
 
@@ -31,7 +33,8 @@ class Found:
         self._image, self._names = next(iter(columns)), columns["classes"].names
         self._truth: list[Things] = []
         self._found: list[Things] = []
-        self._kept: list[tuple[Any, ...]] = []
+        self._counts = np.zeros((len(self._names) + 1,) * 2, np.int64)
+        self._kept = KeptPictures(SHOWN)
 
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`.
@@ -40,7 +43,7 @@ class Found:
             batch: Pictures, `boxes` and `classes`; `instances` where masks are known.
             outputs: `boxes` (b, n, 4), `scores` and `classes` (b, n); `masks` (b, n, h, w).
         """
-        side = batch[self._image].shape[1:3]
+        side, first = batch[self._image].shape[1:3], len(self._truth)
         for index, classes in enumerate(batch["classes"]):
             there = classes >= 0
             masks = None
@@ -49,26 +52,31 @@ class Found:
                 masks = batch["instances"][index][None] == numbers[:, None, None]
             self._truth.append(Things(batch["boxes"][index][there], classes[there], None, masks))
             self._found.append(things(outputs, index, side))
-        free = SHOWN - len(self._kept)
-        images = batch[self._image][:free]
-        last = len(self._truth) - len(batch["classes"])
-        self._kept += [
-            (image, self._truth[last + place], self._found[last + place])
-            for place, image in enumerate(images)
-        ]
+        pairs = list(zip(self._truth[first:], self._found[first:], strict=True))
+        counts = [confusion(*pair, len(self._names), score=SHOWN_SCORE) for pair in pairs]
+        self._counts += np.sum(counts, axis=0)
+        rows = [(image, *pair) for image, pair in zip(batch[self._image], pairs, strict=True)]
+        self._kept.add(rows, [_wrong(own) for own in counts])
 
     def result(self) -> Evaluation:
         """Measures as COCO does, see `zoo.metrics.detection`.
 
         Returns:
             `map`, `ap50`, `ap75` ... of boxes, and `mask_map`, `mask_ap50` ... where there are
-            masks, with the table `per_class` (`label`, `ap`, `support`) and the picture `boxes`:
-            true ones above, those found with a score of at least one half below.
+            masks, with the tables `per_class` (`label`, `ap`, `support`), `confusion` (see
+            `zoo.metrics.detection.confusion`, of boxes with a score of at least one half) and
+            `worst`, and the pictures `precision_recall`, `mask_precision_recall`, `confusion`,
+            `boxes`, with the true ones above those found, and `worst`: those with the largest share
+            of things, true and found, that have no partner of their class.
         """
-        metrics, each = average_precision(self._truth, self._found, self._names)
+        done = evaluated(self._truth, self._found, self._names)
+        metrics, each = averages(done)
+        drawn = {"precision_recall": partial(plots.precision_recall, *curves(done), self._names)}
         if any(one.masks is not None for one in self._truth):
-            masks, _ = average_precision(self._truth, self._found, self._names, masks=True)
-            metrics |= {f"mask_{name}": value for name, value in masks.items()}
+            done = evaluated(self._truth, self._found, self._names, masks=True)
+            metrics |= {f"mask_{name}": value for name, value in averages(done)[0].items()}
+            masks = partial(plots.precision_recall, *curves(done), self._names)
+            drawn["mask_precision_recall"] = masks
         counts = np.zeros(len(self._names), int)
         for one in self._truth:
             counts += np.bincount(one.classes, minlength=len(counts))
@@ -76,9 +84,19 @@ class Found:
             {"label": name, "ap": ap, "support": int(count)}
             for name, ap, count in zip(self._names, each, counts, strict=True)
         ]
+        names = (*self._names, NOTHING)
+        drawn["confusion"] = partial(plots.confusion, self._counts, names)
         return Evaluation(
-            metrics, {"per_class": rows}, {"boxes": partial(_draw, self._kept, self._names)}
+            metrics,
+            {"per_class": rows, "confusion": self._counts.tolist(), **self._kept.tables()},
+            drawn | self._kept.pictures("boxes", _draw, self._names),
         )
+
+
+def _wrong(counts: np.ndarray) -> float:
+    """The share of a picture's things, true and found, that have no partner of their class."""
+    things = counts[:-1].sum() + counts[:, :-1].sum()
+    return float(1 - 2 * np.trace(counts) / things) if things else 0.0
 
 
 def things(outputs: Mapping[str, np.ndarray], index: int, side: tuple[int, ...]) -> Things:

@@ -11,13 +11,13 @@ ellipse is. Beside it stands what an ellipse gives that is fitted to the edge of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from zoo.common.columns import Column
+from zoo.tasks.kept_pictures import KeptPictures
 from zoo.tasks.supervised import Collected, Supervised
 from zoo.tasks.task import Evaluation, Mean, Metric
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 PARTS = ("y", "x", "log_a", "log_b", "cos_2t", "sin_2t")
 SHOWN = 12  # pictures that the meter keeps
-TRUE, FOUND = (60, 180, 75), (230, 60, 60)  # colours in pictures, red green blue
 HIDDEN = (0.0, 0.1, 0.2, 0.3, 0.4)  # ends of the rows of the table
 
 
@@ -146,21 +145,30 @@ class Beside(Collected):
     def __init__(self, task: EllipseTask, columns: Mapping[str, Column]):
         super().__init__(task, columns)
         self._image = next(iter(columns))
-        self._kept: list[tuple[Any, ...]] = []
+        self._kept = KeptPictures(SHOWN)
 
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`."""
+        import numpy as np
+
         names = ("ellipse", "mask", "hidden")
         self._targets.append({name: batch[name] for name in names if name in batch})
         self._outputs.append(outputs)
-        free = SHOWN - len(self._kept)
-        shown = batch[self._image][:free], batch["ellipse"][:free], outputs[:free]
-        self._kept += zip(*shown, strict=True)
+        images, truth = batch[self._image], batch["ellipse"]
+        far = np.hypot(*(truth - in_pixels(outputs, images.shape[1:3]))[:, :2].T)
+        self._kept.add(zip(images, truth, outputs, strict=True), far)
 
     def result(self) -> Evaluation:
-        """See `EllipseTask.score`; with the picture `ellipses`: true ones green, others red."""
+        """See `EllipseTask.score`; with the picture `ellipses`: true ones above, others below.
+
+        Those of `worst` have the farthest centres, in pixels.
+        """
         found = super().result()
-        return Evaluation(found.metrics, found.tables, {"ellipses": partial(_draw, self._kept)})
+        return Evaluation(
+            found.metrics,
+            found.tables | self._kept.tables(),
+            self._kept.pictures("ellipses", _draw),
+        )
 
 
 def in_pixels(outputs: np.ndarray, side: Any) -> np.ndarray:
@@ -179,14 +187,15 @@ def in_pixels(outputs: np.ndarray, side: Any) -> np.ndarray:
 
 
 def _draw(kept: list[tuple[Any, ...]], path: Any) -> None:
-    """Draws pictures with the true ellipse beside the one that was found."""
+    """Draws pictures with the true ellipse, and below them with the one that was found."""
     from zoo.tasks import pictures
 
     rows: list[list[Any]] = [[], []]
     for image, truth, outputs in kept:
         found = in_pixels(outputs[None], image.shape[:2])[0]
         shown = pictures.shown(image)
-        for row, ellipse, colour in ((rows[0], truth, TRUE), (rows[1], found, FOUND)):
+        colours = pictures.TRUE, pictures.FOUND
+        for row, ellipse, colour in zip(rows, (truth, found), colours, strict=True):
             row.append(pictures.draw_ellipse(shown, ellipse, colour=colour, times=2))
     pictures.grid(rows, path)
 

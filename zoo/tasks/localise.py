@@ -9,11 +9,11 @@ and the class is right, as the localisation task of ILSVRC counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from zoo.tasks.kept_pictures import KeptPictures
 from zoo.tasks.supervised import Collected, Supervised
 from zoo.tasks.task import Evaluation, Mean, Metric
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 ENOUGH = 0.5  # intersection over union from which on a box is found
 SHOWN = 16  # pictures that the meter keeps
-TRUE, GUESSED = (60, 180, 75), (230, 60, 60)  # colours of the boxes in pictures, red green blue
 
 
 class Localise(Supervised):
@@ -144,36 +143,52 @@ class Boxes(Collected):
     def __init__(self, task: Localise, columns: Mapping[str, Column]):
         super().__init__(task, columns)
         self._image, self._names = next(iter(columns)), columns["label"].names
-        self._kept: list[tuple[Any, ...]] = []
+        self._kept = KeptPictures(SHOWN)
 
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`."""
+        import numpy as np
+        from keras import ops
+
+        from zoo.metrics.boxes import iou
+
         super().add(batch, outputs)
-        heads, free = _heads(outputs), SHOWN - len(self._kept)
-        columns = batch[self._image], batch["box"], heads["logits"], heads["box"]
-        self._kept += zip(*(x[:free] for x in columns), strict=True)
+        heads, images = _heads(outputs), batch[self._image]
+        right = heads["logits"].argmax(axis=-1) == batch["label"]
+        overlap = ops.convert_to_numpy(iou(heads["box"], batch["box"] / _sides(images.shape[1:])))
+        columns = images, batch["box"], heads["logits"], heads["box"]
+        self._kept.add(zip(*columns, strict=True), 1 - np.where(right, overlap, 0))
 
     def result(self) -> Evaluation:
-        """See `Localise.score`; with the picture `boxes`, true ones green, guessed ones red."""
+        """See `Localise.score`; with the picture `boxes`, true ones blue, guessed ones vermilion.
+
+        Those of `worst` have the least IoU; where the class is wrong it counts as 0.
+        """
         found = super().result()
         return Evaluation(
-            found.metrics, found.tables, {"boxes": partial(_draw, self._kept, self._names)}
+            found.metrics,
+            found.tables | self._kept.tables(),
+            self._kept.pictures("boxes", _draw, self._names),
         )
 
 
-def _draw(kept: list[tuple[Any, ...]], names: tuple[str, ...], path: Any) -> None:
+def _draw(rows: list[tuple[Any, ...]], names: tuple[str, ...], path: Any) -> None:
     """Draws pictures with the true and the guessed box."""
     import numpy as np
 
     from zoo.tasks import pictures
 
     drawn = []
-    for image, box, logits, guess in kept:
+    for image, box, logits, guess in rows:
         boxes = np.stack([box, guess * _sides(image.shape)])
         words = ["", names[int(logits.argmax())]]
         drawn.append(
             pictures.draw_boxes(
-                pictures.shown(image), boxes, words, colours=(TRUE, GUESSED), times=2
+                pictures.shown(image),
+                boxes,
+                words,
+                colours=(pictures.TRUE, pictures.FOUND),
+                times=2,
             )
         )
     half = -(-len(drawn) // 2)

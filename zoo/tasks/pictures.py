@@ -16,15 +16,18 @@ from zoo.data.images import recolour
 
 SHARE = 0.5  # of a class' colour over a picture
 GAP = 4  # pixels between the pictures of a grid
-# Of the classes in turn, red green blue: far apart in hue, and neighbours in lightness too.
+# Of the classes in turn, red green blue: the ten that lie farthest apart for whoever sees all
+# colours or lacks one kind of cone (Machado et al. 2009, doi:10.1109/TVCG.2009.113), none of them
+# grey, dark or pale.
 COLOURS = (
-    (230, 60, 60), (60, 180, 75), (70, 110, 250), (255, 200, 30), (240, 50, 230), (60, 220, 220),
-    (245, 130, 48), (170, 110, 255), (190, 245, 60), (250, 190, 190), (0, 140, 140), (160, 110, 50),
+    (255, 60, 60), (120, 255, 255), (120, 0, 255), (180, 255, 0), (0, 180, 120), (255, 120, 180),
+    (180, 0, 0), (120, 120, 255), (180, 0, 120), (180, 180, 255),
 )  # fmt: skip
+TRUE, FOUND = (86, 180, 233), (213, 94, 0)  # blue and vermilion of Okabe & Ito 2008
 
 
 def colour(index: int) -> tuple[int, int, int]:
-    """Returns the colour of a class, red green blue; they repeat after a dozen."""
+    """Returns the colour of a class, red green blue; they repeat after ten."""
     return COLOURS[index % len(COLOURS)]
 
 

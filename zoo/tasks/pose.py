@@ -10,12 +10,12 @@ true one than a share of the longer side of the box around all true points.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from zoo.common.columns import Column
+from zoo.tasks.kept_pictures import KeptPictures
 from zoo.tasks.supervised import Collected, Supervised
 from zoo.tasks.task import Evaluation, Mean, Metric
 
@@ -134,19 +134,28 @@ class Placed(Collected):
     def __init__(self, task: Pose, columns: Mapping[str, Column]):
         super().__init__(task, columns)
         self._image = next(iter(columns))
-        self._kept: list[tuple[Any, ...]] = []
+        self._kept = KeptPictures(SHOWN)
 
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`."""
+        import numpy as np
+
         super().add(batch, outputs)
-        free = SHOWN - len(self._kept)
-        shown = batch[self._image][:free], batch["points"][:free], outputs[:free]
-        self._kept += zip(*shown, strict=True)
+        images, truth = batch[self._image], batch["points"]
+        far = np.linalg.norm(truth - outputs * images.shape[1:3], axis=-1).mean(axis=1)
+        self._kept.add(zip(images, truth, outputs, strict=True), far)
 
     def result(self) -> Evaluation:
-        """See `Pose.score`; with the picture `points`: true ones above, those found below."""
+        """See `Pose.score`; with the picture `points`: true ones above, those found below.
+
+        Those of `worst` have the farthest points, in pixels in the mean.
+        """
         found = super().result()
-        return Evaluation(found.metrics, found.tables, {"points": partial(_draw, self._kept)})
+        return Evaluation(
+            found.metrics,
+            found.tables | self._kept.tables(),
+            self._kept.pictures("points", _draw),
+        )
 
 
 def _draw(kept: list[tuple[Any, ...]], path: Any) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo.common.columns import IGNORED
+from zoo.tasks.kept_pictures import KeptPictures
 from zoo.tasks.supervised import Supervised
 from zoo.tasks.task import Evaluation, Mean, Metric
 
@@ -123,7 +124,7 @@ class Masks:
         self._counts = np.zeros((len(self._names),) * 2, np.int64)
         self._lines = np.zeros((len(self._names), 4), np.int64)  # pixels of boundaries
         self._loss = np.zeros(2)  # the sum over pixels, and their number
-        self._kept: list[tuple[np.ndarray, ...]] = []
+        self._kept = KeptPictures(SHOWN)
 
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`.
@@ -135,32 +136,35 @@ class Masks:
         import keras
         import numpy as np
 
-        from zoo.metrics.segmentation import count_boundaries, count_pixels
+        from zoo.metrics.segmentation import count_boundaries, count_pixels, mean_iou
 
         guesses = outputs.argmax(axis=-1).astype(np.uint8)  # (b, height, width)
         masks = middle(batch["mask"], outputs.shape)
         if self._task.foreground:
             masks = np.where(masks == IGNORED, masks, np.minimum(masks, 1))
-        self._counts += count_pixels(masks, guesses, len(self._names))
+        pairs = zip(masks, guesses, strict=True)
+        counts = [count_pixels(*pair, len(self._names)) for pair in pairs]  # of each picture
+        self._counts += np.sum(counts, axis=0)
         self._lines += count_boundaries(masks, guesses, len(self._names))
         losses, known = self._task.loss_of(batch, outputs)
         values, weights = (keras.ops.convert_to_numpy(x).astype("float64") for x in (losses, known))
         self._loss += (values * weights).sum(), weights.sum()
-        free = SHOWN - len(self._kept)
-        self._kept += zip(*(x[:free] for x in (batch[self._image], masks, guesses)), strict=True)
+        rows = zip(batch[self._image], masks, guesses, strict=True)
+        self._kept.add(rows, [1 - mean_iou(own) if own.any() else 0 for own in counts])
 
     def result(self) -> Evaluation:
         """Measures the loss and what `zoo.metrics.segmentation` does.
 
         Returns:
             With the tables `per_class` (`label`, `iou`, `dice` and `pixels`; the IoU and Dice of a
-            class that is nowhere are `None`) and `confusion` (counts of pixels; rows are true
-            classes), and the picture `masks`: pictures with the true mask above those with the
-            guessed one.
+            class that is nowhere are `None`), `confusion` (counts of pixels; rows are true
+            classes) and `worst`, and the pictures `confusion`, `masks`, with the true mask above
+            the guessed one, and `worst`, which has those of the lowest mean IoU of their own.
         """
         import numpy as np
 
         from zoo.metrics import segmentation
+        from zoo.tasks import plots
 
         counts = self._counts
         shares = zip(segmentation.class_iou(counts), segmentation.class_dice(counts), strict=True)
@@ -182,8 +186,11 @@ class Masks:
                 "mean_dice": segmentation.mean_dice(counts),
                 "boundary_f": segmentation.boundary_f(self._lines),
             },
-            {"per_class": rows, "confusion": counts.tolist()},
-            {"masks": partial(_draw, self._kept, len(self._names))},
+            {"per_class": rows, "confusion": counts.tolist(), **self._kept.tables()},
+            {
+                "confusion": partial(plots.confusion, counts, self._names, percent=True),
+                **self._kept.pictures("masks", _draw, len(self._names)),
+            },
         )
 
 

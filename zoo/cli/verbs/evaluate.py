@@ -1,4 +1,4 @@
-"""Measure a bundle: its metrics, calibration, each class, and the confusion matrix."""
+"""Measure a bundle: its metrics, each class, the confusion matrix; draw its worst answers."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure this file, which `zoo export` wrote of the bundle, in the model's place",
     )  # fmt: skip
 
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="draw here what there is to see: curves, the confusion matrix, the worst answers",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace the folder of --out")
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Loads the model afresh, measures it and prints the tables."""
@@ -42,7 +48,14 @@ def run(arguments: argparse.Namespace) -> None:
     brought = own_model.brought(arguments)
     if arguments.changes:
         brought["changes"] = arguments.changes
-    found, same, examples, whole = evaluate(bundle, arguments.split, file=arguments.file, **brought)
+    found, same, examples, whole = evaluate(
+        bundle,
+        arguments.split,
+        file=arguments.file,
+        out=arguments.out,
+        force=arguments.force,
+        **brought,
+    )
     if arguments.json:
         values: dict[str, Any] = {
             "bundle": str(getattr(bundle, "path", bundle)),
@@ -61,7 +74,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"the model has the same top-1 on {same:.2%}")
     for name, rows in found.tables.items():
         labels = [row["label"] for row in found.tables.get("per_class", ())]
-        labels = bundle.card.labels if hasattr(bundle, "card") else labels
+        if not labels and hasattr(bundle, "card"):
+            labels = list(bundle.card.labels)
         print("\n" + _TABLES.get(name, _rows)(name, rows, labels))
 
 
@@ -81,6 +95,7 @@ def _reliability(name: str, rows: Any, labels: Sequence[str]) -> str:
 
 
 def _confusion(name: str, rows: Any, labels: Sequence[str]) -> str:
+    labels = [*labels, *["nothing"][: len(rows) - len(labels)]]  # of a detector
     lines = [[label, *counts] for label, counts in zip(labels, rows, strict=True)]
     title = "rows are true classes, columns are predicted ones"
     return f"{title}\n" + text.table(("", *labels), lines)
