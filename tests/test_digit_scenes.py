@@ -167,13 +167,43 @@ def test_grey_scenes_keep_their_masks(data):
     np.testing.assert_array_equal(grey.train["mask"], data.train["mask"])
 
 
-def test_boxes_do_not_move_but_masks_do(data):
-    shift = Augment(shift=2, mirror=False)
-    with pytest.raises(ValueError, match=r"^data.augment: .*boxes"):
-        Feed(data.train, {}, batch_size=8, training=True, augment=shift)
-    one = load("digit_scenes_one")
-    with pytest.raises(ValueError, match=r"^data.augment: .*boxes"):
-        Feed(one.train, {}, batch_size=8, training=True, augment=shift)
+def test_boxes_and_masks_move_as_their_picture(data):
+    """A batch that is shifted by up to 6 pixels, against the same one that stays."""
+    batches = [
+        next(iter(Feed(data.train, {}, batch_size=16, training=True, augment=one).dataset()))
+        for one in (None, Augment(shift=6, mirror=False))
+    ]
+    still, moved = ({name: x.numpy() for name, x in batch.items()} for batch in batches)
+    shifts = set()
+    for index in range(16):
+        for place in np.flatnonzero(moved["classes"][index] >= 0):
+            one, other = (batch["boxes"][index, place] for batch in (still, moved))
+            inside = other.min() > 0 and other.max() < 64
+            if not inside:
+                continue  # cut at the edge
+            down, right = (other - one)[:2].astype(int)
+            np.testing.assert_array_equal(other - one, [down, right, down, right])
+            y1, x1, y2, x2 = other.astype(int)
+            for name in ("image", "mask", "instances"):
+                there = still[name][index, y1 - down : y2 - down, x1 - right : x2 - right]
+                np.testing.assert_array_equal(moved[name][index, y1:y2, x1:x2], there)
+            shifts.add((down, right))
+    assert len(shifts) > 5
+    kept = moved["classes"] >= 0
+    np.testing.assert_array_equal(moved["classes"][kept], still["classes"][kept])
+    assert not moved["boxes"][~kept].any()
+
+
+def test_the_one_box_moves_as_its_picture():
+    one, shift = load("digit_scenes_one"), Augment(shift=6, mirror=False)
+    still, moved = (
+        next(iter(Feed(one.train, {}, batch_size=16, training=True, augment=x).dataset()))
+        for x in (None, shift)
+    )
+    inside = (moved["box"].numpy() % 64 > 0).all(axis=1)
+    steps = (moved["box"] - still["box"]).numpy()[inside]
+    assert len(np.unique(steps, axis=0)) > 5 and np.abs(steps).max() <= 6
+    np.testing.assert_array_equal(steps[:, :2], steps[:, 2:])
 
 
 def test_a_changed_generator_makes_a_new_file(tmp_path):

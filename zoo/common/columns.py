@@ -72,16 +72,23 @@ class Column(NamedTuple):
                 f"a column of kind {self.kind}."
             )
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"{name}: got NaN or infinite values; expected finite ones.")
+            wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+            raise ValueError(
+                f"{name}: got NaN or infinite values in {int(wrong.sum())} of {len(values)} "
+                f"examples, first in {int(wrong.argmax())}; expected finite ones."
+            )
         low, high = self.span
         # Pictures on the disk have no ends to look at, nor have they names.
         if high is not None and values.size:
             counted = values[values != IGNORED] if self.kind == "mask" else values
             least, most = int(counted.min(initial=low)), int(counted.max(initial=low))
             if least < low or most > high:
+                worst = least if least < low else most
+                first = int((values == worst).reshape(len(values), -1).any(axis=1).argmax())
                 raise ValueError(
-                    f"{name}: got {least if least < low else most}; expected {low} to {high}, "
-                    f"indices of the {len(self.names)} names of a column of kind {self.kind}."
+                    f"{name}: got {worst}; expected {low} to {high}, indices of the "
+                    f"{len(self.names)} names of a column of kind {self.kind}. The first is in "
+                    f"example {first}."
                 )
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, overload
 import numpy as np
 
 from zoo.common.columns import Column
+from zoo.data.faults import first_fault
 
 
 class Split:
@@ -78,7 +79,8 @@ class DataSet:
             a digest; empty for what does not.
 
     Raises:
-        ValueError: A split has other columns, or an array of another shape or element type.
+        ValueError: A split has other columns, or an array of another shape or element type; or
+            what is told of a picture does not fit it, see `zoo.data.faults`.
     """
 
     name: str
@@ -104,6 +106,9 @@ class DataSet:
             shown = examples if isinstance(examples, Split) else examples[:1]
             for name, column in self.columns.items():
                 column.check(f"{self.name}: {split}[{name!r}]", shown[name])
+            if (fault := first_fault(self.columns, shown)) is not None:
+                place = str(list(fault.place)) if fault.place else ""
+                raise ValueError(f"{self.name}: {split}[{fault.column!r}]{place}: {fault.told}")
 
     @property
     def input(self) -> str:

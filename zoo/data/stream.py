@@ -19,7 +19,10 @@ import tensorflow as tf
 
 from zoo.common.columns import IGNORED, KINDS, Column
 from zoo.data.dataset import Split
+from zoo.data.faults import first_fault
 from zoo.data.source import told
+
+PLACES = {"box", "boxes", "instances"}  # kinds that have to fit a picture
 
 
 class Stream:
@@ -123,15 +126,40 @@ class Stream:
                     for name, spec in signature.items()
                 }
             )
+            if PLACES & {column.kind for column in self.columns.values()}:
+                examples = examples.map(self._checked)
         return examples.concatenate(self._end(signature)).take(self._num)
 
     def _row(self, row: Any, signature: Mapping[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
         """An example of a generator, in the types of the columns."""
         _check_row(row, signature)
         values = {name: _converted(name, row[name], spec) for name, spec in signature.items()}
-        for name, value in values.items():
-            self.columns[name].check(f"Stream: {name}", value[None])
+        self._check(values)
         return values
+
+    def _check(self, values: Mapping[str, np.ndarray]) -> None:
+        """Refuses an example whose values are not those of its columns, or do not fit its picture.
+
+        Raises:
+            ValueError: One is not.
+        """
+        one = {name: value[None] for name, value in values.items()}
+        for name, value in one.items():
+            self.columns[name].check(f"Stream: {name}", value)
+        if (fault := first_fault(self.columns, one)) is not None:
+            place = str(list(fault.place[1:])) if fault.place[1:] else ""
+            raise ValueError(f"Stream: {fault.column}{place}: {fault.told}")
+
+    def _checked(self, row: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """An example of a graph, once it has been looked at."""
+
+        def look(*values: np.ndarray) -> np.ndarray:
+            self._check(dict(zip(row, map(np.asarray, values), strict=True)))
+            return np.zeros((), np.int32)
+
+        seen = tf.numpy_function(look, list(row.values()), tf.int32)
+        with tf.control_dependencies([seen]):
+            return {name: tf.identity(value) for name, value in row.items()}
 
     def _end(self, signature: Mapping[str, tf.TensorSpec]) -> tf.data.Dataset:
         """An example that cannot be read; it stands where the last one should have come."""

@@ -83,7 +83,7 @@ def precision_recall(
     for axes, (name, precision) in zip(plots, curves.items(), strict=True):
         there = np.isfinite(precision).all(axis=0)
         for index in np.flatnonzero(there).tolist():
-            ink = [level / 255 for level in colour(index)]  # as boxes are drawn
+            ink = [0.8 * level / 255 for level in colour(index)]  # that of boxes, on white
             style = ("-", "--", ":")[index // 10 % 3]
             axes.plot(
                 recalls, precision[:, index], style, color=ink, linewidth=1.5, label=labels[index]
