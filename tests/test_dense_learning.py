@@ -1,4 +1,4 @@
-"""FCN, SegNet and the recurrent net through the engine: resumed, on two devices, one by one; files.
+"""FCN, SegNet and the recurrent net through the engine: resumed, on two devices; files.
 
 U-Net's own are in `test_segment.py`; what the networks compute, in `test_dense_nets.py`.
 """
@@ -6,7 +6,6 @@ U-Net's own are in `test_segment.py`; what the networks compute, in `test_dense_
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 
@@ -20,7 +19,6 @@ from zoo.models.saved import load_model
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 
-NETS = ("fcn8s_small", "segnet_small", "recurrent_cnn2")
 NARROW = {
     "fcn8s_small": ["settings.filters=[4, 6, 8, 8, 8]", "settings.units=16", "settings.dropout=0"],
     "segnet_small": ["settings.filters=[4, 6, 8]"],
@@ -69,22 +67,6 @@ def test_a_process_that_has_built_nothing_opens_an_fcn(trained):
         [sys.executable, "-c", code, trained.path], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "fcn8s_small"
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_pictures_one_by_one_get_the_answers_of_eight(name):
-    net = create(name)
-    fill(net)
-    images = np.random.RandomState(5).uniform(-1, 1, (8, 64, 64, 3)).astype("float32")
-    whole = last(net(images, training=False))
-    each = [last(net(images[i : i + 1], training=False)) for i in range(8)]
-    np.testing.assert_allclose(np.concatenate(each), whole, atol=1e-4 * np.abs(whole).max())
-
-
-def last(outputs):
-    """The answer of a network, which may have earlier ones beside it."""
-    outputs = outputs["logits"] if isinstance(outputs, dict) else outputs
-    return keras.ops.convert_to_numpy(outputs)
 
 
 @pytest.mark.parametrize("target", ["tflite", "onnx"])
