@@ -25,6 +25,7 @@ from zoo.training.run import Run
 SMALL = ["settings.width=6", "settings.depth=2", "train.batch_size=16"]
 SMALL += ["hardware.precision=float32"]
 TWICE = [*SMALL, "train.epochs=2", "settings.dropout=0.3", "data.augment.shift=3"]
+TWICE += ["data.augment.mosaic=0.5"]
 NAMES = ("background", *"0123456789")
 
 

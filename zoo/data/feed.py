@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from zoo.data import mosaic
 from zoo.data.augment import carry, draw, moves
 from zoo.data.dataset import Split
 from zoo.data.pictures import Pictures
@@ -24,6 +25,7 @@ from zoo.data.stream import Stream
 from zoo.recipe import Augment
 
 PARALLEL = min(8, os.cpu_count() or 1)  # batches that are made at the same time
+MOSAIC = 1 << 16  # folded into the seed of a step, beyond the numbers of columns of noise
 
 
 class Batches:
@@ -39,7 +41,8 @@ class Batches:
         draws: Columns of noise, by name.
 
     Raises:
-        ValueError: Augmentation is asked for without images, or its `mirror` is `auto`.
+        ValueError: Augmentation is asked for without images, or mosaics of what four pictures
+            cannot share, or `mirror` is `auto`.
     """
 
     def __init__(
@@ -59,6 +62,10 @@ class Batches:
                 "data.augment: got a shift, rotation, scale or mirror for rows of a table or texts;"
                 " expected none. Only images, and what is in them, can move."
             )
+        self.mosaic = augment.mosaic if augment is not None else 0.0
+        if self.mosaic:
+            mosaic.check(shapes)
+            self._side = shapes["image"][0], shapes["image"][1]
         self.draws = dict(draws or {})
         # On the CPU, where tf.data runs, whatever the default device is.
         with tf.device("CPU:0"):
@@ -80,6 +87,34 @@ class Batches:
             )
         return self.batch_size // replicas
 
+    def four(
+        self, chosen: tf.Tensor, element: tf.Tensor, *, of: int, epoch: int, replicas: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draws the mosaics of an element.
+
+        Args:
+            chosen: Numbers of its examples (b,), int64.
+            element: See `prepared`.
+            of: Number of examples that the others are chosen from.
+            epoch: Number of the epoch.
+            replicas: Number of devices that share a step.
+
+        Returns:
+            Numbers of the four pictures of each (b, 4), its own first, and where they meet (b, 2).
+        """
+        share = self.share(replicas)
+        seed = tf.random.experimental.stateless_fold_in(
+            self._seed(element, epoch, replicas), MOSAIC
+        )
+        drawn = mosaic.draw(self.batch_size, seed, of=of, side=self._side, share=self.mosaic)
+        start = element % replicas * share
+        others, meets = (tf.slice(x, [start, 0], [share, -1]) for x in drawn)
+        return tf.concat([chosen[:, None], others], axis=1), meets
+
+    def _seed(self, element: tf.Tensor, epoch: int, replicas: int) -> tf.Tensor:
+        """The seed of a step: numbers are drawn for a whole batch, so sharing it changes none."""
+        return tf.random.experimental.stateless_fold_in([self.seed, epoch], element // replicas)
+
     def prepared(
         self, batch: Mapping[str, tf.Tensor], element: tf.Tensor, *, epoch: int, replicas: int
     ) -> dict[str, tf.Tensor]:
@@ -92,10 +127,8 @@ class Batches:
             epoch: Number of the epoch.
             replicas: Number of devices that share a step.
         """
-        share = self.share(replicas)
-        step, replica = element // replicas, element % replicas
-        # Drawn for the whole batch, so that sharing it changes no example.
-        seed = tf.random.experimental.stateless_fold_in([self.seed, epoch], step)
+        share, replica = self.share(replicas), element % replicas
+        seed = self._seed(element, epoch, replicas)
         batch = dict(batch)
         if self.augment is not None:
             motions = draw(self.batch_size, seed, self.augment)
@@ -130,8 +163,8 @@ class Feed:
 
     Raises:
         ValueError: The split is empty, the batch size is below 1, a column does not fit its
-            preprocessing, augmentation is asked for outside training or without images, or its
-            `mirror` is `auto`.
+            preprocessing, augmentation is asked for outside training or without images, or mosaics
+            of a stream or of what four pictures cannot share, or `mirror` is `auto`.
     """
 
     def __init__(
@@ -170,6 +203,11 @@ class Feed:
         self._num, self._seed, self._training = num, seed, training
         self._whole: tuple[tf.distribute.Strategy, Any] | None = None
         self._stream = split if isinstance(split, Stream) else None
+        if self._stream is not None and self._made.mosaic:
+            raise ValueError(
+                "data.augment.mosaic: got a stream, whose examples come one after another; "
+                "expected examples that can be asked for by number. Write data.augment.mosaic=0."
+            )
         if isinstance(split, Split):
             with tf.device("CPU:0"):
                 self._columns = {
@@ -241,8 +279,16 @@ class Feed:
 
             def gathered(element: tf.Tensor) -> dict[str, tf.Tensor]:
                 chosen = tf.slice(order, [element * share], [share])
-                columns = self._columns.items()
-                return fetch(element, {name: _gather(values, chosen) for name, values in columns})
+                if not self._made.mosaic:
+                    return fetch(element, self._gathered(chosen))
+                four, meets = self._made.four(
+                    chosen, element, of=self._num, epoch=epoch, replicas=replicas
+                )
+                columns = {
+                    name: tf.reshape(values, (share, mosaic.CORNERS, *values.shape[1:]))
+                    for name, values in self._gathered(tf.reshape(four, [-1])).items()
+                }
+                return fetch(element, mosaic.compose(columns, meets))
 
             made = gathered
         batches = elements.map(made, num_parallel_calls=PARALLEL, deterministic=True).prefetch(4)
@@ -257,6 +303,10 @@ class Feed:
         return strategy.distribute_datasets_from_function(
             lambda _: self.dataset(epoch, start=start, replicas=replicas)
         )
+
+    def _gathered(self, chosen: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The columns of some examples, by their numbers (b,)."""
+        return {name: _gather(values, chosen) for name, values in self._columns.items()}
 
     def _order(self, epoch: int) -> tf.Tensor:
         """Indices of the examples of an epoch (at least steps * batch_size,), int64."""

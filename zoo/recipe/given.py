@@ -20,12 +20,15 @@ class Augment(Settings):
         scale: How much larger or smaller at most: 0.2 is 1/1.2 to 1.2 times as large.
         mirror: Flips left and right with probability 1/2; `auto` does so where a mirrored image
             keeps its class (clothes do, digits do not), and the optimizer is not `lbfgs`.
+        mosaic: Probability that a picture is put together with three others of the training split,
+            with their masks and boxes (`zoo.data.mosaic`); before it moves.
     """
 
     shift: Annotated[int, Field(ge=0)] = 0
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
     scale: Annotated[float, Field(ge=0, le=4)] = 0.0
     mirror: bool | Literal["auto"] = "auto"
+    mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Data(Settings):

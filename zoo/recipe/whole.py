@@ -75,7 +75,8 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         augment = self.data.augment
-        moves = augment.shift or augment.rotate or augment.mirror is True
+        sizes = augment.shift, augment.rotate, augment.scale, augment.mosaic
+        moves = any(sizes) or augment.mirror is True
         problem = (
             ".data.augment: got random changes with lbfgs; expected none: it minimises one fixed "
             "function. Write data.augment={}."
