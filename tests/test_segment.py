@@ -1,5 +1,8 @@
 """Segmentation: counts of pixels against scikit-learn's, U-Net against its paper, the whole way."""
 
+import json
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, log
 import compress
 import export
 from tests import scenes as kit
+from zoo.bundle import find_bundle
 from zoo.common.columns import Column
 from zoo.data.loading import load
 from zoo.metrics import segmentation
@@ -16,6 +20,7 @@ from zoo.models.build import create
 from zoo.models.saved import load_model
 from zoo.models.unet import answered, unet
 from zoo.recipe import resolve
+from zoo.stages.opening import reopen
 from zoo.tasks import pictures
 from zoo.tasks.segment import Segment, middle
 from zoo.training import steps
@@ -187,6 +192,21 @@ def test_bundle_shows_what_it_sees(trained):
     with Image.open(trained.path / "masks.png") as picture:
         assert picture.size == (4 + 8 * 132, 4 + 2 * 132)
         assert len(set(np.asarray(picture).reshape(-1, 3)[:, 0].tolist())) > 50
+
+
+def test_columns_that_it_does_not_read_may_come_and_go(trained, tmp_path):
+    """What came with the zoo learnt of scenes that had no instances yet."""
+    copy = tmp_path / "older"
+    shutil.copytree(trained.path, copy)
+    card = json.loads((copy / "card.json").read_text())
+    del card["columns"]["instances"]
+    (copy / "card.json").write_text(json.dumps(card))
+    assert reopen(find_bundle(copy)).whole
+    card["columns"]["mask"]["names"][3] = "two"
+    (copy / "card.json").write_text(json.dumps(card))
+    told = r"older: the data set digit_scenes has the columns image .* which the model was trained"
+    with pytest.raises(ValueError, match=told):
+        reopen(find_bundle(copy))
 
 
 def test_it_is_pruned(run, model):

@@ -77,8 +77,8 @@ def carry(
     """Moves the images of a batch, and with them what says where something is in them.
 
     Args:
-        batch: Columns (b, ...): `image`; `mask`, `instances`, `boxes` with `classes`, `regions`,
-            `box`, `ellipse` and `points` where there are some.
+        batch: Columns (b, ...): `image`; `mask`, `instances`, `boxes` with `classes` and `count`,
+            `regions`, `box`, `ellipse` and `points` where there are some.
         motions: Rows of `draw` (b, 6).
         settings: Settings that the motions were drawn with.
 
@@ -104,6 +104,8 @@ def carry(
         real = tf.logical_and(batch["classes"] >= 0, kept >= 1 - LOST)
         batch["boxes"] = tf.where(real[..., None], boxes, 0.0)
         batch["classes"] = tf.where(real, batch["classes"], -1)
+        if "count" in batch:
+            batch["count"] = tf.reduce_sum(tf.cast(real, tf.int32), axis=1)
     if "regions" in batch:
         regions, kept = _move_boxes(batch["regions"], motions, (height, width))
         real = tf.logical_and(batch["regions"][..., 2] > 0, kept >= 1 - LOST)

@@ -80,11 +80,17 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
         )  # fmt: skip
         return Opened(bundle, Run(recipe, preprocessing, networks, data), model, False)
     labels = run.task.outputs(run.data)
-    found = dict(run.data.columns), [column.names for column in labels.values()]
-    known = dict(bundle.card.columns), [c.names for c in bundle.card.outputs.values()]
-    if found[1] != known[1] or (known[0] and found[0] != known[0]):
+    # A column that the task does not read may have come since, or gone.
+    read = [name for name in run.task.needs(run.data) if name in bundle.card.columns]
+    found = {n: run.data.columns[n] for n in read}, [column.names for column in labels.values()]
+    known = (
+        {n: bundle.card.columns[n] for n in read},
+        [column.names for column in bundle.card.outputs.values()],
+    )
+    if found != known:
         raise ValueError(
-            f"{bundle.path}: the data set {run.data.name} has the columns {_told(found[0])}; "
+            f"{bundle.path}: the data set {run.data.name} has the columns "
+            f"{_told(found[0] or run.data.columns)}; "
             f"expected {_told(known[0] or dict(bundle.card.outputs))}, which the model was trained "
             "on."
         )
