@@ -117,22 +117,24 @@ class Segment(Supervised):
 def soft_dice(labels: Any, logits: Any, known: Any) -> Any:
     """Returns 1 less the soft Dice coefficient of each picture, (b,), in [0, 1].
 
-    It is the mean over the classes behind the background (Milletari, Navab & Ahmadi 2016, V-Net,
-    arXiv:1606.04797, section 3). Differs: 1 is added above and below, so that a class that is
-    nowhere, and found nowhere, is found well.
+    It is the mean over the classes behind the background that are in the picture, 0 where there is
+    none (Milletari, Navab & Ahmadi 2016, V-Net, arXiv:1606.04797, section 3, which has one class).
+    What is found of other classes is left to the cross-entropy.
 
     Args:
         labels: Classes (b, height, width).
         logits: (b, height, width, classes).
         known: Whether a pixel counts, 0 or 1, (b, height, width).
     """
+    import keras
     from keras import ops
 
     shares = ops.softmax(logits, axis=-1)[..., 1:] * known[..., None]
     true = ops.one_hot(labels, logits.shape[-1], dtype=shares.dtype)[..., 1:] * known[..., None]
-    both = ops.sum(shares * true, axis=(1, 2))  # (b, classes - 1)
-    sizes = ops.sum(shares**2 + true**2, axis=(1, 2))
-    return 1 - ops.mean((2 * both + 1) / (sizes + 1), axis=-1)
+    both, sizes = (ops.sum(x, axis=(1, 2)) for x in (shares * true, shares**2 + true**2))
+    seen = ops.cast(ops.any(true > 0, axis=(1, 2)), shares.dtype)  # (b, classes - 1)
+    lost = seen * (1 - 2 * both / ops.maximum(sizes, keras.config.epsilon()))
+    return ops.sum(lost, axis=-1) / ops.maximum(ops.sum(seen, axis=-1), 1)
 
 
 class Masks:
