@@ -125,6 +125,10 @@ def torchvisions(side, threads):
     return ask, sum(weight.numel() for weight in net.parameters()), library
 
 
+def say(line):
+    sys.stdout.write(line + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
@@ -145,12 +149,12 @@ def main():
                 times[name].append(time.perf_counter() - start)
                 if name == "torchvision":
                     missing.append(SPENT["seconds"])
-    print(f"{given.side}x{given.side}, {given.threads} threads, median of {given.rounds} calls")
+    say(f"{given.side}x{given.side}, {given.threads} threads, median of {given.rounds} calls")
     for name, values in times.items():
         ms = 1e3 * statistics.median(values)
         parameters = their_count if name == "torchvision" else count
-        print(f"{name:14} {ms:8.2f} ms  {1e3 / ms:7.1f} pictures/s  {parameters:,} parameters")
-    print(f"of torchvision's, {1e3 * statistics.median(missing):.2f} ms in what stands in here")
+        say(f"{name:14} {ms:8.2f} ms  {1e3 / ms:7.1f} pictures/s  {parameters:,} parameters")
+    say(f"of torchvision's, {1e3 * statistics.median(missing):.2f} ms in what stands in here")
 
 
 if __name__ == "__main__":
