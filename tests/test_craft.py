@@ -467,7 +467,7 @@ def test_an_interrupted_search_ends_like_a_whole_one(kind, measured, tmp_path, m
     assert torn.best.values == whole.best.values
 
 
-def test_a_search_continues_its_own_plan_only(measured, tmp_path):
+def test_a_search_continues_its_own_plan_only(measured, tmp_path, monkeypatch):
     ranges = (f"{RATE}=1e-4:1e-1:log",)
     search(plan(*ranges, trials=1), tmp_path / "a")
     for other, hint in (
@@ -481,6 +481,20 @@ def test_a_search_continues_its_own_plan_only(measured, tmp_path):
             search(other, tmp_path / "a", resume=True)
         assert hint in str(error.value)
     assert len(rows(tmp_path / "a")) == 1
+    same = plan(*ranges, trials=1)
+    known = tune.Run
+
+    def changed(recipe):
+        run = known(recipe)
+        pixels = run.data.train.columns["image"]
+        pixels[0] = 255 - pixels[0]
+        return run
+
+    monkeypatch.setattr(tune, "Run", changed)  # as if a file of the data had been edited
+    with pytest.raises(ValueError, match=r"another search\. data: got"):
+        search(same, tmp_path / "a", resume=True)
+    monkeypatch.setattr(tune, "Run", known)
+    search(same, tmp_path / "a", resume=True)
 
 
 def test_what_no_trial_could_do_is_refused_at_once(zoo, tmp_path):

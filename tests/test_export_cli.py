@@ -250,6 +250,7 @@ def test_files_take_turns(exported, zoo, tmp_path, monkeypatch):
     assert sorted(found["layers"]) == ["onnx", "openvino"]
     assert all(one["seconds"] > 0 for one in found["layers"]["onnx"])
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+    assert "p.png: exists; choose another name" in zoo("bench", exported, *arguments, expect=2)
     assert "fastest on this machine: " in zoo("bench", exported / "tflite", "--rounds", 1)
     (tmp_path / "times.json").write_text(json.dumps(found))
     monkeypatch.setattr(results, "HERE", tmp_path)

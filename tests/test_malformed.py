@@ -40,7 +40,7 @@ def draw(seeds, work):
     for seed in seeds:
         arguments = malformed.line(seed)
         code, text = malformed.run(arguments)
-        quiet = code == 0 and ("--dry-run" in arguments or arguments[0] in ("show", "list"))
+        quiet = code == 0 and ("--dry-run" in arguments or {"show", "list"} & {*arguments[:2]})
         if not quiet and (code not in (1, 2) or not text.strip() or "Traceback" in text):
             wrong.append(f"{seed} {[a[:60] for a in arguments]}: exit {code}, {text[-600:]}")
     left = {path.name for path in work.iterdir()}

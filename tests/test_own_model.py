@@ -213,7 +213,7 @@ def test_compress_with_samples_writes_a_file(zoo):
     report = json.loads(own.Path("own-int8.json").read_text())
     assert report["passes"][0]["settings"]["kind"] == "quantize"
     again = zoo("compress", "own.keras", "int8", "--samples", "x.npy", expect=2)
-    assert "own-int8.keras: exists; choose another --out, or --force" in again
+    assert "own-int8.keras: exists; choose another name, or --force" in again
     np.savez("x.npz", picture=x)
     zoo("compress", "own.keras", "int8", "--samples", "x.npz", "--out", "two.keras")
     for one, other in zip(small.weights, load_model("two.keras").weights, strict=True):

@@ -304,6 +304,9 @@ def test_zoo_play(zoo, agent, tmp_path):
     assert found["environment"] == "CartPole-v1" and len(found["returns"]) == 3
     assert tuple(found["returns"]) == play(agent.path, episodes=3, seed=4).returns
     assert tuple(found["returns"]) != play(agent.path, episodes=3, seed=5).returns
+    again = zoo("play", agent.path, "--episodes", 1, "--out", film, expect=2)
+    assert "a2c.gif: exists; choose another name, or --force" in again
+    zoo("play", agent.path, "--episodes", 1, "--out", film, "--force")
     assert "expected NAME.gif" in zoo("play", agent.path, "--out", "film.mp4", expect=2)
     assert "expected at least 1" in zoo("play", agent.path, "--episodes", 0, expect=2)
 

@@ -13,7 +13,7 @@ import compress
 import export
 from tests import scenes as kit
 from zoo.bundle import find_bundle
-from zoo.common.columns import Column
+from zoo.common.columns import IGNORED, Column
 from zoo.data.loading import load
 from zoo.metrics import segmentation
 from zoo.models.build import create
@@ -22,7 +22,7 @@ from zoo.models.unet import answered, unet
 from zoo.recipe import resolve
 from zoo.stages.opening import reopen
 from zoo.tasks import pictures
-from zoo.tasks.segment import Segment, middle
+from zoo.tasks.segment import Segment, middle, soft_dice
 from zoo.training import steps
 from zoo.training.fitting import fit
 from zoo.training.run import Run
@@ -328,3 +328,30 @@ def test_inputs_become_pixels():
     assert not pictures.shown(ramp * 0).any()
     pixels = np.arange(12, dtype="uint8").reshape(2, 2, 3)
     np.testing.assert_array_equal(pictures.shown(pixels), pixels)
+
+
+def test_soft_dice_is_what_it_says():
+    random = np.random.RandomState(0)
+    logits = random.normal(size=(2, 4, 5, 3)).astype(np.float32)
+    labels = random.randint(0, 3, (2, 4, 5))
+    labels[1][labels[1] == 2] = 0  # nowhere in the second picture
+    known = (random.uniform(size=(2, 4, 5)) < 0.8).astype(np.float32)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    expected = []
+    for picture in range(2):
+        found = []
+        for label in (1, 2):
+            p = shares[picture, ..., label] * known[picture]
+            t = (labels[picture] == label) * known[picture]
+            if t.any():
+                found.append(2 * (p * t).sum() / ((p**2).sum() + (t**2).sum()))
+        expected.append(1 - np.mean(found))
+    got = soft_dice(labels, logits, known)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    batch = {"mask": np.where(known > 0, labels, IGNORED).astype(np.uint8)}
+    plain, more = (Segment(dice=d).loss_of(batch, logits) for d in (0.0, 0.5))
+    added = np.broadcast_to(0.5 * np.array(expected)[:, None, None], (2, 4, 5))
+    np.testing.assert_allclose(more.values - plain.values, added, rtol=1e-4, atol=1e-6)
+    sure = 50.0 * np.eye(3, dtype=np.float32)[labels]
+    np.testing.assert_allclose(soft_dice(labels, sure, known), 0, atol=1e-5)
+    np.testing.assert_array_equal(soft_dice(0 * labels, logits, known), 0)  # nothing to be seen

@@ -244,6 +244,7 @@ NAMED_BY_THEIR_AIM = {
     "low-rank",
     "low-rank-vgg",
     "qat-int8",
+    "share7",
     "slim",
     "ternary",
 }

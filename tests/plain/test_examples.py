@@ -208,6 +208,10 @@ def test_a_folder_of_pictures(tmp_path, caplog):
     grey = gather(str(tmp_path), [Spec("image", (None, 4, 4, 1))])["image"]
     assert grey.dtype == np.float32 and grey[1, 0, 0, 0] == 18  # luma of 10, 20, 30
     assert "taken as pixels of 0 to 255" in caplog.text
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/card.json").write_text("{}")
+    with pytest.raises(ValueError, match="its pictures are charts"):
+        gather(tmp_path / "bundle", [spec])
     with pytest.raises(FileNotFoundError, match="no such folder of pictures"):
         gather(tmp_path / "none", [spec])
     with pytest.raises(ValueError, match="are not one picture"):

@@ -338,6 +338,11 @@ def _pictures(
 
     if not root.is_dir():
         raise FileNotFoundError(f"{where}: {root}: no such folder of pictures.")
+    if (root / "card.json").is_file():
+        raise ValueError(
+            f"{where}: {root}: is a bundle, and its pictures are charts; expected a folder of "
+            "pictures, or arrays."
+        )
     spec = inputs[0]
     sides = [size for size in spec.shape[1:] if size is not None]
     if len(inputs) != 1 or len(sides) != 3 or len(spec.shape) != 4 or sides[2] not in (1, 3):

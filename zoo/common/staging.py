@@ -112,7 +112,7 @@ def staged_file(path: str | Path) -> Iterator[Path]:
             claim.put(partial)
 
 
-def check_file(path: str | Path, *, force: bool = True) -> None:
+def check_file(path: str | Path, *, force: bool = False) -> None:
     """Refuses a file that cannot be written to, or is there and `force` is not set.
 
     Raises:
@@ -124,7 +124,7 @@ def check_file(path: str | Path, *, force: bool = True) -> None:
     if place.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; expected a file to write.")
     if place.exists() and not force:
-        raise FileExistsError(f"{path}: exists; choose another --out, or --force to replace it.")
+        raise FileExistsError(f"{path}: exists; choose another name, or --force to replace it.")
     with claims.claim(place, probe=True):
         pass
 

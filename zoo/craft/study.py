@@ -7,7 +7,9 @@ file as running, counts for nothing, and is drawn again.
 
 from __future__ import annotations
 
+import json
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,11 +68,17 @@ def sampler(plan: Plan, *, done: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, constant_liar=False)
 
 
-def begin(plan: Plan, out: Path, *, maximise: bool) -> optuna.Study:
+def begin(plan: Plan, out: Path, *, maximise: bool, made_of: Mapping[str, Any]) -> optuna.Study:
     """Opens the study of `out`, or begins one.
 
+    Args:
+        plan: What is searched.
+        out: Directory of the search.
+        maximise: Whether more of the objective is better.
+        made_of: What else decides a trial's numbers: the examples, the machine; plain JSON.
+
     Raises:
-        ValueError: It was begun by another plan.
+        ValueError: It was begun by another plan, with other examples or on another machine.
     """
     study = optuna.create_study(
         storage=f"sqlite:///{out / STUDY}",
@@ -78,14 +86,15 @@ def begin(plan: Plan, out: Path, *, maximise: bool) -> optuna.Study:
         direction="maximize" if maximise else "minimize",
         load_if_exists=True,
     )
-    asked, begun = plan.identity(), study.user_attrs.get("plan")
+    asked = {**plan.identity(), **json.loads(json.dumps(made_of))}
+    begun = study.user_attrs.get("plan")
     if begun is None:
         study.set_user_attr("plan", asked)
-    elif found := difference(begun, asked, ""):
+    elif found := difference(begun, {key: asked[key] for key in asked if key in begun}, ""):
         key, old, new = found
         raise ValueError(
-            f"{out}: holds another search. {key}: got {new!r}; it began with {old!r}. Repeat its "
-            "arguments, or choose another --out."
+            f"{out}: holds another search. {key}: got {new!r}; it began with {old!r}. Repeat what "
+            "it began with, or choose another --out."
         )
     return study
 

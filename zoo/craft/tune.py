@@ -37,6 +37,7 @@ from zoo.recipe import Recipe
 from zoo.tasks.task import Metric
 from zoo.training.history import DivergedError
 from zoo.training.run import Run
+from zoo.training.unfinished import facts_of
 
 LOG = logging.getLogger("zoo")
 
@@ -77,7 +78,9 @@ def tune(plan: Plan, out: Path, *, resume: bool = False) -> Outcome:
         objective = headline.name
         if plan.folds > 1:
             next(folds.split(first.data, plan.folds, seed=plan.recipe.seed))
-        study = studies.begin(plan, out, maximise=headline.higher)
+        facts = facts_of(first)
+        made_of = {name: facts[name] for name in ("data", "preprocessing", "machine")}
+        study = studies.begin(plan, out, maximise=headline.higher, made_of=made_of)
         total = plan.num_trials
         while len(trials := studies.finished(study)) < total:
             study.sampler = studies.sampler(plan, done=len(trials))

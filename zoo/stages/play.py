@@ -47,6 +47,7 @@ def play(
     episodes: int = 10,
     seed: int = 0,
     film: str | Path | None = None,
+    force: bool = False,
 ) -> Played:
     """Plays episodes with the model of a bundle.
 
@@ -55,8 +56,10 @@ def play(
         episodes: Number of episodes.
         seed: Seed of the episodes, at least 0; the same seed gives the same episodes.
         film: GIF to write of the first episode; at most 300 steps, evenly spread, are drawn.
+        force: Whether `film` may replace a file.
 
     Raises:
+        FileExistsError: `film` exists.
         ValueError: The bundle is of no agent, a number is out of range, or the film is no GIF.
         ModuleNotFoundError: A package of the environment is not installed.
     """
@@ -74,7 +77,7 @@ def play(
             "acts in an environment, e.g. what `zoo train a2c` writes."
         )
     if film is not None:
-        staging.check_file(film)
+        staging.check_file(film, force=force)
     world = World(settings)
     draw, options = (None, {}) if film is None else drawer(world)
     from zoo.environments.acting import asked

@@ -57,6 +57,7 @@ def predict(
     top: int = 3,
     out: str | Path | None = None,
     coco_file: str | Path | None = None,
+    force: bool = False,
     beam: int | None = None,
     **brought: Unpack[Brought],
 ) -> list[dict[str, Any]]:
@@ -73,6 +74,7 @@ def predict(
             nothing.
         coco_file: JSON file to write what a detector has found into, as a COCO document; `None`
             writes none.
+        force: Whether `out` and `coco_file` may replace files.
         beam: Of a captioner, how many sentences are kept while they grow: so many, but `top` at
             most, are returned for a picture; `None` takes the likeliest word each time.
         **brought: What belongs to a model that is no bundle, see `Brought`.
@@ -81,6 +83,7 @@ def predict(
         Answers in the task's own form, see `zoo.common.answers`; `image` or `row` tells which file.
 
     Raises:
+        FileExistsError: A file to write exists.
         FileNotFoundError: There is no such bundle or file.
         ValueError: A file is not what the model reads, the model reads neither, or its answers
             cannot be drawn.
@@ -124,13 +127,13 @@ def predict(
                 f"--coco: got a model of the task {card.task}; expected one of detect, whose"
                 " answers are boxes."
             )
-        staging.check_file(Path(coco_file))
+        staging.check_file(coco_file, force=force)
     if beam is not None and card.task != "caption":
         raise ValueError(
             f"--beam: got a model of the task {card.task}; expected one of caption, whose answers"
             " are sentences."
         )
-    drawn = [] if out is None else _places(names, Path(out))
+    drawn = [] if out is None else _places(names, Path(out), force=force)
     if card.task == "caption":
         said = sentences(bundle, known.apply(raw), width=beam or 1, top=top)
         for place, image, rows in zip(drawn, raw, said, strict=False):
@@ -236,11 +239,11 @@ def _own(
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
 
 
-def _places(names: Sequence[str], out: Path) -> list[Path]:
+def _places(names: Sequence[str], out: Path, *, force: bool) -> list[Path]:
     """The files to draw into, checked before any work.
 
     Raises:
-        FileExistsError: One is a picture that is read.
+        FileExistsError: One is a picture that is read; or exists, and `force` is not set.
         ValueError: Two would be one file.
         OSError: One cannot be written.
     """
@@ -255,7 +258,7 @@ def _places(names: Sequence[str], out: Path) -> list[Path]:
     for place, name in zip(places, names, strict=True):
         if os.path.realpath(place) in read:
             raise FileExistsError(f"{name}: would be drawn into itself; choose another --out.")
-        staging.check_file(place)
+        staging.check_file(place, force=force)
     return places
 
 

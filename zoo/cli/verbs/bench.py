@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture", type=Path, metavar="PNG", help="draw accuracy over size and over time"
     )
+    parser.add_argument("--force", action="store_true", help="replace the file at --picture")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.picture:
         if arguments.picture.suffix.lower() not in PICTURES:
             raise ValueError(f"--picture: got {arguments.picture}; expected NAME.png.")
-        staging.check_file(arguments.picture)
+        staging.check_file(arguments.picture, force=arguments.force)
     from export.benchmark import fastest
     from zoo.stages.bench import bench, layer_times
 

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=numbers.integer, default=0, metavar="S", help="default: 0")
     parser.add_argument("--out", type=Path, metavar="FILE.gif", help="a film of the first episode")
+    parser.add_argument("--force", action="store_true", help="replace the file at --out")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -30,7 +31,11 @@ def run(arguments: argparse.Namespace) -> None:
     from zoo.stages.play import play
 
     found = play(
-        arguments.bundle, episodes=arguments.episodes, seed=arguments.seed, film=arguments.out
+        arguments.bundle,
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        film=arguments.out,
+        force=arguments.force,
     )
     if arguments.json:
         film = str(arguments.out) if arguments.out else None

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--beam", type=numbers.whole(), metavar="N", help="of captions: sentences to keep while"
         " they grow; the likeliest word each time without it",
     )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace files of --out and --coco")
     own_model.add_arguments(parser, data=False)
     parser.add_argument(
         "--labels", metavar="A,B,...", type=lambda names: names.split(","),
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         top=arguments.top,
         out=arguments.out,
         coco_file=arguments.coco,
+        force=arguments.force,
         beam=arguments.beam,
         **brought,
     )
