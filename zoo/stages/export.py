@@ -16,7 +16,7 @@ from export.rewrite import has_half
 from export.sameness import HALF, NUM_COMPARED, REWRITTEN, refuse_others
 from export.target import About, Labelled
 from export.targets import find_target
-from zoo.bundle import Bundle, find_bundle, is_model_file
+from zoo.bundle import Bundle, check_finite, find_bundle, is_model_file
 from zoo.common import staging
 from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
@@ -201,6 +201,7 @@ class GivenBundle(Given):
 
     def labelled(self, count: int) -> Labelled | None:
         """See `Given.labelled`."""
+        check_finite(self._bundle)
         return labelled(self._run, count, inputs=self._inputs)
 
     def about(self, name: str) -> About:
