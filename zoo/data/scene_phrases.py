@@ -33,7 +33,6 @@ GREYS = ("black", "grey", "white")  # of thirds of the lightness
 CHROMA = 56.0  # least distance of the largest of red, green, blue from the smallest, of a hue
 VOCABULARY = (*MARKS, *SIZES, *HUES, *GREYS, *DIGITS)
 LENGTH = 5  # of the longest phrase: three words, a start and an end
-SPLITS = ("train", "validation", "test")
 
 
 def load(*, size: int | None = None) -> DataSet:
@@ -55,7 +54,9 @@ def load(*, size: int | None = None) -> DataSet:
         source=f"{data.source}; a phrase for each digit, of its size, colour and class",
         columns={**data.columns, "phrases": Column("phrases", (most, LENGTH), VOCABULARY)},
         mirror=DATASETS[NAME].mirror,
-        **{split: _described(getattr(data, split)) for split in SPLITS},
+        train=_described(data.train),
+        validation=_described(data.validation),
+        test=_described(data.test),
     )
 
 

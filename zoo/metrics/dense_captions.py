@@ -115,10 +115,11 @@ def _assigned(truth: Sequence[Described], found: Sequence[Described]) -> tuple[l
     for known, given in zip(truth, found, strict=True):
         if given.scores is None:
             raise ValueError("average_precision: got boxes without scores; expected a score each.")
+        sure: np.ndarray = given.scores
         taken = np.zeros(len(known.boxes), bool)
-        pairs = iou(np.float32(given.boxes)[:, None], np.float32(known.boxes)[None])
-        shared = ops.convert_to_numpy(pairs)  # (found, true)
-        for index in np.argsort(-given.scores, kind="stable"):
+        ours, theirs = (np.asarray(one.boxes, np.float32) for one in (given, known))
+        shared = ops.convert_to_numpy(iou(ours[:, None], theirs[None]))  # (found, true)
+        for index in np.argsort(-sure, kind="stable"):
             own = shared[index]
             best = int(own.argmax()) if len(own) else -1
             first = best >= 0 and own[best] > 0 and not taken[best]
@@ -128,7 +129,7 @@ def _assigned(truth: Sequence[Described], found: Sequence[Described]) -> tuple[l
             overlaps.append(float(own[best]) if first else 0.0)
             said.append(meteor_exact(words, true))
             exact.append(float(first and words == true))
-            scores.append(float(given.scores[index]))
+            scores.append(float(sure[index]))
     return overlaps, said, exact, scores
 
 

@@ -85,14 +85,15 @@ def densecap(
     large = trunk == "vgg16"
     if large:
         image, maps = pyramid.vgg16_maps(input_shape)
-        stride, sizes, ratios = 16, (64.0, 128.0, 256.0, 512.0), RATIOS
+        rows, columns = maps.shape[1:3]
+        grid = Grid(rows, columns, 16, (64.0, 128.0, 256.0, 512.0), RATIOS)
     else:
         image, maps = pyramid.scene_maps(input_shape, width)
-        stride, sizes, ratios = 4, (12.0, 20.0, 30.0), (1.5,)  # as Faster R-CNN's for digits
-    grid = Grid(maps.shape[1], maps.shape[2], stride, sizes, ratios)
+        rows, columns = maps.shape[1:3]
+        grid = Grid(rows, columns, 4, (12.0, 20.0, 30.0), (1.5,))  # as Faster R-CNN's for digits
     channels = 256 if large else None
     proposals = propose([maps], [grid], side, regions, two_way=False, channels=channels)
-    x = ROIAlign(bins, strides=[stride], name="roi")([maps, proposals])
+    x = ROIAlign(bins, strides=[grid.stride], name="roi")([maps, proposals])
     x = region_codes(x, proposals, units=units, dropout=0.5 if large else 0.0)
     small, smaller = (keras.initializers.RandomNormal(stddev=size) for size in (0.01, 0.001))
     thing = layers.Dense(1, kernel_initializer=small, name="objectness")(x)

@@ -102,7 +102,8 @@ class DenseCaption(Anchored):
         losses["caption_loss"] = ops.sum(nats * real, axis=1) / ops.maximum(count, 1)
         total = sum(weight * losses[name] for name, weight in self.weights().items())
         measures = {name: Mean(values) for name, values in losses.items()}
-        return Seen(Mean(total), measures | {"caption_top1": Mean(hits, real)})
+        said = {"caption_loss": Mean(nats, real), "caption_top1": Mean(hits, real)}  # of tokens
+        return Seen(Mean(total), measures | said)
 
     def weights(self) -> dict[str, float]:
         """Returns the weight of each part of the loss, by name."""
