@@ -1,6 +1,6 @@
 """How well regions are found and described: average precision over overlaps and over words.
 
-Sources: Johnson, Karpathy & Fei-Fei 2016, DenseCap, arXiv:1511.07571, section 4.3, and its authors'
+Sources: Johnson, Karpathy & Fei-Fei 2016, DenseCap, arXiv:1511.07571, section 4, and its authors'
 evaluation; Banerjee & Lavie 2005, METEOR, ACL workshop on evaluation measures, section 2. Differs:
 METEOR needs Java, stems and WordNet's synonyms; here words match which are the same, and nothing
 else (`meteor_exact`), so a figure is not that of METEOR. True boxes that lie on one another are not
