@@ -1,8 +1,8 @@
 """Dense captioning: a box and a phrase for each thing in a picture.
 
-Source: Johnson, Karpathy & Fei-Fei 2016, DenseCap, arXiv:1511.07571, section 3. Boxes
-are learnt as a detector's with one class (`zoo.tasks.detect`); of each region that is one of a
-thing, the words of that thing's phrase are learnt, given the true words before them. Differs: see
+Source: Johnson, Karpathy & Fei-Fei 2016, DenseCap, arXiv:1511.07571, section 3. Boxes are learnt as
+a detector's with one class (`zoo.tasks.detect`); of each region that is one of a thing, the words
+of that thing's phrase are learnt, given the true words before them. Differs: see
 `zoo.tasks.detect`; words are learnt of the best regions, as many as the answer has boxes.
 """
 
