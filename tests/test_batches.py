@@ -16,6 +16,7 @@ NAMES = {
     "pose": ("deeppose_small3", "heat_maps"),
     "ellipse": ("ellipse_net",),
     "localise": ("locator",),
+    "dense_caption": ("densecap_small",),
 }
 CASES = [(task, name) for task, names in NAMES.items() for name in names]
 

@@ -23,6 +23,7 @@ TASKS = {
     "pose": "zoo.tasks.pose:Pose",
     "localise": "zoo.tasks.localise:Localise",
     "caption": "zoo.tasks.caption:Caption",
+    "dense_caption": "zoo.tasks.dense_caption:DenseCaption",
     "vae": "zoo.tasks.vae:VAE",
     "gan": "zoo.tasks.gan:GAN",
 }
@@ -577,6 +578,18 @@ _attend = partial(
 )
 _small_tell = partial(_tell, input_shape=(64, 64, 3), num_classes=27, smallest=1)
 _small_attend = partial(_attend, input_shape=(64, 64, 3), num_classes=27, smallest=1)
+_dense = partial(
+    Architecture,
+    builder="zoo.models.densecap:densecap",
+    task="dense_caption",
+    paper="Johnson et al., arXiv:1511.07571",
+    year=2016,
+    input_shape=(64, 64, 3),
+    num_classes=24,
+    smallest=32,
+    recipe="densecap",
+)
+_large_dense = partial(_dense, input_shape=(540, 720, 3), num_classes=10_500, smallest=64)
 _vae = partial(
     Architecture,
     builder="zoo.models.vae:vae",
@@ -612,6 +625,8 @@ _CHAR = {"units": (256,), "embedding": 64}
 _TELL = {"trunk": "scene", "units": 256}
 _LOOK = {"trunk": "scene", "units": 128, "embedding": 64}
 _SMALL = {"doublings": 2, "width": 32, "latent": 64}
+_DENSE = {"trunk": "vgg16", "units": 4096, "language": 512, "regions": 300, "detections": 100}
+_DENSE |= {"bins": 7, "length": 11}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
 _SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
 
@@ -722,6 +737,8 @@ ROWS = (
     _small_tell("show_and_tell_small", "Show and Tell, small", 1_378_243, _TELL),
     _attend("show_attend_tell", "Show, Attend and Tell", 54_832_522, {}),
     _small_attend("show_attend_tell_small", "Show, Attend and Tell, small", 416_261, _LOOK),
+    _large_dense("densecap", "DenseCap, VGG-16", 150_435_717, _DENSE),
+    _dense("densecap_small", "DenseCap, small", 553_996, {}),
     _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),

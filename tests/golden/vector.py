@@ -101,9 +101,14 @@ def measure(model: keras.Model) -> dict:
 def measure_all(networks: dict[str, keras.Model]) -> dict[str, dict]:
     """The first numbers of every output of every network."""
     found = {}
+    measured = dict(networks)
     for name, network in networks.items():
         if any(isinstance(layer, Detections) for layer in network.layers):
-            network = learnt(network)  # what the boxes are made of tells more than they do
+            # What the boxes are made of tells more than they do, and what the words are made of.
+            measured[name] = learnt(network)
+            parts = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+            measured |= {f"{name}/{part.name}": part for part in parts}
+    for name, network in measured.items():
         outputs = network(inputs(network), training=False)
         named = outputs if isinstance(outputs, dict) else {network.output_names[0]: outputs}
         for output, values in named.items():

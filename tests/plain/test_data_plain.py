@@ -46,6 +46,7 @@ def test_only_digits_change_class_in_a_mirror():
         "mnist",
         "digit_scenes",
         "digit_scenes_one",
+        "digit_scenes_phrases",
         "digit_scenes_regions",
         "digit_captions",
         "eyes",

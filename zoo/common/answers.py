@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.common.sentences import words
+
 if TYPE_CHECKING:
     import numpy as np
 
     Outputs = np.ndarray | Mapping[str, np.ndarray]
 
 DETECTED = ("boxes", "scores", "classes")  # outputs of a detector
+DESCRIBED = ("boxes", "scores", "phrases")  # of a dense captioner
+SIDES = ("y1", "x1", "y2", "x2")
 
 
 def answers(
@@ -32,7 +36,8 @@ def answers(
         `value`; of a mask: `label` and `share`, the fraction of the pixels, the largest first; of
         the object in a picture: `label`, `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of
         the picture as the model sees it; of the things that a detector finds: the same of each, the
-        best first, in pixels of the picture as the model sees it; of points: `point`, `y`, `x` in
+        best first, in pixels of the picture as the model sees it; of a dense captioner likewise,
+        with `phrase` in the place of `label`; of points: `point`, `y`, `x` in
         fractions of the picture; of an ellipse: `y`, `x`, half-axes `a` and `b` in fractions (of
         the height), and `degrees` of the longer one, clockwise.
 
@@ -84,7 +89,7 @@ def _shares(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str
 def _box(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
     classes = _classes(outputs["logits"], labels, 1)
     return [
-        [best | dict(zip(("y1", "x1", "y2", "x2"), map(float, box), strict=True))]
+        [best | dict(zip(SIDES, map(float, box), strict=True))]
         for (best,), box in zip(classes, outputs["box"], strict=True)
     ]
 
@@ -96,7 +101,24 @@ def _boxes(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str,
         rows.append(
             [
                 {"label": labels[int(classes[index])], "probability": float(scores[index])}
-                | dict(zip(("y1", "x1", "y2", "x2"), map(float, boxes[index]), strict=True))
+                | dict(zip(SIDES, map(float, boxes[index]), strict=True))
+                for index in found
+            ]
+        )
+    return rows
+
+
+def _phrases(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    rows = []
+    for boxes, scores, phrases in zip(*(outputs[n] for n in DESCRIBED), strict=True):
+        found = [index for index in range(len(scores)) if scores[index] > 0]
+        rows.append(
+            [
+                {
+                    "phrase": " ".join(words(phrases[index], labels)),
+                    "probability": float(scores[index]),
+                }
+                | dict(zip(SIDES, map(float, boxes[index]), strict=True))
                 for index in found
             ]
         )
@@ -128,6 +150,7 @@ _FORMS: dict[str, Any] = {
     "segment": _shares,
     "localise": _box,
     "detect": _boxes,
+    "dense_caption": _phrases,
     "pose": _points,
     "ellipse": _ellipse,
 }

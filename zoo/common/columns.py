@@ -17,6 +17,7 @@ KINDS: Mapping[str, tuple[str, int]] = {
     "features": ("float32", 1),  # a table's row (features,), each in its own unit
     "series": ("float32", 2),  # a signal (time, features)
     "tokens": ("int32", 1),  # indices of a vocabulary (time,); 0 pads where the names say so
+    "phrases": ("int32", 2),  # tokens of each box's phrase (most, time); zeros behind the last box
     "class": ("int32", 0),  # index of a class ()
     "number": ("float32", 0),  # a number in its own unit ()
     "mask": ("uint8", 2),  # class of each pixel (height, width); 255 counts for nothing
@@ -95,7 +96,7 @@ class Column(NamedTuple):
     def span(self) -> tuple[int, int | None]:
         """The least and the largest index; the latter is `None` where there are no names."""
         least = -1 if self.kind == "classes" else 0
-        named = self.names and self.kind in ("class", "classes", "tokens", "mask")
+        named = self.names and self.kind in ("class", "classes", "tokens", "phrases", "mask")
         return least, len(self.names) - 1 if named else None
 
 

@@ -212,7 +212,8 @@ class Detections(layers.Layer):
     regions, 4), or (batch, regions, 4 * (1 + classes)) where each class has its own, and regions
     (batch, regions, 4) in pixels, to a list of boxes (batch, num, 4) in pixels, scores (batch, num)
     by falling score, and classes (batch, num), int32. Where there are fewer the box and the score
-    are zeros and the class is -1.
+    are zeros and the class is -1. With codes of the regions (batch, regions, units) as the last
+    input, those of the boxes' regions (batch, num, units) are the last output.
 
     Args:
         side: Height and width of the picture.
@@ -248,7 +249,7 @@ class Detections(layers.Layer):
 
     def call(self, inputs: list[KerasTensor]) -> list[KerasTensor]:
         """See the class."""
-        logits, offsets, regions = inputs
+        logits, offsets, regions, *codes = inputs
         num, classes = logits.shape[1], logits.shape[2] - 1
         scores = ops.softmax(logits, axis=-1)[..., 1:]  # (batch, regions, classes)
         # A region that is none has no area.
@@ -263,8 +264,11 @@ class Detections(layers.Layer):
         else:
             moved = pick(offsets, region)
         boxes = decode(moved, pick(regions, region), BOX_VARIANCE, self.side)
-        boxes, scores, kinds = suppress(
-            boxes,
+        rows = boxes
+        if codes:  # which region it is goes with a box
+            rows = ops.concatenate([boxes, ops.cast(region, boxes.dtype)[..., None]], axis=-1)
+        rows, scores, kinds = suppress(
+            rows,
             best * _large_enough(boxes),
             ops.cast(kinds, "int32"),
             max_outputs=self.num,
@@ -272,16 +276,21 @@ class Detections(layers.Layer):
             score_threshold=self.score_threshold,
         )
         empty = ops.cast(scores <= 0, "int32")
-        return [boxes, scores, kinds - empty]
+        found = [rows[..., :4], scores, kinds - empty]
+        if codes:
+            there = ops.cast(scores > 0, codes[0].dtype)[..., None]
+            found.append(pick(codes[0], ops.cast(rows[..., 4], "int32")) * there)
+        return found
 
     def compute_output_spec(self, inputs: list[KerasTensor]) -> list[KerasTensor]:
-        """The shapes of boxes, scores and classes."""
+        """The shapes of boxes, scores and classes, and of codes."""
         shape = (inputs[0].shape[0], self.num)
-        return [
+        found = [
             KerasTensor((*shape, 4), self.compute_dtype),
             KerasTensor(shape, self.compute_dtype),
             KerasTensor(shape, "int32"),
         ]
+        return found + [KerasTensor((*shape, x.shape[-1]), self.compute_dtype) for x in inputs[3:]]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that build this layer again."""

@@ -124,7 +124,8 @@ def suppress(
     """Keeps the best of the boxes of a kind that overlap.
 
     Args:
-        boxes: Candidates by falling score, (batch, count, 4), as y1, x1, y2, x2 in any unit.
+        boxes: Candidates by falling score, (batch, count, 4), as y1, x1, y2, x2 in any unit; more
+            numbers behind these go with their box.
         scores: Their scores (batch, count).
         kinds: What each is, (batch, count), int32; only boxes of one kind suppress one another.
         max_outputs: Number of boxes to return.
@@ -133,8 +134,8 @@ def suppress(
         steps: See `NonMaxSuppression`.
 
     Returns:
-        Boxes (batch, max_outputs, 4), scores and kinds (batch, max_outputs), by falling score;
-        zeros where no box is.
+        Boxes (batch, max_outputs, 4), or more as they were given, scores and kinds (batch,
+        max_outputs), by falling score; zeros where no box is.
     """
     count = scores.shape[1]
     alive = ops.cast(scores > score_threshold, boxes.dtype)

@@ -109,12 +109,7 @@ def read_regions(
         side: Height and width of the picture, first.
         detections: Number of boxes in the answer.
     """
-    x = layers.Reshape((regions.shape[1], -1), name="roi_flatten")(x)
-    for index in (1, 2):
-        x = layers.Dense(units, kernel_initializer="he_normal", name=f"box_fc{index}")(x)
-        x = layers.ReLU(name=f"box_fc{index}_relu")(x)
-        if dropout:
-            x = layers.Dropout(dropout, name=f"box_fc{index}_drop")(x)
+    x = region_codes(x, regions, units=units, dropout=dropout)
     own = num_classes + 1 if own_boxes else 1
     small, smaller = (keras.initializers.RandomNormal(stddev=size) for size in (0.01, 0.001))
     logits = layers.Dense(1 + num_classes, kernel_initializer=small, name="class_logits")(x)
@@ -123,3 +118,16 @@ def read_regions(
         [logits, offsets, regions]
     )
     return {"boxes": boxes, "scores": scores, "classes": classes}
+
+
+def region_codes(
+    x: KerasTensor, regions: KerasTensor, *, units: int, dropout: float
+) -> KerasTensor:
+    """Returns what two hidden layers make of regions, (batch, regions, units)."""
+    x = layers.Reshape((regions.shape[1], -1), name="roi_flatten")(x)
+    for index in (1, 2):
+        x = layers.Dense(units, kernel_initializer="he_normal", name=f"box_fc{index}")(x)
+        x = layers.ReLU(name=f"box_fc{index}_relu")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name=f"box_fc{index}_drop")(x)
+    return x

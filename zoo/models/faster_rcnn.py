@@ -74,7 +74,7 @@ def faster_rcnn(
         )
     side = input_shape[0], input_shape[1]
     image, maps, grids = _TRUNKS[trunk](input_shape, width)
-    proposals = _propose(maps, grids, side, regions, two_way=trunk == "vgg16")
+    proposals = propose(maps, grids, side, regions, two_way=trunk == "vgg16")
     # The coarsest map of a pyramid is for proposals alone.
     read = maps[:-1] if len(maps) > 1 else maps
     strides = [grid.stride for grid in grids[: len(read)]]
@@ -130,16 +130,26 @@ def _resnet50_fpn(
 _TRUNKS = {"scenes": _scenes, "vgg16": _vgg16, "resnet50_fpn": _resnet50_fpn}
 
 
-def _propose(
+def propose(
     maps: Sequence[KerasTensor],
     grids: Sequence[Grid],
     side: tuple[int, int],
     regions: int,
     *,
     two_way: bool,
+    channels: int | None = None,
 ) -> KerasTensor:
-    """The region proposal network, the same for all maps: boxes (batch, regions, 4)."""
-    each, channels = grids[0].each, maps[0].shape[-1]
+    """Returns what a region proposal network finds, boxes (batch, regions, 4).
+
+    Args:
+        maps: Maps of one width, finest first; the network is the same for all.
+        grids: Anchors of each map.
+        side: Height and width of the picture.
+        regions: Number of boxes.
+        two_way: Whether an anchor has a score for each of yes and no.
+        channels: Maps of the hidden convolution; `None` for as many as it reads.
+    """
+    each, channels = grids[0].each, channels or maps[0].shape[-1]
     hidden = layers.Conv2D(
         channels, 3, padding="same", kernel_initializer=_small(0.01), name="rpn_conv"
     )

@@ -68,7 +68,16 @@ def show_and_tell(
     x = layers.Dropout(dropout, name="picture_drop")(x)
     picture = layers.Dense(units, name=PICTURE)(x)
     encoder = keras.Model(image, {PICTURE: picture}, name="encoder")
+    return {"encoder": encoder, "decoder": word_step(num_classes, units)}
 
+
+def word_step(num_classes: int, units: int) -> keras.Model:
+    """Returns the `decoder` of `show_and_tell`, which see.
+
+    Args:
+        num_classes: Words of the vocabulary, with the marks.
+        units: Of the LSTM, of the embedding and of the picture.
+    """
     tokens = keras.Input((1,), dtype="int32", name=TOKENS)
     picture = keras.Input((units,), name=PICTURE)
     states = [keras.Input((units,), name=state) for state in ("lstm_h", "lstm_c")]
@@ -78,8 +87,7 @@ def show_and_tell(
     x, (h, c) = layers.LSTMCell(units, name="lstm")(word + first * (picture - word), states)
     logits = layers.Dense(num_classes, name=LOGITS)(x)
     outputs = {LOGITS: logits, f"{NEXT}lstm_h": h, f"{NEXT}lstm_c": c}
-    decoder = keras.Model([tokens, picture, *states], outputs, name="decoder")
-    return {"encoder": encoder, "decoder": decoder}
+    return keras.Model([tokens, picture, *states], outputs, name="decoder")
 
 
 def caption_maps(input_shape: tuple[int, ...]) -> tuple[KerasTensor, KerasTensor]:

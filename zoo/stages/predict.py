@@ -158,7 +158,7 @@ def predict(
             ) else outputs[index]  # fmt: skip
             picture = _DRAWN[card.task](raw[index], one, found[index], len(card.labels))
             _save(picture, place)
-    if card.task == "detect":
+    if card.task in ("detect", "dense_caption"):
         found = [in_picture(rows, file, known) for rows, file in zip(found, files, strict=True)]
     if coco_file is not None:
         document = coco(dict(zip(names, found, strict=True)), card.labels)
@@ -290,6 +290,12 @@ def _boxes(image: np.ndarray, outputs: Any, rows: list[dict[str, Any]], num: int
     return pictures.draw_boxes(image, found.boxes, words, colours=colours, times=TIMES)
 
 
+def _phrases(image: np.ndarray, outputs: Any, rows: list[dict[str, Any]], num: int) -> Any:
+    boxes = outputs["boxes"][outputs["scores"] > 0]
+    words = [f"{row['phrase']} {row['probability']:.2f}" for row in rows]
+    return pictures.draw_boxes(image, boxes, words, times=TIMES)
+
+
 def _points(image: np.ndarray, points: Any, rows: list[dict[str, Any]], num: int) -> Any:
     height, width = image.shape[:2]
     middles = points * np.array([height, width], np.float32)
@@ -305,6 +311,7 @@ _DRAWN: dict[str, Any] = {
     "segment": _mask,
     "localise": _box,
     "detect": _boxes,
+    "dense_caption": _phrases,
     "pose": _points,
     "ellipse": _ellipse,
 }

@@ -34,8 +34,8 @@ Share = Annotated[float, Field(gt=0, le=1)]
 _VIEWS: WeakKeyDictionary[Any, keras.Model] = WeakKeyDictionary()
 
 
-class Detect(Supervised):
-    """The task of a network that finds boxes.
+class Anchored(Supervised):
+    """What tasks share whose network proposes boxes and then reads them.
 
     Attributes:
         anchor_positive: Intersection over union from which on an anchor is one of a thing; the
@@ -47,20 +47,38 @@ class Detect(Supervised):
             others are of the background.
         region_share: Largest share of positive regions.
         box_weight: Weight of the boxes' losses beside those of the classes.
-        mask_weight: Weight of the masks' loss.
     """
 
     headline: ClassVar[Metric] = Metric("map", fraction=True)
     ranked: ClassVar[bool] = True
-    targets: ClassVar[Mapping[str, str]] = {"boxes": "boxes", "classes": "classes"}
 
-    kind: Literal["detect"] = "detect"
     anchor_positive: Share = 0.7
     anchor_negative: Share = 0.3
     anchors: Annotated[int, Field(ge=2)] = 256
     region_positive: Share = 0.5
     region_share: Share = 0.25
     box_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    def weights(self) -> dict[str, float]:
+        """Returns the weight of each part of the loss, by name."""
+        return {
+            "anchor_loss": 1.0,
+            "anchor_box_loss": self.box_weight,
+            "class_loss": 1.0,
+            "box_loss": self.box_weight,
+        }
+
+
+class Detect(Anchored):
+    """The task of a network that finds boxes.
+
+    Attributes:
+        mask_weight: Weight of the masks' loss.
+    """
+
+    targets: ClassVar[Mapping[str, str]] = {"boxes": "boxes", "classes": "classes"}
+
+    kind: Literal["detect"] = "detect"
     mask_weight: Annotated[float, Field(ge=0)] = 1.0
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
@@ -96,13 +114,7 @@ class Detect(Supervised):
 
     def weights(self) -> dict[str, float]:
         """Returns the weight of each part of the loss, by name."""
-        return {
-            "anchor_loss": 1.0,
-            "anchor_box_loss": self.box_weight,
-            "class_loss": 1.0,
-            "box_loss": self.box_weight,
-            "mask_loss": self.mask_weight,
-        }
+        return {**super().weights(), "mask_loss": self.mask_weight}
 
     def meter(self, columns: Mapping[str, Column]) -> Found:  # type: ignore[override]
         """See `Task.meter`."""
@@ -119,8 +131,9 @@ def learnt(net: keras.Model) -> keras.Model:
 
     Returns:
         A model of the same inputs whose outputs are a mapping: `logits`, `offsets` and `regions`,
-        what `Detections` reads; `anchor_logits` and `anchor_offsets`, what `Proposals` reads; and
-        `masks`, the masks' logits of the best regions (batch, best, height, width, classes).
+        what `Detections` reads, and its codes of the regions, `pictures`, where it has some;
+        `anchor_logits` and `anchor_offsets`, what `Proposals` reads; and `masks`, the masks' logits
+        of the best regions (batch, best, height, width, classes).
 
     Raises:
         ValueError: The network is no detector.
@@ -138,7 +151,8 @@ def learnt(net: keras.Model) -> keras.Model:
             f"detect: {net.name} has no layer Detections; expected a network for detection, e.g. "
             "faster_rcnn_small."
         )
-    outputs = dict(zip(("logits", "offsets", "regions"), found.input, strict=True))
+    names = ("logits", "offsets", "regions", "pictures")
+    outputs = dict(zip(names, found.input, strict=False))
     if proposed is not None:
         outputs |= dict(zip(("anchor_logits", "anchor_offsets"), proposed.input, strict=True))
     if chosen is not None:

@@ -147,14 +147,25 @@ def _anchors(
     }
 
 
-def _regions(settings: Settings, heads: Mapping[str, Any], truth: Truth) -> dict[str, Any]:
-    regions, logits = heads["regions"], heads["logits"]
+def matched(settings: Settings, regions: Any, truth: Truth) -> tuple[Match, Any, Any]:
+    """Returns what each region is, and what `drawn` says of them.
+
+    Args:
+        settings: How regions are matched.
+        regions: (batch, n, 4) in pixels; those without an area are none.
+        truth: What is in the pictures.
+    """
     found = match(regions, truth, high=settings.region_positive, low=settings.region_positive)
     # Places that no proposal takes are none.
     sides = ops.min(regions[..., 2:] - regions[..., :2], axis=-1)
     real = ops.cast(sides >= SMALLEST, "float32")
     found = found._replace(positive=found.positive * real, negative=found.negative * real)
-    weights, count = drawn(found, regions.shape[1], settings.region_share)
+    return found, *drawn(found, regions.shape[1], settings.region_share)
+
+
+def _regions(settings: Settings, heads: Mapping[str, Any], truth: Truth) -> dict[str, Any]:
+    regions, logits = heads["regions"], heads["logits"]
+    found, weights, count = matched(settings, regions, truth)
     own = ops.take_along_axis(truth.classes, found.which, axis=1)  # (batch, regions)
     classes = ops.where(found.positive > 0, own + 1, 0)
     kinds = ops.sparse_categorical_crossentropy(classes, logits, from_logits=True)

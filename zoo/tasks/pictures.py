@@ -96,6 +96,8 @@ def draw_boxes(
 ) -> np.ndarray:
     """Draws boxes into a picture, each with its name at its upper left corner.
 
+    A name too long to end within the picture begins further left.
+
     Args:
         image: Pixels (height, width, 1 or 3), uint8.
         boxes: y1 x1 y2 x2 in pixels, the ends exclusive, (n, 4).
@@ -121,8 +123,9 @@ def draw_boxes(
         right, bottom = max(x2 - 1, x1), max(y2 - 1, y1)
         pen.rectangle((x1, y1, right, bottom), outline=ink)
         if names:
-            left, top, *_ = pen.textbbox((0, 0), names[index])
-            height = pen.textbbox((0, 0), names[index])[3] - top
+            left, top, end, low = pen.textbbox((0, 0), names[index])
+            height = low - top
+            x1 = max(min(x1, picture.width - (end - left) - 1), 0)
             # Above the box, or within it where there is no room above.
             above = y1 - height - 2
             pen.text((x1 - left, (above if above >= 0 else y1 + 2) - top), names[index], fill=ink)

@@ -57,14 +57,21 @@ def begin(networks: Networks, images: Any, *, training: bool = False) -> Known:
         images: (batch, height, width, channels).
         training: Whether to run as in training.
     """
+    seen = networks["encoder"](images, training=training)
+    return begin_from(networks["decoder"], seen, training=training)
+
+
+def begin_from(decoder: keras.Model, seen: Known, *, training: bool = False) -> Known:
+    """Returns what a decoder knows before it reads the start, given what was seen (batch, ...)."""
     from keras import ops
 
-    decoder, known = networks["decoder"], dict(networks["encoder"](images, training=training))
+    known = dict(seen)
+    num = ops.shape(next(iter(known.values())))[0]
     for name, units in states(decoder).items():
         if name not in known:
-            known[name] = ops.zeros((ops.shape(images)[0], units))
+            known[name] = ops.zeros((num, units))
     for token in leads(decoder):
-        tokens = ops.full((ops.shape(images)[0],), token, dtype="int32")
+        tokens = ops.full((num,), token, dtype="int32")
         known, _ = advance(decoder, known, tokens, training=training)
     return known
 
@@ -93,12 +100,17 @@ def told(networks: Networks, images: Any, tokens: Any, *, training: bool) -> dic
     Returns:
         The step's outputs by name, each (batch, time, ...).
     """
+    known = begin(networks, images, training=training)
+    return along(networks["decoder"], known, tokens, training=training)
+
+
+def along(decoder: keras.Model, known: Known, tokens: Any, *, training: bool) -> dict[str, Any]:
+    """Runs a decoder along given sentences, see `told`, from what it knows before the start."""
     from keras import ops
 
-    known = begin(networks, images, training=training)
     steps = []
     for place in range(tokens.shape[1]):
-        known, found = advance(networks["decoder"], known, tokens[:, place], training=training)
+        known, found = advance(decoder, known, tokens[:, place], training=training)
         steps.append(found)
     return {name: ops.stack([found[name] for found in steps], axis=1) for name in steps[0]}
 
