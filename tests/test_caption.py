@@ -27,6 +27,7 @@ from zoo.training.run import Run
 COUNTS = {"train": 96, "validation": 24, "test": 24}
 TELL, ATTEND = "show_and_tell_small", "show_attend_tell_small"
 BOTH = pytest.mark.parametrize("name", [TELL, ATTEND])
+QUICK = ["train.epochs=6", "train.optimizer.learning_rate=0.008"]
 SMALL = ["train.batch_size=16", "hardware.precision=float32", "settings.units=12"]
 NARROW = {TELL: {"units": 12}, ATTEND: {"units": 12, "embedding": 6}}
 
@@ -49,7 +50,7 @@ def bundles(_few, tmp_path_factory):
     """A bundle of each kind that has begun to learn what a sentence is like."""
     root = tmp_path_factory.mktemp("runs")
     return {
-        name: fit(name, out=root / name, changes=[*SMALL, "train.epochs=8"])
+        name: fit(name, out=root / name, changes=[*SMALL, *QUICK])
         for name in (TELL, ATTEND)
     }
 

@@ -54,7 +54,7 @@ def quick(monkeypatch):
 def untimed(patch):
     """Converts nothing: each conversion is a process of its own, and takes seconds."""
 
-    def measure(*models, samples=None):
+    def measure(*models, **_):
         return [{"none": passes.Runtime(1, 1, 1e-9)} for _ in models]
 
     patch.setattr(stage, "time_models", measure)

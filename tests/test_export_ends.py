@@ -167,6 +167,7 @@ def called_at_will():
 
 @pytest.mark.parametrize("target", ["saved_model", "onnx", "openvino", "tflite", "tflite-int8"])
 def test_layers_may_be_called_as_no_scope_is(target, tmp_path):
+    keras.utils.set_random_seed(0)
     model, samples = called_at_will(), {"x": ROWS[:, :4]}
     before = [layer.name for layer in model._flatten_layers()]
     done = export.export(model, target, tmp_path / "out", samples=samples)

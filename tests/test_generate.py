@@ -58,7 +58,7 @@ def test_verb_writes_and_says_so(paths, tmp_path, zoo, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = zoo("generate", paths["vae"], "--count", 4)
     assert out == "vae.png: 4 pictures\n" and (tmp_path / "vae.png").is_file()
-    assert "exists; choose another --out" in zoo("generate", paths["vae"], expect=2)
+    assert "exists; choose another name" in zoo("generate", paths["vae"], expect=2)
     found = zoo("generate", paths["vae"], "--seed", 5, "--force", "--json")
     assert found["file"] == "vae.png" and found["seed"] == 5 and found["count"] == 64
 

@@ -155,7 +155,7 @@ def test_fast_rcnn_trains_and_finds_its_regions_itself(bundle, tmp_path):
 def test_fast_rcnn_is_exported_with_two_inputs(bundle, target, tmp_path):
     (done,) = exported(bundle, target, out=tmp_path)
     assert done.manifest.parity.passed and done.manifest.score
-    assert [spec.name for spec in done.manifest.inputs] == ["image", "regions"]
+    assert [spec.name for spec in done.manifest.signature.inputs] == ["image", "regions"]
 
 
 def test_what_no_file_tells_is_refused(bundle, tmp_path):

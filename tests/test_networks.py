@@ -72,7 +72,7 @@ def test_files_hold_the_networks(networks, tmp_path):
     for name, network in networks.items():
         network.save(tmp_path / f"{name}.keras")
         again = keras.saving.load_model(tmp_path / f"{name}.keras", compile=False)
-        inputs = vector.sample(network)
+        inputs = vector.inputs(network)
         for one, other in zip(
             keras.tree.flatten(network(inputs, training=False)),
             keras.tree.flatten(again(inputs, training=False)),

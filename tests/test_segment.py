@@ -182,7 +182,9 @@ def test_a_resumed_run_equals_a_whole_one(whole, tmp_path, stop_at):
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one(tmp_path):
     changes = ["settings.width=4", "settings.depth=2", "settings.batch_norm=false"]
-    found = kit.two_devices("unet_small", [*changes, "data.augment.rotate=10"], tmp_path)
+    # Without Dice, whose areas of a few pixels magnify rounding to 2e-6.
+    changes += ["task.dice=0", "data.augment.rotate=10"]
+    found = kit.two_devices("unet_small", changes, tmp_path)
     assert found["replicas"] == [2, 1] and found["moved"] == 2
     assert found["weights"] < 1e-6
     assert found["history"] < 1e-5

@@ -130,6 +130,7 @@ def soft_dice(labels: Any, logits: Any, known: Any) -> Any:
     import keras
     from keras import ops
 
+    known = ops.cast(known, logits.dtype)
     shares = ops.softmax(logits, axis=-1)[..., 1:] * known[..., None]
     true = ops.one_hot(labels, logits.shape[-1], dtype=shares.dtype)[..., 1:] * known[..., None]
     both, sizes = (ops.sum(x, axis=(1, 2)) for x in (shares * true, shares**2 + true**2))
