@@ -27,6 +27,8 @@ from zoo.training.run import Run
 COUNTS = {"train": 96, "validation": 24, "test": 24}
 TELL, ATTEND = "show_and_tell_small", "show_attend_tell_small"
 BOTH = pytest.mark.parametrize("name", [TELL, ATTEND])
+# What takes long is done of the one with more parts; of the other in the slow run.
+ONE = pytest.mark.parametrize("name", [pytest.param(TELL, marks=pytest.mark.slow), ATTEND])
 QUICK = ["train.epochs=6", "train.optimizer.learning_rate=0.008"]
 SMALL = ["train.batch_size=16", "hardware.precision=float32", "settings.units=12"]
 NARROW = {TELL: {"units": 12}, ATTEND: {"units": 12, "embedding": 6}}
@@ -49,10 +51,7 @@ def data(_few):
 def bundles(_few, tmp_path_factory):
     """A bundle of each kind that has begun to learn what a sentence is like."""
     root = tmp_path_factory.mktemp("runs")
-    return {
-        name: fit(name, out=root / name, changes=[*SMALL, *QUICK])
-        for name in (TELL, ATTEND)
-    }
+    return {name: fit(name, out=root / name, changes=[*SMALL, *QUICK]) for name in (TELL, ATTEND)}
 
 
 @pytest.fixture(scope="module")
@@ -428,7 +427,7 @@ def test_it_learns_and_explains_itself(name, bundles):
     assert (bundles[name].path / "attention.png").is_file() == (name == ATTEND)
 
 
-@BOTH
+@ONE
 def test_resumed_run_equals_a_whole_one(name, tmp_path):
     changes = [*SMALL, "train.epochs=2", "data.limit=48"]
     changes += ["settings.dropout=0.3"] if name == TELL else []
@@ -474,7 +473,7 @@ TWO_DEVICES = """
 
 
 @pytest.mark.dist
-@BOTH
+@ONE
 def test_two_devices_take_the_steps_of_one(name, tmp_path):
     weights, moved, losses = toy.printed(TWO_DEVICES, name, ZOO_HOME=str(tmp_path))
     assert moved > 1e-3 and weights < 1e-5 and losses < 1e-5
@@ -531,7 +530,7 @@ def test_networks_are_exported_apart(name, bundles, zoo, tmp_path):
             assert manifest["parity"]["passed"]
 
 
-@BOTH
+@ONE
 @pytest.mark.parametrize("recipe", ["prune50", "int8"])
 def test_compressed_captioner_is_measured_itself(name, recipe, runs, bundles):
     run = runs[name]

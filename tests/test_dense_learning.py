@@ -49,7 +49,9 @@ def test_a_resumed_fcn_equals_a_whole_one(trained, tmp_path):
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n == "fcn8s_small" else pytest.mark.slow) for n in NARROW]
+)
 def test_two_devices_take_the_steps_of_one(name, tmp_path):
     """Without a normalisation, whose statistics are those of a replica."""
     found = kit.two_devices(name, [*NARROW[name], "settings.batch_norm=false"], tmp_path)
@@ -91,7 +93,7 @@ def operators(path):
     return {max(code.builtinCode, code.deprecatedBuiltinCode) for code in codes}
 
 
-@pytest.mark.parametrize("recipe", ["prune50", "int8"])
+@pytest.mark.parametrize("recipe", [pytest.param("prune50", marks=pytest.mark.slow), "int8"])
 def test_it_is_compressed_from_the_command_line(recipe, trained, tmp_path, zoo):
     out = tmp_path / recipe
     changes = ["--set", "data.limit=32"]

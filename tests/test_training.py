@@ -185,9 +185,11 @@ def test_twin_computes_in_bfloat16_and_gives_float32():
     assert twin.output.dtype == "float32"
 
 
-@pytest.mark.parametrize(
-    "name", {row.builder: row.name for row in reversed(CLASSIFIERS.values())}.values()
-)
+BUILDERS = {row.builder: row.name for row in reversed(CLASSIFIERS.values())}.values()
+LONG = {"densenet121": [pytest.mark.slow]}  # 19 s; densenet40's blocks are the same
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LONG.get(n, [])) for n in BUILDERS])
 def test_every_builder_has_a_twin_that_trains(name):
     row = CLASSIFIERS[name]
     side = max(row.smallest, 8)
