@@ -17,6 +17,7 @@ from export.sameness import as_shares
 from export.source import run_keras
 from export.target import Labelled, Source, Target, Tolerance
 
+LEAST = 5.0  # how many times what a file may lose a metric must be, to judge the file by it
 ANYHOW = {"max_relative": None, "min_cosine": -1.0, "min_top1_agreement": 0.0, "edges": None}
 
 
@@ -76,7 +77,8 @@ def prove(
         return Proof(reason=fault)
     runtime = f"{target.runtime} {target.versions()[target.runtime]}"
     limits = target.tolerance
-    if labelled and labelled.ranked and labelled.headline and limits.max_drop:
+    ranked = bool(labelled and labelled.ranked and labelled.headline and limits.max_drop)
+    if ranked:
         limits = limits.model_copy(update=ANYHOW)
     at_edges = limits.model_copy(
         update={"max_relative": limits.edges, "min_cosine": -1.0, "min_top1_agreement": 0.0}
@@ -108,7 +110,13 @@ def prove(
     if score and labelled and not reason:
         name = labelled.headline
         lost = score.model.get(name, 0) - score.file.get(name, 0)
-        if lost > limits.max_drop:
+        own = score.model.get(name, 0.0)
+        if ranked and own < LEAST * limits.max_drop:  # a file that finds nothing would pass
+            rows = of(probes, got[0], target.tolerance)
+            if rows.reason:
+                reason = f"the model's own {name} of {own:.4f} on {score.examples} examples is too"
+                reason += f" little to judge a file by, and row by row {rows.reason}"
+        elif lost > limits.max_drop:
             reason = f"{name} falls by {lost:.4f} on {score.examples} examples, limit"
             reason += f" {limits.max_drop:g}"
     return Proof(parity, at_the_edges, score, distance, reason)

@@ -66,6 +66,9 @@ def evaluated(
     with contextlib.redirect_stdout(io.StringIO()):
         known = _dataset(truth, names, masks=masks)
         rows = _rows(found, masks=masks)
+        for row in rows:
+            if "segmentation" in row:
+                del row["bbox"]  # `loadRes` would take the box's area for the mask's
         # `loadRes` refuses an empty list.
         results = known.loadRes(rows) if rows else _dataset([Things(*_NONE)] * len(truth), names)
         done = COCOeval(known, results, "segm" if masks else "bbox")
@@ -85,7 +88,7 @@ def averages(done: Any) -> tuple[dict[str, float], list[float | None]]:
         `map`, the mean over thresholds of .50 to .95 and over classes; `ap50`, `ap75`; `ap_small`,
         `ap_medium` and `ap_large` of things below 32 x 32, below 96 x 96 and above; and recalls
         `ar1`, `ar10`, `ar100` with so many boxes a picture, `ar_small` ...; without those that have
-        no things. And the average precision of each class, `None` for one without things.
+        no things, but for `map`, which is NaN then. And the average precision of each class, `None` for one without things.
     """
     means = dict(zip((*NAMES, *RECALLS), map(float, done.stats), strict=True))
     precision = done.eval["precision"][:, :, :, 0, -1]  # threshold, recall, class
@@ -93,7 +96,8 @@ def averages(done: Any) -> tuple[dict[str, float], list[float | None]]:
     for index in range(precision.shape[2]):
         own = precision[:, :, index]
         each.append(float(own.mean()) if (own > -1).all() else None)
-    return {name: value for name, value in means.items() if value >= 0}, each
+    found = {name: value for name, value in means.items() if value >= 0}
+    return {"map": float("nan"), **found}, each
 
 
 def curves(done: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:

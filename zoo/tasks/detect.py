@@ -105,6 +105,12 @@ class Detect(Anchored):
 
         net = networks["net"]
         heads = run(learnt(net), batch, training=training)
+        if "masks" in heads and "instances" not in batch and self.mask_weight:
+            raise ValueError(
+                f"task.kind: got detect of the network {net.name}, which answers with masks, and "
+                "data without any, so that it would never learn them. Bring an outline or a mask "
+                "of each thing, take a network without masks, or write task.mask_weight=0."
+            )
         truth = detection_loss.Truth(batch["boxes"], batch["classes"], batch.get("instances"))
         losses = detection_loss.losses(self, heads, truth, anchors_of(net))
         total = sum(
