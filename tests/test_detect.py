@@ -264,6 +264,36 @@ def scenes():
     return zoo.data.load("digit_scenes")
 
 
+def test_areas_of_found_masks_are_their_own():
+    """A thin thing in a large box, and a false one: both small, as COCO has it."""
+    thin = np.zeros((1, 80, 80), bool)
+    thin[0, :60, :8] = True  # 480 pixels
+    thin[0, 59, :67] = True
+    wrong, box, kind = thin[:, ::-1, ::-1], np.array([[0, 0, 60, 67.0]]), np.array([0])
+    truth = [Things(box, kind, None, thin), Things(np.zeros((0, 4)), kind[:0], None, thin[:0])]
+    found = [Things(box, kind, np.array([0.8]), thin), Things(box, kind, np.array([0.9]), wrong)]
+    masks, _ = average_precision(truth, found, ["a"], masks=True)
+    assert masks["ap_small"] == pytest.approx(0.5)
+
+
+def test_where_nothing_is_there_is_no_precision():
+    none = [Things(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))] * 2
+    assert np.isnan(average_precision(none, none, ["a"])[0]["map"])
+
+
+def test_masks_that_could_not_be_learnt_are_refused():
+    net = zoo.create("mask_rcnn_small", width=16, units=32)
+    batch = {
+        "image": np.zeros((1, 64, 64, 3), np.float32),
+        "boxes": np.array([[[4, 4, 30, 30]]], np.float32),
+        "classes": np.zeros((1, 1), np.int32),
+    }
+    with pytest.raises(ValueError, match="it would never learn them"):
+        Detect().look("loss", {"net": net}, batch, training=True)
+    seen = Detect(mask_weight=0).look("loss", {"net": net}, batch, training=True)
+    assert "mask_loss" not in seen.measures
+
+
 @pytest.mark.parametrize("masks", [False, True])
 def test_what_is_learnt_is_read_from_the_deployed_network(masks):
     keras.utils.set_random_seed(0)

@@ -308,3 +308,12 @@ def test_evaluate_replaces_only_what_it_has_written(tmp_path, monkeypatch):
     (out / "evaluation.json").write_text("")
     package.evaluate("run", out=out, force=True)
     assert [path.name for path in out.iterdir()] == ["evaluation.json"]
+
+
+def test_names_of_classes_are_no_formulas(tmp_path):
+    names = ["ok", "$_$"]
+    plots.confusion(np.array([[3, 1], [0, 2]]), names, tmp_path / "counts.png")
+    recalls = np.linspace(0, 1, 101)
+    drawn = {"IoU .50": np.stack([1 - recalls, 1 - recalls**2], axis=1)}
+    plots.precision_recall(drawn, recalls, names, tmp_path / "precision.png")
+    assert {path.stem for path in tmp_path.iterdir()} == {"counts", "precision"}

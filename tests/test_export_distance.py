@@ -1,11 +1,15 @@
 """How far a file of integers is from the float model that it stands for."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 import export
+from export.target import Labelled
+from export.targets import find_target
 from tests.beside import RANDOM, ROWS, in_litert, x
 
 
@@ -47,3 +51,21 @@ def test_a_model_with_ranges_tells_its_distance_from_its_parent(tmp_path):
         export.export(
             small, "onnx", tmp_path / "out", samples=ROWS, about=export.About(parent=other)
         )
+
+
+@pytest.mark.parametrize(("metric", "passes"), [(0.9, True), (0.01, False), (None, False)])
+def test_a_metric_of_nothing_does_not_judge_a_file(metric, passes, tmp_path):
+    """Which is wrong row by row, by a limit that no file of integers keeps."""
+    model = keras.Model(a := x(), layers.Dense(3)(a))
+    samples = RANDOM.randn(64, 10).astype("float32")
+    target = find_target("tflite-int8")
+    strict = target.tolerance.model_copy(update={"max_relative": 1e-9})
+    target = target.model_copy(update={"tolerance": strict})
+    found = {} if metric is None else {"map": metric}
+    labelled = Labelled({"x": samples}, lambda _: found, "map", ranked=True)
+    make = partial(export.export, model, target, tmp_path / "out", samples=samples)
+    if passes:
+        assert make(labelled=labelled).manifest.parity.passed
+        return
+    with pytest.raises(export.ParityError, match="too little to judge a file by, and row by row"):
+        make(labelled=labelled)

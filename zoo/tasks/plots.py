@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from zoo.tasks.pictures import colour
+
+as_written = rc_context({"text.parse_math": False})  # a name of a class is no formula
 
 
 def curves(rows: Sequence[dict[str, float]], headline: str, path: Path) -> None:
@@ -35,6 +38,7 @@ def curves(rows: Sequence[dict[str, float]], headline: str, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+@as_written
 def confusion(
     counts: np.ndarray, labels: Sequence[str], path: Path, *, percent: bool = False
 ) -> None:
@@ -66,6 +70,7 @@ def confusion(
     figure.savefig(path, dpi=120)
 
 
+@as_written
 def precision_recall(
     curves: Mapping[str, np.ndarray], recalls: np.ndarray, labels: Sequence[str], path: Path
 ) -> None:
