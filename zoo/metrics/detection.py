@@ -88,7 +88,8 @@ def averages(done: Any) -> tuple[dict[str, float], list[float | None]]:
         `map`, the mean over thresholds of .50 to .95 and over classes; `ap50`, `ap75`; `ap_small`,
         `ap_medium` and `ap_large` of things below 32 x 32, below 96 x 96 and above; and recalls
         `ar1`, `ar10`, `ar100` with so many boxes a picture, `ar_small` ...; without those that have
-        no things, but for `map`, which is NaN then. And the average precision of each class, `None` for one without things.
+        no things, but for `map`, which is NaN then. And the average precision of each class, `None`
+        for one without things.
     """
     means = dict(zip((*NAMES, *RECALLS), map(float, done.stats), strict=True))
     precision = done.eval["precision"][:, :, :, 0, -1]  # threshold, recall, class
