@@ -427,7 +427,7 @@ def test_it_learns_and_explains_itself(name, bundles):
     assert (bundles[name].path / "attention.png").is_file() == (name == ATTEND)
 
 
-@pytest.mark.slow  # tests/test_dense_caption.py resumes one that is taught words in the same way
+@pytest.mark.slow  # tests/test_dense_caption.py resumes one that is taught words alike
 @BOTH
 def test_resumed_run_equals_a_whole_one(name, tmp_path):
     changes = [*SMALL, "train.epochs=2", "data.limit=48"]
