@@ -50,7 +50,10 @@ def data(_few):
 def bundles(_few, tmp_path_factory):
     """A bundle of each kind that has begun to learn what a sentence is like."""
     root = tmp_path_factory.mktemp("runs")
-    return {name: fit(name, out=root / name, changes=[*SMALL, "train.epochs=8"]) for name in (TELL, ATTEND)}
+    return {
+        name: fit(name, out=root / name, changes=[*SMALL, "train.epochs=8"])
+        for name in (TELL, ATTEND)
+    }
 
 
 @pytest.fixture(scope="module")
