@@ -109,8 +109,8 @@ def prove(
     )
     if score and labelled and not reason:
         name = labelled.headline
-        lost = score.model.get(name, 0) - score.file.get(name, 0)
         own = score.model.get(name, 0.0)
+        lost = own - score.file.get(name, 0.0)
         if ranked and own < LEAST * limits.max_drop:  # a file that finds nothing would pass
             rows = of(probes, got[0], target.tolerance)
             if rows.reason:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.common.sentences import words
@@ -95,34 +95,26 @@ def _box(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, A
 
 
 def _boxes(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
-    rows = []
-    for boxes, scores, classes in zip(*(outputs[n] for n in DETECTED), strict=True):
-        found = [index for index in range(len(scores)) if scores[index] > 0]
-        rows.append(
-            [
-                {"label": labels[int(classes[index])], "probability": float(scores[index])}
-                | dict(zip(SIDES, map(float, boxes[index]), strict=True))
-                for index in found
-            ]
-        )
-    return rows
+    return _things(outputs, DETECTED, "label", lambda kind: labels[int(kind)])
 
 
 def _phrases(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
-    rows = []
-    for boxes, scores, phrases in zip(*(outputs[n] for n in DESCRIBED), strict=True):
-        found = [index for index in range(len(scores)) if scores[index] > 0]
-        rows.append(
-            [
-                {
-                    "phrase": " ".join(words(phrases[index], labels)),
-                    "probability": float(scores[index]),
-                }
-                | dict(zip(SIDES, map(float, boxes[index]), strict=True))
-                for index in found
-            ]
-        )
-    return rows
+    return _things(outputs, DESCRIBED, "phrase", lambda tokens: " ".join(words(tokens, labels)))
+
+
+def _things(
+    outputs: Any, names: Sequence[str], key: str, told: Callable[[Any], str]
+) -> list[list[dict[str, Any]]]:
+    """What was found in each picture: `names` are those of boxes, scores and what is `told`."""
+    return [
+        [
+            {key: told(what), "probability": float(score)}
+            | dict(zip(SIDES, map(float, box), strict=True))
+            for box, score, what in zip(*picture, strict=True)
+            if score > 0
+        ]
+        for picture in zip(*(outputs[name] for name in names), strict=True)
+    ]
 
 
 def _points(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:

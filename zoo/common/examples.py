@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from zoo.common.reading import one_line
+from zoo.common.staging import BUNDLE
 
 LOG = logging.getLogger("zoo")
 MOST = 512  # examples that are taken of what may have no end, in its order
@@ -338,7 +339,7 @@ def _pictures(
 
     if not root.is_dir():
         raise FileNotFoundError(f"{where}: {root}: no such folder of pictures.")
-    if (root / "card.json").is_file():
+    if (root / BUNDLE).is_file():
         raise ValueError(
             f"{where}: {root}: is a bundle, and its pictures are charts; expected a folder of "
             "pictures, or arrays."

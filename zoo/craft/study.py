@@ -7,7 +7,6 @@ file as running, counts for nothing, and is drawn again.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,7 +85,7 @@ def begin(plan: Plan, out: Path, *, maximise: bool, made_of: Mapping[str, Any]) 
         direction="maximize" if maximise else "minimize",
         load_if_exists=True,
     )
-    asked = {**plan.identity(), **json.loads(json.dumps(made_of))}
+    asked = {**plan.identity(), **made_of}
     begun = study.user_attrs.get("plan")
     if begun is None:
         study.set_user_attr("plan", asked)

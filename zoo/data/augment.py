@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -153,8 +154,19 @@ def _move_boxes(
     moved = move_points(tf.reshape(edges, (edges.shape[0], -1, 2)), motions, side)
     moved = tf.reshape(moved, edges.shape)  # (b, n, 4, 2)
     low, high = tf.reduce_min(moved, axis=2), tf.reduce_max(moved, axis=2)
-    ends = tf.constant([float(side[0]), float(side[1])])
-    inside = tf.clip_by_value(low, 0.0, ends), tf.clip_by_value(high, 0.0, ends)
+    return cut(low, high, 0.0, tf.constant([float(side[0]), float(side[1])]))
+
+
+def cut(low: tf.Tensor, high: tf.Tensor, least: Any, most: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns boxes cut at a frame, (..., 4), and the share of their area that is left, (...).
+
+    Args:
+        low: Their upper left ends, y and x (..., 2).
+        high: Their lower right ends.
+        least: Upper left end of the frame, that broadcasts to (..., 2).
+        most: Its lower right end.
+    """
+    inside = [tf.clip_by_value(end, least, most) for end in (low, high)]
     area = tf.reduce_prod(high - low, axis=-1)
     left = tf.reduce_prod(inside[1] - inside[0], axis=-1) / tf.maximum(area, 1e-6)
     return tf.concat(inside, axis=-1), left

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from zoo.data.augment import LOST
+from zoo.data.augment import LOST, cut
 
 COLUMNS = ("image", "mask", "boxes", "classes", "instances", "count")  # those that it can carry
 MOST_INSTANCES = 255  # numbers of `instances`, uint8
@@ -117,7 +117,4 @@ def _boxes(
     moved = boxes + tf.tile(meets - first * ends, (1, 1, 2))[:, :, None]
     low = tf.where(first > 0, 0.0, meets)[:, :, None]  # (b, 4, 1, 2)
     high = tf.where(first > 0, meets, ends)[:, :, None]
-    inside = [tf.clip_by_value(x, low, high) for x in (moved[..., :2], moved[..., 2:])]
-    area = tf.reduce_prod(boxes[..., 2:] - boxes[..., :2], axis=-1)
-    left = tf.reduce_prod(inside[1] - inside[0], axis=-1) / tf.maximum(area, 1e-6)
-    return tf.concat(inside, axis=-1), left
+    return cut(moved[..., :2], moved[..., 2:], low, high)

@@ -30,7 +30,7 @@ from zoo.layers.proposals import Detections, Grid
 from zoo.layers.roi import ROIAlign
 from zoo.models import pyramid
 from zoo.models.fast_rcnn import region_codes
-from zoo.models.faster_rcnn import RATIOS, propose
+from zoo.models.faster_rcnn import RATIOS, propose, scenes
 from zoo.models.show_and_tell import PICTURE, word_step
 from zoo.models.step import LOGITS, NEXT
 
@@ -85,12 +85,9 @@ def densecap(
     large = trunk == "vgg16"
     if large:
         image, maps = pyramid.vgg16_maps(input_shape)
-        rows, columns = maps.shape[1:3]
-        grid = Grid(rows, columns, 16, (64.0, 128.0, 256.0, 512.0), RATIOS)
+        grid = Grid(maps.shape[1], maps.shape[2], 16, (64.0, 128.0, 256.0, 512.0), RATIOS)
     else:
-        image, maps = pyramid.scene_maps(input_shape, width)
-        rows, columns = maps.shape[1:3]
-        grid = Grid(rows, columns, 4, (12.0, 20.0, 30.0), (1.5,))  # as Faster R-CNN's for digits
+        image, (maps,), (grid,) = scenes(input_shape, width)
     channels = 256 if large else None
     proposals = propose([maps], [grid], side, regions, two_way=False, channels=channels)
     x = ROIAlign(bins, strides=[grid.stride], name="roi")([maps, proposals])

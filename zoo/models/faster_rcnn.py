@@ -98,9 +98,15 @@ def faster_rcnn(
     return keras.Model(image, outputs, name=name)
 
 
-def _scenes(
+def scenes(
     input_shape: tuple[int, ...], width: int
 ) -> tuple[KerasTensor, list[KerasTensor], list[Grid]]:
+    """Returns a picture of digits, the map that is made of it and its anchors.
+
+    Args:
+        input_shape: See `faster_rcnn`, likewise `width`.
+        width: Maps of the trunk.
+    """
     image, maps = pyramid.scene_maps(input_shape, width)
     rows, columns = maps.shape[1:3]
     # Digits are a half higher than wide, and 12 to 40 pixels high.
@@ -127,7 +133,7 @@ def _resnet50_fpn(
     return image, maps, grids
 
 
-_TRUNKS = {"scenes": _scenes, "vgg16": _vgg16, "resnet50_fpn": _resnet50_fpn}
+_TRUNKS = {"scenes": scenes, "vgg16": _vgg16, "resnet50_fpn": _resnet50_fpn}
 
 
 def propose(

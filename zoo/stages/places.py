@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.common.answers import SIDES
 from zoo.common.picture_files import read_image
 from zoo.data.preprocessing import Preprocessing
 
-SIDES = ("y1", "x1", "y2", "x2")
 Row = dict[str, Any]
 
 
