@@ -16,20 +16,28 @@ from zoo.layers import (
     BedOfNails2D,
     CeilMaxPooling2D,
     ChannelLPPooling,
+    Detections,
     DropConnect,
     FractionalMaxPooling2D,
     LocallyConnected1D,
     LocallyConnected2D,
     LocalResponseNormalization,
     LPPooling2D,
+    MaskOfClass,
     Maxout,
     MaxPoolingWithIndices2D,
     MaxUnpooling2D,
+    NonMaxSuppression,
+    Proposals,
     RBFOutput,
+    ROIAlign,
+    ROIPooling,
     ScaledTanh,
+    SoftArgmax,
     Subsampling2D,
     SubtractiveNormalization2D,
     TableConv2D,
+    Windows,
 )
 from zoo.layers.fractional_pooling import largest_offset, pseudo_random_bounds
 from zoo.layers.rbf import digit_codes
@@ -243,6 +251,53 @@ def test_half_precision(case, policy):
         assert np.isfinite(ops.cast(y, "float32")).all()
         for gradient in tape.gradient(y, [big, *(w.value for w in rough.trainable_weights)]):
             assert np.isfinite(ops.cast(gradient, "float32")).all()
+
+
+GRID = {"rows": 3, "columns": 3, "stride": 8, "sizes": (12.0,), "ratios": (1.0,)}
+PLACES = {  # a layer of places, its settings, and the shapes of its inputs without the batch
+    "non_max": (NonMaxSuppression, {"max_outputs": 5}, [(9, 4), (9, 3)]),
+    "proposals": (Proposals, {"grids": [GRID], "side": (24, 24), "num": 4}, [(9,), (9, 4)]),
+    "detections": (Detections, {"side": (24, 24), "num": 5}, [(9, 4), (9, 4), (9, 4)]),
+    "align": (ROIAlign, {"bins": 3, "strides": (8,)}, [(3, 3, 2), (9, 4)]),
+    "align_large": (ROIAlign, {"bins": 3, "strides": (8,)}, [(52, 52, 2), (9, 4)]),
+    "pooling": (ROIPooling, {"bins": 3, "strides": (8,)}, [(3, 3, 2), (9, 4)]),
+    "masks": (MaskOfClass, {"background": True}, [(4, 4, 5), (1,)]),
+    "soft_argmax": (SoftArgmax, {}, [(5, 5, 3)]),
+    "windows": (Windows, {"side": (1000, 1000), "share": 0.25}, [(3, 2)]),
+}
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float16"])
+@pytest.mark.parametrize("name", PLACES)
+def test_places_are_exact_under_every_policy(name, policy):
+    kind, settings, sizes = PLACES[name]
+    random = np.random.RandomState(1)
+    inputs = [np.abs(random.normal(size=(2, *size))) for size in sizes]
+    if sizes[-1] == (9, 4):  # regions
+        start = random.randint(0, 16, (2, 9, 2))
+        inputs[-1] = np.concatenate([start, start + random.randint(3, 9, (2, 9, 2))], -1)
+    if name == "non_max":
+        corner = inputs[0][..., :2]
+        inputs[0] = np.concatenate([corner, corner + inputs[0][..., 2:]], axis=-1)
+    inputs = [ops.convert_to_tensor(x.astype(np.float16), "float32") for x in inputs]
+    expected = flat(kind(**settings)(inputs if len(inputs) > 1 else inputs[0]))
+    before, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    try:
+        keras.config.set_dtype_policy(policy)
+        keras.config.set_floatx("float16" if policy == "float16" else "float32")
+        layer = kind(**settings)
+        if policy != "mixed_bfloat16":  # these numbers are exact in float16
+            inputs = [ops.cast(x, "float16") for x in inputs]
+        got = flat(layer(inputs if len(inputs) > 1 else inputs[0]))
+        again = kind.from_config({**layer.get_config(), "dtype": policy})
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(before)
+    assert again.compute_dtype == "float32"
+    for mine, theirs in zip(got, expected, strict=True):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_array_equal(mine, theirs)
+        assert np.abs(theirs).max() > 0
 
 
 def test_training_and_inference(case):

@@ -25,10 +25,8 @@ KINDS: Mapping[str, tuple[str, int]] = {
     "boxes": ("float32", 2),  # (most, 4), y1 x1 y2 x2 in pixels; zeros behind the last box
     "classes": ("int32", 1),  # class of each box (most,); -1 behind the last box
     "scores": ("float32", 1),  # of each box (most,); 0 behind the last box; no data set has them
-    "instances": (
-        "uint8",
-        2,
-    ),  # number of the box that a pixel is of (height, width); 0: none
+    "masks": ("float32", 3),  # shares within each box (most, rows, columns); no data set has them
+    "instances": ("uint8", 2),  # number of a pixel's box (height, width); 0: none
     "count": ("int32", 0),  # how many of the padded ones there are ()
     "points": ("float32", 2),  # (points, 2), y x in pixels
     "ellipse": ("float32", 1),  # (5,): y x of the centre, half-axes in pixels, angle in radians

@@ -20,17 +20,20 @@ PICTURES = ("", "images", "JPEGImages")
 NAMES = ("classes.txt", "data.yaml", "labels/classes.txt")
 """Files that may name the classes."""
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-_COCO = re.compile(r'"(?:images|annotations|categories)"\s*:')
-_LABELME = re.compile(r'"(?:shapes|imagePath|imageData)"\s*:')
-_START = 2**13  # bytes of a file that are looked at
+_COCO = re.compile(r'"(images|annotations|categories)"\s*:')
+_LABELME = re.compile(r'"(shapes|imagePath|imageData)"\s*:')
+_OTHERS = ("captions_", "person_keypoints_", "stuff_")  # of COCO's pictures, beside `instances_`
+_PART = "_annotations.coco.json"  # in the folder of each part, as Roboflow writes it
+_LOOKED_AT = 2**13  # bytes at each end of a file
 _LOOKED = 1000  # files of a folder that are looked at
+_KEYS = {"labelme": _LABELME, "coco": _COCO}
 
 
 def annotated(root: Path) -> str | None:
     """Returns how a folder is annotated, a key of `LAYOUTS`; `None` where nothing shows it.
 
     Files in `annotations`, `Annotations`, `labels` or `masks` show it by their place; files beside
-    the pictures by what they begin with, unless the folder has class folders.
+    the pictures by their keys, of which one is enough, or two where the folder has class folders.
 
     Args:
         root: The folder.
@@ -50,8 +53,23 @@ def annotated(root: Path) -> str | None:
 
 
 def documents(root: Path) -> list[Path]:
-    """Returns the COCO documents of a folder, sorted: in `annotations`, and beside the pictures."""
-    return [*_jsons(root, "", "coco"), *_jsons(root, "annotations", "coco")]
+    """Returns the COCO documents of a folder, sorted.
+
+    They stand beside the pictures, in `annotations`, or in the folders of the parts. Captions and
+    keypoints beside the instances of the same pictures, as COCO has them, are none.
+    """
+    found = [*_jsons(root, "", "coco"), *_jsons(root, "annotations", "coco")]
+    found += sorted(root.glob(f"*/{_PART}"))
+    instances = {path.name for path in found}
+    return [
+        path
+        for path in found
+        if not any(
+            path.name.startswith(other)
+            and f"instances_{path.name.removeprefix(other)}" in instances
+            for other in _OTHERS
+        )
+    ]
 
 
 def labelme_files(root: Path) -> list[Path]:
@@ -71,6 +89,15 @@ def voc_files(root: Path) -> list[Path]:
     )
 
 
+def yolo_parts(root: Path) -> list[Path]:
+    """Returns the parts of a folder that have `images` and `labels` each; else the folder."""
+    both = ("images", "labels")
+    parts = [
+        path for path in sorted(root.iterdir()) if all((path / name).is_dir() for name in both)
+    ]
+    return parts or [root]
+
+
 def is_picture(path: Path) -> bool:
     """Returns whether a file is a picture by its name."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
@@ -87,11 +114,13 @@ def _files(folder: Path, suffix: str) -> Iterator[Path]:
 
 def _jsons(root: Path, folder: str, kind: str) -> Iterator[Path]:
     """The JSON files of a kind in a sub-folder; one that tells nothing is what its place says."""
+    classes = not folder and _has_class_folders(root)
     for path in _files(root / folder, ".json"):
-        start = _start(path)
-        told = "labelme" if _LABELME.search(start) else "coco" if _COCO.search(start) else ""
+        ends = _ends(path)
+        keys = {name: len(set(form.findall(ends))) for name, form in _KEYS.items()}
+        told = next((name for name, count in keys.items() if count > classes), "")
         if not told:
-            if not folder and _has_class_folders(root):
+            if classes:
                 continue  # any file of the user's
             beside = (root / place / path.stem for place in PICTURES)
             pictured = any(
@@ -102,10 +131,13 @@ def _jsons(root: Path, folder: str, kind: str) -> Iterator[Path]:
             yield path
 
 
-def _start(path: Path) -> str:
+def _ends(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(_START).decode("utf-8", "replace")
+            start = file.read(_LOOKED_AT)
+            if len(start) == _LOOKED_AT:
+                file.seek(max(path.stat().st_size - _LOOKED_AT, _LOOKED_AT))
+            return (start + file.read()).decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -120,14 +152,15 @@ def _has_class_folders(root: Path) -> bool:
 
 def _shows_voc(root: Path) -> bool:
     return any(
-        path.parent.name in ("Annotations", "annotations") or "<annotation" in _start(path)
+        path.parent.name in ("Annotations", "annotations") or "<annotation" in _ends(path)
         for path in islice(voc_files(root), _LOOKED)
     )
 
 
 def _shows_yolo(root: Path) -> bool:
-    if (root / "labels").is_dir():
-        return any(path.suffix == ".txt" for path in (root / "labels").rglob("*"))
+    apart = [part / "labels" for part in yolo_parts(root) if (part / "labels").is_dir()]
+    if apart:
+        return any(path.suffix == ".txt" for texts in apart for path in texts.rglob("*"))
     named = any((root / name).is_file() for name in NAMES)
     return named and any(
         path.with_suffix(suffix).is_file()

@@ -16,6 +16,7 @@ from zoo.common.columns import IGNORED
 from zoo.recipe import Augment
 
 LOST = 0.7  # largest share of a box that may be outside the picture
+STILL = (0.0, 0.0, 1.0, 0.0, 1.0, 1.0)  # the motion of a picture that does not move, see `draw`
 
 
 def moves(settings: Augment) -> bool:
@@ -85,10 +86,15 @@ def carry(
 
     Returns:
         The batch. What moves into a mask counts for nothing. A box that has lost more than
-        `LOST` of its area out of the picture is no box any more: class -1; a region is zero.
+        `LOST` of its area out of the picture is no box any more: class -1; a region is zero. A
+        picture whose only thing, its `box`, would be lost so stays as it was.
     """
     batch = dict(batch)
     height, width = batch["image"].shape[1:3]
+    if "box" in batch:
+        _, kept = _move_boxes(batch["box"][:, None], motions, (height, width))
+        motions = tf.where(kept >= 1 - LOST, motions, STILL)  # (b, 1) for (b, 6)
+    before = batch.get("instances")
     batch["image"] = move(batch["image"], motions, settings)
     for name, outside in (("mask", IGNORED), ("instances", 0)):
         if name in batch:
@@ -102,6 +108,8 @@ def carry(
         batch["box"] = _move_boxes(batch["box"][:, None], motions, (height, width))[0][:, 0]
     if "boxes" in batch:
         boxes, kept = _move_boxes(batch["boxes"], motions, (height, width))
+        if before is not None and settings.rotate:
+            boxes = _hugging(batch["boxes"], before, batch["instances"], boxes)
         real = tf.logical_and(batch["classes"] >= 0, kept >= 1 - LOST)
         batch["boxes"] = tf.where(real[..., None], boxes, 0.0)
         batch["classes"] = tf.where(real, batch["classes"], -1)
@@ -155,6 +163,37 @@ def _move_boxes(
     moved = tf.reshape(moved, edges.shape)  # (b, n, 4, 2)
     low, high = tf.reduce_min(moved, axis=2), tf.reduce_max(moved, axis=2)
     return cut(low, high, 0.0, tf.constant([float(side[0]), float(side[1])]))
+
+
+def _hugging(old: tf.Tensor, before: tf.Tensor, after: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+    """Boxes (b, n, 4) around what is seen of things that turned.
+
+    A box that held what was seen of its thing, to a pixel, holds what is seen of it now. One that
+    was drawn around more, of a thing that others cover, stays as it was moved.
+
+    Args:
+        old: Boxes before they moved (b, n, 4).
+        before: Instances before they moved (b, h, w).
+        after: Instances (b, h, w).
+        boxes: Boxes, moved (b, n, 4).
+    """
+    was, now = (_bounds(instances, old.shape[1]) for instances in (before, after))
+    tight = tf.reduce_all(tf.abs(was - old) <= 1, axis=-1)
+    seen = tf.reduce_all(now[..., 2:] > now[..., :2], axis=-1)
+    return tf.where(tf.logical_and(tight, seen)[..., None], now, boxes)
+
+
+def _bounds(instances: tf.Tensor, num: int) -> tf.Tensor:
+    """The bounds (b, num, 4) of the pixels of things 1 to num; where there are none, no area."""
+    count, height, width = instances.shape
+    y, x = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
+    sides = tf.stack([y, x, -(y + 1), -(x + 1)], axis=-1)  # the least of each is a bound
+    sides = tf.tile(tf.reshape(sides, (-1, 4)), (count, 1))  # (b * h * w, 4)
+    whose = tf.cast(instances, tf.int32) + tf.range(count)[:, None, None] * (num + 1)
+    least = tf.math.unsorted_segment_min(sides, tf.reshape(whose, [-1]), count * (num + 1))
+    least = tf.reshape(tf.maximum(least, -max(height, width)), (count, num + 1, 4))[:, 1:]
+    found = tf.concat([least[..., :2], -least[..., 2:]], axis=-1)
+    return tf.cast(found, tf.float32)
 
 
 def cut(low: tf.Tensor, high: tf.Tensor, least: Any, most: Any) -> tuple[tf.Tensor, tf.Tensor]:

@@ -79,8 +79,9 @@ class DataSet:
             a digest; empty for what does not.
 
     Raises:
-        ValueError: A split has other columns, or an array of another shape or element type; or
-            what is told of a picture does not fit it, see `zoo.data.faults`.
+        ValueError: Pictures to read are not called `image`; a split has other columns, or an array
+            of another shape or element type; or what is told of a picture does not fit it, see
+            `zoo.data.faults`.
     """
 
     name: str
@@ -94,6 +95,11 @@ class DataSet:
     digest: str = ""
 
     def __post_init__(self) -> None:
+        if self.columns[self.input].kind == "image" and self.input != "image":
+            raise ValueError(
+                f"{self.name}: got the column {self.input!r} of images to read; expected it to be "
+                "called 'image', as the networks' input is."
+            )
         for split in ("train", "validation", "test"):
             examples: Any = getattr(self, split)
             if set(examples) != set(self.columns):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor, ops
+
+from zoo.layers.places import PlacesLayer
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class MaskOfClass(layers.Layer):
+class MaskOfClass(PlacesLayer):
     """Probabilities of the mask of each box's own class (He et al. 2017, arXiv:1703.06870).
 
     Shapes: a list of logits (batch * boxes, height, width, classes) and classes (batch, boxes),
@@ -19,8 +21,6 @@ class MaskOfClass(layers.Layer):
         background: Whether the first logit is the background's.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
-
-    needs_float32 = True
 
     def __init__(self, *, background: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor, ops
 from keras.utils import bounding_boxes
 
+from zoo.layers.places import PlacesLayer
 from zoo.layers.suppression import pick, suppress
 
 REGION_VARIANCE = (1.0, 1.0, 1.0, 1.0)
@@ -102,8 +103,9 @@ def decode(offsets: Any, anchors: Any, variance: Sequence[float], side: tuple[in
         variance: What the offsets were divided by.
         side: Height and width of the picture.
     """
-    limit = [LARGEST / variance[2], LARGEST / variance[3]]
-    places, sizes = offsets[..., :2], ops.minimum(offsets[..., 2:], ops.convert_to_tensor(limit))
+    limits = [LARGEST / variance[2], LARGEST / variance[3]]
+    limit = ops.convert_to_tensor(limits, dtype=offsets.dtype)
+    places, sizes = offsets[..., :2], ops.minimum(offsets[..., 2:], limit)
     boxes = bounding_boxes.decode_deltas_to_boxes(
         anchors,
         ops.concatenate([places, sizes], axis=-1),
@@ -117,7 +119,7 @@ def decode(offsets: Any, anchors: Any, variance: Sequence[float], side: tuple[in
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class Proposals(layers.Layer):
+class Proposals(PlacesLayer):
     """The boxes that a region proposal network finds most likely to hold something.
 
     Shapes: a list of logits (batch, anchors) and offsets (batch, anchors, 4), those of each map
@@ -132,8 +134,6 @@ class Proposals(layers.Layer):
         iou_threshold: Intersection over union above which the weaker box goes.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
-
-    needs_float32 = True
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class Proposals(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class Detections(layers.Layer):
+class Detections(PlacesLayer):
     """The answer of a detector: the best boxes of each class.
 
     Shapes: a list of logits (batch, regions, 1 + classes), the background first, offsets (batch,
@@ -223,8 +223,6 @@ class Detections(layers.Layer):
         score_threshold: Boxes with this score or less are none.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
-
-    needs_float32 = True
 
     def __init__(
         self,

@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor, ops
+
+from zoo.layers.places import PlacesLayer
 
 LARGE = 2500  # places of a map from which on gathering its corners is cheaper than products
 USUAL_SIDE, USUAL_LEVEL = 224.0, 4  # a region of this side reads the level of stride 2**4
 
 
-class _Regions(layers.Layer):
+class _Regions(PlacesLayer):
     """What both forms share: one map or several, of which each region reads one.
 
     Shapes: a list of maps (batch, height, width, channels), finest first, and of regions (batch,
@@ -36,8 +38,6 @@ class _Regions(layers.Layer):
     Raises:
         ValueError: A number is out of its range.
     """
-
-    needs_float32 = True
 
     def __init__(
         self, bins: int = 7, *, strides: Sequence[int], merged: bool = False, **kwargs: Any

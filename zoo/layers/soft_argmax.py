@@ -7,18 +7,18 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor, ops
+
+from zoo.layers.places import PlacesLayer
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class SoftArgmax(layers.Layer):
+class SoftArgmax(PlacesLayer):
     """The mean place under each map's softmax (Sun et al. 2018, arXiv:1711.08229, equation 2).
 
     Shapes: (batch, height, width, points) to (batch, points, 2), y x in fractions of the sides. The
     sides must be known.
     """
-
-    needs_float32 = True
 
     def call(self, inputs: KerasTensor) -> KerasTensor:
         """See the class."""
@@ -36,7 +36,7 @@ class SoftArgmax(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class Windows(layers.Layer):
+class Windows(PlacesLayer):
     """A window of fixed size around each point, whose place no gradient moves.
 
     Shapes: (batch, points, 2), y x in fractions, to (batch, points, 4), y1 x1 y2 x2 in pixels; a
@@ -48,15 +48,13 @@ class Windows(layers.Layer):
         **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
 
-    needs_float32 = True
-
     def __init__(self, side: Sequence[int], *, share: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.side, self.share = (side[0], side[1]), share
 
     def call(self, inputs: KerasTensor) -> KerasTensor:
         """See the class."""
-        scale = ops.convert_to_tensor([float(side) for side in self.side])
+        scale = ops.convert_to_tensor(self.side, dtype=self.compute_dtype)
         points, half = ops.stop_gradient(inputs) * scale, scale * (self.share / 2)
         return ops.concatenate([points - half, points + half], axis=-1)
 

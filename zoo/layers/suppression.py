@@ -11,13 +11,15 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor, ops
+
+from zoo.layers.places import PlacesLayer
 
 Shape = tuple[Any, ...]
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class NonMaxSuppression(layers.Layer):
+class NonMaxSuppression(PlacesLayer):
     """Keeps the best of the boxes that overlap, within each class.
 
     Shapes: a list of boxes (batch, boxes, 4), as y1, x1, y2, x2 in any unit, and scores (batch,
@@ -93,7 +95,7 @@ class NonMaxSuppression(layers.Layer):
     def compute_output_spec(self, inputs: list[KerasTensor]) -> list[KerasTensor]:
         """See `compute_output_shape`; the classes are int32."""
         boxes, scores, classes = self.compute_output_shape([x.shape for x in inputs])
-        kinds = (inputs[0].dtype, inputs[1].dtype, "int32")
+        kinds = (self.compute_dtype, self.compute_dtype, "int32")
         return [
             KerasTensor(shape, kind)
             for shape, kind in zip((boxes, scores, classes), kinds, strict=True)

@@ -77,14 +77,14 @@ def average_precision(truth: Sequence[Described], found: Sequence[Described]) ->
         `map`, the mean over overlaps of .3 to .7 and over `meteor_exact` above 0 to .25;
         `detection_map`, the mean over overlaps whatever is said; `ap30` ... `ap70`, means over what
         is said at an overlap; and of all true things `recall50`, the share that has a box with an
-        overlap of one half, and `exact_match50`, the share whose box has the phrase word for word
-        too. All are 0 where there is nothing.
+        overlap of one half, and `exact_match50`, the share whose surest such box has the phrase
+        word for word. All are 0 where there is nothing.
     """
-    overlaps, said, exact, scores = (
+    overlaps, said, scores = (
         np.array(values) for values in _assigned(truth, found)
     )  # (boxes,) each
     order = np.argsort(-scores, kind="stable")
-    overlaps, said, exact = overlaps[order], said[order], exact[order]
+    overlaps, said = overlaps[order], said[order]
     count = sum(len(one.boxes) for one in truth)
     each = {
         overlap: [
@@ -97,28 +97,41 @@ def average_precision(truth: Sequence[Described], found: Sequence[Described]) ->
         "detection_map": float(np.mean([values[0] for values in each.values()])),
     }
     metrics |= {f"ap{round(100 * key)}": float(np.mean(row[1:])) for key, row in each.items()}
-    hits = overlaps >= HALF
-    metrics["recall50"] = float(hits.sum() / max(count, 1))
-    metrics["exact_match50"] = float((hits & (exact > 0)).sum() / max(count, 1))
+    reached = [_reached(known, given) for known, given in zip(truth, found, strict=True)]
+    metrics["recall50"] = sum(hits for hits, _ in reached) / max(count, 1)
+    metrics["exact_match50"] = sum(exact for _, exact in reached) / max(count, 1)
     return metrics
 
 
-def _assigned(truth: Sequence[Described], found: Sequence[Described]) -> tuple[list[float], ...]:
-    """What each box is worth: overlaps, 0 of one that comes second; words; whether they are true.
+def _shared(known: Described, given: Described) -> np.ndarray:
+    """Intersections over union (found, true)."""
+    ours, theirs = (np.asarray(one.boxes, np.float32) for one in (given, known))
+    return np.asarray(ops.convert_to_numpy(iou(ours[:, None], theirs[None])))
 
-    The scores are last.
-    """
+
+def _reached(known: Described, given: Described) -> tuple[int, int]:
+    """How many true boxes have one with an overlap of one half, and the phrase by the surest."""
+    hits = exact = 0
+    for overlaps, true in zip(_shared(known, given).T, known.phrases, strict=True):
+        near = np.flatnonzero(overlaps >= HALF)
+        if len(near):
+            surest = near[np.asarray(given.scores)[near].argmax()]
+            hits += 1
+            exact += list(given.phrases[surest]) == list(true)
+    return hits, exact
+
+
+def _assigned(truth: Sequence[Described], found: Sequence[Described]) -> tuple[list[float], ...]:
+    """What each box is worth: overlaps, 0 of one that comes second; words; and their scores."""
     overlaps: list[float] = []
     said: list[float] = []
-    exact: list[float] = []
     scores: list[float] = []
     for known, given in zip(truth, found, strict=True):
         if given.scores is None:
             raise ValueError("average_precision: got boxes without scores; expected a score each.")
         sure: np.ndarray = given.scores
         taken = np.zeros(len(known.boxes), bool)
-        ours, theirs = (np.asarray(one.boxes, np.float32) for one in (given, known))
-        shared = ops.convert_to_numpy(iou(ours[:, None], theirs[None]))  # (found, true)
+        shared = _shared(known, given)
         for index in np.argsort(-sure, kind="stable"):
             own = shared[index]
             best = int(own.argmax()) if len(own) else -1
@@ -128,9 +141,8 @@ def _assigned(truth: Sequence[Described], found: Sequence[Described]) -> tuple[l
             words, true = list(given.phrases[index]), list(known.phrases[best]) if first else []
             overlaps.append(float(own[best]) if first else 0.0)
             said.append(meteor_exact(words, true))
-            exact.append(float(first and words == true))
             scores.append(float(sure[index]))
-    return overlaps, said, exact, scores
+    return overlaps, said, scores
 
 
 def _precision(right: np.ndarray, count: int) -> float:

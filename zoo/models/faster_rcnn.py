@@ -4,8 +4,10 @@ Sources: Ren, He, Girshick & Sun 2015, arXiv:1506.01497, section 3, on VGG-16; w
 pyramid Lin et al. 2017, arXiv:1612.03144, and He, Gkioxari, Dollar & Girshick 2017,
 arXiv:1703.06870, figure 4, in the form of torchvision. One graph, picture to boxes: what is learnt
 is read where `Proposals` and `Detections` read it (`zoo.tasks.detect`). Differs: pictures have one
-size; regions are aligned, not pooled, unless asked for; the small variants are for scenes of 64
-pixels, with two hidden layers of 128 units.
+size; regions are aligned, not pooled, unless asked for, and places of a map lie in the middle of
+their pixels, where torchvision's detectors are half a pixel off (`aligned=False`); where the papers
+look at the best 6,000 boxes before suppression, here it is twice as many as are proposed, or 1,000
+of each level; the small variants are for scenes of 64 pixels, with two hidden layers of 128 units.
 137,078,239 parameters on VGG-16 with 20 classes; 41,808,406 on ResNet-50 with a pyramid and 90
 classes, 44,454,513 with masks: torchvision's, whose normalisations are frozen, says 53,120 less.
 """
@@ -193,7 +195,7 @@ def propose(
 def _finer(image: KerasTensor, maps: KerasTensor) -> KerasTensor:
     """The maps of stride 4 beside those of stride 2."""
     early = keras.Model(image, maps).get_layer("conv2_relu").output  # (batch, 32, 32, 32)
-    x = layers.UpSampling2D(2, name="mask_up_maps")(maps)
+    x = pyramid.doubled(maps, early, "mask_maps")
     x = layers.Concatenate(name="mask_maps")([early, x])
     return layers.Conv2D(
         maps.shape[-1] // 2,

@@ -5,7 +5,8 @@ layers as convolutions, scores of the last map, and where asked for of the fourt
 added where they meet. Scores of the skips begin as zeros; what upsamples begins as bilinear
 interpolation, and the last of it stays so, as in section 4. The picture is padded by 100 pixels and
 the answer cropped, as in the authors' networks. Differs: the small variants, for pictures of 64
-pixels, pad as usual, are narrow, and normalise.
+pixels, pad as usual, are narrow, and normalise. What upsamples is set, not initialised: it is zero
+in what `clone_model` gives until weights are loaded.
 134,346,581 parameters learn in FCN-32s of 21 classes; FCN-8s has 134,489,759 with its upsampling.
 """
 

@@ -79,6 +79,21 @@ def scene_maps(input_shape: tuple[int, ...], width: int) -> tuple[KerasTensor, K
     return image, x
 
 
+def doubled(x: KerasTensor, other: KerasTensor, place: str) -> KerasTensor:
+    """Returns maps at twice their height and width, cut at those of `other` where they were odd.
+
+    Args:
+        x: Maps (batch, height, width, channels).
+        other: Maps of half their stride.
+        place: What the names of the layers begin with.
+    """
+    x = layers.UpSampling2D(2, name=f"{place}_up")(x)
+    spare = [big - small for big, small in zip(x.shape[1:3], other.shape[1:3], strict=True)]
+    if not any(spare):
+        return x
+    return layers.Cropping2D(((0, spare[0]), (0, spare[1])), name=f"{place}_crop")(x)
+
+
 def pyramid(maps: Sequence[KerasTensor]) -> list[KerasTensor]:
     """Returns a map of each stage, with what the coarser ones have found, and one coarser still.
 
@@ -95,13 +110,7 @@ def pyramid(maps: Sequence[KerasTensor]) -> list[KerasTensor]:
             maps[index]
         )
         if merged:
-            above = layers.UpSampling2D(2, name=f"fpn{level}_up")(merged[0])
-            spare = [big - small for big, small in zip(above.shape[1:3], x.shape[1:3], strict=True)]
-            if any(spare):  # an odd side was rounded up
-                above = layers.Cropping2D(((0, spare[0]), (0, spare[1])), name=f"fpn{level}_crop")(
-                    above
-                )
-            x = layers.Add(name=f"fpn{level}_add")([x, above])
+            x = layers.Add(name=f"fpn{level}_add")([x, doubled(merged[0], x, f"fpn{level}")])
         merged.insert(0, x)
     found = [
         layers.Conv2D(

@@ -80,6 +80,8 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
         )  # fmt: skip
         return Opened(bundle, Run(recipe, preprocessing, networks, data), model, False)
     labels = run.task.outputs(run.data)
+    if len(labels) > 1:
+        labels = {name: labels[name] for name in labels if name in bundle.card.outputs}
     # A column that the task does not read may have come since, or gone.
     read = [name for name in run.task.needs(run.data) if name in bundle.card.columns]
     found = {n: run.data.columns[n] for n in read}, [column.names for column in labels.values()]

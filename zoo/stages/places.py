@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zoo.common.answers import SIDES
 from zoo.common.picture_files import read_image
 from zoo.data.preprocessing import Preprocessing
+from zoo.tasks.detections import pasted
 
 Row = dict[str, Any]
 
@@ -39,36 +42,65 @@ def in_picture(rows: Sequence[Row], path: str | Path, known: Preprocessing) -> l
     return found
 
 
-def coco(found: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> dict[str, Any]:
+def coco(
+    found: Mapping[str, Sequence[Row]],
+    labels: Sequence[str],
+    masks: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Any]:
     """Returns a COCO document of what was found in some pictures.
 
     Args:
         found: For each picture, by its path, rows of `label`, `probability` and a box in its own
             pixels.
         labels: Names of the classes, whose ids count from 1.
+        masks: For each picture, by its path, of each row the probabilities of points spread evenly
+            over its box (rows, h, w).
 
     Returns:
         `images`, `annotations` with `score`, and `categories`, as COCO's object detection has them:
-        boxes are x, y, width, height.
+        boxes are x, y, width, height; masks are run lengths. The id of a picture is the number that
+        its file is called by, as COCO's are, or else its place, from 1.
     """
     ids = {label: number for number, label in enumerate(labels, start=1)}
     images: list[Row] = []
     annotations: list[Row] = []
-    for picture, (path, rows) in enumerate(found.items(), start=1):
+    for number, (path, rows) in zip(_numbers(list(found)), found.items(), strict=True):
         width, height = read_image(path).size
-        images.append({"id": picture, "file_name": path, "width": width, "height": height})
-        for row in rows:
+        images.append({"id": number, "file_name": path, "width": width, "height": height})
+        for index, row in enumerate(rows):
             y1, x1, y2, x2 = (row[name] for name in SIDES)
+            shape = {"area": (x2 - x1) * (y2 - y1)}
+            if masks is not None:
+                box = np.array([y1, x1, y2, x2])
+                shape = _encoded(pasted(masks[path][index], box, (height, width)))
             annotations.append(
                 {
                     "id": len(annotations) + 1,
-                    "image_id": picture,
+                    "image_id": number,
                     "category_id": ids[row["label"]],
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
+                    **shape,
                     "iscrowd": 0,
                     "score": row["probability"],
                 }
             )
     categories = [{"id": number, "name": label} for label, number in ids.items()]
     return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _numbers(paths: Sequence[str]) -> list[int]:
+    """The ids of pictures."""
+    stems = [Path(path).stem for path in paths]
+    numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
+    return numbers if len(set(numbers)) == len(paths) else list(range(1, len(paths) + 1))
+
+
+def _encoded(mask: np.ndarray) -> Row:
+    """A mask (height, width), bool, as run lengths, and its area in pixels."""
+    from pycocotools import mask as rle
+
+    runs = rle.encode(np.asfortranarray(mask, np.uint8))
+    return {
+        "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode()},
+        "area": float(mask.sum()),
+    }

@@ -127,6 +127,8 @@ def predict(
                 f"--coco: got a model of the task {card.task}; expected one of detect, whose"
                 " answers are boxes."
             )
+        if os.path.realpath(coco_file) in {os.path.realpath(name) for name in names}:
+            raise FileExistsError(f"{coco_file}: is a picture to read; choose another --coco.")
         staging.check_file(coco_file, force=force)
     if beam is not None and card.task != "caption":
         raise ValueError(
@@ -161,7 +163,12 @@ def predict(
     if card.task in ("detect", "dense_caption"):
         found = [in_picture(rows, file, known) for rows, file in zip(found, files, strict=True)]
     if coco_file is not None:
-        document = coco(dict(zip(names, found, strict=True)), card.labels)
+        masks = None
+        if "masks" in outputs:
+            pairs = zip(outputs["masks"], outputs["scores"], strict=True)
+            shares = [every[scores > 0] for every, scores in pairs]
+            masks = dict(zip(names, shares, strict=True))
+        document = coco(dict(zip(names, found, strict=True)), card.labels, masks)
         with staging.staged_file(Path(coco_file)) as partial:
             partial.write_text(json.dumps(document, indent=1) + "\n")
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]

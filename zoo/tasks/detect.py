@@ -97,6 +97,7 @@ class Detect(Anchored):
             "boxes": Column("boxes", (None, 4)),
             "scores": Column("scores", (None,)),
             "classes": Column("classes", (None,), names),
+            "masks": Column("masks", (None, None, None)),
         }
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:

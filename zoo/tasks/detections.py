@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.metrics.detection import Things, averages, confusion, curves, evaluated
+from zoo.metrics.detection import Things, averages, confusion, curves, evaluated, packed
 from zoo.tasks import pictures, plots
 from zoo.tasks.kept_pictures import KeptPictures
 from zoo.tasks.task import Evaluation
@@ -50,8 +50,9 @@ class Found:
             if "instances" in batch and "masks" in outputs:
                 numbers = np.flatnonzero(there) + 1
                 masks = batch["instances"][index][None] == numbers[:, None, None]
-            self._truth.append(Things(batch["boxes"][index][there], classes[there], None, masks))
-            self._found.append(things(outputs, index, side))
+            truth = Things(batch["boxes"][index][there], classes[there], None, masks)
+            self._truth.append(packed(truth))
+            self._found.append(packed(things(outputs, index, side)))
         pairs = list(zip(self._truth[first:], self._found[first:], strict=True))
         counts = [confusion(*pair, len(self._names), score=SHOWN_SCORE) for pair in pairs]
         self._counts += np.sum(counts, axis=0)

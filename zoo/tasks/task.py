@@ -252,7 +252,10 @@ class Task(Settings):
         return None
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
-        """Returns what the deployed model answers with, in the order of its outputs."""
+        """Returns what the deployed model answers with, in the order of its outputs.
+
+        Of several, a network may lack some.
+        """
         return {}
 
     def states(self, networks: Networks) -> dict[str, Column]:

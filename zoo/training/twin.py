@@ -80,8 +80,7 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
 
     Args:
         model: Plain Keras, float32. The layers that give its outputs stay float32 in the twin, and
-            so does a layer with `needs_float32 = True`: boxes, anchors and places in a picture
-            would move by whole pixels in bfloat16.
+            so do layers of places (`zoo.layers.places`), by themselves.
         precision: A Keras dtype policy.
         replicas: Number of devices that will share a batch.
     """
@@ -95,7 +94,7 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
             waiting += [tensor._keras_history for tensor in given]
 
     def change(layer: keras.layers.Layer) -> keras.layers.Layer:
-        lower = id(layer) not in outputs and not getattr(layer, "needs_float32", False)
+        lower = id(layer) not in outputs
         changes, kind = {"dtype": precision} if lower else {}, type(layer)
         if kind is keras.layers.BatchNormalization and _fusable(layer):
             kind = FusedBatchNormalization

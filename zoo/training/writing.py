@@ -118,10 +118,11 @@ def _keep(run: Run, path: Path) -> None:
 
 def _card(run: Run, networks: Mapping[str, keras.Model], origin: dict[str, Any]) -> Card:
     model = run.task.deployed(networks)
-    names = (*run.task.outputs(run.data),)
-    outputs = run.task.outputs(run.data)
-    if len(names) == 1:
-        outputs = {output_names(model)[0]: outputs[names[0]]}
+    outputs, names = run.task.outputs(run.data), output_names(model)
+    if len(outputs) == 1:
+        outputs = {names[0]: next(iter(outputs.values()))}
+    else:
+        outputs = {name: column for name, column in outputs.items() if name in names}
     following = {follow.network for follow in run.task.follows()}
     kept = [network for name, network in networks.items() if name not in following]
     several = tuple(networks) != ("net",) or _apart(run, networks, model)

@@ -1,9 +1,11 @@
 """COCO JSON: pictures, categories and annotations in one document, with boxes x y width height.
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "data format", and pycocotools' run
-lengths. Documents stand beside the pictures or in `annotations`. Ids may have holes. Regions of a
-crowd (`iscrowd`) are left out and counted: they are no single thing. Run lengths are checked here
-and not given to pycocotools, which writes outside its memory where they are wrong.
+lengths. Documents stand beside the pictures, in `annotations`, or in the folders of the parts; the
+pictures of `instances_train2017.json` may be in `train2017`. The parts become one data set, which
+is split as any other. Ids may have holes. Regions of a crowd (`iscrowd`) are left out and counted:
+they are no single thing. Run lengths are checked here and not given to pycocotools, which writes
+outside its memory where they are wrong.
 """
 
 from __future__ import annotations
@@ -83,10 +85,16 @@ def _read_document(
             problems.append(f"{where}: {wrong}.")
     if crowds:
         problems.append(f"{path}: {crowds} regions of crowds (iscrowd), which are no single thing.")
+    parts = [
+        part
+        for folder in (root, root / "images")
+        for part in sorted(folder.iterdir() if folder.is_dir() else ())
+        if part.is_dir() and part.name in path.stem  # train2017 of instances_train2017
+    ]
     for number, row in images.items():
         where = f"{path}: image {shown(number)}"
         try:
-            picture = find_picture(root, row.get("file_name") or "", path.parent)
+            picture = find_picture(root, row.get("file_name") or "", path.parent, parts=parts)
             side = None
             if row.get("height") and row.get("width"):
                 height, width = numbers([row["height"], row["width"]], 2)

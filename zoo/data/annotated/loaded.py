@@ -159,6 +159,8 @@ def _look(picture: Annotated, size: int, keep: bool) -> _Seen | str:
         if len(things) == MOST:
             problems.append(f"{thing.where}: beyond the {MOST} things that a picture may have.")
             continue
+        if found.doubt:
+            problems.append(f"{thing.where}: {found.doubt}.")
         things.append((thing.label, found.box))
         masks.append(found.mask)
     owners = _owners([mask for mask in masks if mask is not None], size)

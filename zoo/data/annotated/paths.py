@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from zoo.common.settings import shown
 from zoo.data.annotated.things import AnnotationError
 
 
-def find_picture(root: Path, name: Any, near: Path, *, stem: str = "") -> Path:
+def find_picture(
+    root: Path, name: Any, near: Path, *, stem: str = "", parts: Sequence[Path] = ()
+) -> Path:
     """Returns the picture that an annotation names.
 
     It is looked for beside the annotation, in the folder, and in `images` and `JPEGImages`; then
@@ -23,11 +25,12 @@ def find_picture(root: Path, name: Any, near: Path, *, stem: str = "") -> Path:
         name: What the annotation calls it; `None` for nothing.
         near: Folder of the annotation.
         stem: Name of the annotation without its ending.
+        parts: More folders to look in.
 
     Raises:
         AnnotationError: It is not there, or not within the folder.
     """
-    places = dict.fromkeys([near, *(root / place for place in PICTURES)])
+    places = dict.fromkeys([near, *parts, *(root / place for place in PICTURES)])
     paths = []
     if name is not None:
         if not isinstance(name, str) or not name or "\0" in name:

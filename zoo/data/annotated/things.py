@@ -99,10 +99,12 @@ class Placed(NamedTuple):
     Attributes:
         box: y1 x1 y2 x2 in pixels of the square (4,), float32.
         mask: Which pixels are its (size, size), bool; `None` where only its box is known.
+        doubt: What is to be told of it, though it is kept.
     """
 
     box: np.ndarray
     mask: np.ndarray | None
+    doubt: str = ""
 
 
 def class_name(value: Any) -> str:
@@ -187,7 +189,10 @@ def placed(thing: Thing, place: Placing, size: int) -> Placed:
         mask = np.zeros((size, size), bool)
         for points in rings:
             mask |= filled(place.points(points), size)
-    return Placed(place.points(box).astype(np.float32), mask)
+    doubt = ""
+    if any(map(_crosses_itself, rings)):
+        doubt = "the polygon crosses itself; what it encloses an odd number of times is taken"
+    return Placed(place.points(box).astype(np.float32), mask, doubt)
 
 
 def filled(points: np.ndarray, size: int) -> np.ndarray:
@@ -226,20 +231,24 @@ def _inside(points: np.ndarray, side: np.ndarray, what: str) -> np.ndarray:
 
 
 def _check_ring(points: np.ndarray) -> None:
-    """Refuses a polygon without an area, and one that crosses itself."""
+    """Refuses a polygon without an area."""
     if len(points) > MOST_POINTS:
         raise AnnotationError(f"a polygon of {len(points)} points; expected {MOST_POINTS} at most")
     if len(np.unique(points, axis=0)) < 3:
         raise AnnotationError("a polygon of fewer than 3 different points")
+    if not (_turn(points[:1], points, np.roll(points, -1, axis=0)) != 0).any():
+        raise AnnotationError("the polygon has no area")
+
+
+def _crosses_itself(points: np.ndarray) -> bool:
     ends = np.roll(points, -1, axis=0)
     for index in range(len(points) - 2):  # an edge and the later ones that are no neighbours
         a, b = points[index], ends[index]
         c, d = points[index + 2 :], ends[index + 2 :]
         apart = _turn(a, b, c) * _turn(a, b, d) < 0
         if (apart & (_turn(c, d, a) * _turn(c, d, b) < 0)).any():
-            raise AnnotationError("the polygon crosses itself")
-    if abs(_turn(points[:1], points, ends).sum()) <= 0:
-        raise AnnotationError("the polygon has no area")
+            return True
+    return False
 
 
 def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

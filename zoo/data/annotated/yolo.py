@@ -2,9 +2,10 @@
 
 Source: Redmon et al. 2016, arXiv:1506.02640, as Darknet and Ultralytics write it: `class x y width
 height` of a box's middle and sides, or `class x1 y1 x2 y2 x3 y3 ...` of a polygon. The files lie in
-`labels` as the pictures lie in `images`, sub-folders included, or beside the pictures. The names of
-the classes come from `classes.txt` or from `names` in `data.yaml`. A picture without a file has no
-things in it.
+`labels` as the pictures lie in `images`, sub-folders included, of the folder or of each of its
+parts; or beside the pictures. The names of the classes come from `classes.txt` or from `names` in
+`data.yaml`. A picture without a file has no things in it. Parts become one data set, which is split
+as any other.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.common import reading
-from zoo.common.layouts import NAMES
+from zoo.common.layouts import NAMES, yolo_parts
 from zoo.common.settings import shown
 from zoo.data.annotated.names import named
 from zoo.data.annotated.paths import checked, pictures
@@ -36,11 +37,19 @@ def read(root: Path) -> Reading:
             f"folder:{root}: got no names of the classes; expected {NAMES[0]}, a name a line, or "
             f"`names` in {NAMES[1]}."
         )
-    apart = (root / "labels").is_dir()
-    images = root / "images" if apart and (root / "images").is_dir() else root
-    texts = root / "labels" if apart else root
+    whole = Reading([], labels, [])
+    for part in yolo_parts(root):
+        found = _read_part(root, part, labels, set(files))
+        whole = Reading(whole.pictures + found.pictures, labels, whole.problems + found.problems)
+    return whole
+
+
+def _read_part(root: Path, part: Path, labels: tuple[str, ...], known: set[Path]) -> Reading:
+    apart = (part / "labels").is_dir()
+    images = part / "images" if apart and (part / "images").is_dir() else part
+    texts = part / "labels" if apart else part
     problems: list[str] = []
-    found, known = [], set(files)
+    found = []
     for picture in pictures(images, problems, root):
         path = texts / picture.relative_to(images).with_suffix(".txt")
         known.add(path)

@@ -1,0 +1,56 @@
+"""Detectors that learn: on two devices as on one, resumed, made small, exported."""
+
+import json
+
+import pytest
+
+import zoo
+from tests import scenes as kit
+from zoo.cli import main
+from zoo.training.fitting import fit
+
+NAMES = ("faster_rcnn_small", "mask_rcnn_small")
+TINY = ["settings.width=8", "settings.units=16", "settings.regions=8"]
+TWICE = [*TINY, "data.limit=32", "train.epochs=2", "train.batch_size=8"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few(tmp_path_factory):
+    yield from kit.few(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def parent(_few, tmp_path_factory):
+    """A run that nothing stopped."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    return fit("mask_rcnn_small", out=out, changes=TWICE)
+
+
+def test_a_resumed_run_equals_a_whole_one(parent, tmp_path):
+    """Four steps make an epoch: stopped within the second."""
+    assert set(parent.card.outputs) == {"boxes", "scores", "classes", "masks"}
+    kit.check_resumed(parent, tmp_path / "part", changes=TWICE, stop_at=6)
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("name", NAMES)
+def test_two_devices_take_the_steps_of_one(name, tmp_path):
+    found = kit.two_devices(name, [*TINY, "data.augment.rotate=10"], tmp_path)
+    assert found["replicas"] == [2, 1] and found["moved"] == 2
+    assert found["weights"] < 1e-4 and found["history"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    "recipe", [*(pytest.param(x, marks=pytest.mark.slow) for x in ("prune50", "slim")), "int8"]
+)
+def test_made_small_and_exported_from_the_command_line(parent, recipe, tmp_path):
+    small = tmp_path / recipe
+    tuned = ["--set", "fine_tune.epochs=1"] if recipe != "int8" else []
+    assert not main(["compress", str(parent.path), recipe, "--out", str(small), *tuned])
+    assert not main(["export", str(small), "tflite", "onnx", "--out", str(tmp_path / "files")])
+    for target in ("tflite", "onnx"):
+        manifest = json.loads(
+            (tmp_path / "files" / f"{recipe}-{target}" / "manifest.json").read_text()
+        )
+        assert manifest["parity"]["passed"]
+    assert "map" in zoo.Bundle(small).report.metrics
