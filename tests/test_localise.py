@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 
@@ -189,6 +190,36 @@ def test_it_is_exported(run, model, target, tmp_path):
         "box",
     }
     assert parity.relative < (0.5 if target == "tflite-int8" else 1e-4)
+
+
+def test_each_class_may_have_a_box(tmp_path):
+    """The answer has the surest class's, the true one's learns, and files have one box."""
+    keras.utils.set_random_seed(0)
+    net = create("locator_class_wise", input_shape=(64, 64, 3), num_classes=3, width=4, units=8)
+    for weight in net.trainable_weights:
+        weight.assign(weight + keras.random.normal(weight.shape, stddev=0.1, seed=1))
+    random = np.random.RandomState(0)
+    images = random.uniform(size=(6, 64, 64, 3)).astype("float32")
+    net.get_layer("logits").bias.assign(-np.mean(net(images)["logits"], axis=0))
+    found = {name: np.asarray(x) for name, x in net(images).items()}
+    surest = found["logits"].argmax(axis=1)
+    assert len(set(surest)) > 1
+    np.testing.assert_array_equal(found["box"], found["auxiliary_boxes"][np.arange(6), surest])
+    labels = (surest + 1) % 3  # another class is the true one
+    batch = {"image": images, "label": labels, "box": 64 * random.uniform(size=(6, 4))}
+    boxes = tf.Variable(found["auxiliary_boxes"])
+    with tf.GradientTape() as tape:
+        loss = Localise().judge(batch, {**found, "auxiliary_boxes": boxes}).loss.values
+    gradient = tape.gradient(loss, boxes).numpy()
+    own = np.eye(3, dtype=bool)[labels]
+    assert (gradient[own] != 0).all() and not gradient[~own].any()
+    heads = {"logits": found["logits"], "box": found["auxiliary_boxes"][own]}
+    one = Localise().loss_of(batch, heads).values
+    np.testing.assert_allclose(loss, one, rtol=1e-6)
+    answer = Localise().deployed({"net": net})
+    for target in ("tflite", "onnx"):
+        done = export.export(answer, target, tmp_path / target, samples=images)
+        assert {spec.name for spec in done.manifest.signature.outputs} == {"logits", "box"}
 
 
 def test_parameters_are_counted_by_hand():

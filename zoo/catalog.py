@@ -721,6 +721,7 @@ ROWS = (
     _recurrent("recurrent_cnn2", "Recurrent CNN, twice", 103_561, {"instances": 2}),
     _recurrent("recurrent_cnn3", "Recurrent CNN, three times", 103_811, {"instances": 3}),
     _locator("locator", "Locator", 562_238, {}),
+    _locator("locator_class_wise", "Locator, a box for each class", 566_882, {"class_wise": True}),
     _pose("deeppose", "DeepPose, first stage", 58_396_060, {}, **_DEEPPOSE),
     _pose("deeppose_small1", "DeepPose, small", 458_346, _SMALL_POSE),
     _pose("deeppose_small3", "DeepPose, small, three stages", 553_566, _SMALL_POSE | {"stages": 3}),

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from zoo.tasks.kept_pictures import KeptPictures
-from zoo.tasks.supervised import Collected, Supervised
-from zoo.tasks.task import Evaluation, Mean, Metric
+from zoo.tasks.supervised import Collected, Supervised, divided
+from zoo.tasks.task import Evaluation, Mean, Metric, Seen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +59,18 @@ class Localise(Supervised):
     def loss_of(self, batch: Batch, outputs: Any) -> Mean:
         """See `Supervised.loss_of`: of each example, (b,)."""
         return Mean(self._losses(batch["label"], _fractions(batch), _heads(outputs)))
+
+    def judge(self, batch: Batch, outputs: Any) -> Seen:
+        """See `Supervised.judge`: where each class has a box, that of the true one learns."""
+        from keras import ops
+
+        main, boxes = divided(outputs)
+        if not boxes:
+            return super().judge(batch, outputs)
+        own = ops.one_hot(batch["label"], boxes[0].shape[1], dtype=boxes[0].dtype)
+        true = ops.sum(boxes[0] * own[..., None], axis=1)
+        loss = self.loss_of(batch, {**main, "box": true})
+        return Seen(loss, {"loss": loss, **self.measures(batch, main)})
 
     def chosen(self, outputs: Any) -> Any:
         """See `Task.chosen`: the largest of `logits`."""
