@@ -39,6 +39,9 @@ TWO_DEVICES = """
                      ["hardware.strategy=one"]):
         run = Run(resolve(sys.argv[1], changes=[*changes, *hardware]))
         networks = run.create()
+        for layer in networks["net"]._flatten_layers():
+            if type(layer).__name__ == sys.argv[3]:
+                layer.trainable = False
         history = run.train(networks)
         runs.append((run.machine.replicas, networks["net"].get_weights(), history.rows))
     (two, split, rows), (one, whole, others) = runs
@@ -62,6 +65,6 @@ def check_resumed(whole, out, *, changes, stop_at):
     assert resumed.report.metrics == whole.report.metrics
 
 
-def two_devices(model, changes, home):
-    """Trains on two devices and on one; returns what differed."""
-    return toy.printed(TWO_DEVICES, model, json.dumps(changes), ZOO_HOME=str(home))
+def two_devices(model, changes, home, *, frozen=""):
+    """Trains on two devices and on one, layers of a class frozen; returns what differed."""
+    return toy.printed(TWO_DEVICES, model, json.dumps(changes), frozen, ZOO_HOME=str(home))

@@ -535,7 +535,7 @@ def test_networks_are_exported_apart(name, bundles, zoo, tmp_path):
 
 
 @ONE
-@pytest.mark.parametrize("recipe", ["prune50", "int8"])
+@pytest.mark.parametrize("recipe", [pytest.param("prune50", marks=pytest.mark.slow), "int8"])
 def test_compressed_captioner_is_measured_itself(name, recipe, runs, bundles):
     run = runs[name]
     model = load_model(bundles[name].path)

@@ -137,7 +137,7 @@ SLOW = pytest.mark.slow
     [
         pytest.param(compress.Binarize(method="binary_connect", epochs=30), marks=SLOW),
         pytest.param(compress.Binarize(method="bnn", epochs=30), marks=SLOW),
-        compress.Binarize(method="xnor", epochs=30),
+        pytest.param(compress.Binarize(method="xnor", epochs=30), marks=SLOW),
         pytest.param(compress.Ternarize(method="twn", epochs=15), marks=SLOW),
         compress.Ternarize(method="ttq", epochs=15),
     ],

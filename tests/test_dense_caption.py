@@ -392,6 +392,7 @@ TWO_DEVICES = """
 
 
 @pytest.mark.dist
+@pytest.mark.slow  # the detector's steps and the captioner's are taken so in their own files
 def test_two_devices_take_the_steps_of_one(tmp_path):
     found = toy.printed(TWO_DEVICES, json.dumps(SMALL), ZOO_HOME=str(tmp_path))
     weights, moved, losses = found

@@ -35,17 +35,19 @@ def test_a_resumed_run_equals_a_whole_one(parent, tmp_path):
 @pytest.mark.dist
 @pytest.mark.parametrize("name", NAMES)
 def test_two_devices_take_the_steps_of_one(name, tmp_path):
-    found = kit.two_devices(name, [*TINY, "data.augment.rotate=10"], tmp_path)
+    """But for normalisations, each of which sees the examples of its own device."""
+    found = kit.two_devices(
+        name, [*TINY, "data.augment.rotate=10"], tmp_path, frozen="BatchNormalization"
+    )
     assert found["replicas"] == [2, 1] and found["moved"] == 2
     assert found["weights"] < 1e-4 and found["history"] < 1e-4
 
 
-@pytest.mark.parametrize(
-    "recipe", [*(pytest.param(x, marks=pytest.mark.slow) for x in ("prune50", "slim")), "int8"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["prune50", "slim"])
 def test_made_small_and_exported_from_the_command_line(parent, recipe, tmp_path):
     small = tmp_path / recipe
-    tuned = ["--set", "fine_tune.epochs=1"] if recipe != "int8" else []
+    tuned = ["--set", "fine_tune.epochs=1"]
     assert not main(["compress", str(parent.path), recipe, "--out", str(small), *tuned])
     assert not main(["export", str(small), "tflite", "onnx", "--out", str(tmp_path / "files")])
     for target in ("tflite", "onnx"):

@@ -167,6 +167,14 @@ def test_polygons_are_filled_as_matplotlib_fills_them():
             np.testing.assert_array_equal(things.filled(ring, 40), want)
 
 
+def doubt(thing):
+    """What is told of a thing, kept or not."""
+    try:
+        return things.placed(thing, placing(12, 12, 12), 12).doubt
+    except things.AnnotationError as wrong:
+        return str(wrong)
+
+
 def test_polygons_that_cross_themselves_are_found():
     def cross(a, b, c, d):
         """Whether two edges meet within both, in whole fractions."""
@@ -186,10 +194,8 @@ def test_polygons_that_cross_themselves_are_found():
         edges = list(zip(ring.tolist(), np.roll(ring, -1, axis=0).tolist(), strict=True))
         want = any(cross(*one, *other) for one, other in itertools.combinations(edges, 2))
         thing = things.Thing("here", "cat", rings=(ring.astype(float),))
-        if np.linalg.matrix_rank(ring - ring[0]) < 2:
-            continue  # on one line
-        found = things.placed(thing, placing(12, 12, 12), 12)
-        assert ("crosses itself" in found.doubt) == want, ring
+        told = doubt(thing)
+        assert ("crosses itself" in told) == want or told == "the polygon has no area", ring
         seen.append(want)
     assert 50 < sum(seen) < len(seen) - 50
 

@@ -118,11 +118,11 @@ def _keep(run: Run, path: Path) -> None:
 
 def _card(run: Run, networks: Mapping[str, keras.Model], origin: dict[str, Any]) -> Card:
     model = run.task.deployed(networks)
-    outputs, names = run.task.outputs(run.data), output_names(model)
+    outputs = run.task.outputs(run.data)
     if len(outputs) == 1:
-        outputs = {names[0]: next(iter(outputs.values()))}
-    else:
-        outputs = {name: column for name, column in outputs.items() if name in names}
+        outputs = {output_names(model)[0]: next(iter(outputs.values()))}
+    elif isinstance(model.output, Mapping):
+        outputs = {name: column for name, column in outputs.items() if name in model.output}
     following = {follow.network for follow in run.task.follows()}
     kept = [network for name, network in networks.items() if name not in following]
     several = tuple(networks) != ("net",) or _apart(run, networks, model)
