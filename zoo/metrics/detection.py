@@ -200,7 +200,7 @@ def _dataset(pictures: Sequence[Things], names: Sequence[str], *, masks: bool = 
 def _side(things: Things) -> tuple[int, ...]:
     """Height and width of a picture whose masks are known."""
     if isinstance(things.masks, list):
-        return tuple(things.masks[0]["size"])
+        return tuple(things.masks[0]["size"]) if things.masks else ()
     return () if things.masks is None else things.masks.shape[1:]
 
 

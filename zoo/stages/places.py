@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,13 +16,28 @@ from zoo.tasks.detections import pasted
 Row = dict[str, Any]
 
 
-def in_picture(rows: Sequence[Row], path: str | Path, known: Preprocessing) -> list[Row]:
+class Mask(NamedTuple):
+    """The mask of a box.
+
+    Attributes:
+        shares: Probabilities of points spread evenly over the box, (h, w).
+        box: y1 x1 y2 x2 in the picture's own pixels; it may reach over the edge.
+    """
+
+    shares: np.ndarray
+    box: np.ndarray
+
+
+def in_picture(
+    rows: Sequence[Row], path: str | Path, known: Preprocessing, *, whole: bool = False
+) -> list[Row]:
     """Returns rows with boxes in a picture's own pixels.
 
     Args:
         rows: `y1`, `x1`, `y2`, `x2` in pixels of the picture as the model sees it, among others.
         path: The picture.
         known: How the model sees it.
+        whole: Whether boxes stay as they are where they reach over the picture's edge.
     """
     width, height = read_image(path).size
     side = known.size or 0
@@ -35,9 +50,13 @@ def in_picture(rows: Sequence[Row], path: str | Path, known: Preprocessing) -> l
     found = []
     for row in rows:
         moved = {
-            name: min(max((row[name] - frames[axis % 2]) * factors[axis % 2], 0.0), ends[axis % 2])
+            name: (row[name] - frames[axis % 2]) * factors[axis % 2]
             for axis, name in enumerate(SIDES)
         }
+        if not whole:
+            moved = {
+                name: min(max(moved[name], 0.0), ends[axis % 2]) for axis, name in enumerate(SIDES)
+            }
         found.append({**row, **moved})
     return found
 
@@ -45,7 +64,7 @@ def in_picture(rows: Sequence[Row], path: str | Path, known: Preprocessing) -> l
 def coco(
     found: Mapping[str, Sequence[Row]],
     labels: Sequence[str],
-    masks: Mapping[str, np.ndarray] | None = None,
+    masks: Mapping[str, Sequence[Mask]] | None = None,
 ) -> dict[str, Any]:
     """Returns a COCO document of what was found in some pictures.
 
@@ -53,8 +72,7 @@ def coco(
         found: For each picture, by its path, rows of `label`, `probability` and a box in its own
             pixels.
         labels: Names of the classes, whose ids count from 1.
-        masks: For each picture, by its path, of each row the probabilities of points spread evenly
-            over its box (rows, h, w).
+        masks: For each picture, by its path, the mask of each row.
 
     Returns:
         `images`, `annotations` with `score`, and `categories`, as COCO's object detection has them:
@@ -71,8 +89,7 @@ def coco(
             y1, x1, y2, x2 = (row[name] for name in SIDES)
             shape = {"area": (x2 - x1) * (y2 - y1)}
             if masks is not None:
-                box = np.array([y1, x1, y2, x2])
-                shape = _encoded(pasted(masks[path][index], box, (height, width)))
+                shape = _encoded(pasted(*masks[path][index], (height, width)))
             annotations.append(
                 {
                     "id": len(annotations) + 1,

@@ -16,7 +16,7 @@ from PIL import Image
 from compress.graph.shares import find_shares, takes_logits
 from zoo.bundle import CARD, Bundle, find_bundle
 from zoo.common import reading, staging
-from zoo.common.answers import answers
+from zoo.common.answers import SIDES, answers
 from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.data.regions import propose_all
@@ -24,7 +24,7 @@ from zoo.models.saved import load_model
 from zoo.stages import own
 from zoo.stages.describe import drawn as describe
 from zoo.stages.describe import sentences
-from zoo.stages.places import coco, in_picture
+from zoo.stages.places import Mask, coco, in_picture
 from zoo.stages.ranges import taken
 from zoo.tasks import pictures
 from zoo.tasks.binary import Binary
@@ -161,17 +161,28 @@ def predict(
             picture = _DRAWN[card.task](raw[index], one, found[index], len(card.labels))
             _save(picture, place)
     if card.task in ("detect", "dense_caption"):
+        seen = found
         found = [in_picture(rows, file, known) for rows, file in zip(found, files, strict=True)]
     if coco_file is not None:
         masks = None
         if "masks" in outputs:
-            pairs = zip(outputs["masks"], outputs["scores"], strict=True)
-            shares = [every[scores > 0] for every, scores in pairs]
-            masks = dict(zip(names, shares, strict=True))
+            masks = {
+                name: _masks_of(outputs, index, in_picture(seen[index], name, known, whole=True))
+                for index, name in enumerate(names)
+            }
         document = coco(dict(zip(names, found, strict=True)), card.labels, masks)
         with staging.staged_file(Path(coco_file)) as partial:
             partial.write_text(json.dumps(document, indent=1) + "\n")
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
+
+
+def _masks_of(outputs: Any, index: int, rows: Sequence[dict[str, Any]]) -> list[Mask]:
+    """The masks of what was found in one picture, each in its own box."""
+    there = outputs["masks"][index][outputs["scores"][index] > 0]
+    return [
+        Mask(shares, np.array([row[side] for side in SIDES]))
+        for shares, row in zip(there, rows, strict=True)
+    ]
 
 
 def _read(known: Preprocessing, files: Sequence[str | Path]) -> tuple[str, list[str], np.ndarray]:

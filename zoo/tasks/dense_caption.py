@@ -66,7 +66,9 @@ class DenseCaption(Anchored):
 
     def needs(self, data: DataSet) -> tuple[str, ...]:
         """See `Task.needs`."""
-        return (data.input, *self.targets)
+        # By the instances a box is known when its picture has turned.
+        names = (data.input, *self.targets, "instances")
+        return tuple(name for name in names if name in data.columns)
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`."""

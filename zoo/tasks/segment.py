@@ -8,6 +8,7 @@ union is that of sums over a whole split, not a mean over pictures.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from zoo.tasks.task import Batch
 
 SHOWN = 8  # pictures that the meter keeps
+LOG = logging.getLogger("zoo")
 
 
 class Segment(Supervised):
@@ -55,6 +57,16 @@ class Segment(Supervised):
     def names(self, column: Column) -> tuple[str, ...]:
         """Returns the names of the classes that are told apart."""
         return (column.names[0], "foreground") if self.foreground else column.names
+
+    def check(self, data: DataSet) -> None:
+        """See `Task.check`; tells where several classes are learnt as one."""
+        super().check(data)
+        count = len(data.columns["mask"].names) - 1
+        if self.foreground and count > 1:
+            LOG.info(
+                "task.foreground: the %d classes of %s are learnt as one; false tells them apart",
+                count, data.name,
+            )  # fmt: skip
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: one output for each class."""

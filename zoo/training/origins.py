@@ -160,6 +160,13 @@ class FromData:
         augment = self._recipe.data.augment
         if augment.mirror == "auto":
             augment = augment.model_copy(update={"mirror": self.data.mirror})
+        for column in self._task.needs(self.data):
+            for name, most in self.data.motions.get(column, {}).items():
+                if (value := getattr(augment, name)) > most:
+                    raise ValueError(
+                        f"data.augment.{name}: got {value} for {self.data.name}, whose {column} it "
+                        f"would make untrue; expected {most:g} at most."
+                    )
         return Feed(
             self._needed("train"),
             self.prepare,

@@ -2,10 +2,9 @@
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "data format", and pycocotools' run
 lengths. Documents stand beside the pictures, in `annotations`, or in the folders of the parts; the
-pictures of `instances_train2017.json` may be in `train2017`. The parts become one data set, which
-is split as any other. Ids may have holes. Regions of a crowd (`iscrowd`) are left out and counted:
-they are no single thing. Run lengths are checked here and not given to pycocotools, which writes
-outside its memory where they are wrong.
+pictures of `instances_train2017.json` may be in `train2017`. Ids may have holes. Regions of a crowd
+(`iscrowd`) are left out and counted: they are no single thing. Run lengths are checked here and not
+given to pycocotools, which writes outside its memory where they are wrong.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from zoo.data.annotated.things import (
 )
 
 EXPECTED = "a COCO document: images, annotations and categories"
+MOST_BYTES = 2**30  # of a document; that of COCO's own training pictures has half of it
 MOST_DIGITS = 7  # characters of one run length
 
 
@@ -56,7 +56,7 @@ def _read_document(
     labels: dict[str, None],
     problems: list[str],
 ) -> None:
-    document = reading.json_object(path, EXPECTED)
+    document = reading.json_object(path, EXPECTED, most_bytes=MOST_BYTES)
     for key in ("images", "annotations", "categories"):
         if not isinstance(document.get(key), list):
             raise reading.FileError(f"{path}: {key}: got no list; expected {EXPECTED}.")
@@ -89,7 +89,7 @@ def _read_document(
         part
         for folder in (root, root / "images")
         for part in sorted(folder.iterdir() if folder.is_dir() else ())
-        if part.is_dir() and part.name in path.stem  # train2017 of instances_train2017
+        if part.is_dir() and part.name in path.stem.split("_")[1:]  # of instances_train2017
     ]
     for number, row in images.items():
         where = f"{path}: image {shown(number)}"

@@ -1,7 +1,9 @@
 """Makes a data set of a folder of annotated pictures.
 
 The split is fixed by the sorted paths of the readable pictures, one `RandomState(0)` over all: a
-tenth goes to validation and a tenth to test, at least one each. A picture becomes a square as
+tenth goes to validation and a tenth to test, at least one each. Where the pictures lie in parts
+that their publisher has named (`PARTS`), those are the split; where there is no test part, the
+validation part is, and a tenth of training takes its place. A picture becomes a square as
 `zoo.data.images.fit` makes it; boxes, outlines and masks move with it.
 """
 
@@ -26,6 +28,8 @@ from zoo.data.pictures import Pictures, each
 
 MOST = 100  # things of a picture that are kept; COCO's own limit of an answer
 FEWEST = 3  # pictures: one for each split
+PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
+PARTS |= {"validation": "validation", "test": "test"}
 READERS = ("coco", "voc", "yolo", "labelme")
 
 
@@ -96,7 +100,13 @@ def load(name: str, root: Path, layout: str, *, size: int, told: str, keep: bool
     else:
         images = Pictures([one.path for one in seen], size=size, channels=channels)
     everything = Split({"image": images, **values})
-    train, validation, test = stratify(everything, _counts)
+    parts = [_part(root, one.path) for one in seen]
+    published = all(parts) and {"train"} < set(parts)
+    if published:
+        train, validation, test = _published(everything, parts)
+        told += ", split as its parts are"
+    else:
+        train, validation, test = stratify(everything, _counts)
     return DataSet(
         name,
         f"{root}: {LAYOUTS[layout]}, {len(seen)} pictures with {what}, {len(problems)} problems, "
@@ -149,7 +159,7 @@ def _look(picture: Annotated, size: int, keep: bool) -> _Seen | str:
         )
     place = placing(image.height, image.width, size)
     things: list[tuple[str, np.ndarray]] = []
-    masks, problems = [], []
+    masks, problems, places = [], [], []
     for thing in picture.things:
         try:
             found = placed(thing, place, size)
@@ -159,12 +169,29 @@ def _look(picture: Annotated, size: int, keep: bool) -> _Seen | str:
         if len(things) == MOST:
             problems.append(f"{thing.where}: beyond the {MOST} things that a picture may have.")
             continue
+        if any(thing.label == label and (found.box == box).all() for label, box in things):
+            problems.append(f"{thing.where}: the same class and box stand there twice.")
+            continue
         if found.doubt:
             problems.append(f"{thing.where}: {found.doubt}.")
         things.append((thing.label, found.box))
         masks.append(found.mask)
+        places.append(thing.where)
+    if picture.things and not things:
+        return (
+            f"{picture.path}: nothing of what is annotated can be read, first {problems[0]} The "
+            "picture is left out, as it is not one of nothing."
+        )
     owners = _owners([mask for mask in masks if mask is not None], size)
     bare = sum(mask is None for mask in masks)
+    if not bare:
+        seen = set(np.unique(owners))
+        problems += [
+            f"{where}: no pixel of it is seen at {size} x {size} pixels: it is covered, or too "
+            "small. Its box is kept."
+            for index, where in enumerate(places, start=1)
+            if index not in seen
+        ]
     colour = pixels(image, size=size, channels=3)
     grey = bool((colour == colour[..., :1]).all())
     kept = colour if keep else None
@@ -216,6 +243,24 @@ def _check_count(root: Path, num: int, layout: str, problems: Sequence[str]) -> 
             f"folder:{root}: got {num} annotated pictures that can be read, by {LAYOUTS[layout]}; "
             f"expected at least {FEWEST}.{first}"
         )
+
+
+def _part(root: Path, path: Path) -> str:
+    """The split that a picture's folder is named after, e.g. `train2017`; empty for none."""
+    names = (folder.rstrip("0123456789").lower() for folder in path.relative_to(root).parts[:-1])
+    return next((PARTS[name] for name in names if name in PARTS), "")
+
+
+def _published(everything: Split, parts: Sequence[str]) -> tuple[Split, Split, Split]:
+    """The splits that the parts name."""
+    own = {name: np.flatnonzero(np.array(parts) == name) for name in PARTS.values()}
+    if not len(own["test"]):
+        own["test"], own["validation"] = own["validation"], own["test"]
+    if not len(own["validation"]):
+        mixed = np.random.RandomState(0).permutation(own["train"])
+        held = max(1, round(len(mixed) / 10))
+        own["validation"], own["train"] = np.sort(mixed[:held]), np.sort(mixed[held:])
+    return tuple(everything[own[name]] for name in ("train", "validation", "test"))  # type: ignore[return-value]
 
 
 def _counts(num: int) -> tuple[int, int, int]:

@@ -19,8 +19,9 @@ def named(files: Iterable[Path]) -> tuple[str, ...]:
         files: Texts with a name a line, or YAML with `names`, a list or a mapping from 0 on.
 
     Raises:
-        ValueError: A file has no names, or one twice.
+        ValueError: A file has no names, or one twice, or two files differ.
     """
+    known: dict[Path, tuple[str, ...]] = {}
     for path in files:
         if path.is_file():
             found = _of_yaml(path) if path.suffix == ".yaml" else _of_text(path)
@@ -29,8 +30,15 @@ def named(files: Iterable[Path]) -> tuple[str, ...]:
                     f"{path}: got {len(found)} names, {len(set(found))} of them different; "
                     f"expected {EXPECTED}."
                 )
-            return tuple(found)
-    return ()
+            known[path] = tuple(found)
+    first = next(iter(known), None)
+    for path, found in known.items():
+        if found != known[first]:  # type: ignore[index]
+            raise reading.FileError(
+                f"{path}: names {', '.join(found)}; {first} names {', '.join(known[first])}. "  # type: ignore[index]
+                "Expected the same, in the same order. Move one away."
+            )
+    return known[first] if first else ()
 
 
 def within(found: Reading) -> Reading:
@@ -56,8 +64,13 @@ def within(found: Reading) -> Reading:
 
 
 def _of_text(path: Path) -> list[str]:
-    lines = reading.text(path, EXPECTED).splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    lines = reading.text(path, EXPECTED).rstrip().splitlines()
+    if "" in map(str.strip, lines):
+        raise reading.FileError(
+            f"{path}: has an empty line between names; expected {EXPECTED}. A class keeps its "
+            "number by its line."
+        )
+    return [line.strip() for line in lines]
 
 
 def _of_yaml(path: Path) -> list[str]:

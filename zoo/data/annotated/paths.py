@@ -30,7 +30,7 @@ def find_picture(
     Raises:
         AnnotationError: It is not there, or not within the folder.
     """
-    places = dict.fromkeys([near, *parts, *(root / place for place in PICTURES)])
+    places = dict.fromkeys([near, *(root / place for place in PICTURES), *parts])
     paths = []
     if name is not None:
         if not isinstance(name, str) or not name or "\0" in name:
@@ -70,8 +70,10 @@ def pictures(folder: Path, problems: list[str], root: Path) -> Iterator[Path]:
 
 def without_annotation(root: Path, seen: Iterable[Path]) -> list[str]:
     """Returns a line for each picture beside the known ones that no annotation names."""
+    seen = list(seen)
+    known = dict.fromkeys([*(root / place for place in PICTURES), *(path.parent for path in seen)])
+    folders = [folder for folder in known if folder.is_dir()]
     seen = {path.resolve() for path in seen}
-    folders = [root / place for place in PICTURES if (root / place).is_dir()]
     return [
         f"{path}: no annotation names this picture."
         for folder in folders

@@ -190,6 +190,8 @@ def placed(thing: Thing, place: Placing, size: int) -> Placed:
         for points in rings:
             mask |= filled(place.points(points), size)
     doubt = ""
+    if thing.box is not None and thing.outlined and _apart(box, _bounds(rings, whole)):
+        doubt = "its box and its outline share less than a tenth of what they take"
     if any(map(_crosses_itself, rings)):
         doubt = "the polygon crosses itself; what it encloses an odd number of times is taken"
     return Placed(place.points(box).astype(np.float32), mask, doubt)
@@ -279,6 +281,13 @@ def _bounds(rings: Sequence[np.ndarray], whole: np.ndarray | None) -> np.ndarray
         raise AnnotationError("neither a box nor an outline")
     points = np.concatenate(rings)
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two boxes (4,) share less than a tenth of what either takes."""
+    shared = np.prod(np.maximum(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0))
+    both = np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared
+    return bool(10 * shared < both)
 
 
 def _told(places: np.ndarray) -> str:

@@ -4,8 +4,7 @@ Source: Redmon et al. 2016, arXiv:1506.02640, as Darknet and Ultralytics write i
 height` of a box's middle and sides, or `class x1 y1 x2 y2 x3 y3 ...` of a polygon. The files lie in
 `labels` as the pictures lie in `images`, sub-folders included, of the folder or of each of its
 parts; or beside the pictures. The names of the classes come from `classes.txt` or from `names` in
-`data.yaml`. A picture without a file has no things in it. Parts become one data set, which is split
-as any other.
+`data.yaml`. A picture without a file has no things in it.
 """
 
 from __future__ import annotations
@@ -37,8 +36,15 @@ def read(root: Path) -> Reading:
             f"folder:{root}: got no names of the classes; expected {NAMES[0]}, a name a line, or "
             f"`names` in {NAMES[1]}."
         )
-    whole = Reading([], labels, [])
-    for part in yolo_parts(root):
+    parts = yolo_parts(root)
+    bare = [
+        path
+        for path in sorted(root.iterdir())
+        if parts != [root] and path not in parts and (path / "images").is_dir()
+    ]
+    told = [f"{path}: has images and no labels; it is left out." for path in bare]
+    whole = Reading([], labels, told)
+    for part in parts:
         found = _read_part(root, part, labels, set(files))
         whole = Reading(whole.pictures + found.pictures, labels, whole.problems + found.problems)
     return whole
