@@ -262,8 +262,8 @@ def test_a_wrong_annotation_is_named(case, plain):
     sound = load(f"folder:{root}", size=32)
     values, write = annotated.document(root)
     change, told = WRONG[case]
-    extra = {"id": 99, "image_id": 1000, "category_id": 7, "iscrowd": 0, "bbox": [1, 1, 8, 8]}
-    values["annotations"].append(extra | change)  # of a picture without things
+    extra = {"id": 99, "image_id": 998, "category_id": 7, "iscrowd": 0, "bbox": [1, 1, 8, 8]}
+    values["annotations"].append(extra | change)  # of a picture that has a thing
     write()
     data = load(f"folder:{root}", size=32)
     (line,) = data.problems
