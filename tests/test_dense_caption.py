@@ -356,6 +356,7 @@ def test_it_learns_and_explains_itself(trained):
     assert np.asarray(Image.open(trained.path / "phrases.png")).std() > 10
 
 
+@pytest.mark.slow  # a detector is resumed in tests/test_detect_learning.py
 def test_a_resumed_run_equals_a_whole_one(trained, tmp_path):
     kit.check_resumed(trained, tmp_path / "part", changes=[*SMALL, *QUICK], stop_at=20)
 

@@ -93,7 +93,8 @@ def operators(path):
     return {max(code.builtinCode, code.deprecatedBuiltinCode) for code in codes}
 
 
-@pytest.mark.parametrize("recipe", [pytest.param("prune50", marks=pytest.mark.slow), "int8"])
+@pytest.mark.slow  # tests/test_shipped.py has a U-Net in integers
+@pytest.mark.parametrize("recipe", ["prune50", "int8"])
 def test_it_is_compressed_from_the_command_line(recipe, trained, tmp_path, zoo):
     out = tmp_path / recipe
     changes = ["--set", "data.limit=32"]
