@@ -190,6 +190,7 @@ def test_a_fit_of_the_edge_stands_beside(drawn):
     rows = found.tables["by_hidden"]
     assert sum(row["support"] for row in rows) >= 58
     assert rows[0]["fit_centre_px"] < 0.5 < 1 < rows[-1]["fit_centre_px"]
+    assert rows[-1]["arc_centre_px"] < 0.6 * rows[-1]["fit_centre_px"]  # without the lid
     assert rows[-1]["centre_px"] == pytest.approx(0, abs=1e-4)
 
 
