@@ -32,13 +32,14 @@ def named(files: Iterable[Path]) -> tuple[str, ...]:
                 )
             known[path] = tuple(found)
     first = next(iter(known), None)
-    for path, found in known.items():
-        if found != known[first]:  # type: ignore[index]
+    names = known[first] if first else ()
+    for path, others in known.items():
+        if others != names:
             raise reading.FileError(
-                f"{path}: names {', '.join(found)}; {first} names {', '.join(known[first])}. "  # type: ignore[index]
-                "Expected the same, in the same order. Move one away."
+                f"{path}: names {', '.join(others)}; {first} names {', '.join(names)}. Expected the "
+                "same, in the same order. Move one away."
             )
-    return known[first] if first else ()
+    return names
 
 
 def within(found: Reading) -> Reading:
