@@ -36,8 +36,8 @@ def named(files: Iterable[Path]) -> tuple[str, ...]:
     for path, others in known.items():
         if others != names:
             raise reading.FileError(
-                f"{path}: names {', '.join(others)}; {first} names {', '.join(names)}. Expected the "
-                "same, in the same order. Move one away."
+                f"{path}: names {', '.join(others)}; {first} names {', '.join(names)}. Expected "
+                "the same, in the same order. Move one away."
             )
     return names
 
