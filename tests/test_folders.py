@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -382,6 +383,9 @@ def test_what_is_not_of_a_part_is_told(plain):
     data = load(f"folder:{root}", size=32)
     assert len(annotated.whole(data)) == 6
     (line,) = data.problems
+    assert "new: has images and no labels" in line
+    shutil.rmtree(root / "old")  # the folder is the only part that is whole
+    (line,) = load(f"folder:{root}", size=32).problems
     assert "new: has images and no labels" in line
 
 

@@ -83,17 +83,13 @@ def voc_files(root: Path) -> list[Path]:
 
 
 def yolo_parts(root: Path) -> list[Path]:
-    """Returns the folder and its sub-folders, as far as they have `images` and `labels` each.
-
-    Where none has both it is the folder alone.
-    """
+    """Returns those of the folder and its sub-folders that have `images` and `labels` each."""
     both = ("images", "labels")
-    parts = [
+    return [
         path
         for path in (root, *sorted(root.iterdir()))
         if all((path / name).is_dir() for name in both)
     ]
-    return parts or [root]
 
 
 def is_picture(path: Path) -> bool:
@@ -156,8 +152,8 @@ def _shows_voc(root: Path) -> bool:
 
 
 def _shows_yolo(root: Path) -> bool:
-    apart = [part / "labels" for part in yolo_parts(root) if (part / "labels").is_dir()]
-    if apart:
+    apart = [part / "labels" for part in yolo_parts(root) or [root]]
+    if any(texts.is_dir() for texts in apart):
         return any(path.suffix == ".txt" for texts in apart for path in texts.rglob("*"))
     named = any((root / name).is_file() for name in NAMES)
     return named and any(

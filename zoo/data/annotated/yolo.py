@@ -37,14 +37,13 @@ def read(root: Path) -> Reading:
             f"`names` in {NAMES[1]}."
         )
     parts = yolo_parts(root)
-    bare = [
-        path
-        for path in sorted(root.iterdir())
-        if parts != [root] and path not in parts and (path / "images").is_dir()
+    told = [
+        f"{path}: has images and no labels; it is left out."
+        for path in sorted(root.iterdir() if parts else ())  # without parts all of it is read
+        if path not in parts and (path / "images").is_dir()
     ]
-    told = [f"{path}: has images and no labels; it is left out." for path in bare]
     whole = Reading([], labels, told)
-    for part in parts:
+    for part in parts or [root]:
         found = _read_part(root, part, labels, set(files))
         whole = Reading(whole.pictures + found.pictures, labels, whole.problems + found.problems)
     return whole
