@@ -1,9 +1,10 @@
-"""The best mean IoU that an FCN's coarse answer can have on scenes of digits.
+"""What an FCN's coarse answer can tell of scenes of digits: a mean IoU that knows the truth.
 
     python tests/oracles/fcn_ceiling.py [--stride 8] [--pictures 60] [--steps 300]
 
-Scores on cells of `stride` pixels are chosen for each test picture by its own truth, by gradient
-descent on the cross-entropy behind FCN's own bilinear upsampling: no network can do better.
+Scores on cells of `stride` pixels are fitted to each of the first test pictures' own truth, by
+gradient descent on the cross-entropy behind FCN's own bilinear upsampling. A network has to guess
+what these are told; another loss than the cross-entropy may trade some pixels for rare classes.
 """
 
 import argparse
@@ -25,8 +26,8 @@ from zoo.models.fcn import bilinear
 RATE = 0.3  # of Adam
 
 
-def best(masks, classes, stride, steps):
-    """The mean IoU of the best scores for masks (n, side, side)."""
+def fitted(masks, classes, stride, steps):
+    """The mean IoU of scores that are fitted to masks (n, side, side)."""
     num, side = masks.shape[:2]
     kernel = tf.constant(bilinear(2 * stride, classes))
     scores = tf.Variable(tf.zeros((num, side // stride, side // stride, classes)))
@@ -56,7 +57,7 @@ def main():
     data = load("digit_scenes", size=64)
     classes = len(data.columns["mask"].names)
     masks = data.test["mask"][: arguments.pictures]
-    found = best(masks, classes, arguments.stride, arguments.steps)
+    found = fitted(masks, classes, arguments.stride, arguments.steps)
     sys.stdout.write(f"{found:.4f}\n")
 
 
