@@ -28,7 +28,7 @@ COLUMNS = {
     "mask": Column("mask", (SIDE, SIDE), ("other", "pupil")),
     "hidden": Column("number"),
 }
-MOTIONS = {"points": {"mirror": 0, "rotate": 0}}  # the uppermost stays so
+MOTIONS = {"points": {"rotate": 0}}  # the uppermost stays so
 
 
 class Ellipse(NamedTuple):

@@ -80,9 +80,12 @@ def average_precision(truth: Sequence[Described], found: Sequence[Described]) ->
         overlap of one half, and `exact_match50`, the share whose surest such box has the phrase
         word for word. All are 0 where there is nothing.
     """
-    overlaps, said, scores = (
-        np.array(values) for values in _assigned(truth, found)
-    )  # (boxes,) each
+    if any(one.scores is None for one in found):
+        raise ValueError("average_precision: got boxes without scores; expected a score each.")
+    pictures = [
+        (known, given, _shared(known, given)) for known, given in zip(truth, found, strict=True)
+    ]
+    overlaps, said, scores = (np.array(values) for values in _assigned(pictures))  # (boxes,) each
     order = np.argsort(-scores, kind="stable")
     overlaps, said = overlaps[order], said[order]
     count = sum(len(one.boxes) for one in truth)
@@ -97,7 +100,7 @@ def average_precision(truth: Sequence[Described], found: Sequence[Described]) ->
         "detection_map": float(np.mean([values[0] for values in each.values()])),
     }
     metrics |= {f"ap{round(100 * key)}": float(np.mean(row[1:])) for key, row in each.items()}
-    reached = [_reached(known, given) for known, given in zip(truth, found, strict=True)]
+    reached = [_reached(*picture) for picture in pictures]
     metrics["recall50"] = sum(hits for hits, _ in reached) / max(count, 1)
     metrics["exact_match50"] = sum(exact for _, exact in reached) / max(count, 1)
     return metrics
@@ -109,10 +112,10 @@ def _shared(known: Described, given: Described) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(iou(ours[:, None], theirs[None])))
 
 
-def _reached(known: Described, given: Described) -> tuple[int, int]:
+def _reached(known: Described, given: Described, shared: np.ndarray) -> tuple[int, int]:
     """How many true boxes have one with an overlap of one half, and the phrase by the surest."""
     hits = exact = 0
-    for overlaps, true in zip(_shared(known, given).T, known.phrases, strict=True):
+    for overlaps, true in zip(shared.T, known.phrases, strict=True):
         near = np.flatnonzero(overlaps >= HALF)
         if len(near):
             surest = near[np.asarray(given.scores)[near].argmax()]
@@ -121,17 +124,16 @@ def _reached(known: Described, given: Described) -> tuple[int, int]:
     return hits, exact
 
 
-def _assigned(truth: Sequence[Described], found: Sequence[Described]) -> tuple[list[float], ...]:
+def _assigned(
+    pictures: Sequence[tuple[Described, Described, np.ndarray]],
+) -> tuple[list[float], ...]:
     """What each box is worth: overlaps, 0 of one that comes second; words; and their scores."""
     overlaps: list[float] = []
     said: list[float] = []
     scores: list[float] = []
-    for known, given in zip(truth, found, strict=True):
-        if given.scores is None:
-            raise ValueError("average_precision: got boxes without scores; expected a score each.")
-        sure: np.ndarray = given.scores
+    for known, given, shared in pictures:
+        sure = np.asarray(given.scores)
         taken = np.zeros(len(known.boxes), bool)
-        shared = _shared(known, given)
         for index in np.argsort(-sure, kind="stable"):
             own = shared[index]
             best = int(own.argmax()) if len(own) else -1

@@ -38,7 +38,15 @@ def packed(things: Things) -> Things:
     """Returns the things with masks as run lengths, which take a hundredth of the memory."""
     if things.masks is None or not len(things.masks):
         return things
-    return things._replace(masks=[_encoded(mask) for mask in things.masks])
+    return things._replace(masks=[encoded(mask) for mask in things.masks])
+
+
+def encoded(mask: Any) -> dict[str, Any]:
+    """Returns a mask (height, width), bool, as pycocotools' run lengths."""
+    from pycocotools import mask as rle
+
+    found: dict[str, Any] = rle.encode(np.asfortranarray(mask, np.uint8))
+    return found
 
 
 def average_precision(
@@ -204,13 +212,6 @@ def _side(things: Things) -> tuple[int, ...]:
     return () if things.masks is None else things.masks.shape[1:]
 
 
-def _encoded(mask: Any) -> dict[str, Any]:
-    from pycocotools import mask as rle
-
-    found: dict[str, Any] = rle.encode(np.asfortranarray(mask, np.uint8))
-    return found
-
-
 def _rows(pictures: Sequence[Things], *, masks: bool) -> list[dict[str, Any]]:
     from pycocotools import mask as rle
 
@@ -225,7 +226,7 @@ def _rows(pictures: Sequence[Things], *, masks: bool) -> list[dict[str, Any]]:
             }
             if masks and things.masks is not None:
                 own = things.masks[index]
-                own = own if isinstance(own, dict) else _encoded(own)
+                own = own if isinstance(own, dict) else encoded(own)
                 row |= {"segmentation": own, "area": float(rle.area(own))}
             if things.scores is not None:
                 row["score"] = float(things.scores[index])

@@ -11,6 +11,7 @@ import numpy as np
 from zoo.common.answers import SIDES
 from zoo.common.picture_files import read_image
 from zoo.data.preprocessing import Preprocessing
+from zoo.metrics.detection import encoded
 from zoo.tasks.detections import pasted
 
 Row = dict[str, Any]
@@ -28,37 +29,43 @@ class Mask(NamedTuple):
     box: np.ndarray
 
 
-def in_picture(
-    rows: Sequence[Row], path: str | Path, known: Preprocessing, *, whole: bool = False
-) -> list[Row]:
-    """Returns rows with boxes in a picture's own pixels.
+def in_picture(rows: Sequence[Row], size: tuple[int, int], known: Preprocessing) -> list[Row]:
+    """Returns rows with boxes in a picture's own pixels; they may reach over its edge.
 
     Args:
         rows: `y1`, `x1`, `y2`, `x2` in pixels of the picture as the model sees it, among others.
-        path: The picture.
+        size: Width and height of the picture.
         known: How the model sees it.
-        whole: Whether boxes stay as they are where they reach over the picture's edge.
     """
-    width, height = read_image(path).size
+    width, height = size
     side = known.size or 0
     spare = side - height, side - width
     if all(0 <= gap <= known.pad for gap in spare):  # it has a frame, see `zoo.data.images.fit`
         frames, factors = (spare[0] // 2, spare[1] // 2), (1.0, 1.0)
     else:
         frames, factors = (0, 0), (height / side, width / side)
-    ends = height, width
-    found = []
-    for row in rows:
-        moved = {
+    return [
+        row
+        | {
             name: (row[name] - frames[axis % 2]) * factors[axis % 2]
             for axis, name in enumerate(SIDES)
         }
-        if not whole:
-            moved = {
-                name: min(max(moved[name], 0.0), ends[axis % 2]) for axis, name in enumerate(SIDES)
-            }
-        found.append({**row, **moved})
-    return found
+        for row in rows
+    ]
+
+
+def clipped(rows: Sequence[Row], size: tuple[int, int]) -> list[Row]:
+    """Returns rows with boxes cut at a picture's edge.
+
+    Args:
+        rows: `y1`, `x1`, `y2`, `x2` in pixels of the picture, among others.
+        size: Width and height of the picture.
+    """
+    ends = size[::-1]
+    return [
+        row | {name: min(max(row[name], 0.0), ends[axis % 2]) for axis, name in enumerate(SIDES)}
+        for row in rows
+    ]
 
 
 def coco(
@@ -87,9 +94,12 @@ def coco(
         images.append({"id": number, "file_name": path, "width": width, "height": height})
         for index, row in enumerate(rows):
             y1, x1, y2, x2 = (row[name] for name in SIDES)
-            shape = {"area": (x2 - x1) * (y2 - y1)}
+            shape: Row = {"area": (x2 - x1) * (y2 - y1)}
             if masks is not None:
-                shape = _encoded(pasted(*masks[path][index], (height, width)))
+                mask = pasted(*masks[path][index], (height, width))
+                runs = encoded(mask)
+                counts = runs["counts"].decode()
+                shape = {"segmentation": {**runs, "counts": counts}, "area": float(mask.sum())}
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -110,14 +120,3 @@ def _numbers(paths: Sequence[str]) -> list[int]:
     stems = [Path(path).stem for path in paths]
     numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
     return numbers if len(set(numbers)) == len(paths) else list(range(1, len(paths) + 1))
-
-
-def _encoded(mask: np.ndarray) -> Row:
-    """A mask (height, width), bool, as run lengths, and its area in pixels."""
-    from pycocotools import mask as rle
-
-    runs = rle.encode(np.asfortranarray(mask, np.uint8))
-    return {
-        "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode()},
-        "area": float(mask.sum()),
-    }

@@ -17,6 +17,7 @@ from compress.graph.shares import find_shares, takes_logits
 from zoo.bundle import CARD, Bundle, find_bundle
 from zoo.common import reading, staging
 from zoo.common.answers import SIDES, answers
+from zoo.common.picture_files import read_image
 from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.data.regions import propose_all
@@ -24,7 +25,7 @@ from zoo.models.saved import load_model
 from zoo.stages import own
 from zoo.stages.describe import drawn as describe
 from zoo.stages.describe import sentences
-from zoo.stages.places import Mask, coco, in_picture
+from zoo.stages.places import Mask, clipped, coco, in_picture
 from zoo.stages.ranges import taken
 from zoo.tasks import pictures
 from zoo.tasks.binary import Binary
@@ -160,15 +161,18 @@ def predict(
             ) else outputs[index]  # fmt: skip
             picture = _DRAWN[card.task](raw[index], one, found[index], len(card.labels))
             _save(picture, place)
+    whole = found  # boxes that reach over a picture's edge, as their masks do
     if card.task in ("detect", "dense_caption"):
-        seen = found
-        found = [in_picture(rows, file, known) for rows, file in zip(found, files, strict=True)]
+        sizes = [read_image(file).size for file in files]
+        pairs = zip(found, sizes, strict=True)
+        whole = [in_picture(rows, size, known) for rows, size in pairs]
+        found = [clipped(rows, size) for rows, size in zip(whole, sizes, strict=True)]
     if coco_file is not None:
         masks = None
         if "masks" in outputs:
             masks = {
-                name: _masks_of(outputs, index, in_picture(seen[index], name, known, whole=True))
-                for index, name in enumerate(names)
+                name: _masks_of(outputs, index, rows)
+                for index, (name, rows) in enumerate(zip(names, whole, strict=True))
             }
         document = coco(dict(zip(names, found, strict=True)), card.labels, masks)
         with staging.staged_file(Path(coco_file)) as partial:

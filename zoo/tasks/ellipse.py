@@ -91,6 +91,8 @@ class EllipseTask(Supervised):
         import numpy as np
         from keras import ops
 
+        from zoo.data.eyes import Ellipse
+
         side = next(iter(facts.values())).shape[:2]
         truth = columns["ellipse"]
         guesses = in_pixels(outputs, side)
@@ -108,7 +110,10 @@ class EllipseTask(Supervised):
         tables: dict[str, Any] = {}
         if "mask" in columns and "hidden" in columns:
             edges = [_edge(mask) for mask in columns["mask"]]
-            arcs = [edge[_near(edge, row)] for edge, row in zip(edges, truth, strict=True)]
+            arcs = []
+            for edge, row in zip(edges, truth, strict=True):
+                far_out = np.abs(Ellipse(*row).radius(*edge.T) - 1) * row[2:4].min()  # in pixels
+                arcs.append(edge[far_out <= 1])
             far = {"centre_px": centre}  # NaN where nothing can be fitted
             for name, points in (("fit_centre_px", edges), ("arc_centre_px", arcs)):
                 fits = np.array([_fitted(edge) for edge in points])  # (n, 2)
@@ -223,18 +228,6 @@ def _edge(mask: np.ndarray) -> np.ndarray:
     edges = find_contours(np.pad(mask == 1, 1).astype(float), 0.5)
     # A contour is of pixels' middles, and of a frame of one.
     return max(edges, key=len) - 0.5 if edges else np.zeros((0, 2))
-
-
-def _near(edge: np.ndarray, ellipse: np.ndarray) -> np.ndarray:
-    """Which points of an edge lie on an ellipse (5,), to a pixel: (points,), bool."""
-    import numpy as np
-
-    y, x, a, b, angle = ellipse
-    down, right = edge[:, 0] - y, edge[:, 1] - x
-    along = (right * np.cos(angle) + down * np.sin(angle)) / a
-    across = (down * np.cos(angle) - right * np.sin(angle)) / b
-    found: np.ndarray = np.abs(np.hypot(along, across) - 1) * min(a, b) <= 1
-    return found
 
 
 def _fitted(edge: np.ndarray) -> tuple[float, float]:

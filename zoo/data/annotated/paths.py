@@ -70,15 +70,14 @@ def pictures(folder: Path, problems: list[str], root: Path) -> Iterator[Path]:
 
 def without_annotation(root: Path, seen: Iterable[Path]) -> list[str]:
     """Returns a line for each picture beside the known ones that no annotation names."""
-    seen = list(seen)
-    known = dict.fromkeys([*(root / place for place in PICTURES), *(path.parent for path in seen)])
-    folders = [folder for folder in known if folder.is_dir()]
-    seen = {path.resolve() for path in seen}
+    files = list(seen)
+    folders = dict.fromkeys([*(root / part for part in PICTURES), *(file.parent for file in files)])
+    known = {file.resolve() for file in files}
     return [
         f"{path}: no annotation names this picture."
         for folder in folders
-        for path in sorted(folder.iterdir())
-        if is_picture(path) and path.resolve() not in seen and _stays(root, path)
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if is_picture(path) and path.resolve() not in known and _stays(root, path)
     ]
 
 
