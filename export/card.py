@@ -59,6 +59,8 @@ def _tensors(manifest: Manifest) -> str:
     lines = ["| | name | shape | type |", "| --- | --- | --- | --- |"]
     lines += [row("input", spec) for spec in manifest.signature.inputs]
     lines += [row("output", spec) for spec in manifest.signature.outputs]
+    if manifest.meanings:
+        lines += [""] + [f"- `{name}`: {said}" for name, said in manifest.meanings.items()]
     if manifest.names:
         pairs = (f"`{new}` is `{own}`" for new, own in manifest.names.items())
         lines += ["", f"In the Keras model {', '.join(pairs)}."]

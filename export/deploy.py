@@ -123,7 +123,12 @@ def export(
                 proof = prove(target, path, source, probes, reference=reference, labelled=labelled)
                 with told_as(target.kind, f"{target.runtime} cannot read what was written"):
                     manifest = _describe(target, path, source, written, proof)
-                manifest = manifest.model_copy(update={"names": _renamed(model, signature)})
+                own = _own_names(model, signature)
+                meanings = {
+                    new: about.meanings[old] for new, old in own.items() if old in about.meanings
+                }
+                names = {new: old for new, old in own.items() if new != old}
+                manifest = manifest.model_copy(update={"names": names, "meanings": meanings})
                 manifest.write(partial)
                 (partial / card.FILE).write_text(card.text(manifest, about))
                 if reason := proof.reason:
@@ -200,8 +205,8 @@ def _describe(
     )
 
 
-def _renamed(model: keras.Model, signature: Signature) -> dict[str, str]:
-    """The model's own names by those of the file, where they differ."""
+def _own_names(model: keras.Model, signature: Signature) -> dict[str, str]:
+    """The model's own names by those of the file."""
     files = [spec.name for spec in (*signature.inputs, *signature.outputs)]
     own = [name for names in own_names(model) for name in names]
-    return {new: old for new, old in zip(files, own, strict=True) if new != old}
+    return dict(zip(files, own, strict=True))

@@ -149,6 +149,7 @@ class Manifest(_Part):
         preprocessing: What was done to the raw input before the model saw it; free-form.
         labels: Class names in the order of the last output axis, or of an output below and above 0
             where that axis has length 1; empty when there are none.
+        meanings: What the numbers of an output say, e.g. units, by the file's name of it.
         precision: Arithmetic of the file, e.g. `float32`, `int8`.
         operators: How often each operator of the runtime's graph occurs.
         rejected: Why the file must not be used; empty when it passed.
@@ -176,6 +177,7 @@ class Manifest(_Part):
     names: dict[str, str] = {}
     preprocessing: dict[str, Any] = {}
     labels: tuple[str, ...] = ()
+    meanings: dict[str, str] = {}
     precision: str
     operators: dict[str, int] = {}
     rejected: str = ""

@@ -1,10 +1,9 @@
 """Detectors that learn: on two devices as on one, resumed, made small, exported."""
 
-import json
-
 import pytest
 
 import zoo
+from export.manifest import Manifest
 from tests import scenes as kit
 from zoo.cli import main
 from zoo.training.fitting import fit
@@ -50,8 +49,9 @@ def test_made_small_and_exported_from_the_command_line(parent, recipe, tmp_path)
     assert not main(["compress", str(parent.path), recipe, "--out", str(small)])
     assert not main(["export", str(small), "tflite", "onnx", "--out", str(tmp_path / "files")])
     for target in ("tflite", "onnx"):
-        manifest = json.loads(
-            (tmp_path / "files" / f"{recipe}-{target}" / "manifest.json").read_text()
-        )
-        assert manifest["parity"]["passed"]
+        folder = tmp_path / "files" / f"{recipe}-{target}"
+        manifest = Manifest.read(folder)
+        assert manifest.parity.passed
+        assert set(manifest.meanings) == {one.name for one in manifest.signature.outputs}
+        assert "y1, x1, y2, x2 in pixels" in (folder / "MODEL_CARD.md").read_text()
     assert "map" in zoo.Bundle(small).report.metrics

@@ -46,7 +46,12 @@ def manifest(**changes):
 
 
 def test_a_manifest_reads_back_as_it_was_written(tmp_path):
-    wrote = manifest(labels=("a", "b"), preprocessing={"scale": 255}, operators={"Conv": 3})
+    wrote = manifest(
+        labels=("a", "b"),
+        meanings={"logits": "logits of the classes"},
+        preprocessing={"scale": 255},
+        operators={"Conv": 3},
+    )
     wrote.write(tmp_path)
     assert Manifest.read(tmp_path) == wrote
 

@@ -19,6 +19,36 @@ DETECTED = ("boxes", "scores", "classes")  # outputs of a detector
 DESCRIBED = ("boxes", "scores", "phrases")  # of a dense captioner
 SIDES = ("y1", "x1", "y2", "x2")
 
+_PLACE = "y1, x1, y2, x2 in pixels of the picture as the model sees it"
+_SURE = "probability; 0 and what belongs to it is padding"
+_IN_FRACTIONS = "in fractions of the picture's height and width"
+MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an only output
+    "classify": {"": "logits of the classes"},
+    "binary": {"": "logit of the second class"},
+    "regress": {"": "the value"},
+    "segment": {"": "logits of the classes, for each pixel"},
+    "localise": {"logits": "logits of the classes", "box": f"y1, x1, y2, x2 {_IN_FRACTIONS}"},
+    "detect": {
+        "boxes": f"{_PLACE}, the surest first",
+        "scores": _SURE,
+        "classes": "index of the class; -1 is padding",
+        "masks": "probability of the thing, over its box",
+    },
+    "dense_caption": {
+        "boxes": f"{_PLACE}, the surest first",
+        "scores": _SURE,
+        "phrases": "indices of the words, ended by that of the end",
+    },
+    "pose": {
+        "points": f"y, x of each point {_IN_FRACTIONS}",
+        "": f"y, x of each point {_IN_FRACTIONS}",
+    },
+    "ellipse": {
+        "": "centre y, x and the logarithms of the half-axes, in fractions of the picture (its "
+        "height), then cosine and sine of twice the angle of the longer one"
+    },
+}
+
 
 def answers(
     task: str, outputs: Outputs, *, labels: Sequence[str] = (), top: int = 3
@@ -50,6 +80,19 @@ def answers(
         )
     found: list[list[dict[str, Any]]] = _FORMS[task](outputs, labels, top)
     return found
+
+
+def meanings(task: str, outputs: Sequence[str]) -> dict[str, str]:
+    """Returns what the numbers of each output say, of those of which it is known.
+
+    Args:
+        task: Kind of learning.
+        outputs: Names of the model's outputs.
+    """
+    known = MEANINGS.get(task, {})
+    only = known.get("", "") if len(outputs) == 1 else ""
+    found = {name: known.get(name, only) for name in outputs}
+    return {name: meaning for name, meaning in found.items() if meaning}
 
 
 def _classes(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:

@@ -18,6 +18,7 @@ from export.target import About, Labelled
 from export.targets import find_target
 from zoo.bundle import Bundle, check_finite, find_bundle, is_model_file
 from zoo.common import staging
+from zoo.common.answers import meanings
 from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
 from zoo.common.preprocessing import Preprocessing
@@ -216,6 +217,7 @@ class GivenBundle(Given):
         return About(
             name=name,
             labels=card.labels,
+            meanings=meanings(card.task, list(card.outputs)),
             preprocessing=known,
             licence=card.licence,
             origin=f"{card.architecture} ({card.paper}), trained on {card.data}.",
