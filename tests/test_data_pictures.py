@@ -39,6 +39,23 @@ def test_folder_is_split_by_class(pets):
     assert not hashes(data.train) & hashes(data.test)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_pictures_of_two_splits_are_told_of_and_kept(pets, stream):
+    for path in sorted(pets.glob("*/*")):
+        Image.open(path).convert("RGB").save(path.with_name(f"copy of {path.stem}.png"))
+    data = load(f"folder:{pets}", size=16, stream=stream)
+    held = {split: [x.tobytes() for x in np.asarray(getattr(data, split)["image"])]
+            for split in ("train", "validation", "test")}  # fmt: skip
+    lines = {line.split(" pictures of the ")[1].split()[0]: line for line in data.problems}
+    known = set(held["train"])
+    for split in ("validation", "test"):
+        again = sum(image in known for image in held[split])
+        assert again and lines[split].startswith(f"{again} of {len(held[split])} pictures")
+        known |= set(held[split])
+    assert len(lines) == 2 and list(data.train) == ["image", "label"]
+    assert sum(map(len, held.values())) == 48
+
+
 def test_folder_says_where_and_how(pets):
     data = load(f"folder:{pets}")
     assert data.train["image"].shape[1:] == (64, 64, 3)

@@ -178,7 +178,7 @@ class Report(Settings):
         tables: What else the task measures on the test split, by name: rows.
         examples: Number of examples in each split.
         source: Where the data was read from.
-        problems: What was left out of the data, one line each.
+        problems: What was left out of the data, or is doubtful, one line each.
         epochs: Number of finished epochs.
         seconds: `train` and `total`, wall time; `epoch` is the median epoch.
         examples_per_second: Training examples divided by training seconds.

@@ -77,7 +77,7 @@ class DataSet:
         motions: For a column that tells something of an image, the largest values of
             `data.augment` that leave it true, by name, e.g. no `rotate` where a point is the
             uppermost; what is not named has no limit.
-        problems: What was left out, one line each: the file and the reason.
+        problems: What was left out, or is doubtful, one line each: the file and the reason.
         digest: Of what may change where it lies, e.g. the names and sizes of a folder's pictures,
             a digest; empty for what does not.
 

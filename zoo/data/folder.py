@@ -8,8 +8,8 @@ sorted paths of the readable pictures: of each class, a tenth goes to validation
 test, at least one each. The images are grey when all pictures are.
 Many pictures stay on the disk and are read again for every batch, to the same pixels; loading them
 still looks at each file once, so that a broken one is named before a training begins.
-Limits: duplicates are not looked for; sub-folders of a class are not entered; a mirrored image is
-not assumed to keep its class.
+A picture that stands in two splits is told of (`zoo.data.twins`), and kept.
+Limits: sub-folders of a class are not entered; a mirrored image is not assumed to keep its class.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from zoo.common.columns import Column
 from zoo.common.layouts import annotated, is_picture
 from zoo.common.picture_files import SUFFIXES, read_image
 from zoo.data.annotated import load as load_annotated
-from zoo.data.dataset import DataSet, Split, stratify
+from zoo.data.dataset import DataSet, stratify
 from zoo.data.images import pixels
 from zoo.data.pictures import Pictures, each
+from zoo.data.twins import fingerprint, marked, taken
 from zoo.datasets import FOLDER, class_folders, folder_path
 
 SIZE = 64
@@ -41,6 +42,7 @@ class _Seen(NamedTuple):
     path: Path
     label: int
     image: np.ndarray | None = None
+    twin: bytes = b""
     grey: bool = True
     problem: str = ""
 
@@ -84,13 +86,14 @@ def load(name: str, *, size: int | None = None, stream: bool | Literal["auto"] =
     _check_counts(root, folders, labels, problems)
     channels = 1 if all(seen.grey for seen in found) else 3
     images: np.ndarray | Pictures
+    paths = [seen.path for seen in found]
     if streams:
-        images = Pictures([seen.path for seen in found], size=side, channels=channels)
+        images = Pictures(paths, size=side, channels=channels)
     else:
         images = np.stack([np.asarray(seen.image) for seen in found])[..., :channels]
-    everything = Split({"image": images, "label": labels})
+    everything = marked({"image": images, "label": labels}, paths, [seen.twin for seen in found])
     told += ", read from the disk" if streams else ""
-    train, validation, test = stratify(everything, _counts, by="label")
+    (train, validation, test), twins = taken(stratify(everything, _counts, by="label"))
     columns = {
         "image": Column("image", images.shape[1:]),
         "label": Column("class", (), tuple(folder.name for folder in folders)),
@@ -103,8 +106,8 @@ def load(name: str, *, size: int | None = None, stream: bool | Literal["auto"] =
         validation,
         test,
         mirror=False,
-        problems=tuple(problems),
-        digest=_digest(root, [seen.path for seen in found]),
+        problems=(*problems, *twins),
+        digest=_digest(root, paths),
     )
 
 
@@ -125,7 +128,7 @@ def _look(path: Path, label: int, size: int, *, keep: bool) -> _Seen:
     except (ValueError, FileNotFoundError) as error:
         return _Seen(path, label, problem=str(error))
     grey = bool((image == image[..., :1]).all())
-    return _Seen(path, label, image if keep else None, grey)
+    return _Seen(path, label, image if keep else None, fingerprint(image), grey)
 
 
 def _read(path: Path, size: int) -> np.ndarray:

@@ -68,7 +68,7 @@ class Run:
         LOG.info("%s: %s", self.data.name, self.data.source)
         LOG.info("%s: %s", self.origin.noun, sizes)
         for problem in self.data.problems:
-            LOG.warning("left out: %s", problem)
+            LOG.warning("data: %s", problem)
 
     @property
     def data(self) -> Any:

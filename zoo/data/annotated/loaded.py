@@ -25,6 +25,7 @@ from zoo.data.annotated.things import Annotated, AnnotationError, Reading, place
 from zoo.data.dataset import DataSet, Split, stratify
 from zoo.data.images import pixels, placing
 from zoo.data.pictures import Pictures, each
+from zoo.data.twins import fingerprint, marked, taken
 
 MOST = 100  # things of a picture that are kept; COCO's own limit of an answer
 FEWEST = 3  # pictures: one for each split
@@ -39,6 +40,7 @@ class _Seen(NamedTuple):
     Attributes:
         path: Its file.
         image: Its pixels in colour, where they are kept.
+        twin: Its `fingerprint`.
         grey: Whether it has no colour.
         things: Name of the class and box of each thing.
         owners: Which thing is seen at a pixel, from 1 (size, size), uint8; `None` without outlines.
@@ -48,6 +50,7 @@ class _Seen(NamedTuple):
 
     path: Path
     image: np.ndarray | None
+    twin: bytes
     grey: bool
     things: list[tuple[str, np.ndarray]]
     owners: np.ndarray | None
@@ -95,18 +98,18 @@ def load(name: str, root: Path, layout: str, *, size: int, told: str, keep: bool
             )
     channels = 1 if all(one.grey for one in seen) else 3
     images: np.ndarray | Pictures
+    paths = [one.path for one in seen]
     if keep:
         images = np.stack([one.image for one in seen])[..., :channels]
     else:
-        images = Pictures([one.path for one in seen], size=size, channels=channels)
-    everything = Split({"image": images, **values})
-    parts = [_part(root, one.path) for one in seen]
+        images = Pictures(paths, size=size, channels=channels)
+    everything = marked({"image": images, **values}, paths, [one.twin for one in seen])
+    parts = [_part(root, path) for path in paths]
     published = all(parts) and {"train"} < set(parts)
     if published:
-        train, validation, test = _published(everything, parts)
         told += ", split as its parts are"
-    else:
-        train, validation, test = stratify(everything, _counts)
+    splits = _published(everything, parts) if published else stratify(everything, _counts)
+    (train, validation, test), twins = taken(splits)
     return DataSet(
         name,
         f"{root}: {LAYOUTS[layout]}, {len(seen)} pictures with {what}, {len(problems)} problems, "
@@ -116,8 +119,8 @@ def load(name: str, root: Path, layout: str, *, size: int, told: str, keep: bool
         validation,
         test,
         mirror=False,
-        problems=tuple(problems),
-        digest=_digest(root, [one.path for one in seen], values),
+        problems=(*problems, *twins),
+        digest=_digest(root, paths, values),
     )
 
 
@@ -195,7 +198,8 @@ def _look(picture: Annotated, size: int, keep: bool) -> _Seen | str:
     colour = pixels(image, size=size, channels=3)
     grey = bool((colour == colour[..., :1]).all())
     kept = colour if keep else None
-    return _Seen(picture.path, kept, grey, things, None if bare else owners, bare, problems)
+    twin = fingerprint(colour)
+    return _Seen(picture.path, kept, twin, grey, things, None if bare else owners, bare, problems)
 
 
 def _owners(masks: list[np.ndarray], size: int) -> np.ndarray:

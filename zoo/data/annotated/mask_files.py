@@ -21,6 +21,7 @@ from zoo.data.annotated.paths import checked, pictures
 from zoo.data.annotated.things import AnnotationError
 from zoo.data.images import Placing, pixels, placing
 from zoo.data.pictures import each
+from zoo.data.twins import fingerprint
 
 
 class Masked(NamedTuple):
@@ -29,6 +30,7 @@ class Masked(NamedTuple):
     Attributes:
         path: The picture.
         image: Its pixels in colour, where they are kept.
+        twin: Its `zoo.data.twins.fingerprint`.
         grey: Whether it has no colour.
         mask: What its mask holds in the square (size, size), uint8.
         values: All that its mask holds in its own size.
@@ -37,6 +39,7 @@ class Masked(NamedTuple):
 
     path: Path
     image: np.ndarray | None
+    twin: bytes
     grey: bool
     mask: np.ndarray
     values: frozenset[int]
@@ -117,7 +120,8 @@ def _look(root: Path, path: Path, size: int, keep: bool) -> Masked | str:
     grey = bool((colour == colour[..., :1]).all())
     place = placing(image.height, image.width, size)
     values = frozenset(np.flatnonzero(np.bincount(mask.ravel())).tolist())
-    return Masked(path, colour if keep else None, grey, place.mask(mask, size), values, place)
+    kept, seen = colour if keep else None, place.mask(mask, size)
+    return Masked(path, kept, fingerprint(colour), grey, seen, values, place)
 
 
 def _mask_path(root: Path, path: Path) -> Path:
