@@ -319,8 +319,8 @@ def test_parts_are_its_splits(layout, plain):
         for other in ("captions", "person_keypoints", "panoptic", "image_info"):
             (root / "annotations" / f"{other}_{part}.json").write_text('{"images": []}')
     data = load(f"folder:{root}", size=32)
-    assert data.labels == names and "split as its parts are" in data.source
-    assert data.problems == ()
+    assert data.problems == () and data.labels == names
+    assert "split as its parts are" in data.source
     assert [len(getattr(data, split)) for split in ("train", "validation", "test")] == [3, 1, 2]
     kept = sorted(image.tobytes() for image in data.test["image"])
     assert kept == sorted(fit(image[None], 32).tobytes() for image, _, _ in examples[4:])
