@@ -582,6 +582,13 @@ def test_masks_that_are_wrong(plain):
     assert sum(np.array_equal(one, np.where(scaled, 1, 255)) for one in kept) == 1
 
 
+def test_masks_of_nothing_are_refused(plain):
+    root, examples = plain
+    annotated.masks(root, examples, ())
+    with pytest.raises(ValueError, match="got 6 masks that hold 0 alone"):
+        load(f"folder:{root}", size=32)
+
+
 def test_masks_of_0_and_255_and_the_frame(tmp_path):
     mask = np.zeros((30, 28), np.uint8)
     mask[4:9, 5:20] = 255

@@ -35,8 +35,8 @@ class Grid(NamedTuple):
         sizes: Square roots of the anchors' areas, in pixels.
         ratios: Their heights divided by their widths.
         centred: Whether they stand in the middle of a place's pixels, as large as asked for; else
-            at its upper left corner with sides rounded to pixels, as in py-faster-rcnn and
-            torchvision.
+            at its upper left corner with sides rounded to pixels, as in torchvision; those of the
+            authors' code are rounded from its middle.
     """
 
     rows: int

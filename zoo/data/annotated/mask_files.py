@@ -61,7 +61,7 @@ def read(
         the classes; and the problems.
 
     Raises:
-        ValueError: The names of the classes are wrong.
+        ValueError: The names of the classes are wrong, or no mask holds anything but 0.
     """
     problems: list[str] = []
     names = named(root / name for name in NAMES)
@@ -79,6 +79,11 @@ def read(
         if path.relative_to(root / "masks") not in known
     ]
     every = frozenset[int]().union(*(one.values for one in found))
+    if every == {0}:
+        raise ValueError(
+            f"folder:{root}: got {len(found)} masks that hold 0 alone, the background; expected the "
+            "number of a class at each of its pixels, or 255 where the foreground is."
+        )
     binary = IGNORED in every and every <= {0, IGNORED}
     if not names:
         most = max((value for value in every if value != IGNORED), default=0)
