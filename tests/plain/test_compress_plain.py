@@ -244,6 +244,7 @@ NAMED_BY_THEIR_AIM = {
     "low-rank",
     "low-rank-vgg",
     "qat-int8",
+    "prune90-share6",
     "share7",
     "slim",
     "ternary",

@@ -7,9 +7,9 @@ The network is the deployed one, picture to boxes. What is learnt is read where 
 `Proposals` and `Detections` read it, so a network that was compressed learns as it did. The truth
 is never in the graph: the loss matches the network's own proposals with it. Differs from the
 papers: true boxes are not added to the proposals; anchors that cross the edge of the picture are
-matched like others, as in torchvision; where they draw anchors and regions at random,
-all count here, with the weights that they have in the mean of all draws; masks are learnt of the
-best regions, as many as the answer has boxes.
+matched like others, as in torchvision; where they draw anchors and regions at random, all count
+here, with the weights that they have in the mean of all draws; masks are learnt of the best
+regions, as many as the answer has boxes.
 """
 
 from __future__ import annotations

@@ -81,8 +81,8 @@ def read(
     every = frozenset[int]().union(*(one.values for one in found))
     if every == {0}:
         raise ValueError(
-            f"folder:{root}: got {len(found)} masks that hold 0 alone, the background; expected the "
-            "number of a class at each of its pixels, or 255 where the foreground is."
+            f"folder:{root}: got {len(found)} masks that hold 0 alone, the background; expected "
+            "the number of a class at each of its pixels, or 255 where the foreground is."
         )
     binary = IGNORED in every and every <= {0, IGNORED}
     if not names:
