@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+PASSES = "passes."  # begins a change of a pass, and not of the recipe that fine-tunes
 LOG = logging.getLogger("compress")
 _S = TypeVar("_S", bound=Settings)
 
@@ -96,6 +97,40 @@ class Pipeline:
             "budget": None if self.budget is None else self.budget.model_dump(mode="json"),
         }
 
+    def changed(self, changes: Iterable[str]) -> Self:
+        """Returns the pipeline with other settings: `KIND.KEY=VALUE`, e.g. `prune.epochs=24`.
+
+        A pass is named by its kind, or by its place from 0, e.g. `1.bits=8`; the value is YAML.
+
+        Raises:
+            ValueError: There is no such pass, or more than one of the kind; or it does not take
+                the setting.
+        """
+        passes = list(self.passes)
+        for change in changes:
+            place, equals, text = change.partition("=")
+            name, *groups = place.split(".")
+            if not (equals and groups and all(groups)):
+                raise ValueError(
+                    f"passes: got {shown(change)}; expected KIND.KEY=VALUE, e.g. prune.epochs=24."
+                )
+            found = [i for i, one in enumerate(passes) if name in (one.kind, str(i))]
+            if len(found) != 1:
+                kinds = ", ".join(f"{index} {one.kind}" for index, one in enumerate(passes))
+                raise ValueError(
+                    f"passes.{place}: got {shown(name)}; expected the kind or the number of one of "
+                    f"the passes, {kinds}."
+                )
+            step = passes[found[0]]
+            values = step.model_dump(exclude_unset=True) | {"kind": step.kind}
+            group = values
+            for key in groups[:-1]:
+                group[key] = dict(group.get(key) or {})
+                group = group[key]
+            group[groups[-1]] = plain_yaml.parse(text, f"passes.{change}")
+            passes[found[0]] = _parse(type(step), values, f"passes.{name}")
+        return type(self)(passes, self.budget)
+
     def trained_for(self, epochs: int) -> Self:
         """Returns the pipeline with other epochs in each pass that has some.
 
@@ -160,14 +195,21 @@ class Pipeline:
         return Compressed(small, Report(before, after, tuple(reports), budget, tried, idle))
 
 
-def load_recipe(name_or_path: str | Path) -> Pipeline:
+def load_recipe(name_or_path: str | Path, changes: Iterable[str] = ()) -> Pipeline:
     """Reads a recipe: one of the package by its name, any other by a path that ends in `.yaml`.
 
+    Args:
+        name_or_path: Name or path.
+        changes: `passes.KIND.KEY=VALUE`, see `Pipeline.changed`; what does not begin so is of
+            another recipe, and not looked at.
+
     Raises:
-        ValueError: There is no recipe of that name, or the file is not a pipeline.
+        ValueError: There is no recipe of that name, the file is not a pipeline, or a change is
+            wrong.
         FileNotFoundError: There is no such file.
     """
-    return Pipeline.from_yaml(recipe_path(name_or_path))
+    own = [change.removeprefix(PASSES) for change in changes if change.startswith(PASSES)]
+    return Pipeline.from_yaml(recipe_path(name_or_path)).changed(own)
 
 
 class Functions(TypedDict, total=False):

@@ -300,6 +300,33 @@ def test_own_recipe_is_read_by_path(tmp_path):
     assert compress.load_recipe(str(path)) == expected
 
 
+def test_settings_of_a_packaged_recipe_are_changed():
+    changes = ["passes.prune.epochs=24", "passes.1.bits=8", "passes.prune.schedule.end=0.75"]
+    changed = compress.load_recipe("prune90-share6", [*changes, "train.epochs=3"])
+    plain = compress.load_recipe("prune90-share6")
+    prune, share, huffman = changed.passes
+    assert (prune.epochs, prune.schedule.end, share.bits) == (24, 0.75, 8)
+    assert (
+        prune.changed(epochs=plain.passes[0].epochs, schedule=plain.passes[0].schedule)
+        == (plain.passes[0])
+    )
+    assert huffman == plain.passes[2] and share.epochs == plain.passes[1].epochs
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ("prune", r"got 'prune'; expected KIND\.KEY=VALUE, e\.g\. prune\.epochs=24"),
+    ("prune.=3", "expected KIND"),
+    ("prun.epochs=3", "got 'prun'; expected the kind or the number of one of the passes, 0 prune"),
+    ("7.epochs=3", "got '7'"),
+    ("prune.epoch=3", r"passes\.prune\.epoch: .*epochs"),
+    ("prune.sparsity=2", r"passes\.prune\.sparsity: got 2"),
+    ("prune.schedule=[", r"passes\.prune\.schedule=\["),
+])  # fmt: skip
+def test_a_wrong_change_of_a_pass_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        compress.load_recipe("prune90-share6", [f"passes.{change}"])
+
+
 def test_unknown_recipe_suggests_the_nearest(tmp_path):
     with pytest.raises(ValueError, match=r"unknown 'prune99'\. Did you mean 'prune90'\?"):
         compress.load_recipe("prune99")

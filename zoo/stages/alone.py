@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def compress_alone(
     recipe: str | Path,
     *,
     out: str | Path | None = None,
+    changes: Iterable[str] = (),
     samples: Any = None,
     force: bool = False,
 ) -> passes.Compressed:
@@ -31,6 +33,7 @@ def compress_alone(
         recipe: A name of `compress.recipe_names()`, or a YAML file.
         out: The new `.keras` file; beside a file `NAME-RECIPE.keras` when `None`, and for a Keras
             model none. The report stands beside it as `.json`, a packed file as `.packed`.
+        changes: Of its passes, see `compress.load_recipe`.
         samples: Examples to calibrate on, as the model takes them (see `compress.apply`).
         force: Whether to replace what is at `out`; never what only has the name of such a file.
 
@@ -38,7 +41,7 @@ def compress_alone(
         FileExistsError: There is something at `out`.
         ValueError: A pass trains, which takes data; or it calibrates, and there are no samples.
     """
-    pipeline, name = passes.load_recipe(recipe), Path(recipe).stem
+    pipeline, name = passes.load_recipe(recipe, changes), Path(recipe).stem
     place = Path(out) if out else None
     if place is None and not isinstance(model, keras.Model):
         place = Path(model).with_name(f"{Path(model).stem}-{name}.keras")

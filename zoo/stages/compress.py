@@ -19,6 +19,7 @@ import keras
 
 import compress as passes
 from compress.base import Headline
+from compress.pipeline.pipeline import PASSES
 from zoo import bundle as bundles
 from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
@@ -92,7 +93,7 @@ def compress(
         recipe: A name of `compress.recipe_names()`, or a YAML file.
         out: Directory of the new bundle; `BUNDLE-RECIPE` when `None`.
         changes: `key=value` changes of the recipe that fine-tunes: of `data`, `train`, `hardware`
-            and `seed`.
+            and `seed`; and of a pass, e.g. `passes.prune.epochs=24`.
         resume: Whether to go on from `<out>.partial`: behind the last finished pass, and within a
             fine-tuning; with the arguments that it began with.
         force: Whether to replace what is at `out`, or to drop an unfinished compression.
@@ -142,9 +143,9 @@ def _compress(
 ) -> Bundle:
     """Compresses a bundle; one that is resumed must have `begun` with the same, see `facts_of`."""
     began = time.perf_counter()
-    pipeline = passes.load_recipe(recipe)
+    pipeline = passes.load_recipe(recipe, changes)
     name = Path(recipe).stem
-    changed_further(parent.recipe, changes)
+    changed_further(parent.recipe, _further(changes))
     _ = parent.card
     bundles.check_finite(parent)  # what the end needs is read, or refused, before any work
     with signals.orderly(), staging.claimed(out, force=force or resume) as out:
@@ -168,6 +169,11 @@ def _compress(
         return made
 
 
+def _further(changes: Iterable[str]) -> tuple[str, ...]:
+    """The changes of the recipe that fine-tunes; the others are of a pass."""
+    return tuple(change for change in changes if not change.startswith(PASSES))
+
+
 def _contents(pipeline: passes.Pipeline, name: str) -> dict[str, Any]:
     """What a recipe of passes says, and what the files are that it names."""
     teachers = [getattr(step, "teacher", None) for step in pipeline.passes]
@@ -189,10 +195,10 @@ class _Work:
     ):
         self.parent, self.pipeline, self.name, self.changes = parent, pipeline, name, changes
         self.unfinished, self.callbacks = unfinished, callbacks
-        seed = changed_further(parent.recipe, changes).seed
+        seed = changed_further(parent.recipe, _further(changes)).seed
         self.kept = Kept(unfinished.directory, {}, seed)
         self.kept.seed("model")
-        self.opened = reopen(parent, changes)
+        self.opened = reopen(parent, _further(changes))
         if pipeline.budget is not None and not self.opened.whole:
             raise FileNotFoundError(
                 f"{parent.path}: its data set {parent.card.data} is not at hand, and the budget of "
@@ -296,8 +302,10 @@ def _brought(
 ) -> Bundle | passes.Compressed:
     """Compresses a model that is no bundle: by way of one, or without data as it is."""
     data, samples = brought.get("data"), brought.get("samples")
+    further = _further(changes)
+    of_passes = tuple(change for change in changes if change not in further)
     if data is None:
-        if changes or brought.get("values"):
+        if further or brought.get("values"):
             raise ValueError(
                 "compress: got changes of a training, or a range of pixels, without data; expected "
                 "--data folder:PATH (`data=`) too."
@@ -307,7 +315,9 @@ def _brought(
                 "compress: got resume without data; expected --data (`data=`): only what trains is "
                 "kept, and without data nothing does."
             )
-        return compress_alone(model, recipe, out=out, samples=samples, force=force)
+        return compress_alone(
+            model, recipe, out=out, changes=of_passes, samples=samples, force=force
+        )
     if samples is not None:
         raise ValueError("compress: got data and samples; expected one: samples are the data's.")
     is_file = not isinstance(model, keras.Model)
@@ -318,18 +328,18 @@ def _brought(
     if file:
         staging.check_apart(out, file)
     staging.check_free(out, force=force or resume)
-    passes.load_recipe(recipe)
+    passes.load_recipe(recipe, of_passes)
     values = brought.get("values")
     given = own.opened(model)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / name
-        parent = own.bring(given, data, place, changes=changes, values=values)
+        parent = own.bring(given, data, place, changes=further, values=values)
         # The bundle is a new file each time, so it cannot tell whether the model is the same.
         begun = {
             "parent": own.digest(given.model),
             "values": values,
         }
-        # Its recipe has the changes already.
+        # Its recipe has the other changes already.
         return _compress(
-            parent, recipe, out, (), begun, resume=resume, force=force, callbacks=callbacks
+            parent, recipe, out, of_passes, begun, resume=resume, force=force, callbacks=callbacks
         )

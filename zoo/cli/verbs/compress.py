@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
-        help="change the recipe that fine-tunes, e.g. data.augment={}; may be repeated",
+        help="change the recipe that fine-tunes, e.g. data.augment={}, or a pass, e.g. "
+        "passes.prune.epochs=24; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--samples", type=Path, metavar="FILE",
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     # Before TensorFlow: a wrong path or name is told at once.
     parent: Any = own_model.found(arguments.bundle)
-    load_recipe(arguments.recipe)
+    load_recipe(arguments.recipe, arguments.changes)
     if arguments.out:
         force = arguments.force or arguments.resume
         staging.check_free(arguments.out, force=force)
