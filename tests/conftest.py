@@ -1,12 +1,33 @@
 """What all tests share: a quiet TensorFlow, the command line, and one small trained bundle."""
 
+import gc
 import json
 import os
+import sys
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgets_its_models():
+    """Gives back what a module has built and traced: a worker runs a hundred modules.
+
+    Keras' optimizers sum gradients over devices, even over one; TensorFlow keeps the gradient of
+    that sum, and with it the graph and the weights that it is in, for ever.
+    """
+    yield
+    if "keras" not in sys.modules:
+        return
+    from tensorflow.python.framework import ops
+
+    kept = ops.gradient_registry._registry
+    for name in [name for name in kept if name.startswith("CustomGradient-")]:
+        del kept[name]
+    sys.modules["keras"].backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
