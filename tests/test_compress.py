@@ -235,7 +235,7 @@ def test_result_converts_to_tflite(model, step, tmp_path):
 
 @pytest.mark.parametrize("name", compress.recipe_names())
 def test_recipe_applies(name):
-    model = stages() if name in ("low-rank-vgg", "share7") else residual()
+    model = stages() if name in ("low-rank-vgg", "share7", "prune90-share6") else residual()
     before = digest(model)
     samples = context(model).samples
     small = compress.apply(name, model, evaluate=lambda model: {"top1": 0.9}, samples=samples)

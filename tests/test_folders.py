@@ -611,9 +611,9 @@ def test_layouts_that_cannot_be_told_apart_and_class_folders_that_can(plain):
     ):
         check_name(f"folder:{root}")
     pets = root / "pets"
-    for name in ("cats", "dogs"):
+    for place, name in enumerate(("cats", "dogs")):
         for number in range(3):
-            annotated.save(pets / name / f"{number}.png", examples[number][0])
+            annotated.save(pets / name / f"{number}.png", examples[number + 3 * place][0])
     (pets / "notes.json").write_text('{"a": 1}')
     (pets / "metadata.json").write_text('{"images": 6, "by": "me"}')
     (pets / "classes.txt").write_text("cats\ndogs\n")

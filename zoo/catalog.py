@@ -609,7 +609,7 @@ _dcgan = partial(
     year=2015,
     input_shape=(64, 64, 3),
     num_classes=1,
-    smallest=16,
+    smallest=32,  # of 16 the generator would begin with maps of one pixel
     recipe="dcgan",
 )
 _dcgan_small = partial(_dcgan, input_shape=(28, 28, 1), smallest=4)
