@@ -1,6 +1,5 @@
 """What all tests share: a quiet TensorFlow, the command line, and one small trained bundle."""
 
-import gc
 import json
 import os
 import sys
@@ -26,8 +25,7 @@ def _forgets_its_models():
     kept = ops.gradient_registry._registry
     for name in [name for name in kept if name.startswith("CustomGradient-")]:
         del kept[name]
-    sys.modules["keras"].backend.clear_session()
-    gc.collect()
+    sys.modules["keras"].backend.clear_session()  # collects garbage too
 
 
 @pytest.fixture(scope="session")
