@@ -23,13 +23,14 @@ from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
 from zoo.models.saved import load_model
-from zoo.recipe import Hardware, Optimizer, Train
+from zoo.recipe import Hardware, Optimizer, Train, resolve
 from zoo.tasks.classify import Classify
 from zoo.training import optimizer as optimizers
 from zoo.training import strategy
 from zoo.training.evaluation import evaluate
 from zoo.training.fitting import fit
 from zoo.training.history import DivergedError
+from zoo.training.run import Run
 from zoo.training.trainer import Trainer
 from zoo.training.twin import FusedBatchNormalization, make_twin
 
@@ -234,6 +235,12 @@ def test_evaluation_counts_every_image_once(bundle):
     assert found.metrics["top1"] == pytest.approx(np.mean(logits.argmax(1) == data.test["label"]))
     assert np.sum(found.tables["confusion"]) == len(data.test)
     assert sum(row["support"] for row in found.tables["per_class"]) == len(data.test)
+
+
+@pytest.mark.parametrize(("batch", "evaluated"), [(2, 8), (32, 128), (128, 250)])
+def test_an_evaluation_fits_where_a_step_does(batch, evaluated):
+    recipe = resolve("lenet5", data="digits", changes=[f"train.batch_size={batch}"])
+    assert Run(recipe).origin.source("test", {}, None).batch_size == evaluated
 
 
 def test_bundle_explains_itself(bundle):

@@ -25,7 +25,8 @@ from zoo.tasks.task import Task
 if TYPE_CHECKING:
     from zoo.tasks.task import Networks
 
-EVALUATION_BATCH = 250
+EVALUATION_BATCH = 250  # examples, at most
+EVALUATED = 4  # times the examples of a step: without a gradient, they fit where a step does
 NOISE_SEED = 2015  # of the noise that samples and evaluations are drawn with
 MEASURED = 5000  # examples of a stream that its preprocessing is measured on
 NOUNS = {"image": "images", "features": "rows", "tokens": "texts"}
@@ -148,8 +149,8 @@ class FromData:
 
     def source(self, split: str, networks: Networks, answer: Answer | None) -> Source:
         """See `Origin.source`."""
-        # A batch is shared evenly by all replicas.
-        size = -(-EVALUATION_BATCH // self._replicas) * self._replicas
+        size = min(EVALUATION_BATCH, EVALUATED * self._recipe.train.batch_size)
+        size = -(-size // self._replicas) * self._replicas  # shared evenly by all
         draws = self._task.draws(networks)
         return Feed(
             self._needed(split), self.prepare, batch_size=size, seed=NOISE_SEED, draws=draws
