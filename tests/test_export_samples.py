@@ -109,6 +109,18 @@ def test_samples_may_come_in_any_order(target, arranged, tmp_path):
     assert done.manifest.parity.samples == 150
 
 
+@pytest.mark.parametrize("target", ["tflite-int8", "onnx-int8"])
+def test_a_one_hot_in_integers_has_zeros(target, tmp_path):
+    """The converter's stand for a half."""
+    keras.utils.set_random_seed(0)
+    kinds = keras.Input((6,), dtype="int32", name="kinds")
+    hot = layers.GRU(8, unroll=True)(ops.one_hot(kinds, 10))
+    model = keras.Model(kinds, layers.Dense(4)(hot))
+    samples = np.random.RandomState(0).randint(0, 10, (64, 6)).astype("int32")
+    done = export.export(model, target, tmp_path / "out", samples=samples)
+    assert done.manifest.distance.sqnr_db > 20
+
+
 def test_both_halves_have_examples_of_each_kind():
     rows = RANDOM.randn(401, 3).astype("float32")
     kinds = np.arange(401) // 41

@@ -23,6 +23,7 @@ from tensorflow.lite.python.convert import mlir_quantize
 
 from export.examples import one_by_one
 from export.formats.tflite.calibrate import refined
+from export.formats.tflite.constants import rescaled
 from export.formats.tflite.entries import alike, in_floats
 from export.formats.tflite.int4 import narrowed
 from export.formats.tflite.int16 import widened
@@ -85,8 +86,8 @@ def convert(
             raise ValueError("the model has integer ranges; export it as tflite-int8")
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         _set_ends(converter, io)
-        data = converter.convert()
-        return widened(data) if bits == 16 else bytes(data)
+        data = rescaled(bytes(converter.convert()))
+        return widened(data) if bits == 16 else data
     if precision in CALIBRATED and not examples:
         raise ValueError("no examples to calibrate with; pass `samples`, or --samples FILE.npy")
     if precision == "int4":
@@ -100,6 +101,7 @@ def convert(
         converter.target_spec.supported_ops = [CALIBRATED[precision]]
         _refine(converter, examples, precision)
         _set_ends(converter, io)
+        return rescaled(bytes(converter.convert()))
     return bytes(converter.convert())
 
 
