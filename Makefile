@@ -9,7 +9,7 @@ train: $(READY)
 	$(VENV)/bin/zoo train vgg16 $(ARGS)
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

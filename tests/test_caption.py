@@ -476,6 +476,7 @@ TWO_DEVICES = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 @ONE
 def test_two_devices_take_the_steps_of_one(name, tmp_path):

@@ -139,7 +139,7 @@ SLOW = pytest.mark.slow
         pytest.param(compress.Binarize(method="bnn", epochs=30), marks=SLOW),
         pytest.param(compress.Binarize(method="xnor", epochs=30), marks=SLOW),
         pytest.param(compress.Ternarize(method="twn", epochs=15), marks=SLOW),
-        compress.Ternarize(method="ttq", epochs=15),
+        pytest.param(compress.Ternarize(method="ttq", epochs=15), marks=SLOW),
     ],
     ids=lambda item: item.method,
 )

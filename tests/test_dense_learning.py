@@ -44,14 +44,14 @@ def test_eleven_classes_are_judged_by_mean_iou(trained):
     assert trained.card.outputs["logits"].names == ("background", *"0123456789")
 
 
+@pytest.mark.slow
 def test_a_resumed_fcn_equals_a_whole_one(trained, tmp_path):
     kit.check_resumed(trained, tmp_path / "part", changes=TWICE, stop_at=8)
 
 
+@pytest.mark.slow  # tests/test_detect_learning.py has two devices too
 @pytest.mark.dist
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n == "fcn8s_small" else pytest.mark.slow) for n in NARROW]
-)
+@pytest.mark.parametrize("name", NARROW)
 def test_two_devices_take_the_steps_of_one(name, tmp_path):
     """Without a normalisation, whose statistics are those of a replica."""
     found = kit.two_devices(name, [*NARROW[name], "settings.batch_norm=false"], tmp_path)

@@ -109,14 +109,26 @@ def test_samples_may_come_in_any_order(target, arranged, tmp_path):
     assert done.manifest.parity.samples == 150
 
 
-@pytest.mark.parametrize("target", ["tflite-int8", "onnx-int8"])
-def test_a_one_hot_in_integers_has_zeros(target, tmp_path):
-    """The converter's stand for a half."""
-    keras.utils.set_random_seed(0)
+def of_a_sequence():
     kinds = keras.Input((6,), dtype="int32", name="kinds")
-    hot = layers.GRU(8, unroll=True)(ops.one_hot(kinds, 10))
-    model = keras.Model(kinds, layers.Dense(4)(hot))
-    samples = np.random.RandomState(0).randint(0, 10, (64, 6)).astype("int32")
+    return keras.Model(kinds, layers.Dense(4)(layers.GRU(8, unroll=True)(ops.one_hot(kinds, 10))))
+
+
+def of_a_category():
+    """The layer makes floats of its integers, and integers of the floats."""
+    kinds = keras.Input((1,), dtype="int32", name="kinds")
+    hot = layers.CategoryEncoding(10, output_mode="one_hot")(kinds)
+    return keras.Model(kinds, layers.Dense(4)(layers.Dense(16, activation="relu")(hot)))
+
+
+@pytest.mark.parametrize("net", [of_a_sequence, of_a_category])
+@pytest.mark.parametrize("target", ["tflite-int8", "onnx-int8"])
+def test_a_one_hot_in_integers_is_one(target, net, tmp_path):
+    """The converter's zero stands for a half, and its indices may lose one."""
+    keras.utils.set_random_seed(0)
+    model = net()
+    shape = (64, *model.input_shape[1:])
+    samples = np.random.RandomState(0).randint(0, 10, shape).astype("int32")
     done = export.export(model, target, tmp_path / "out", samples=samples)
     assert done.manifest.distance.sqnr_db > 20
 

@@ -687,6 +687,7 @@ def test_found_masks_are_read_back_at_the_pictures_size(tmp_path):
     assert places._numbers(["a/7.png", "b/7.png"]) == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_segmenter_learns_a_folder(digits, tmp_path, monkeypatch):
     data, examples = digits
     monkeypatch.chdir(tmp_path)

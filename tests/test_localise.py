@@ -156,6 +156,7 @@ def test_a_resumed_run_equals_a_whole_one(whole, tmp_path, stop_at):
     kit.check_resumed(whole, tmp_path / "part", changes=TWICE, stop_at=stop_at)
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one(tmp_path):
     changes = ["settings.width=4", "settings.units=16", "settings.batch_norm=false"]

@@ -187,6 +187,7 @@ TWO_DEVICES = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one():
     """In a process of its own: TensorFlow splits the CPU only before its first operation."""

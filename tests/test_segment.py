@@ -173,12 +173,14 @@ def whole(_few, tmp_path_factory):
     return fit("unet_small", out=tmp_path_factory.mktemp("runs") / "whole", changes=TWICE)
 
 
-@pytest.mark.parametrize("stop_at", [pytest.param(3, marks=pytest.mark.slow), 8])
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_at", [3, 8])
 def test_a_resumed_run_equals_a_whole_one(whole, tmp_path, stop_at):
     """Six steps make an epoch: within the first, and within the second."""
     kit.check_resumed(whole, tmp_path / "part", changes=TWICE, stop_at=stop_at)
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one(tmp_path):
     changes = ["settings.width=4", "settings.depth=2", "settings.batch_norm=false"]

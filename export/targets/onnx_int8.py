@@ -184,7 +184,9 @@ def quantise(source: Source, path: Path) -> None:
         model = to_onnx(source.net, source.signature, opset=OPSET)
         describe(model, source)
         onnx.save(model, plain)
-        quant_pre_process(plain, plain)
+        # Where it fails, symbolic inference leaves a file in the caller's directory; the operators
+        # are ONNX's own, of which ONNX infers the shapes.
+        quant_pre_process(plain, plain, skip_symbolic_shape=True)
         quantize_static(
             plain,
             path,

@@ -9,6 +9,7 @@ from typing import Any
 from zoo import catalog
 from zoo.common import plain_yaml
 from zoo.common.settings import shown
+from zoo.datasets import DATASETS
 from zoo.recipe.whole import Recipe, load_values
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -55,6 +56,8 @@ def resolve(
         values = _merge(values, groups["smoke"])
     if not own:
         size, smallest = groups["data"].get("size"), catalog.find_architecture(model).smallest
+        if size is None and (known := DATASETS.get(groups["data"].get("name", ""))):
+            size = known.shape[0] if known.kinds[0] == "image" and not known.sized else None
         if size is not None and size < smallest:  # of a smaller network of the family
             values["data"] = {**values["data"], "size": smallest}
     if data is not None:

@@ -125,6 +125,33 @@ def in_floats(content: bytes, examples: Mapping[str, np.ndarray]) -> set[str]:
     }
 
 
+def indices(content: bytes) -> set[str]:
+    """Returns the names of the tensors whose whole numbers an int8 range would ruin.
+
+    They are made of integers, and become integers again: a number that is a hair too small then
+    loses one, e.g. a category the one before it.
+
+    Args:
+        content: A `.tflite` file of floats.
+    """
+    model = parse(content)
+    graph = model.subgraphs[0]
+    moved: dict[int, set[str]] = {}
+    found: set[str] = set()
+    for operator in graph.operators:
+        name, end = _name(model, operator), operator.outputs[0]
+        read = [place for place in operator.inputs if place >= 0 and not _given(model, place)]
+        if name == "CAST" and _is_float(graph, end) and not _is_float(graph, read[0]):
+            moved[end] = set()
+        elif name == "CAST" and not _is_float(graph, end):
+            found |= moved.get(read[0], set())
+        elif name in _SHAPES and read and all(place in moved for place in read):
+            so_far = set().union(*(moved[place] for place in read))
+            for place in operator.outputs:
+                moved[place] = so_far | {graph.tensors[place].name.decode()}
+    return found
+
+
 def _entries(model: Any) -> tuple[dict[int, tuple[set[int], bool]], list[Any]]:
     """The tensors that are made of inputs alone, and the operators that make them.
 
