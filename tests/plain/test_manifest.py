@@ -17,6 +17,7 @@ from export.manifest import Manifest, Signature, TensorSpec, digest, gzip_bytes,
 from export.parity import compare
 from export.target import About, Tolerance
 from export.targets import TARGETS, find_target, target_names
+from zoo.common.answers import _FORMS, MEANINGS, meanings
 
 LIMITS = Tolerance(max_relative=0.1, min_top1_agreement=1.0, tie=0.1)
 FACTS = {"runtime": "test 1.0", "inputs": "given"}
@@ -54,6 +55,17 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path):
     )
     wrote.write(tmp_path)
     assert Manifest.read(tmp_path) == wrote
+
+
+def test_what_the_outputs_of_each_task_mean_is_said():
+    assert set(MEANINGS) == set(_FORMS)  # of what `zoo predict` can tell
+    assert meanings("classify", ["scores"]) == {"scores": "logits of the classes"}
+    shares = {"scores": "probabilities of the classes"}
+    assert meanings("classify", ["scores"], probabilities=True) == shares
+    assert meanings("binary", ["x"], probabilities=True) == {"x": "probability of the second class"}
+    found = meanings("detect", ["boxes", "scores", "classes", "extra"])
+    assert list(found) == ["boxes", "scores", "classes"] and "pixels" in found["boxes"]
+    assert meanings("classify", ["one", "other"]) == meanings("vae", ["reconstruction"]) == {}
 
 
 def test_the_manifest_of_a_rejected_file_reads_back(tmp_path):

@@ -82,16 +82,20 @@ def answers(
     return found
 
 
-def meanings(task: str, outputs: Sequence[str]) -> dict[str, str]:
+def meanings(task: str, outputs: Sequence[str], *, probabilities: bool = False) -> dict[str, str]:
     """Returns what the numbers of each output say, of those of which it is known.
 
     Args:
         task: Kind of learning.
         outputs: Names of the model's outputs.
+        probabilities: Whether they are behind a softmax or a sigmoid.
     """
     known = MEANINGS.get(task, {})
     only = known.get("", "") if len(outputs) == 1 else ""
     found = {name: known.get(name, only) for name in outputs}
+    if probabilities:
+        for old, new in (("logits", "probabilities"), ("logit", "probability")):
+            found = {name: told.replace(old, new) for name, told in found.items()}
     return {name: meaning for name, meaning in found.items() if meaning}
 
 

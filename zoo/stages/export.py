@@ -217,7 +217,11 @@ class GivenBundle(Given):
         return About(
             name=name,
             labels=card.labels,
-            meanings=meanings(card.task, list(card.outputs)),
+            meanings=meanings(
+                card.task,
+                list(card.outputs),
+                probabilities=getattr(self._bundle.recipe.task, "probabilities", False),
+            ),
             preprocessing=known,
             licence=card.licence,
             origin=f"{card.architecture} ({card.paper}), trained on {card.data}.",
