@@ -124,8 +124,10 @@ def export(
                 with told_as(target.kind, f"{target.runtime} cannot read what was written"):
                     manifest = _describe(target, path, source, written, proof)
                 own = _own_names(model, signature)
-                meanings = {
-                    new: about.meanings[old] for new, old in own.items() if old in about.meanings
+                meanings = {  # `facts` tells which outputs lost their softmax
+                    new: about.meanings[old]
+                    for new, old in own.items()
+                    if old in about.meanings and new not in cut
                 }
                 names = {new: old for new, old in own.items() if new != old}
                 manifest = manifest.model_copy(update={"names": names, "meanings": meanings})
