@@ -15,7 +15,7 @@ from compress.measure import table
 from compress.measure.report import Report
 from compress.pipeline.budget import Budget
 from zoo.common import plain_yaml
-from zoo.common.settings import Settings, SettingsError, nearest, shown
+from zoo.common.settings import Settings, SettingsError, nearest, put, shown
 from zoo.common.signatures import spelled_out
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class Pipeline:
         passes = list(self.passes)
         for change in changes:
             place, equals, text = change.partition("=")
-            name, *groups = place.split(".")
-            if not (equals and groups and all(groups)):
+            name, _, key = place.partition(".")
+            if not (equals and key):
                 raise ValueError(
                     f"passes: got {shown(change)}; expected KIND.KEY=VALUE, e.g. prune.epochs=24."
                 )
@@ -123,11 +123,7 @@ class Pipeline:
                 )
             step = passes[found[0]]
             values = step.model_dump(exclude_unset=True) | {"kind": step.kind}
-            group = values
-            for key in groups[:-1]:
-                group[key] = dict(group.get(key) or {})
-                group = group[key]
-            group[groups[-1]] = plain_yaml.parse(text, f"passes.{change}")
+            put(values, key, plain_yaml.parse(text, f"passes.{change}"), where=f"passes.{change}")
             passes[found[0]] = _parse(type(step), values, f"passes.{name}")
         return type(self)(passes, self.budget)
 

@@ -320,6 +320,7 @@ def test_settings_of_a_packaged_recipe_are_changed():
     ("7.epochs=3", "got '7'"),
     ("prune.epoch=3", r"passes\.prune\.epoch: .*epochs"),
     ("prune.sparsity=2", r"passes\.prune\.sparsity: got 2"),
+    ("prune.epochs.x=3", "'epochs' is a value, not a group of settings"),
     ("prune.schedule=[", r"passes\.prune\.schedule=\["),
 ])  # fmt: skip
 def test_a_wrong_change_of_a_pass_is_refused(change, message):

@@ -19,9 +19,10 @@ DETECTED = ("boxes", "scores", "classes")  # outputs of a detector
 DESCRIBED = ("boxes", "scores", "phrases")  # of a dense captioner
 SIDES = ("y1", "x1", "y2", "x2")
 
-_PLACE = "y1, x1, y2, x2 in pixels of the picture as the model sees it"
+_BOXES = "y1, x1, y2, x2 in pixels of the picture as the model sees it, the surest first"
 _SURE = "probability; 0 and what belongs to it is padding"
 _IN_FRACTIONS = "in fractions of the picture's height and width"
+_POINTS = f"y, x of each point {_IN_FRACTIONS}"
 MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an only output
     "classify": {"": "logits of the classes"},
     "binary": {"": "logit of the second class"},
@@ -29,20 +30,17 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an o
     "segment": {"": "logits of the classes, for each pixel"},
     "localise": {"logits": "logits of the classes", "box": f"y1, x1, y2, x2 {_IN_FRACTIONS}"},
     "detect": {
-        "boxes": f"{_PLACE}, the surest first",
+        "boxes": _BOXES,
         "scores": _SURE,
         "classes": "index of the class; -1 is padding",
         "masks": "probability of the thing, over its box",
     },
     "dense_caption": {
-        "boxes": f"{_PLACE}, the surest first",
+        "boxes": _BOXES,
         "scores": _SURE,
         "phrases": "indices of the words, ended by that of the end",
     },
-    "pose": {
-        "points": f"y, x of each point {_IN_FRACTIONS}",
-        "": f"y, x of each point {_IN_FRACTIONS}",
-    },
+    "pose": {"points": _POINTS, "": _POINTS},
     "ellipse": {
         "": "centre y, x and the logarithms of the half-axes, in fractions of the picture (its "
         "height), then cosine and sine of twice the angle of the longer one"

@@ -130,6 +130,26 @@ def shown(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
+def put(values: dict[str, Any], key: str, value: Any, *, where: str) -> None:
+    """Puts a value into nested settings that are plain data still.
+
+    Args:
+        values: Settings by name; groups are such mappings too, and made where there are none.
+        key: Names with dots between them, e.g. `schedule.end`.
+        value: What becomes of it.
+        where: What opens an error line.
+
+    Raises:
+        ValueError: A name before the last one is that of a value.
+    """
+    *groups, last = key.split(".")
+    for name in groups:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"{where}: {name!r} is a value, not a group of settings.")
+    values[last] = value
+
+
 def difference(old: Any, new: Any, key: str) -> tuple[str, Any, Any] | None:
     """Returns where two plain values first differ; `None` where they do not.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo import catalog
 from zoo.common import plain_yaml
-from zoo.common.settings import shown
+from zoo.common.settings import put, shown
 from zoo.datasets import DATASETS
 from zoo.recipe.whole import Recipe, load_values
 
@@ -149,10 +149,4 @@ def _change(values: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise ValueError(f"--set: got {change!r}; expected key=value, e.g. train.epochs=5.")
-    *groups, last = key.split(".")
-    group = values
-    for name in groups:
-        group = group.setdefault(name, {})
-        if not isinstance(group, dict):
-            raise ValueError(f"--set {change}: {name!r} is a value, not a group of settings.")
-    group[last] = plain_yaml.parse(text, f"--set {shown(change)}")
+    put(values, key, plain_yaml.parse(text, f"--set {shown(change)}"), where=f"--set {change}")

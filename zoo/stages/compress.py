@@ -303,7 +303,6 @@ def _brought(
     """Compresses a model that is no bundle: by way of one, or without data as it is."""
     data, samples = brought.get("data"), brought.get("samples")
     further = _further(changes)
-    of_passes = tuple(change for change in changes if change not in further)
     if data is None:
         if further or brought.get("values"):
             raise ValueError(
@@ -315,9 +314,7 @@ def _brought(
                 "compress: got resume without data; expected --data (`data=`): only what trains is "
                 "kept, and without data nothing does."
             )
-        return compress_alone(
-            model, recipe, out=out, changes=of_passes, samples=samples, force=force
-        )
+        return compress_alone(model, recipe, out=out, changes=changes, samples=samples, force=force)
     if samples is not None:
         raise ValueError("compress: got data and samples; expected one: samples are the data's.")
     is_file = not isinstance(model, keras.Model)
@@ -328,7 +325,7 @@ def _brought(
     if file:
         staging.check_apart(out, file)
     staging.check_free(out, force=force or resume)
-    passes.load_recipe(recipe, of_passes)
+    passes.load_recipe(recipe, changes)
     values = brought.get("values")
     given = own.opened(model)
     with tempfile.TemporaryDirectory() as scratch:
@@ -340,6 +337,7 @@ def _brought(
             "values": values,
         }
         # Its recipe has the other changes already.
+        changes = tuple(change for change in changes if change not in further)
         return _compress(
-            parent, recipe, out, of_passes, begun, resume=resume, force=force, callbacks=callbacks
+            parent, recipe, out, changes, begun, resume=resume, force=force, callbacks=callbacks
         )
