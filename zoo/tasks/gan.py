@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen, Task
+from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen
+from zoo.tasks.unsupervised import Unsupervised
 
 if TYPE_CHECKING:
     import keras
@@ -28,14 +29,13 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
-    from zoo.data.preprocessing import Preprocessing
     from zoo.data.source import Draw
     from zoo.tasks.task import Batch, Networks
 
 DISCRIMINATOR, GENERATOR = "discriminator", "generator"  # networks, and what each minimises
 
 
-class GAN(Task):
+class GAN(Unsupervised):
     """The task of a `generator` and a `discriminator`, which takes its turn first.
 
     The generator reads `noise` and gives images in [-1, 1], the discriminator reads those and gives
@@ -43,32 +43,24 @@ class GAN(Task):
     """
 
     headline: ClassVar[Metric] = Metric("frechet", higher=False)
+    black: ClassVar[float] = -1.0
 
     kind: Literal["gan"] = "gan"
 
     def check(self, data: DataSet) -> None:
         """See `Task.check`."""
+        super().check(data)
         label = data.columns.get("label")
-        if data.columns[data.input].kind != "image" or label is None or label.kind != "class":
+        if label is None or label.kind != "class":
             has = ", ".join(f"{key} ({column.kind})" for key, column in data.columns.items())
             raise ValueError(
-                f"task.kind: got gan, which learns images and judges by their classes; {data.name} "
+                f"task.kind: got {self.kind}, which judges images by their classes; {data.name} "
                 f"has {has}. Take another data set, or another task.kind."
             )
-
-    def sizes(self, data: DataSet) -> dict[str, Any]:
-        """See `Task.sizes`."""
-        return {"input_shape": data.columns[data.input].shape}
 
     def objectives(self) -> tuple[Objective, ...]:
         """See `Task.objectives`: one for each network."""
         return tuple(Objective(name, (name,)) for name in (DISCRIMINATOR, GENERATOR))
-
-    def preprocessing(self, column: Column) -> Preprocessing:
-        """See `Task.preprocessing`: pixels in [-1, 1]."""
-        from zoo.tasks.made import scaled
-
-        return scaled(column, mean=0.5, std=0.5)
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: what the generator reads, for its own turn and for the other's."""

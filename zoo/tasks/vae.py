@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen, Task
+from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen
+from zoo.tasks.unsupervised import Unsupervised
 
 if TYPE_CHECKING:
     import keras
@@ -30,14 +31,13 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
-    from zoo.data.preprocessing import Preprocessing
     from zoo.data.source import Draw
     from zoo.tasks.task import Batch, Networks
 
 ACTIVE = 0.01  # variance of a code's mean over the images, from which on the unit carries something
 
 
-class VAE(Task):
+class VAE(Unsupervised):
     """The task of an `encoder` and a `decoder`.
 
     The encoder reads an image and gives the `mean` and the `log_variance` of its code, the decoder
@@ -54,28 +54,9 @@ class VAE(Task):
     binarization: Literal["dynamic", "none"] = "dynamic"
     importance_samples: Annotated[int, Field(ge=1)] = 500
 
-    def check(self, data: DataSet) -> None:
-        """See `Task.check`."""
-        column = data.columns[data.input]
-        if column.kind != "image":
-            raise ValueError(
-                f"task.kind: got vae, which learns images; {data.name} has {data.input} "
-                f"({column.kind}). Take another data set, or another task.kind."
-            )
-
-    def sizes(self, data: DataSet) -> dict[str, Any]:
-        """See `Task.sizes`."""
-        return {"input_shape": data.columns[data.input].shape}
-
     def objectives(self) -> tuple[Objective, ...]:
         """See `Task.objectives`: one, for both networks."""
         return (Objective(learns=("encoder", "decoder")),)
-
-    def preprocessing(self, column: Column) -> Preprocessing:
-        """See `Task.preprocessing`: intensities in [0, 1]."""
-        from zoo.tasks.made import scaled
-
-        return scaled(column, mean=0.0, std=1.0)
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: `noise` of the code, and `threshold` of each pixel."""
