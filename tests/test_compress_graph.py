@@ -2,8 +2,6 @@
 
 import gzip
 import math
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -17,6 +15,7 @@ import compress
 from compress.graph import copy_model, leaf_layers, replace_layers, trace
 from compress.graph.limits import limited
 from compress.measure import account
+from tests import programs
 
 RANDOM = np.random.RandomState(7)
 
@@ -294,7 +293,7 @@ def test_a_graph_deeper_than_pythons_recursion():
         "for _ in range(1100): x = keras.layers.Identity()(x)\n"
         "copy_model(keras.Model(image, x))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = programs.run(code)
     assert done.returncode == 0, done.stderr[-500:]
 
 

@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 import compress as passes
 from compress.measure.account import layer_table
 from compress.pipeline.stages import Stage
+from tests import programs
 from zoo.bundle import Bundle
 from zoo.models.saved import load_model
 from zoo.stages import compress as stage
@@ -20,7 +18,6 @@ from zoo.stages.compress import compress
 from zoo.stages.kept import Kept
 from zoo.training import trainer
 
-ROOT = Path(__file__).parents[1]
 CHANGES = ["data.limit=256", "train.batch_size=32"]
 RECIPE = """
 passes:
@@ -153,8 +150,7 @@ compress(parent, recipe, out=out, changes=CHANGES, callbacks=[Stop(signal.SIGKIL
 
 def test_killed_in_another_process(parent, recipe, whole, tmp_path):
     out = tmp_path / "small"
-    run = [sys.executable, "-c", KILLED, str(parent.path), str(recipe), str(out), "29"]
-    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = programs.run(KILLED, parent.path, recipe, out, 29)
     assert done.returncode == -signal.SIGKILL, done.stderr
     same(compress(parent, recipe, out=out, changes=CHANGES, resume=True), whole)
     assert [path.name for path in tmp_path.iterdir()] == ["small"]

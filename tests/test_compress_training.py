@@ -1,8 +1,5 @@
 """Compression during training: schedule, masks and accuracy, on scikit-learn's digits."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -13,6 +10,7 @@ import compress
 from compress.graph import copy_model, leaf_layers
 from compress.graph.kernels import find_kernels
 from compress.passes.prune.schedule import Schedule
+from tests import programs
 
 
 def zeros(array):
@@ -231,7 +229,5 @@ for one, other in zip(ours.get_weights(), alone.get_weights(), strict=True):
 
 @pytest.mark.dist
 def test_callback_under_a_mirrored_strategy():
-    done = subprocess.run(
-        [sys.executable, "-c", MIRRORED], capture_output=True, text=True, timeout=300
-    )
+    done = programs.run(MIRRORED)
     assert done.stdout.strip() == "90 (6, 20)", done.stderr[-2000:]

@@ -1,14 +1,12 @@
 """From images to batches: preprocessing, augmentation, feeding."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import scipy.ndimage
 import tensorflow as tf
 from PIL import Image
 
+from tests import programs
 from zoo.data import Feed, Preprocessing, Split, load
 from zoo.data.augment import augment, draw, move
 from zoo.data.source import Draw
@@ -432,5 +430,5 @@ print("steps", steps)
 
 @pytest.mark.dist
 def test_mirrored_strategy_deals_out_the_same_batches():
-    done = subprocess.run([sys.executable, "-c", MIRRORED], capture_output=True, text=True)
+    done = programs.run(MIRRORED)
     assert done.stdout == "steps 8\n", done.stderr[-2000:]

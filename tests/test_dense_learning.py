@@ -3,14 +3,12 @@
 U-Net's own are in `test_segment.py`; what the networks compute, in `test_dense_nets.py`.
 """
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 import export
 from export.formats.tflite.flatbuffer import parse, schema
+from tests import programs
 from tests import scenes as kit
 from tests.golden.vector import fill
 from zoo.bundle import Bundle
@@ -65,9 +63,7 @@ def test_a_process_that_has_built_nothing_opens_an_fcn(trained):
     code = (
         "import sys; from zoo.models.saved import load_model; print(load_model(sys.argv[1]).name)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, trained.path], capture_output=True, text=True, check=True
-    )
+    done = programs.run(code, trained.path)
     assert done.stdout.strip() == "fcn8s_small"
 
 

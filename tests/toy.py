@@ -1,17 +1,13 @@
 """A net that trains in a moment on real digits, for the tests of training."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.programs import printed  # noqa: F401
 from zoo.data.feed import Feed
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
@@ -20,7 +16,6 @@ from zoo.tasks.classify import Classify
 from zoo.training import strategy
 from zoo.training.trainer import Trainer
 
-ROOT = Path(__file__).parents[1]
 DATA = load("digits", limit=640)
 SCALE = Preprocessing.measure(DATA.train["image"])
 
@@ -71,20 +66,6 @@ def train(model, train_settings, *, hardware=None, batches=None, task=None, **op
 def difference(one, other):
     pairs = zip(one.get_weights(), other.get_weights(), strict=True)
     return max(float(np.abs(a - b).max()) for a, b in pairs)
-
-
-def printed(code, *arguments, **environment):
-    """What a program prints last, as JSON; in a process of its own.
-
-    TensorFlow splits the CPU into two devices only before its first operation.
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        capture_output=True, text=True, cwd=ROOT, timeout=600,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def interrupt(step):
