@@ -39,7 +39,7 @@ def run(code, *arguments, **environment):
                 text=True,
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )  # fmt: skip
+            )
         )
         atexit.register(_parents[0].stdin.close)
     with tempfile.TemporaryDirectory() as scratch:
