@@ -1,5 +1,6 @@
 """The variational autoencoder: its bounds against quadrature, and its way through the house."""
 
+import itertools
 import os
 import signal
 from functools import partial
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import compress
 import export
@@ -19,7 +21,9 @@ from zoo.data.loading import load as load_data
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train
-from zoo.tasks.vae import VAE, bound, importance_bound, log_likelihood
+from zoo.tasks.bounds import bound, decode, encode, importance_bound, log_likelihood
+from zoo.tasks.vae import VAE
+from zoo.training import film
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.strategy import choose_machine
@@ -30,9 +34,18 @@ SMALL = {"hidden": 32, "latent": 3}
 TASK = VAE(importance_samples=20)
 
 
-def small(seed=0):
+SMALL_CONV = {"widths": (4, 8), "units": 16, "latent": 3}
+NETS = {
+    "vae": SMALL,
+    "conditional_vae": SMALL,
+    "conv_vae": SMALL_CONV,
+    "conditional conv_vae": SMALL_CONV | {"conditional": True, "num_classes": 10},
+}
+
+
+def small(seed=0, name="vae"):
     keras.utils.set_random_seed(seed)
-    return create("vae", input_shape=(8, 8, 1), **SMALL)
+    return create(name.split()[-1], input_shape=(8, 8, 1), **NETS[name])
 
 
 def batches(networks, **options):
@@ -81,53 +94,89 @@ def test_parameters_are_those_counted_by_hand():
     assert set(networks["encoder"].output) == {"mean", "log_variance"}
 
 
+def test_parameters_of_the_other_rows_are_those_counted_by_hand():
+    given, convolved = create("conditional_vae"), create("conv_vae")
+    for network in given.values():  # 500 weights of the hidden layer for each class
+        assert network.count_params() == create("vae")[network.name].count_params() + 10 * 500
+        assert network.inputs[1].name == "label" and network.inputs[1].shape == (None, 10)
+    counts = {name: network.count_params() for name, network in convolved.items()}
+    maps, units = 7 * 7 * 64, 256
+    assert counts == {
+        "encoder": 16 * 32 + 32 + 16 * 32 * 64 + 64 + maps * units + units + 2 * (units * 20 + 20),
+        "decoder": 20 * units + units + units * maps + maps + 16 * 64 * 32 + 32 + 16 * 32 + 1,
+    }
+    assert sum(counts.values()) == CATALOG["conv_vae"].parameters
+    again = create("conv_vae", conditional=True, num_classes=10)
+    assert again["decoder"].count_params() == counts["decoder"] + 10 * units
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("conv_vae", {"input_shape": (10, 10, 1)}, r"multiples of 4, for widths .* data.size=8."),
+        ("conv_vae", {"widths": ()}, r"multiples of 1, for widths ()"),
+        ("vae", {"conditional": True}, r"conditional: got data of one class, or of none"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(name, settings, told):
+    with pytest.raises(ValueError, match=told):
+        create(name, **settings)
+
+
 # The bounds
 
 
-def tiny(latent, scale=0.7):
+def tiny(latent, scale=0.7, **settings):
     """A model whose likelihood can be integrated: 4 pixels, 1 or 2 dimensions of the code."""
     keras.utils.set_random_seed(latent)
-    networks = create("vae", input_shape=(2, 2, 1), hidden=3, latent=latent)
+    networks = create("vae", input_shape=(2, 2, 1), hidden=3, latent=latent, **settings)
     for network in networks.values():
         for index, weight in enumerate(network.weights):
             weight.assign(np.random.RandomState(index).normal(size=weight.shape) * scale)
     return networks
 
 
-def integrated(networks, pixels, mean=0.0, deviation=1.0, nodes=60):
+def integrated(networks, pixels, mean=0.0, deviation=1.0, nodes=60, label=None):
     """log p(x|z) at the nodes of Gauss and Hermite for N(mean, deviation^2), and their weights."""
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    latent = networks["decoder"].input_shape[1]
+    latent = networks["decoder"].inputs[0].shape[1]
     grid = np.stack(np.meshgrid(*[points] * latent, indexing="ij"), -1).reshape(-1, latent)
     shares = np.stack(np.meshgrid(*[weights] * latent, indexing="ij"), -1).reshape(-1, latent)
     shares = shares.prod(axis=1) / weights.sum() ** latent
-    logits = networks["decoder"](tf.constant(mean + deviation * grid, "float32")).numpy()
+    label = None if label is None else np.tile(label, (len(grid), 1))
+    logits = decode(networks, tf.constant(mean + deviation * grid, "float32"), label).numpy()
     each = -np.logaddexp(0, np.where(pixels > 0.5, -logits, logits).astype("f8"))
     return each.sum(axis=(1, 2, 3)), shares
 
 
 @pytest.mark.oracle
+@pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("latent", [1, 2])
-def test_bounds_stand_in_order_below_the_integral(latent):
-    networks = tiny(latent)
+def test_bounds_stand_in_order_below_the_integral(latent, classes):
+    """Of log p(x), and of conditional networks of log p(x|y), for every image's class y."""
+    given = {"conditional": True, "num_classes": classes} if classes else {}
+    networks = tiny(latent, **given)
     pixels = np.random.RandomState(0).randint(0, 2, (6, 2, 2, 1)).astype("float32")
-    code = networks["encoder"](pixels)
+    rows = np.eye(classes, dtype="float32")[np.arange(6) % classes] if classes else None
+    code = encode(networks, pixels, rows)
     mean, deviation = code["mean"].numpy(), np.exp(code["log_variance"].numpy() / 2)
     exact, elbo = [], []
-    for x, m, s in zip(pixels, mean, deviation, strict=True):
-        values, shares = integrated(networks, x)
+    labels = [None] * 6 if rows is None else rows
+    for x, m, s, y in zip(pixels, mean, deviation, labels, strict=True):
+        values, shares = integrated(networks, x, label=y)
         exact.append(np.log(np.exp(values) @ shares))
-        values, shares = integrated(networks, x, m, s)
+        values, shares = integrated(networks, x, m, s, label=y)
         elbo.append(values @ shares - 0.5 * np.sum(s**2 + m**2 - 1 - 2 * np.log(s)))
     exact, elbo = np.array(exact), np.array(elbo)
     many = 2000
     noise = tf.constant(np.random.RandomState(1).normal(size=(many, 6, latent)), "float32")
     flat = tf.reshape(tf.tile(pixels[None], [many, 1, 1, 1, 1]), (-1, 2, 2, 1))
-    sampled = bound(networks, flat, tf.reshape(noise, (-1, latent)))["elbo"]
+    tiled = None if rows is None else tf.tile(rows, [many, 1])
+    sampled = bound(networks, flat, tf.reshape(noise, (-1, latent)), label=tiled)["elbo"]
     sampled = sampled.numpy().reshape(many, 6)
     error = sampled.std(axis=0) / np.sqrt(many)
     assert (np.abs(sampled.mean(axis=0) - elbo) < 4 * error + 1e-3).all()
-    weighted = tf.function(partial(importance_bound, networks, pixels), autograph=False)
+    weighted = tf.function(partial(importance_bound, networks, pixels, label=rows), autograph=False)
     few, most = weighted(samples=5).numpy(), weighted(samples=5000).numpy()
     assert (elbo < exact - 1e-3).all()  # a gap to close, in every image
     assert elbo.mean() < few.mean() < most.mean() + 0.1
@@ -160,6 +209,19 @@ def test_grey_is_the_mean_over_all_drawings():
     assert float(whole[0]) == pytest.approx(float(shares @ each.numpy()), rel=1e-5)
 
 
+@pytest.mark.parametrize("beta", [0.25, 1.0, 4.0])
+def test_beta_weighs_the_kl_of_the_loss_and_not_of_the_bound(beta):
+    networks, random = tiny(2), np.random.RandomState(0)
+    batch = {"image": random.rand(5, 2, 2, 1).astype("f4"), "noise": random.rand(5, 2).astype("f4")}
+    seen = VAE(beta=beta, binarization="none").look("loss", networks, batch, training=True)
+    parts = bound(networks, batch["image"], batch["noise"])
+    expected = beta * parts["kl"].numpy() - parts["reconstruction"].numpy()
+    np.testing.assert_allclose(seen.loss.values, expected, rtol=1e-5)
+    np.testing.assert_allclose(seen.measures["elbo"].values, parts["elbo"], rtol=1e-5)
+    # So from a weight of 1 on, what is minimised is still a bound: it is below the other.
+    assert (beta < 1) or (-np.asarray(seen.loss.values) <= parts["elbo"].numpy() + 1e-5).all()
+
+
 def test_pixels_are_drawn_with_the_probability_of_their_intensity():
     networks = small()
     batch = {
@@ -175,18 +237,28 @@ def test_pixels_are_drawn_with_the_probability_of_their_intensity():
 # Training
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_trains(precision):
-    history = train(small(), precision=precision)
+@pytest.mark.parametrize(
+    ("precision", "name", "falls"),
+    [
+        ("float32", "vae", 0.85),
+        ("mixed_bfloat16", "vae", 0.85),
+        ("float32", "conditional conv_vae", 0.97),  # of a few maps, in three epochs
+    ],
+)
+def test_trains(precision, name, falls):
+    history = train(small(name=name), precision=precision)
     losses = [row["loss"] for row in history.rows]
-    assert losses[-1] < 0.85 * losses[0]
+    assert losses[-1] < falls * losses[0]
     row = history.rows[-1]
     assert row["elbo"] == pytest.approx(-row["loss"], rel=1e-5)
     assert row["elbo"] == pytest.approx(row["reconstruction"] - row["kl"], rel=1e-5)
     assert row["val_elbo"] == pytest.approx(row["elbo"], rel=0.25)
 
 
-def test_resumed_run_equals_a_whole_one(tmp_path):
+@pytest.mark.parametrize(
+    "name", ["vae", pytest.param("conditional conv_vae", marks=pytest.mark.slow)]
+)
+def test_resumed_run_equals_a_whole_one(tmp_path, name):
     snapshot, seen = tmp_path / "snapshot.npz", []
 
     def interrupt(batch, logs):
@@ -194,7 +266,7 @@ def test_resumed_run_equals_a_whole_one(tmp_path):
         if len(seen) == 14:  # in the middle of the second epoch
             os.kill(os.getpid(), signal.SIGINT)
 
-    whole, stopped, resumed = small(), small(), small(seed=7)
+    whole, stopped, resumed = small(name=name), small(name=name), small(seed=7, name=name)
     reference = train(whole)
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
     assert train(stopped, snapshot=snapshot, callbacks=[callback]).interrupted
@@ -205,7 +277,7 @@ def test_resumed_run_equals_a_whole_one(tmp_path):
 
 
 TWO_DEVICES = """
-    import json
+    import json, sys
     import keras, numpy as np
     from zoo.recipe import Hardware, Optimizer, Train
     from zoo.training.strategy import choose_machine
@@ -217,21 +289,24 @@ TWO_DEVICES = """
 
     ends, losses = [], []
     for machine in (one, two):
-        networks = small()
+        networks = small(name=sys.argv[1])
         chosen = Optimizer(kind="sgd", learning_rate=1e-3, clip_global_norm=5.0)
         settings = Train(epochs=2, batch_size=32, optimizer=chosen)
         feeds = batches(networks, training=True), batches(networks)
         history = Trainer(networks, TASK, settings, machine).fit(*feeds)
         ends.append(networks)
         losses.append([row[key] for row in history.rows for key in ("loss", "val_elbo")])
-    start = difference(ends[0], small())
+    start = difference(ends[0], small(name=sys.argv[1]))
     print(json.dumps([difference(*ends), float(np.abs(np.subtract(*losses)).max()), start]))
 """
 
 
 @pytest.mark.dist
-def test_two_devices_take_the_steps_of_one():
-    weights, losses, moved = toy.printed(TWO_DEVICES)
+@pytest.mark.parametrize(
+    "name", ["vae", pytest.param("conditional conv_vae", marks=pytest.mark.slow)]
+)
+def test_two_devices_take_the_steps_of_one(name):
+    weights, losses, moved = toy.printed(TWO_DEVICES, name)
     assert moved > 1e-3
     assert weights < 1e-6 and losses < 1e-4
 
@@ -248,7 +323,7 @@ def test_bundle_explains_itself(bundle):
     assert metrics["elbo"] == pytest.approx(metrics["reconstruction"] - metrics["kl"], rel=1e-5)
     assert -45 < metrics["elbo"] < metrics["importance_bound"] < -20  # an untrained one: -47
     assert 1 <= metrics["active_units"] <= 4
-    for picture in ("samples", "reconstructions", "curves"):
+    for picture in ("samples", "reconstructions", "curves", "walk", "arithmetic", "film"):
         assert (bundle.path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -323,3 +398,112 @@ def test_the_logits_are_in_float32_whatever_the_machine_takes():
 
 def test_networks_keep_the_order_of_their_builder(bundle):
     assert list(load_networks(bundle.path)) == ["encoder", "decoder"] == list(bundle.card.networks)
+
+
+# Classes
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """A bundle of convolutions that read the class."""
+    changes = ["data.name=digits", "train.epochs=4", "task.importance_samples=20"]
+    changes += ["settings.conditional=true", "train.batch_size=50", "train.optimizer.ema=null"]
+    changes += ["settings.widths=[4, 8]", "settings.units=16", "settings.latent=2"]
+    return fit("conv_vae", out=tmp_path_factory.mktemp("runs") / "conv_vae", changes=changes)
+
+
+def test_conditional_bundle_reads_the_class(conditional):
+    card, model = conditional.card, load_model(conditional.path)
+    assert list(card.inputs) == ["image", "label"]
+    assert card.inputs["label"] == Column("features", (10,))
+    run = Run(conditional.recipe, networks=load_networks(conditional.path))
+    given = run.samples(5)
+    labels = run.raw("train", 5)["label"]
+    np.testing.assert_array_equal(given["label"], np.eye(10)[labels])
+    assert model(given).shape == (5, 8, 8, 1)
+    assert (conditional.path / "classes.png").is_file()
+    assert not (conditional.path / "arithmetic.png").exists()
+    again = run.evaluate(model, "test").metrics
+    assert again == pytest.approx(conditional.report.metrics, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_classes_make_the_bound_tighter():
+    """Told the class, the same networks know more of the pixels."""
+    found = {}
+    for name in ("vae", "conditional_vae"):
+        networks = small(name=name)
+        found[name] = train(networks).rows[-1]["val_elbo"]
+    assert found["conditional_vae"] > found["vae"] + 0.5
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
+def test_conditional_model_is_exported(conditional, tmp_path, target):
+    run = Run(conditional.recipe, networks=load_networks(conditional.path))
+    model, samples = load_model(conditional.path), run.samples(64)
+    if target == "tflite":
+        small = compress.apply("prune50", model, samples=samples, fit=lambda *_, **__: None)
+        model = small.model
+    out = export.export(model, target, tmp_path / target, samples=samples)
+    assert out.manifest.parity.passed and out.manifest.parity.relative < 1e-4
+
+
+def test_more_codes_are_drawn_where_they_are_asked_for(bundle, zoo):
+    """`zoo evaluate` takes changes of how a bundle is measured, and no others."""
+    few = zoo("evaluate", bundle.path, "--set", "task.importance_samples=1", "--json")["metrics"]
+    many = zoo("evaluate", bundle.path, "--set", "task.importance_samples=200", "--json")["metrics"]
+    assert few["importance_bound"] < bundle.report.metrics["importance_bound"]
+    assert many["importance_bound"] > bundle.report.metrics["importance_bound"]
+    assert many["elbo"] == pytest.approx(bundle.report.metrics["elbo"], rel=1e-5)
+    for change in ("task.kind=gan", "train.epochs=3"):
+        told = zoo("evaluate", bundle.path, "--set", change, expect=2)
+        assert f"got {change} for a bundle" in told and "task.KEY=VALUE" in told
+
+
+def test_classes_that_the_data_lack_are_refused():
+    networks = small(name="conditional_vae")
+    data = load_data("digits", limit=64)
+    with pytest.raises(ValueError, match=r"expected data with a column label, the class\.$"):
+        TASK.look("loss", networks, {"image": data.train["image"]}, training=False)
+
+
+# The film
+
+
+def frames(path):
+    with Image.open(path / "film.gif") as film:
+        count = film.n_frames
+    with Image.open(path / "film.png") as strip:
+        return count, strip.size, np.asarray(strip)
+
+
+def test_a_film_shows_the_epochs_and_is_resumed(tmp_path):
+    changes = ["data.name=digits", "data.limit=160", "train.epochs=4", "train.batch_size=32"]
+    changes += ["settings.hidden=16", "settings.latent=2", "task.importance_samples=2"]
+    whole = fit("vae", out=tmp_path / "whole", changes=changes)
+    count, size, strip = frames(whole.path)
+    assert count == 5 and size == (10 * 10 + 2, 5 * 10 + 2)  # before the first epoch, and 1 to 4
+    rows = [strip[2 + 10 * row : 10 + 10 * row] for row in range(5)]
+    assert all((one != other).any() for one, other in itertools.pairwise(rows))
+    first = fit("vae", out=tmp_path / "twice", changes=changes, callbacks=[toy.interrupt(12)])
+    assert first.report.status == "interrupted" and frames(first.path)[0] == 3
+    second = fit("vae", out=tmp_path / "twice", resume=True)
+    assert frames(second.path)[0] == 5
+    for name in ("film.png", "film.gif"):
+        assert (second.path / name).read_bytes() == (whole.path / name).read_bytes()
+    none = fit("vae", out=tmp_path / "none", changes=[*changes, "train.film=false"])
+    assert not list(none.path.glob("film.*"))
+
+
+def test_a_film_is_made_where_pictures_are(tmp_path):
+    changes = ["data.name=digits", "data.limit=64", "train.epochs=1", "train.film=true"]
+    with pytest.raises(ValueError, match=r"^task classify makes nothing; expected a bundle of a"):
+        fit("linear", out=tmp_path / "linear", changes=changes)
+
+
+def test_epochs_of_a_film_lie_closer_at_the_beginning():
+    assert film.chosen(1) == {1} and film.chosen(5) == {1, 2, 3, 5}
+    found = sorted(film.chosen(200))
+    assert found[0] == 1 and found[-1] == 200 and 9 <= len(found) <= film.EPOCHS
+    steps = np.diff(found)
+    assert (np.diff(steps) >= 0).all()

@@ -601,6 +601,12 @@ _vae = partial(
     smallest=1,
     recipe="vae",
 )
+_conv_vae = partial(
+    _vae,
+    builder="zoo.models.vae:conv_vae",
+    smallest=4,
+    recipe="conv_vae",
+)
 _dcgan = partial(
     Architecture,
     builder="zoo.models.dcgan:dcgan",
@@ -627,6 +633,13 @@ _LOOK = {"trunk": "scene", "units": 128, "embedding": 64}
 _SMALL = {"doublings": 2, "width": 32, "latent": 64}
 _DENSE = {"trunk": "vgg16", "units": 4096, "language": 512, "regions": 300, "detections": 100}
 _DENSE |= {"bins": 7, "length": 11}
+_GIVEN = {"hidden": 500, "latent": 20, "conditional": True}
+_OF_CLASSES: dict[str, Any] = {
+    "paper": "Kingma et al., arXiv:1406.5298",
+    "year": 2014,
+    "num_classes": 10,
+    "recipe": "conditional_vae",
+}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
 _SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
 
@@ -741,6 +754,8 @@ ROWS = (
     _large_dense("densecap", "DenseCap, VGG-16", 150_435_717, _DENSE),
     _dense("densecap_small", "DenseCap, small", 553_996, {}),
     _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
+    _vae("conditional_vae", "VAE, conditional", 825_824, _GIVEN, **_OF_CLASSES),
+    _conv_vae("conv_vae", "VAE of convolutions", 1_691_369, {}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),
 )

@@ -157,6 +157,8 @@ class Train(Settings):
             headline on the validation split.
         regularize: What keeps the kernels small.
         transfer: Trained weights to start from.
+        film: Whether pictures are made after some epochs, `film.png` and `film.gif` of the bundle;
+            `None` makes them where the task makes some in a moment.
     """
 
     moved: ClassVar[Mapping[str, str]] = {
@@ -173,6 +175,7 @@ class Train(Settings):
     keep: Literal["last", "best"] = "last"
     regularize: Regularize = Regularize()
     transfer: Transfer = Transfer()
+    film: bool | None = None
 
     def optimizer_of(self, objective: str) -> Optimizer:
         """Returns the settings of the optimizer of one objective."""

@@ -23,11 +23,12 @@ FIGURES = "evaluation.json"  # in the folder of an evaluation
 
 
 class Brought(TypedDict, total=False):
-    """What belongs to a model that is no bundle.
+    """What belongs to a model that is no bundle, but for some changes.
 
     Attributes:
         data: What it is measured on: a name, `folder:PATH`, or a `zoo.data.DataSet`.
-        changes: `key=value` changes, e.g. `task.kind=segment`.
+        changes: `key=value` changes, e.g. `task.kind=segment`. A bundle takes those of how it is
+            measured, e.g. `task.importance_samples=5000`.
         values: Range of the pixels that it takes, see `zoo.stages.asking.run_of`.
     """
 
@@ -120,13 +121,16 @@ def _measured(
         split = split or "all"
         examples = own.count(run, split)
         return Measured(own.evaluate(run, model, split), None, examples, True)
-    if brought:
+    changes = list(brought.get("changes", ()))
+    others = [change for change in changes if not _measures(change)]
+    if others or set(brought) - {"changes"}:
+        told = ", ".join([*(set(brought) - {"changes"}), *others])
         raise ValueError(
-            f"{bundle}: got {', '.join(brought)} for a bundle, which has its own; expected a .keras"
-            " file."
+            f"{bundle}: got {told} for a bundle, which has its own; expected a .keras file, or "
+            "changes of how it is measured, task.KEY=VALUE."
         )
     bundle = find_bundle(bundle)
-    opened = reopen(bundle)
+    opened = reopen(bundle, changes)
     split = split or "test"
     examples = own.count(opened.run, split)
     if file is None:
@@ -136,3 +140,9 @@ def _measured(
 
     found, same = evaluate_file(Path(file), opened, split)
     return Measured(found, same, examples, opened.whole)
+
+
+def _measures(change: str) -> bool:
+    """Whether a change is one of the task's settings, and not of the task."""
+    key = change.partition("=")[0]
+    return key.startswith("task.") and key != "task.kind"

@@ -1,20 +1,24 @@
-"""Makes new examples with a bundle: pictures as a grid in a PNG file, or text."""
+"""Makes new examples with a bundle: pictures as a grid in a PNG file or as a film, or text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from zoo.bundle import Bundle, find_bundle
+from zoo.bundle import Bundle, Card, find_bundle
 from zoo.common import staging
+from zoo.common.settings import nearest, shown
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from zoo.tasks.task import Task
+    Start: TypeAlias = str | Path | Sequence[str | Path] | np.ndarray
 
 COUNT = 64
+FILM, GRID = ".gif", ".png"
+SECONDS = 0.1  # of each picture in a film
 
 
 def generate(
@@ -24,17 +28,26 @@ def generate(
     seed: int = 0,
     out: str | Path | None = None,
     force: bool = False,
+    label: str | int | None = None,
+    walk: bool = False,
+    start: Start | None = None,
     **options: Any,
 ) -> np.ndarray | list[str]:
     """Makes new examples; on one machine, the same seed makes the same ones.
+
+        zoo.generate("vae", count=16, walk=True, out="walk.gif")
 
     Args:
         bundle: Bundle of a task that makes something, or its directory.
         count: Number of examples, 1 or more.
         seed: Seed of the noise, in [0, 2**31).
-        out: File to write: a PNG of a grid of pictures, or a text file with a line for each text;
-            `None` writes nothing.
+        out: File to write: a PNG of a grid of pictures, a GIF of one after another, or a text file
+            with a line for each text; `None` writes nothing.
         force: Whether `out` may replace a file.
+        label: Class of the examples, by its name or else its index, of a conditional model.
+        walk: Whether the examples lie on a path between codes.
+        start: Pictures to begin with: a file, several, or pixels (n, height, width, channels),
+            uint8.
         **options: Options of the task.
 
     Returns:
@@ -42,8 +55,8 @@ def generate(
 
     Raises:
         FileExistsError: `out` exists.
-        FileNotFoundError: There is no such bundle.
-        ValueError: The task makes nothing, or an argument is wrong.
+        FileNotFoundError: There is no such bundle, or no such picture.
+        ValueError: The task makes nothing, knows no such option, or an argument is wrong.
     """
     bundle = find_bundle(bundle)
     if count < 1 or not 0 <= seed < 2**31:
@@ -54,6 +67,12 @@ def generate(
     path = None if out is None else Path(out)
     if path is not None:
         staging.check_file(path, force=force)
+    if label is not None:
+        options["label"] = class_of(bundle, label)
+    if walk:
+        options["walk"] = True
+    if start is not None:
+        options["start"] = read_start(bundle.card, start)
     from zoo.models.saved import load_networks
 
     made: np.ndarray | list[str] = cast("Task", bundle.recipe.task).generate(
@@ -64,17 +83,99 @@ def generate(
         **options,
     )
     if path is not None:
-        if not isinstance(made, list) and path.suffix.lower() != ".png":
-            raise ValueError(f"--out: got {path}; expected a file that ends in .png, of pictures.")
+        if not isinstance(made, list) and path.suffix.lower() not in (GRID, FILM):
+            raise ValueError(
+                f"--out: got {path}; expected a file that ends in {GRID}, a grid of pictures, or in"
+                f" {FILM}, a film of them."
+            )
         with staging.staged_file(path) as partial:
             _write(made, partial)
     return made
+
+
+def class_of(bundle: Bundle, label: str | int) -> int:
+    """Returns the index of a class of a bundle's data.
+
+    Args:
+        bundle: Whose card names the classes.
+        label: Name of a class, or else its index.
+
+    Raises:
+        ValueError: There is no such class, or there are none.
+    """
+    columns = {**bundle.card.outputs, **bundle.card.columns}.values()
+    names = next((one.names for one in columns if one.kind == "class" and one.names), ())
+    if not names:
+        raise ValueError(
+            f"--class: got {shown(label)} for {bundle.path}, whose data {bundle.card.data} have no "
+            "classes; drop it."
+        )
+    if label in names:
+        return names.index(str(label))
+    index = str(label)
+    if index.isascii() and index.isdigit() and int(index[:9]) < len(names):
+        return int(index[:9])
+    raise ValueError(
+        f"--class: got {shown(label)}; expected a class of {bundle.card.data}, or its index, 0 to "
+        f"{len(names) - 1}. {nearest(index, names)}"
+    )
+
+
+def read_start(card: Card, start: Start) -> np.ndarray:
+    """Returns pictures as pixels of a model's own size, (n, height, width, channels), uint8.
+
+    Files are read as `zoo predict` reads them: larger ones are made smaller, colours become grey
+    where the model knows no colours.
+
+    Args:
+        card: Of the model.
+        start: Files, or pixels.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A file is no whole picture, or is smaller than the model's; pixels are of
+            another shape or type; or the model's pictures have no size.
+    """
+    import numpy as np
+
+    from zoo.common.picture_files import read_image
+    from zoo.data.images import pixels
+
+    columns = {**card.inputs, **card.outputs}.values()
+    column = next((one for one in columns if one.kind == "image"), None)
+    sides = column.shape if column is not None else ()
+    if column is None or None in sides or sides[0] != sides[1]:
+        raise ValueError(
+            f"--from: got a picture for a model of {card.task} whose own have no one size; drop it."
+        )
+    if isinstance(start, np.ndarray):
+        column.check("start", start)
+        if not len(start):
+            raise ValueError("start: got no picture; expected one or more.")
+        return start
+    files = [start] if isinstance(start, (str, Path)) else list(start)
+    if not files:
+        raise ValueError("--from: got no picture; expected one or more.")
+    size, channels = cast("tuple[int, ...]", sides)[1:]
+    found = []
+    for file in files:
+        picture = read_image(file)
+        if min(picture.size) < size:
+            raise ValueError(
+                f"{file}: got {picture.width} x {picture.height} pixels; expected {size} x {size} "
+                "or more, which the model sees. Enlarge it."
+            )
+        found.append(pixels(picture, size=size, channels=channels))
+    return np.stack(found)
 
 
 def _write(made: np.ndarray | list[str], path: Path) -> None:
     if isinstance(made, list):
         path.write_text("".join(f"{text}\n" for text in made), encoding="utf-8")
         return
-    from zoo.tasks.made import save
+    from zoo.tasks.made import save, save_film
 
-    save(made, path)
+    if path.suffix.lower() == FILM:
+        save_film(list(made), path, seconds=SECONDS)
+    else:
+        save(made, path)

@@ -44,6 +44,7 @@ class GAN(Unsupervised):
 
     headline: ClassVar[Metric] = Metric("frechet", higher=False)
     black: ClassVar[float] = -1.0
+    filmed: ClassVar[bool] = True
 
     kind: Literal["gan"] = "gan"
 

@@ -1,21 +1,28 @@
-"""Pictures that a network makes: between values and pixels, and as a grid in a PNG file."""
+"""Pictures that a network makes: between values and pixels, as a grid in a PNG file, as a film."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from zoo.common.columns import Column
 from zoo.data.preprocessing import Preprocessing
+from zoo.environments.drawing import save_gif
+from zoo.tasks import codes
+from zoo.tasks.pictures import enlarged
 
 if TYPE_CHECKING:
     from zoo.tasks.task import Networks, Task
 
 SHOWN = 64  # pictures of a grid
 GAP = 2  # pixels between two of them
+FILM_SIDE = 240  # of a frame in a film, at least, in pixels
+MOST = 256  # examples that a network draws at once
+FLAGS = {"label": "--class", "walk": "--walk", "start": "--from"}  # of `zoo generate`
 
 
 def scaled(column: Column, *, mean: float, std: float) -> Preprocessing:
@@ -66,48 +73,132 @@ def grid(pixels: np.ndarray, *, columns: int = 8) -> np.ndarray:
     return whole
 
 
-def save(pixels: np.ndarray, path: Path) -> None:
+def save(pixels: np.ndarray, path: Path, *, columns: int = 8) -> None:
     """Writes pictures as a grid; the same pictures give the same bytes.
 
     Args:
         pixels: (n, height, width, channels), uint8; channels are 1 or 3.
         path: The PNG to write.
+        columns: Pictures in a row.
     """
-    from PIL import Image
+    _picture(grid(pixels, columns=columns)).save(path, format="PNG")
 
-    whole = grid(pixels)
-    Image.fromarray(whole[..., 0] if whole.shape[-1] == 1 else whole).save(path, format="PNG")
+
+def save_film(frames: Sequence[np.ndarray], path: Path, *, seconds: float) -> None:
+    """Writes pictures one after another, as a GIF that repeats; small ones are enlarged.
+
+    Args:
+        frames: Each (height, width, channels), uint8, of one size; channels are 1 or 3.
+        path: The GIF to write.
+        seconds: Time of each.
+    """
+    times = max(1, -(-FILM_SIDE // max(frames[0].shape[:2])))
+    large = [_picture(enlarged(frame, times)).convert("RGB") for frame in frames]
+    save_gif(large, path, seconds=seconds)
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+class Start(NamedTuple):
+    """What pictures to begin with are to a network.
+
+    Attributes:
+        mean: Mean of the code of each (n, ...).
+        deviation: How far a code of the same picture may be from it, (n, ...).
+        labels: Index of the class that each is taken for, (n,); `None` where there are none.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    labels: np.ndarray | None = None
 
 
 def made(
     task: Task,
     networks: Networks,
-    draw: Callable[[Any], Any],
+    draw: Callable[..., Any],
     *,
     count: int,
     seed: int,
+    walk: bool = False,
+    label: int | None = None,
+    num_classes: int = 0,
+    begin: Start | None = None,
     **options: Any,
 ) -> np.ndarray:
     """Returns what a network makes of noise, (count, ...).
 
+    Without a label, classes take turns. A walk goes through a few draws of the noise, or through
+    the codes of `begin`; of a single one, to a draw.
+
     Args:
         task: Draws the noise, in a column of that name.
         networks: By name.
-        draw: Noise (n, ...) to values (n, ...).
+        draw: Noise (n, ...) to values (n, ...); of networks with classes it is given those too,
+            shares that sum to 1, (n, num_classes).
         count: Number of examples, 1 or more.
         seed: Seed of the noise.
+        walk: Whether the examples lie on a path.
+        label: Index of the class of all.
+        num_classes: Number of classes that `draw` is given; 0 where it is given none.
+        begin: What pictures to begin with are, for a task that reads such.
         **options: None are known.
 
     Raises:
-        ValueError: There is an option, or nothing to make.
+        ValueError: There is an option, a label for networks without classes, or nothing to make.
     """
     import tensorflow as tf
 
     from zoo.data.source import noise
 
-    if options:
-        raise ValueError(f"task {task.kind}: got the options {', '.join(options)}; expected none.")
+    refuse_options(task, options)
     if count < 1:
         raise ValueError(f"count: got {count}; expected 1 or more.")
-    drawn = noise(task.draws(networks), tf.constant([seed, 0]), count)["noise"]
-    return np.concatenate([np.asarray(draw(drawn[i : i + 256])) for i in range(0, count, 256)])
+    if label is not None and not num_classes:
+        raise ValueError(
+            f"task {task.kind}: got a class for networks that read none; expected conditional ones."
+            " Drop --class."
+        )
+    num = codes.num_stops(count) if walk else count
+    drawn = noise(task.draws(networks), tf.constant([seed, 0]), num)["noise"].numpy()
+    if begin is not None and walk:
+        drawn = begin.mean if len(begin.mean) > 1 else np.concatenate([begin.mean, drawn[:1]])
+    elif begin is not None:
+        turn = np.arange(count) % len(begin.mean)
+        drawn = begin.mean[turn] + begin.deviation[turn] * drawn
+    given = [drawn]
+    if num_classes:
+        found = begin.labels if begin is not None else None
+        turns = np.arange(num_classes) if found is None else found
+        turns = turns if label is None else np.array([label])
+        given.append(codes.one_hot(turns[np.arange(len(drawn)) % len(turns)], num_classes))
+    if walk:
+        ways = (codes.slerp, codes.mixed)
+        given = [codes.path(stops, count, way) for stops, way in zip(given, ways, strict=False)]
+    parts = [
+        np.asarray(draw(*(one[at : at + MOST] for one in given))) for at in range(0, count, MOST)
+    ]
+    return np.concatenate(parts)
+
+
+def refuse_options(task: Task, options: Mapping[str, Any]) -> None:
+    """Refuses options of `Task.generate` that a task does not know.
+
+    Args:
+        task: Whose they were to be.
+        options: What is left of them; `None` and False count as not given.
+
+    Raises:
+        ValueError: There is one.
+    """
+    told = [
+        f"{name} ({FLAGS[name]})" if name in FLAGS else name
+        for name, value in options.items()
+        if value is not None and value is not False
+    ]
+    if told:
+        raise ValueError(
+            f"task {task.kind}: got {', '.join(told)}, which it does not know; expected none."
+        )

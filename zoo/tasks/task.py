@@ -144,12 +144,15 @@ class Task(Settings):
         ranked: Whether rows of an answer take their places by a score, as boxes do.
         deployed_answers: Whether `answer` is what the deployed model gives, so that an exported
             file can be measured in its place.
+        filmed: Whether a training makes pictures after some epochs, a film of the bundle. Where
+            that takes long it is False, and `train.film` asks for it.
     """
 
     headline: ClassVar[Metric] = Metric("loss", higher=False)
     deployed_answers: ClassVar[bool] = False
     served_apart: ClassVar[bool] = False
     ranked: ClassVar[bool] = False
+    filmed: ClassVar[bool] = False
 
     kind: str
 
@@ -215,6 +218,21 @@ class Task(Settings):
         """Returns a fresh meter for a split of a data set; most need no more than its columns."""
         return self.meter(data.columns)
 
+    def pictures(
+        self, networks: Networks, meter: Any, columns: Mapping[str, Column]
+    ) -> Mapping[str, Callable[[Path], None]]:
+        """Returns what else there is to see of networks that were measured, beside the meter's.
+
+        Args:
+            networks: By name.
+            meter: The one that measured them, see `meter`.
+            columns: The data set's columns, by name.
+
+        Returns:
+            Functions that draw it to a PNG file, by name.
+        """
+        return {}
+
     def generate(
         self,
         networks: Networks,
@@ -231,7 +249,10 @@ class Task(Settings):
             columns: What the deployed model reads and answers with, as a bundle's card says.
             count: Number of examples.
             seed: Seed of the noise, in [0, 2**31); the same seed makes the same examples.
-            **options: Options of the task.
+            **options: Options of the task. `zoo generate` gives `label`, the index of a class;
+                `walk`, whether the examples lie on a path between codes; `start`, pixels to begin
+                with (n, height, width, channels), uint8. A task refuses those that it does not know
+                by `zoo.tasks.made.refuse_options`.
 
         Returns:
             Pixels (count, height, width, channels), uint8; or `count` texts, a list of strings.

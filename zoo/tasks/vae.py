@@ -2,7 +2,10 @@
 
 Source: Kingma & Welling 2013, arXiv:1312.6114: the bound of equation 10 with the analytic KL of
 appendix B and one sample of the code for each image. The importance-weighted bound and the count of
-active units are those of Burda et al. 2015, arXiv:1509.00519, equation 8 and section 5.2.
+active units are those of Burda et al. 2015, arXiv:1509.00519, equation 8 and section 5.2. `beta`
+weighs the KL in what is minimised, as in the beta-VAE of Higgins et al. 2017 (ICLR); what is
+measured is the bound itself, whatever beta is. Networks that also read the class (`label`, one-hot)
+give the bound on log p(image | class), as in Sohn et al. 2015 (NIPS 28).
 
 All bounds are in nats per image, and of binary pixels. How a grey image becomes binary decides the
 figure, so the papers' are to be compared with care:
@@ -16,43 +19,66 @@ figure, so the papers' are to be compared with care:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen
+from zoo.common.columns import Column
+from zoo.tasks.bounds import (
+    LABEL,
+    Bounds,
+    bound,
+    conditional,
+    decode,
+    encode,
+    importance_bound,
+    one_hot,
+)
+from zoo.tasks.task import Mean, Metric, Objective, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
     import numpy as np
 
-    from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
     from zoo.data.source import Draw
+    from zoo.tasks.made import Start
     from zoo.tasks.task import Batch, Networks
 
-ACTIVE = 0.01  # variance of a code's mean over the images, from which on the unit carries something
+STYLES = 8  # codes of the picture `classes`
 
 
 class VAE(Unsupervised):
     """The task of an `encoder` and a `decoder`.
 
     The encoder reads an image and gives the `mean` and the `log_variance` of its code, the decoder
-    reads a code and gives the logits of the pixels. What is deployed is both, at the mean.
+    reads a code and gives the logits of the pixels; both may read the class, `label`, too. What is
+    deployed is both, at the mean.
 
     Attributes:
         binarization: How intensities become pixels of 0 and 1, see above.
+        beta: Weight of the KL in the loss; 1 is the bound.
         importance_samples: Codes drawn for each image in an evaluation, for the tighter bound.
     """
 
     headline: ClassVar[Metric] = Metric("elbo")
+    filmed: ClassVar[bool] = True
 
     kind: Literal["vae"] = "vae"
     binarization: Literal["dynamic", "none"] = "dynamic"
+    beta: Annotated[float, Field(gt=0)] = 1.0
     importance_samples: Annotated[int, Field(ge=1)] = 500
+
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`: conditional networks must know how many classes there are."""
+        label = data.columns.get(LABEL)
+        classes = len(label.names) if label is not None and label.kind == "class" else 1
+        return super().sizes(data) | {"num_classes": classes}
 
     def objectives(self) -> tuple[Objective, ...]:
         """See `Task.objectives`: one, for both networks."""
@@ -64,50 +90,110 @@ class VAE(Unsupervised):
 
         if not networks:
             return {}
-        drawn = {"noise": Draw("normal", networks["decoder"].input.shape[1:])}
+        drawn = {"noise": Draw("normal", networks["decoder"].inputs[0].shape[1:])}
         if self.binarization == "dynamic":
-            drawn["threshold"] = Draw("uniform", networks["encoder"].input.shape[1:])
+            drawn["threshold"] = Draw("uniform", networks["encoder"].inputs[0].shape[1:])
         return drawn
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: `elbo` is `reconstruction` less `kl`, each (b,), in nats."""
-        pixels = self._pixels(batch)
-        found = bound(networks, pixels, batch["noise"], training=training)
-        return Seen(Mean(-found["elbo"]), {name: Mean(value) for name, value in found.items()})
+        pixels, label = self._pixels(batch), one_hot(networks, batch)
+        found = bound(networks, pixels, batch["noise"], label=label, training=training)
+        loss = self.beta * found["kl"] - found["reconstruction"]
+        return Seen(Mean(loss), {name: Mean(value) for name, value in found.items()})
 
     def answer(self, networks: Networks, batch: Batch) -> dict[str, Any]:
         """See `Task.answer`: the bounds (b,), the codes' means, and pictures (b, ...)."""
         from keras import ops
 
-        pixels, grey = self._pixels(batch), batch["image"]
-        found = bound(networks, pixels, batch["noise"])
-        decoder = networks["decoder"]
-        mean = networks["encoder"](grey, training=False)["mean"]
+        pixels, grey, label = self._pixels(batch), batch["image"], one_hot(networks, batch)
+        found = bound(networks, pixels, batch["noise"], label=label)
+        mean = encode(networks, grey, label)["mean"]
         return found | {
-            "elbo_grey": bound(networks, grey, batch["noise"])["elbo"],
-            "importance_bound": importance_bound(networks, pixels, samples=self.importance_samples),
+            "elbo_grey": bound(networks, grey, batch["noise"], label=label)["elbo"],
+            "importance_bound": importance_bound(
+                networks, pixels, label=label, samples=self.importance_samples
+            ),
             "mean": mean,
-            "reconstructed": ops.sigmoid(decoder(mean, training=False)),
-            "sample": ops.sigmoid(decoder(batch["noise"], training=False)),
+            "reconstructed": ops.sigmoid(decode(networks, mean, label)),
+            "sample": ops.sigmoid(decode(networks, batch["noise"], label)),
         }
 
     def meter(self, columns: Mapping[str, Column]) -> Bounds:
         """See `Task.meter`."""
         return Bounds()
 
+    def pictures(
+        self, networks: Networks, meter: Any, columns: Mapping[str, Column]
+    ) -> dict[str, Callable[[Path], None]]:
+        """See `Task.pictures`: a `walk` between codes, and what a class is in them.
+
+        That is, of networks that read the class, `classes`: the same codes in rows, drawn as each
+        class; of others `arithmetic`: mean codes of classes a, b, c, and of a - b + c, in rows.
+        """
+        from zoo.tasks import made as pictures
+
+        def save(make: Callable[[], np.ndarray], wide: int, path: Path) -> None:
+            pictures.save(make(), path, columns=wide)
+
+        def make(**options: Any) -> np.ndarray:
+            return self.generate(networks, columns=columns, seed=0, **options)
+
+        walk = partial(make, count=pictures.SHOWN, walk=True)
+        found: dict[str, Callable[[Path], None]] = {"walk": partial(save, walk, 8)}
+        label = columns.get(LABEL)
+        if label is None or not label.names:
+            return found
+        classes = len(label.names)
+        if conditional(networks):
+            found["classes"] = partial(save, partial(self._styles, networks, classes), classes)
+        elif (rows := meter.sums(classes)) is not None and len(rows):
+            found["arithmetic"] = partial(save, partial(self._drawn, networks, rows), 4)
+        return found
+
+    def _drawn(self, networks: Networks, rows: np.ndarray) -> np.ndarray:
+        """Codes (rows, columns, latent) as pictures, row by row."""
+        return _to_pixels(decode(networks, rows.reshape(-1, rows.shape[-1])))
+
+    def _styles(self, networks: Networks, classes: int) -> np.ndarray:
+        """A few codes, each drawn as every class."""
+        import numpy as np
+
+        from zoo.tasks.codes import one_hot as rows_of
+
+        latent = networks["decoder"].inputs[0].shape[-1]
+        codes = np.random.RandomState(0).normal(size=(STYLES, latent)).astype(np.float32)
+        labels = rows_of(np.tile(np.arange(classes), STYLES), classes)
+        return _to_pixels(decode(networks, codes.repeat(classes, axis=0), labels))
+
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`."""
         return {"reconstruction": data.columns[data.input]}
+
+    def states(self, networks: Networks) -> dict[str, Column]:
+        """See `Task.states`: a class is read as shares that sum to 1."""
+        if not networks or not conditional(networks):
+            return {}
+        return {LABEL: Column("features", (networks["decoder"].inputs[1].shape[-1],))}
+
+    def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
+        """See `Task.inputs`."""
+        from zoo.tasks.codes import one_hot as rows_of
+
+        if networks and conditional(networks):
+            classes = networks["decoder"].inputs[1].shape[-1]
+            columns = {**columns, LABEL: rows_of(columns[LABEL], classes)}
+        return super().inputs(networks, columns)
 
     def deployed(self, networks: Networks) -> keras.Model:
         """See `Task.deployed`: an image to the probabilities of its pixels, at the code's mean."""
         import keras
 
-        encoder, decoder = networks["encoder"], networks["decoder"]
-        image = keras.Input(encoder.input.shape[1:], name="image")
-        logits = decoder(encoder(image)["mean"])
+        encoder = networks["encoder"]
+        given = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in encoder.inputs]
+        logits = decode(networks, encode(networks, *given)["mean"], *given[1:])
         answer = keras.layers.Activation("sigmoid", name="reconstruction")(logits)
-        return keras.Model(image, answer, name="autoencoder")
+        return keras.Model(given if len(given) > 1 else given[0], answer, name="autoencoder")
 
     def replaced(self, networks: Networks, model: keras.Model) -> dict[str, keras.Model]:
         """See `Task.replaced`: the models of these names in the deployed one."""
@@ -127,17 +213,41 @@ class VAE(Unsupervised):
         columns: Mapping[str, Column],
         count: int,
         seed: int,
+        label: int | None = None,
+        walk: bool = False,
+        start: np.ndarray | None = None,
         **options: Any,
     ) -> np.ndarray:
-        """See `Task.generate`: the probabilities of the pixels, of codes from the prior."""
-        from zoo.tasks.made import made, to_pixels
+        """See `Task.generate`: the probabilities of the pixels, of codes from the prior.
 
-        def draw(noise: Any) -> Any:
-            from keras import ops
+        Pictures to begin with are encoded; without a walk, codes are drawn from what the encoder
+        guesses of each in turn. Conditional networks take such a picture for the class that makes
+        its bound the largest, and draw it as that class, or as `label`.
 
-            return ops.sigmoid(networks["decoder"](noise, training=False))
+        Args:
+            networks: The task's networks, by name.
+            columns: What the deployed model reads and answers with.
+            count: Number of pictures.
+            seed: Seed of the codes.
+            label: Index of the class; without one, conditional networks take the classes in turn.
+            walk: Whether the codes lie on a path between random ones, or those of `start`.
+            start: Pixels (n, height, width, channels), uint8.
+            **options: None are known.
+        """
+        from zoo.tasks.made import made
 
-        return to_pixels(made(self, networks, draw, count=count, seed=seed, **options), low=0.0)
+        return made(
+            self,
+            networks,
+            lambda *given: _to_pixels(decode(networks, *given)),
+            count=count,
+            seed=seed,
+            walk=walk,
+            label=label,
+            num_classes=networks["decoder"].inputs[1].shape[-1] if conditional(networks) else 0,
+            begin=None if start is None else _start(networks, start),
+            **options,
+        )
 
     def _pixels(self, batch: Batch) -> Any:
         """The pixels (b, ...): 0 or 1, or the intensities in [0, 1] as they are."""
@@ -148,112 +258,32 @@ class VAE(Unsupervised):
         return ops.cast(batch["threshold"] < batch["image"], batch["image"].dtype)
 
 
-def bound(networks: Networks, pixels: Any, noise: Any, *, training: bool = False) -> dict[str, Any]:
-    """Returns the bound on the log-likelihood, by one code for each image, and its two parts.
-
-    Args:
-        networks: `encoder` and `decoder`.
-        pixels: In [0, 1], (b, height, width, channels).
-        noise: Noise of the code, from N(0, 1), (b, latent).
-        training: Whether to run as in training.
-
-    Returns:
-        `elbo`, `reconstruction` and `kl`, each (b,), in nats.
-    """
+def _to_pixels(logits: Any) -> np.ndarray:
+    """Probabilities of pixels as pixels, uint8."""
     from keras import ops
 
-    code = networks["encoder"](pixels, training=training)
-    mean, log_variance = code["mean"], code["log_variance"]
-    logits = networks["decoder"](mean + ops.exp(log_variance / 2) * noise, training=training)
-    reconstruction = log_likelihood(pixels, logits)
-    # KL(q(z|x), N(0, I)) = 1/2 sum (variance + mean^2 - 1 - log variance)
-    kl = 0.5 * ops.sum(ops.exp(log_variance) + mean**2 - 1 - log_variance, axis=-1)
-    return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+    from zoo.tasks.made import to_pixels
+
+    return to_pixels(ops.convert_to_numpy(ops.sigmoid(logits)), low=0.0)
 
 
-def importance_bound(networks: Networks, pixels: Any, *, samples: int, seed: int = 0) -> Any:
-    """Returns the importance-weighted bound of each image (b,), in nats.
-
-    It is log 1/k sum p(x, z) / q(z|x) over k codes z from q(z|x); with one code it is the ELBO with
-    a sampled KL, and it grows with k towards log p(x).
-
-    Args:
-        networks: `encoder` and `decoder`.
-        pixels: In [0, 1], (b, height, width, channels).
-        samples: Codes for each image, decoded one after another.
-        seed: Seed of the codes: the same seed gives the same bound.
-    """
-    import keras
+def _start(networks: Networks, pixels: np.ndarray) -> Start:
+    """What the encoder guesses of pictures (n, ...), uint8; of a class, by the largest bound."""
+    import numpy as np
     from keras import ops
 
-    code = networks["encoder"](pixels, training=False)
-    mean, log_variance = code["mean"], code["log_variance"]
-    shape = (samples, ops.shape(mean)[0], mean.shape[-1])
-    noise = keras.random.normal(shape, seed=seed)
+    from zoo.tasks import codes
+    from zoo.tasks.made import Start
 
-    def add(index: Any, total: Any) -> Any:
-        drawn = noise[index]  # (b, latent)
-        z = mean + ops.exp(log_variance / 2) * drawn
-        # log p(z) - log q(z|x), whose constants cancel out
-        ratio = 0.5 * ops.sum(drawn**2 + log_variance - z**2, axis=-1)
-        weight = log_likelihood(pixels, networks["decoder"](z, training=False)) + ratio
-        return ops.logaddexp(total, weight)
-
-    nothing = ops.full_like(mean[:, 0], -1e30)
-    return ops.fori_loop(0, samples, add, nothing) - ops.log(float(samples))
-
-
-def log_likelihood(pixels: Any, logits: Any) -> Any:
-    """Returns the log-probability of each image's pixels (b,), in nats.
-
-    Args:
-        pixels: In [0, 1], (b, height, width, channels).
-        logits: Log-odds that a pixel is 1, of the same shape.
-    """
-    from keras import ops
-
-    each = ops.binary_crossentropy(pixels, logits, from_logits=True)
-    return -ops.sum(each, axis=tuple(range(1, len(each.shape))))
-
-
-class Bounds:
-    """Averages the bounds of a split, and keeps a few pictures.
-
-    A file only reconstructs: the squared error alone is measured.
-    """
-
-    def __init__(self) -> None:
-        self._parts: list[dict[str, np.ndarray]] = []
-
-    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
-        """See `Meter.add`; `outputs` may be the reconstructed images alone."""
-        import numpy as np
-
-        found = dict(outputs) if isinstance(outputs, Mapping) else {"reconstructed": outputs}
-        error = np.square(found["reconstructed"] - batch["image"])
-        self._parts.append({**found, "image": batch["image"], "mse": error.mean(axis=(1, 2, 3))})
-
-    def result(self) -> Evaluation:
-        """Measures the bounds, `active_units`, and `mse` of the reconstruction at the mean."""
-        import numpy as np
-
-        from zoo.tasks import made as pictures
-
-        whole = {
-            name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
-        }
-        names = ("elbo", "importance_bound", "elbo_grey", "reconstruction", "kl", "mse")
-        metrics = {name: float(whole[name].mean(dtype="f8")) for name in names if name in whole}
-        if "mean" in whole:
-            metrics["active_units"] = float((whole["mean"].var(axis=0) > ACTIVE).sum())
-        pairs = [whole[name][: pictures.SHOWN // 2] for name in ("image", "reconstructed")]
-        shown = {"reconstructions": np.stack(pairs, axis=1).reshape(-1, *pairs[0].shape[1:])}
-        if "sample" in whole:
-            shown["samples"] = whole["sample"][: pictures.SHOWN]
-        return Evaluation(
-            metrics,
-            pictures={
-                name: partial(pictures.save, pictures.to_pixels(values, low=0.0))
-                for name, values in shown.items()
-            },
-        )
+    grey = np.asarray(pixels, np.float32) / 255
+    label, chosen = None, None
+    if conditional(networks):
+        latent, classes = (tensor.shape[-1] for tensor in networks["decoder"].inputs)
+        still = np.zeros((len(grey), latent), np.float32)
+        rows = codes.one_hot(np.arange(classes), classes)[:, None].repeat(len(grey), axis=1)
+        bounds = [bound(networks, grey, still, label=row)["elbo"] for row in rows]
+        chosen = np.argmax([ops.convert_to_numpy(one) for one in bounds], axis=0)
+        label = codes.one_hot(chosen, classes)
+    found = encode(networks, grey, label)
+    mean, log_variance = (ops.convert_to_numpy(found[key]) for key in ("mean", "log_variance"))
+    return Start(mean, np.exp(log_variance / 2), chosen)

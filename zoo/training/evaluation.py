@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -46,4 +47,8 @@ def evaluate(
         else:
             outputs = answer(values)
         meter.add(values, outputs)
-    return meter.result()
+    found = meter.result()
+    if answer is not None:
+        return found
+    more = task.pictures(networks, meter, columns)
+    return replace(found, pictures={**found.pictures, **more}) if more else found

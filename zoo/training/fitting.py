@@ -23,6 +23,7 @@ from zoo.common.settings import difference
 from zoo.data.dataset import DataSet
 from zoo.recipe import Recipe
 from zoo.training import cycles, signals
+from zoo.training.film import film_of
 from zoo.training.run import Run
 from zoo.training.unfinished import SNAPSHOT, TRAIN, Unfinished, facts_of, recipe_facts, write
 from zoo.training.writing import write_bundle
@@ -160,7 +161,15 @@ def _fit(
     else:
         write(partial / TRAIN, unfinished.begin(facts_of(run)))
         (partial / bundles.RECIPE).write_text(recipe.to_yaml())
-    snapshot = partial / SNAPSHOT
+    snapshot, film = partial / SNAPSHOT, film_of(run)
+    if film is not None:  # the first: a snapshot finds callbacks by their place
+        callbacks = [film, *callbacks]
+
+    def add(stage: Path) -> None:
+        cycles.copy(partial, stage)
+        if film is not None:
+            film.write(stage)
+
     try:
         history = run.train(networks, callbacks=callbacks, snapshot=snapshot, resume=resume)
         bundle = write_bundle(
@@ -170,7 +179,7 @@ def _fit(
             history,
             began=began,
             force=force or resume,
-            add=lambda stage: cycles.copy(partial, stage),
+            add=add,
         )
     except (KeyboardInterrupt, OSError):
         if snapshot.is_file():

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -147,13 +147,15 @@ def _card(run: Run, networks: Mapping[str, keras.Model], origin: dict[str, Any])
 
 def _column(run: Run, tensor: Any) -> Column:
     """What an input of the deployed model is."""
+    known = run.task.states(run.networks)
+    if tensor.name in known:  # a class, e.g., may be read otherwise than the data have it
+        return known[tensor.name]
     if tensor.name in run.data.columns:  # of which it may read a part at a time
         return run.data.columns[tensor.name]._replace(shape=tuple(tensor.shape[1:]))
     drawn = run.task.draws(run.networks)
     if tensor.name in drawn:
         return Column("noise", drawn[tensor.name].shape)
-    known = run.task.states(run.networks)
-    return known.get(tensor.name, run.data.columns[run.data.input])
+    return cast(Column, run.data.columns[run.data.input])
 
 
 def _custom_layers(models: Sequence[keras.Model]) -> set[str]:

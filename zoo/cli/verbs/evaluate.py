@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own_model.add_arguments(parser)
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
-        help="of a .keras file: how it is measured, e.g. task.kind=segment, or"
-        " task.probabilities=true for outputs of a softmax; may be repeated",
+        help="how it is measured: of a bundle e.g. task.importance_samples=5000; of a .keras file"
+        " task.kind=segment too, or task.probabilities=true for outputs of a softmax; may be"
+        " repeated",
     )  # fmt: skip
     parser.add_argument(
         "--file", type=Path, metavar="DIR",

@@ -1,7 +1,7 @@
 """Make new pictures, or text, with a bundle. The same seed makes the same ones.
 
-Pictures are written as a grid, by default to BUNDLE.png in this directory; text is printed, and
-written where --out says so.
+Pictures are written as a grid, by default to BUNDLE.png in this directory, or where --out says so,
+as a film where that ends in .gif; text is printed, and written where --out says so.
 """
 
 from __future__ import annotations
@@ -13,15 +13,42 @@ from typing import Any
 from zoo.cli import numbers, text
 from zoo.common import plain_yaml
 
+# What `--set` is not for, and what it is said by.
+_OWN = {
+    "count": "--count",
+    "seed": "--seed",
+    "out": "--out",
+    "force": "--force",
+    "label": "--class",
+    "walk": "--walk",
+    "start": "--from",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo generate`."""
-    parser.add_argument("bundle", type=Path, help="a directory that `zoo train` wrote")
+    parser.add_argument(
+        "bundle",
+        type=Path,
+        help="a directory that `zoo train` wrote, or a model that comes with the zoo, e.g. vae",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write")
     parser.add_argument(
         "--count", type=numbers.integer, default=64, metavar="N", help="default: 64"
     )
     parser.add_argument("--seed", type=numbers.integer, default=0, metavar="S", help="default: 0")
+    parser.add_argument(
+        "--class", metavar="NAME", dest="label",
+        help="of a conditional model: the class to make, by its name or its index",
+    )  # fmt: skip
+    parser.add_argument(
+        "--walk", action="store_true",
+        help="pictures on a path between random codes, or those of --from",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", metavar="PICTURE", action="append", default=[], dest="start",
+        help="a picture to begin with, as the task understands it; may be repeated",
+    )  # fmt: skip
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="options",
         help="an option of the task; may be repeated",
@@ -34,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     from zoo.bundle import find_bundle
 
     bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
+    options = _options(arguments.options)
     pictures = any(column.kind == "image" for column in bundle.card.outputs.values())
     out = arguments.out
     if out is None and pictures:
@@ -46,7 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         out=out,
         force=arguments.force,
-        **_options(arguments.options),
+        label=arguments.label,
+        walk=arguments.walk,
+        start=arguments.start or None,
+        **options,
     )
     texts = made if isinstance(made, list) else []
     if arguments.json:
@@ -66,5 +97,7 @@ def _options(given: list[str]) -> dict[str, Any]:
         key, equals, value = option.partition("=")
         if not equals or not key.isidentifier():
             raise ValueError(f"--set: got {option!r}; expected key=value.")
+        if key in _OWN:
+            raise ValueError(f"--set: got {option!r}; expected {_OWN[key]} for that.")
         found[key] = plain_yaml.parse(value, f"--set {option}")
     return found
