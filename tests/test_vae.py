@@ -462,9 +462,9 @@ def test_more_codes_are_drawn_where_they_are_asked_for(bundle, zoo):
 
 def test_classes_that_the_data_lack_are_refused():
     networks = small(name="conditional_vae")
-    data = load_data("digits", limit=64)
+    batch = {"image": np.zeros((2, 8, 8, 1), "f4"), "noise": np.zeros((2, 3), "f4")}
     with pytest.raises(ValueError, match=r"expected data with a column label, the class\.$"):
-        TASK.look("loss", networks, {"image": data.train["image"]}, training=False)
+        VAE(binarization="none").look("loss", networks, batch, training=False)
 
 
 # The film
@@ -491,8 +491,6 @@ def test_a_film_shows_the_epochs_and_is_resumed(tmp_path):
     assert frames(second.path)[0] == 5
     for name in ("film.png", "film.gif"):
         assert (second.path / name).read_bytes() == (whole.path / name).read_bytes()
-    none = fit("vae", out=tmp_path / "none", changes=[*changes, "train.film=false"])
-    assert not list(none.path.glob("film.*"))
 
 
 def test_a_film_is_made_where_pictures_are(tmp_path):
