@@ -26,6 +26,7 @@ TASKS = {
     "dense_caption": "zoo.tasks.dense_caption:DenseCaption",
     "vae": "zoo.tasks.vae:VAE",
     "gan": "zoo.tasks.gan:GAN",
+    "super_resolution": "zoo.tasks.super_resolution:SuperResolution",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -619,6 +620,17 @@ _dcgan = partial(
     recipe="dcgan",
 )
 _dcgan_small = partial(_dcgan, input_shape=(28, 28, 1), smallest=4)
+_espcn = partial(
+    Architecture,
+    builder="zoo.models.espcn:espcn",
+    task="super_resolution",
+    paper="Shi et al., arXiv:1609.05158",
+    year=2016,
+    input_shape=(51, 51, 1),  # 17 pixels of the small picture
+    num_classes=1,
+    smallest=36,  # 12 of the small picture, of which a pixel of the answer sees 9
+    recipe="espcn",
+)
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -758,6 +770,9 @@ ROWS = (
     _conv_vae("conv_vae", "VAE of convolutions", 1_691_369, {}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),
+    _espcn("espcn2", "ESPCN, x2", 21_284, {"scale": 2}, input_shape=(34, 34, 1), smallest=24),
+    _espcn("espcn3", "ESPCN, x3", 22_729, {"scale": 3}),
+    _espcn("espcn4", "ESPCN, x4", 24_752, {"scale": 4}, input_shape=(68, 68, 1), smallest=48),
 )
 # fmt: on
 

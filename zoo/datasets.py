@@ -93,6 +93,9 @@ _ROWS = (
     DataFacts("digit_captions", "zoo.data.digit_captions:load", (64, 64, 3), 27, False,
               "6,900 scenes of one or two digits, each with its sentence, made as digit_scenes",
               kinds=("image", "tokens")),
+    DataFacts("photographs", "zoo.data.photographs:load", (144, 144, 1), 14, True,
+              "14 photographs in scikit-image, scikit-learn, matplotlib; CC0, public domain, CC BY",
+              sized=True),
 )
 # fmt: on
 

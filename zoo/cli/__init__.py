@@ -25,6 +25,7 @@ VERBS = {
     "predict": "name what is on an image",
     "play": "let a trained agent act in its environment",
     "generate": "make new pictures, or text, with a bundle",
+    "enhance": "make a photograph larger with a bundle",
     "compress": "make a bundle smaller and write a new one",
     "export": "write deployable directories, each checked against the model",
     "bench": "time exported files on this machine",
@@ -37,7 +38,10 @@ VERBS = {
     "weights": "list trained weights, or fetch those of one model",
 }
 # The verbs that load a model, which may have layers of the user's own.
-LOADING = ("show", "evaluate", "predict", "play", "generate", "compress", "export", "ensemble")
+LOADING = (
+    *("show", "evaluate", "predict", "play", "generate", "enhance", "compress", "export"),
+    "ensemble",
+)
 DONE, CHECK_FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
 
 

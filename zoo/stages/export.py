@@ -159,6 +159,12 @@ class GivenBundle(Given):
             raise ValueError(
                 f"{bundle.path}: got --pixels; its inputs are not preprocessed. Export it without."
             )
+        own = tuple(model.inputs[0].shape[1:])
+        if pixels and known and len(model.inputs) == 1 and known.shape != own:
+            raise ValueError(
+                f"{bundle.path}: got --pixels; the model reads {own}, and was trained on pictures "
+                f"of {known.shape}. Export it without."
+            )
         super().__init__(take_pixels(model, known) if pixels and known else model, bundle.path)
         if pixels:
             self._check_pixels(model)
@@ -212,6 +218,9 @@ class GivenBundle(Given):
         raw = {column.kind for column in card.inputs.values()} & {"image", "features"}
         values = card.preprocessing if raw else {}
         known = Preprocessing(**{"pad": PAD, **values}) if values else None
+        read = next((c.shape for c in card.inputs.values() if c.kind == "image"), (None,))
+        if known and known.size and read[0]:  # smaller than it has learnt from
+            known = known.model_copy(update={"size": read[0]})
         if known and self._pixels:
             known = Preprocessing(size=known.size, channels=known.channels, pad=PAD)
         return About(

@@ -115,6 +115,11 @@ def predict(
             f"{bundle.path}: reads {', '.join(read)}; expected a model of pictures or rows. "
             "`zoo generate` and `zoo play` ask the others."
         )
+    if card.task == "super_resolution":
+        raise ValueError(
+            f"{bundle.path}: answers with a larger picture; expected a class or a value. "
+            "`zoo enhance` asks it."
+        )
     known = Preprocessing.parse(card.preprocessing, where=f"{bundle.path}/card.json")
     key, names, raw = _read(known, files)
     if out is not None and card.task not in (*_DRAWN, "caption"):

@@ -1,0 +1,149 @@
+"""Photographs that arrive with scikit-image, scikit-learn and matplotlib, as grey tiles.
+
+Source and licence: of scikit-image astronaut, hubble_deep_field and rocket (NASA, SpaceX),
+camera, chelsea, coffee, brick (CC0), coins, ihc, moon (no known copyright) and motorcycle_left
+(Middlebury 2014), by its documentation; of matplotlib grace_hopper (US Navy, public domain); of
+scikit-learn china and flower (CC BY 2.0, danielbuechele and vultilion, by its README).
+Luminance is that of ITU-R 601, from 0 to 255, as Pillow makes it.
+
+Photographs are split, not tiles: whoever learns from a tile of one is never asked about another of
+the same. A tile to learn from is turned by quarter turns, one after another; each photograph is
+learnt from at half its size too, where it is sharper. Tiles to report on are as they are, and
+cover their photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from zoo.common.columns import Column
+from zoo.data.carried import carried
+from zoo.data.dataset import DataSet, Split, stratify
+from zoo.datasets import DATASETS
+
+SIDES = (96, 288)  # smallest and largest side of a tile, in pixels
+MULTIPLE = 12  # 2, 3 and 4 divide a side
+USUAL = 144
+BORDER = 16  # at the edges of a tile, of which a task may look at the middle alone
+PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+
+
+class Photograph(NamedTuple):
+    """One photograph.
+
+    Attributes:
+        package: That carries it, as it is imported.
+        file: Path below the package's folder.
+        shrunk: Times that it is made smaller, for one that is soft at its full size.
+    """
+
+    package: str
+    file: str
+    shrunk: int = 1
+
+
+def _skimage(file: str, shrunk: int = 1) -> Photograph:
+    return Photograph("skimage", f"data/{file}", shrunk)
+
+
+PHOTOGRAPHS = {
+    "train": {
+        "chelsea": _skimage("chelsea.png"),
+        "coffee": _skimage("coffee.png"),
+        "motorcycle": _skimage("motorcycle_left.png"),
+        "rocket": _skimage("rocket.jpg"),
+        "brick": _skimage("brick.png"),
+        "ihc": _skimage("ihc.png"),
+        "moon": _skimage("moon.png"),
+        "hubble": _skimage("hubble_deep_field.jpg", 2),
+        "flower": Photograph("sklearn", "datasets/images/flower.jpg"),
+    },
+    "validation": {
+        "camera": _skimage("camera.png"),
+        "grace_hopper": Photograph("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+    },
+    "test": {
+        "astronaut": _skimage("astronaut.png"),
+        "china": Photograph("sklearn", "datasets/images/china.jpg"),
+        "coins": _skimage("coins.png"),
+    },
+}
+NAMES = tuple(name for split in PHOTOGRAPHS.values() for name in split)
+
+
+def load(*, size: int | None = None) -> DataSet:
+    """Loads the tiles; of 144 pixels 1,700 to learn from, 55 to choose by, 61 to report on.
+
+    Columns: `image` (size, size, 1), the luminance; `label`, which photograph it is of.
+
+    Args:
+        size: Side of a tile in pixels, a multiple of 12 from 96 to 288; `None` for 144.
+
+    Raises:
+        ValueError: The size is another one.
+        ModuleNotFoundError: A package is not installed.
+        FileNotFoundError: This version of a package does not carry a photograph.
+    """
+    size = USUAL if size is None else size
+    if not SIDES[0] <= size <= SIDES[1] or size % MULTIPLE:
+        raise ValueError(
+            f"size: got {size}; expected a multiple of {MULTIPLE} from {SIDES[0]} to {SIDES[1]} "
+            f"pixels for tiles of photographs, e.g. {USUAL}."
+        )
+    columns = {"image": Column("image", (size, size, 1)), "label": Column("class", (), NAMES)}
+    whole, validation, test = (_split(split, size) for split in PHOTOGRAPHS)
+    train, _, _ = stratify(whole, lambda num: (num, 0, 0), by="label")  # all in every prefix
+    used = ", ".join(f"{name} {version(name)}" for name in PACKAGES.values())
+    source = f"{len(NAMES)} photographs of {used}"
+    mirror = DATASETS["photographs"].mirror
+    return DataSet("photographs", source, columns, train, validation, test, mirror=mirror)
+
+
+def read(photograph: Photograph) -> np.ndarray:
+    """Reads the luminance of a photograph, (height, width), uint8; raises like `load`."""
+    package = PACKAGES[photograph.package]
+    advice = f"run: pip install {package}"
+    path = carried(photograph.package, photograph.file, data="photographs", advice=advice)
+    with Image.open(path) as picture:
+        grey = picture.convert("RGB").convert("L")
+    return np.asarray(grey if photograph.shrunk == 1 else grey.reduce(photograph.shrunk))
+
+
+def tiles(picture: np.ndarray, size: int, stride: int) -> Iterator[np.ndarray]:
+    """Gives tiles that cover a picture, evenly spread.
+
+    Args:
+        picture: Pixels (height, width).
+        size: Side of a tile; a picture that is smaller has none.
+        stride: Pixels between two tiles, at most.
+    """
+    if min(picture.shape) < size:
+        return
+    tops, lefts = (
+        np.linspace(0, side - size, -(-(side - size) // stride) + 1).round().astype(int)
+        for side in picture.shape
+    )
+    for top in tops:
+        for left in lefts:
+            yield picture[top : top + size, left : left + size]
+
+
+def _split(split: str, size: int) -> Split:
+    found: list[np.ndarray] = []
+    labels: list[int] = []
+    for name, photograph in PHOTOGRAPHS[split].items():
+        picture = read(photograph)
+        if split == "train":
+            half = np.asarray(Image.fromarray(picture).reduce(2))
+            cut = [*tiles(picture, size, size // 4), *tiles(half, size, size // 8)]
+            cut = [np.rot90(tile, number % 4) for number, tile in enumerate(cut)]
+        else:
+            cut = list(tiles(picture, size, size - 2 * BORDER))
+        found += cut
+        labels += [NAMES.index(name)] * len(cut)
+    return Split({"image": np.stack(found)[..., None], "label": np.array(labels, np.int32)})
