@@ -27,6 +27,7 @@ TASKS = {
     "vae": "zoo.tasks.vae:VAE",
     "gan": "zoo.tasks.gan:GAN",
     "super_resolution": "zoo.tasks.super_resolution:SuperResolution",
+    "wgan_gp": "zoo.tasks.wgan_gp:WGANGP",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -631,6 +632,39 @@ _espcn = partial(
     smallest=36,  # 12 of the small picture, of which a pixel of the answer sees 9
     recipe="espcn",
 )
+_conditional = partial(
+    _dcgan_small,
+    paper="Mirza & Osindero, arXiv:1411.1784",
+    year=2014,
+    num_classes=10,
+    recipe="conditional_gan",
+)
+_wgan_gp = partial(
+    _dcgan_small,
+    task="wgan_gp",
+    paper="Gulrajani et al., arXiv:1704.00028",
+    year=2017,
+    recipe="wgan_gp",
+)
+_gan = partial(
+    Architecture,
+    builder="zoo.models.gan:gan",
+    task="gan",
+    paper="Goodfellow et al., arXiv:1406.2661",
+    year=2014,
+    input_shape=(28, 28, 1),
+    num_classes=1,
+    smallest=1,
+    recipe="gan",
+)
+_gan_ring = partial(_gan, input_shape=(2,), recipe="gan_ring")
+_wgan_gp_ring = partial(
+    _gan_ring,
+    task="wgan_gp",
+    paper="Gulrajani et al., arXiv:1704.00028",
+    year=2017,
+    recipe="wgan_gp_ring",
+)
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -643,6 +677,8 @@ _CHAR = {"units": (256,), "embedding": 64}
 _TELL = {"trunk": "scene", "units": 256}
 _LOOK = {"trunk": "scene", "units": 128, "embedding": 64}
 _SMALL = {"doublings": 2, "width": 32, "latent": 64}
+_TOLD = {"conditional": True}
+_RING = {"units": (128, 128), "latent": 16, "pieces": 1, "dropout": 0.0}
 _DENSE = {"trunk": "vgg16", "units": 4096, "language": 512, "regions": 300, "detections": 100}
 _DENSE |= {"bins": 7, "length": 11}
 _GIVEN = {"hidden": 500, "latent": 20, "conditional": True}
@@ -769,10 +805,15 @@ ROWS = (
     _vae("conditional_vae", "VAE, conditional", 825_824, _GIVEN, **_OF_CLASSES),
     _conv_vae("conv_vae", "VAE of convolutions", 1_691_369, {}),
     _dcgan("dcgan", "DCGAN", 6_342_272, {}),
+    _gan("gan", "GAN of perceptrons", 3_735_425, {}),
+    _gan_ring("gan_ring", "GAN, points of a plane", 35_971, _RING),
+    _wgan_gp_ring("wgan_gp_ring", "WGAN-GP, points of a plane", 35_971, _RING | {"critic": True}),
     _dcgan_small("dcgan_small", "DCGAN, small", 270_720, _SMALL),
     _espcn("espcn2", "ESPCN, x2", 21_284, {"scale": 2}, input_shape=(34, 34, 1), smallest=24),
     _espcn("espcn3", "ESPCN, x3", 22_729, {"scale": 3}),
     _espcn("espcn4", "ESPCN, x4", 24_752, {"scale": 4}, input_shape=(68, 68, 1), smallest=48),
+    _conditional("conditional_gan_small", "Conditional GAN, small", 307_200, _SMALL | _TOLD),
+    _wgan_gp("wgan_gp_small", "WGAN-GP, small", 270_688, _SMALL | {"critic": True}),
 )
 # fmt: on
 

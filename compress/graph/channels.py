@@ -156,8 +156,7 @@ class Channels:
         if isinstance(layer, layers.Flatten):
             return np.tile(inputs[0], shape[-1] // len(inputs[0]))
         if isinstance(layer, layers.Reshape):
-            flat = int(np.prod(call.inputs[0].shape[1:])) == shape[-1] == len(inputs[0])
-            return inputs[0] if flat else None
+            return self._laid_out(inputs[0], call.inputs[0].shape, shape)
         if name in _JOINS:
             axis = getattr(layer, "axis", None)
             return np.concatenate(inputs) if axis in (-1, len(shape) - 1) else None
@@ -166,6 +165,15 @@ class Channels:
         if name in _PASSES and len(inputs) == 1 and shape[-1] == len(inputs[0]):
             return None if any(np.size(x) > 1 for x in _constants(call)) else inputs[0]
         return None
+
+    def _laid_out(self, numbers: np.ndarray, given: Any, shape: Any) -> np.ndarray | None:
+        """Of a vector that becomes maps: units that become places of one map are one class."""
+        if int(np.prod(given[1:])) != len(numbers) or not shape[-1] or len(numbers) % shape[-1]:
+            return None
+        rows = np.reshape(numbers, (-1, shape[-1]))  # a row for each place
+        for row in rows[1:]:
+            self._tie(row, rows[0])
+        return rows[0]
 
     def _made(self, path: str, layer: Any, into: np.ndarray, count: int) -> np.ndarray | None:
         if _is_adapted(layer):

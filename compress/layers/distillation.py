@@ -5,7 +5,8 @@ section 2. With v the logits of the teacher, z those of the student, and a tempe
 
     loss    that of the trainer + weight T^2 KL(softmax(v / T) || softmax(z / T))
 
-T^2 makes up for gradients that shrink by it. Differs: the paper weights both losses, here the
+T^2 makes up for gradients that shrink by it. Of values, which no softmax follows, the loss is the
+mean squared difference from the teacher's. Differs: the paper weights both losses, here the
 trainer's counts 1; KL stands for the cross entropy, whose gradient in z is the same.
 
 The divergence is Keras' own `LogitsDistillation`. Its default, the text `kl_divergence`, becomes a
@@ -33,6 +34,7 @@ class Distillation(layers.Layer):
         temperature: T, above 0.
         weight: Weight of the loss, above 0.
         probabilities: Whether the student, and whether the teacher, ends in a softmax.
+        of: `classes`; or `values`, (batch, ...), whose mean squared difference is the loss.
         **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
 
@@ -43,6 +45,7 @@ class Distillation(layers.Layer):
         temperature: float,
         weight: float,
         probabilities: tuple[bool, bool] = (False, False),
+        of: str = "classes",
         **kwargs: Any,
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -51,6 +54,7 @@ class Distillation(layers.Layer):
         self.temperature = temperature
         self.weight = weight
         self.probabilities = tuple(probabilities)
+        self.of = of
 
     def build(self, logits_shape: Any, inputs_shape: Any = None) -> None:
         """Makes nothing; the teacher is built."""
@@ -59,6 +63,10 @@ class Distillation(layers.Layer):
         """Compares the student's answers with the teacher's to the same inputs."""
         if training:
             taught = ops.stop_gradient(self.teacher(inputs, training=False))
+            if self.of == "values":
+                apart = ops.cast(logits, "float32") - ops.cast(taught, "float32")
+                self.add_loss(self.weight * ops.mean(ops.square(apart)))
+                return logits
             pair = zip((logits, taught), self.probabilities, strict=True)
             student, teacher = (_logits(x, probabilities=flag) for x, flag in pair)
             loss = keras.distillation.LogitsDistillation(
@@ -83,6 +91,7 @@ class Distillation(layers.Layer):
             "temperature": self.temperature,
             "weight": self.weight,
             "probabilities": self.probabilities,
+            "of": self.of,
         }
 
     @classmethod

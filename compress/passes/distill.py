@@ -10,6 +10,10 @@ convolutional net; then three quarters of its channels go, and Adam trains the r
     15 epochs at 0.003                 95.2                           97.5           96.5       96.4
 
 A high temperature asks for more than labels do, and a short training does not get there.
+
+What does not classify, e.g. a generator of pictures, learns the values themselves: the loss is the
+mean squared difference from the teacher's (Aguinaldo et al. 2019, arXiv:1902.00159, of generators,
+beside the adversarial loss too).
 """
 
 from __future__ import annotations
@@ -36,15 +40,17 @@ class Distill(Pass):
     The teacher is the model that went into the pipeline; where there is none, the model as it is.
     The graph stays; zeros stay zeros and shared weights stay shared. `layers` do not matter. Both
     models classify: one output, (batch, classes), of logits or of a softmax; which, is found out by
-    `compress.graph.shares`.
+    `compress.graph.shares`. Of values they have one output of any shape.
 
     Attributes:
+        of: What is learnt: `classes`, by the divergence, or `values`, by the squared difference.
         teacher: Path of a `.keras` file with another teacher.
         temperature: What both models' logits are divided by, above 0.
         weight: Weight of the teacher's loss; that of the trainer counts 1.
     """
 
     kind: Literal["distill"] = "distill"
+    of: Literal["classes", "values"] = "classes"
     teacher: str | None = None
     temperature: float = Field(default=1.0, gt=0)
     weight: float = Field(default=1.0, gt=0)
@@ -54,7 +60,7 @@ class Distill(Pass):
         """Asks whether the model classifies, and for the teacher's file; see `Pass.check`."""
         if context.fit is None or self.epochs == 0:
             return
-        _check_classes(model)
+        self._check(model)
         if self.teacher is not None and not Path(self.teacher).is_file():
             raise FileNotFoundError(
                 f"Distill.teacher: {self.teacher}: not found; expected a .keras file."
@@ -91,7 +97,7 @@ class Distill(Pass):
 
         given = context.teacher or model
         teacher = given if self.teacher is None else _load(self.teacher)
-        _check_classes(teacher)
+        self._check(teacher)
         for name in ("inputs", "outputs"):
             one, other = ([tuple(x.shape) for x in getattr(m, name)] for m in (student, teacher))
             if one != other:
@@ -100,18 +106,34 @@ class Distill(Pass):
                 )
         # A copy is not compiled, and answers in the form of what it was made of.
         loss = getattr(given, "loss", None)
-        samples = context.samples
-        shares = _gives_shares(student, samples, loss)
-        taught = loss if teacher is given else None
+        samples, shares = context.samples, (False, False)
+        if self.of == "classes":
+            taught = loss if teacher is given else None
+            first = _gives_shares(student, samples, loss)
+            shares = first, _gives_shares(teacher, samples, taught)
         inputs = inputs_of(student)
         layer = Distillation(
             teacher,
             temperature=self.temperature,
             weight=self.weight,
-            probabilities=(shares, _gives_shares(teacher, samples, taught)),
+            probabilities=shares,
+            of=self.of,
             name="distillation",
         )
         return keras.Model(inputs, layer(student.outputs[0], inputs), name=student.name)
+
+    def _check(self, model: keras.Model) -> None:
+        """Refuses what does not answer with what is learnt.
+
+        Raises:
+            ValueError: It does not.
+        """
+        if self.of == "classes":
+            _check_classes(model)
+        elif len(model.outputs) != 1:
+            raise ValueError(
+                f"Distill: {model.name!r} has {len(model.outputs)} outputs; expected one."
+            )
 
 
 def _check_classes(model: keras.Model) -> None:

@@ -15,6 +15,7 @@ _EXPORTS = {
     "mean_absolute_error": "zoo.metrics.regression",
     "mean_squared_error": "zoo.metrics.regression",
     "per_class": "zoo.metrics.classification",
+    "precision_and_recall": "zoo.metrics.neighbours",
     "r2": "zoo.metrics.regression",
     "reliability": "zoo.metrics.calibration",
     "top_k_accuracy": "zoo.metrics.classification",

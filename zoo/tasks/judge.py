@@ -31,10 +31,11 @@ class Judge:
 
     Args:
         model: Pixels, 0 to 255, to `features` (n, FEATURES) and `logits` (n, classes).
+        digest: Of what it learnt from, 32 hexadecimal digits; two judges of one digest are alike.
     """
 
-    def __init__(self, model: keras.Model):
-        self._model = model
+    def __init__(self, model: keras.Model, digest: str = ""):
+        self._model, self.digest = model, digest
 
     def see(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the features (n, FEATURES) and the guessed classes (n,).
@@ -55,10 +56,11 @@ def judge_of(data: DataSet) -> Judge:
     """
     train = data.train[: len(data.train)]
     images, labels = np.asarray(train[data.input]), np.asarray(train["label"])
-    digest = hashlib.sha256(f"judge {VERSION} {keras.version()}".encode())
-    digest.update(np.ascontiguousarray(images).tobytes())
-    digest.update(np.ascontiguousarray(labels).tobytes())
-    path = home() / "judges" / f"{digest.hexdigest()[:32]}.keras"
+    found = hashlib.sha256(f"judge {VERSION} {keras.version()}".encode())
+    found.update(np.ascontiguousarray(images).tobytes())
+    found.update(np.ascontiguousarray(labels).tobytes())
+    digest = found.hexdigest()[:32]
+    path = home() / "judges" / f"{digest}.keras"
     if not path.is_file():
         LOG.info("a classifier of %s learns, to judge pictures by: %s", data.name, path)
         model = _taught(images, labels, num_classes=len(data.columns["label"].names))
@@ -66,8 +68,8 @@ def judge_of(data: DataSet) -> Judge:
             with staged_file(path) as partial:
                 model.save(partial)
         except BlockingIOError:  # another run makes the same at this moment
-            return Judge(model)
-    return Judge(keras.saving.load_model(path, compile=False))
+            return Judge(model, digest)
+    return Judge(keras.saving.load_model(path, compile=False), digest)
 
 
 def _taught(images: np.ndarray, labels: np.ndarray, *, num_classes: int) -> keras.Model:

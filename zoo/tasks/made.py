@@ -202,3 +202,31 @@ def refuse_options(task: Task, options: Mapping[str, Any]) -> None:
         raise ValueError(
             f"task {task.kind}: got {', '.join(told)}, which it does not know; expected none."
         )
+
+
+def nearest(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns for each picture which of others is the most like it, and how far it is.
+
+    A picture that was learnt by heart is at 0 of one that was shown.
+
+    Args:
+        pixels: (n, height, width, channels), uint8.
+        others: (m, height, width, channels), uint8, e.g. the training split's.
+
+    Returns:
+        Numbers of the nearest (n,), and the root of the mean squared difference of the pixels (n,),
+        in [0, 1].
+    """
+    rows, known = (x.reshape(len(x), -1).astype(np.float32) / 255 for x in (pixels, others))
+    squares = np.square(known).sum(axis=1)
+    places = [  # |a - b|^2 is |b|^2 - 2 a b, and the same for all b
+        (squares - 2 * rows[start : start + 256] @ known.T).argmin(axis=1)
+        for start in range(0, len(rows), 256)
+    ]
+    place = np.concatenate(places)
+    return place, np.sqrt(np.square(rows - known[place]).mean(axis=1))
+
+
+def pairs(pixels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns pictures each followed by another, (2 n, ...), for a grid of pairs."""
+    return np.stack([pixels, others], axis=1).reshape(-1, *pixels.shape[1:])

@@ -61,11 +61,13 @@ class Objective(NamedTuple):
         name: Key of `train.optimizers`.
         learns: Names of the networks that learn by it.
         times: Turns in a step.
+        parts: Parts of the batch, of which a turn sees the next one; 1 is all of it in each turn.
     """
 
     name: str = "loss"
     learns: tuple[str, ...] = ("net",)
     times: int = 1
+    parts: int = 1
 
 
 class Follow(NamedTuple):

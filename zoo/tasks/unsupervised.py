@@ -36,7 +36,7 @@ class Unsupervised(Task):
         """See `Task.sizes`."""
         return {"input_shape": data.columns[data.input].shape}
 
-    def preprocessing(self, column: Column) -> Preprocessing:
+    def preprocessing(self, column: Column) -> Preprocessing | None:
         """See `Task.preprocessing`: intensities from `black` to 1."""
         from zoo.tasks.made import scaled
 

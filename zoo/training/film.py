@@ -79,7 +79,8 @@ def film_of(run: Run) -> Film | None:
         ValueError: `train.film` asks for one of a task that makes no pictures.
     """
     asked = run.recipe.train.film
-    if not (run.task.filmed if asked is None else asked):
+    makes = run.task.filmed and run.data.columns[run.data.input].kind == "image"
+    if not (makes if asked is None else asked):
         return None
     return Film(run)
 

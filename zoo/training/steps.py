@@ -1,7 +1,8 @@
 """One step of training, or of validation, on all replicas, as one TensorFlow graph.
 
-The gradient of an objective is the zoo's only tape: training, L-BFGS and the checks of `zoo.craft`
-all differentiate by `gradient`.
+The gradient of an objective is taken here alone: training, L-BFGS and the checks of `zoo.craft` all
+differentiate by `gradient`. A task whose loss has a gradient in it (`zoo.tasks.wgan_gp`) has a tape
+of its own within this one.
 """
 
 from __future__ import annotations
@@ -119,8 +120,9 @@ def train_step(
     def replica_step(batch: Any, number: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for turn, learner in turns:
-            for _ in range(learner.objective.times):
-                found |= turn(batch)
+            objective = learner.objective
+            for place in range(objective.times):
+                found |= turn(part(batch, place, objective.parts))
         for follow in follows:
             _follow(follow, networks, number)
         return found
@@ -131,6 +133,22 @@ def train_step(
         return _reduced(strategy, found)
 
     return step
+
+
+def part(batch: Mapping[str, Any], place: int, parts: int) -> Mapping[str, Any]:
+    """Returns what a turn sees of a batch: every `parts`-th example.
+
+    A replica that shares the batch has its own part of the same examples, where its share is a
+    multiple of `parts`.
+
+    Args:
+        batch: Columns (b, ...).
+        place: Number of the turn.
+        parts: Number of parts.
+    """
+    if parts == 1:
+        return batch
+    return {name: column[place % parts :: parts] for name, column in batch.items()}
 
 
 def _turn(

@@ -89,7 +89,8 @@ class Trainer:
 
         Raises:
             DivergedError: The loss of an epoch is not a number.
-            ValueError: `plateau` or `keep: best` has no validation to look at, a setting names an
+            ValueError: The batch cannot be shared by the turns of an objective, `plateau` or `keep:
+                best` has no validation to look at, a setting names an
                 objective that the task lacks, or the snapshot is of another model.
         """
         parts = transfer.phases(self.settings, self.task.objectives())
@@ -99,6 +100,7 @@ class Trainer:
                 f"unfreeze: got a share of the layers for the networks {', '.join(learning)}; "
                 "expected a task of one network, whose head is known. Take phases with objectives."
             )
+        _check_parts(self.task, source.batch_size, self.machine.replicas)
         schedules = {one.schedule for part in parts for one in part.optimizers.values()}
         for name, wanted in (
             ("schedule plateau", "plateau" in schedules),
@@ -114,6 +116,21 @@ class Trainer:
             loop.run(callbacks, stop, resume=resume)
         loop.copy_back()
         return loop.history
+
+
+def _check_parts(task: Task, batch_size: int, replicas: int) -> None:
+    """Refuses a batch that the turns of an objective cannot share.
+
+    Raises:
+        ValueError: It is one.
+    """
+    for one in task.objectives():
+        if one.parts > 1 and batch_size % (one.parts * replicas):
+            raise ValueError(
+                f"train.batch_size: got {batch_size}; expected a multiple of "
+                f"{one.parts * replicas}: a turn of {one.name} sees one of {one.parts} parts on "
+                f"each of {replicas} devices."
+            )
 
 
 class _Loop:

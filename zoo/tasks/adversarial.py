@@ -1,0 +1,196 @@
+"""What adversarial games share: a generator makes pictures of noise, its opponent judges them.
+
+Source: Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1: both take turns, each with noise of
+its own. Networks that read a `label` are told the class, real pictures with their own (Mirza &
+Osindero 2014, arXiv:1411.1784). What is minimised, a subclass says; neither loss tells how good the
+pictures are: `zoo.tasks.likeness` measures that. Points of a table are learnt as pictures are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from zoo.tasks.supervised import run
+from zoo.tasks.task import Metric, Objective
+from zoo.tasks.unsupervised import Unsupervised
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from zoo.common.columns import Column
+    from zoo.data.dataset import DataSet
+    from zoo.data.preprocessing import Preprocessing
+    from zoo.data.source import Draw
+    from zoo.tasks.likeness import Made
+    from zoo.tasks.task import Batch, Networks
+
+GENERATOR = "generator"  # a network, and what it minimises
+LABEL = "label"  # column of the class, and the input of conditional networks
+
+
+class Game(Unsupervised):
+    """The task of a `generator` and its opponent, which takes its turns first.
+
+    The generator reads `noise` and gives images in [-1, 1], or rows; the opponent reads those and
+    gives a number. What is deployed is the generator.
+
+    Attributes:
+        opponent: Name of a network, and of what it minimises.
+    """
+
+    headline: ClassVar[Metric] = Metric("frechet", higher=False)
+    black: ClassVar[float] = -1.0
+    deployed_answers: ClassVar[bool] = True
+    filmed: ClassVar[bool] = True
+    opponent: ClassVar[str]
+
+    kind: str
+
+    def check(self, data: DataSet) -> None:
+        """See `Task.check`: pictures, or rows of a table, of several classes."""
+        label = data.columns.get(LABEL)
+        if label is None or label.kind != "class":
+            has = ", ".join(f"{key} ({column.kind})" for key, column in data.columns.items())
+            raise ValueError(
+                f"task.kind: got {self.kind}, which judges by their classes; {data.name} has "
+                f"{has}. Take another data set, or another task.kind."
+            )
+        if data.columns[data.input].kind != "features":
+            super().check(data)
+
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`; classes are for networks that are told one."""
+        return super().sizes(data) | {"num_classes": len(data.columns[LABEL].names)}
+
+    def preprocessing(self, column: Column) -> Preprocessing | None:
+        """See `Task.preprocessing`; rows are standardised."""
+        return None if column.kind == "features" else super().preprocessing(column)
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """See `Task.objectives`: one for each network."""
+        return tuple(Objective(name, (name,)) for name in (self.opponent, GENERATOR))
+
+    def draws(self, networks: Networks) -> Mapping[str, Draw]:
+        """See `Task.draws`: what the generator reads, for its own turn and for the other's."""
+        from zoo.data.source import Draw
+
+        if not networks:
+            return {}
+        shape = next(x.shape[1:] for x in networks[GENERATOR].inputs if x.name == "noise")
+        return {name: Draw("normal", shape) for name in ("noise", f"noise_{self.opponent}")}
+
+    def made(self, networks: Networks, batch: Batch, objective: str, *, training: bool) -> Any:
+        """Returns what the generator makes of the noise of an objective's turn, (b, ...)."""
+        column = "noise" if objective == GENERATOR else f"noise_{objective}"
+        return run(networks[GENERATOR], {**batch, "noise": batch[column]}, training=training)
+
+    def score(self, networks: Networks, batch: Batch, pictures: Any, *, training: bool) -> Any:
+        """Returns what the opponent says of pictures or rows, (b,)."""
+        given = {**batch, seen_of(batch): pictures}
+        return run(networks[self.opponent], given, training=training)[:, 0]
+
+    def answer(self, networks: Networks, batch: Batch) -> Any:
+        """See `Task.answer`: a made picture for each real one, (b, ...), of its class."""
+        return self.made(networks, told(networks, batch), GENERATOR, training=False)
+
+    def meter(self, columns: Mapping[str, Column]) -> Made:
+        """See `Task.meter`: without the data set, the pixels alone are judged."""
+        from zoo.tasks.likeness import Made
+
+        return Made(columns)
+
+    def meter_of(self, data: DataSet) -> Made:
+        """See `Task.meter_of`."""
+        from zoo.tasks.likeness import Made
+
+        return Made(data.columns, data)
+
+    def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
+        """See `Task.inputs`."""
+        import numpy as np
+
+        given = told(networks, columns)
+        return super().inputs(networks, {name: np.asarray(value) for name, value in given.items()})
+
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`."""
+        return {data.input: data.columns[data.input]}
+
+    def deployed(self, networks: Networks) -> keras.Model:
+        """See `Task.deployed`."""
+        return networks[GENERATOR]
+
+    def replaced(self, networks: Networks, model: keras.Model) -> dict[str, keras.Model]:
+        """See `Task.replaced`."""
+        return {**networks, GENERATOR: model}
+
+    def generate(
+        self,
+        networks: Networks,
+        *,
+        columns: Mapping[str, Column],
+        count: int,
+        seed: int,
+        label: int | None = None,
+        walk: bool = False,
+        **options: Any,
+    ) -> np.ndarray:
+        """See `Task.generate`: of a class, or of all in turn where the generator is told one.
+
+        Args:
+            networks: Trained, by name.
+            columns: What the deployed model reads and answers with.
+            count: Number of pictures.
+            seed: Seed of the noise.
+            label: Index of the class; `None` makes each in turn.
+            walk: Whether the pictures lie on a path between draws of the noise.
+            **options: None are known.
+
+        Raises:
+            ValueError: There is no such class, the generator is not told one, or what it makes are
+                no pictures.
+        """
+        from zoo.tasks.made import made, to_pixels
+
+        if not any(column.kind == "image" for column in columns.values()):
+            raise ValueError(
+                f"task {self.kind}: makes rows of a table; expected a bundle of pictures. "
+                "`zoo evaluate --out DIR` draws the points."
+            )
+        classes = num_classes(networks)
+        if label is not None and classes and not 0 <= label < classes:
+            raise ValueError(
+                f"task {self.kind}: got the class {label}; expected an index, 0 to {classes - 1}."
+            )
+
+        def draw(*given: Any) -> Any:
+            columns = dict(zip(("noise", LABEL), given, strict=False))
+            return to_pixels(run(networks[GENERATOR], columns, training=False), low=self.black)
+
+        return made(
+            self, networks, draw, count=count, seed=seed,
+            walk=walk, label=label, num_classes=classes, **options,
+        )  # fmt: skip
+
+
+def num_classes(networks: Networks) -> int:
+    """Returns the number of classes that the generator is told one of, or 0."""
+    given = networks[GENERATOR].inputs if networks else ()
+    return next((int(tensor.shape[-1]) for tensor in given if tensor.name == LABEL), 0)
+
+
+def told(networks: Networks, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the batch with one-hot classes (b, classes), where the networks read them."""
+    classes = num_classes(networks)
+    if not classes:
+        return dict(batch)
+    from keras import ops
+
+    return {**batch, LABEL: ops.one_hot(batch[LABEL], classes, dtype="float32")}
+
+
+def seen_of(batch: Batch) -> str:
+    """Returns the name of the column that is learnt: pictures, or rows of a table."""
+    return "image" if "image" in batch else "features"
