@@ -61,10 +61,14 @@ def test_gradients_do_not_see_brightness_but_do_see_direction():
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_beats_chance_by_far(name, zoo, tmp_path, monkeypatch):
-    from zoo.baselines import words
+    from zoo.baselines import kmeans, mixtures, sparse_coding, words
 
     monkeypatch.setattr(words, "NUM_WORDS", 50)
     monkeypatch.setattr(words, "NUM_VOCABULARY_IMAGES", 100)
+    monkeypatch.setattr(kmeans, "NUM_CENTRES", 50)
+    monkeypatch.setattr(sparse_coding, "NUM_ATOMS", 20)
+    monkeypatch.setattr(sparse_coding, "SAMPLE", 1000)
+    monkeypatch.setattr(mixtures, "NUMBERS", {"gaussian": (1, 2), "bernoulli": (2, 5)})
     out = tmp_path / "runs" / name
     report = zoo(
         "baseline", name, "--data", "digits", "--limit", "300", "--out", out, "--json"
@@ -129,3 +133,104 @@ def test_mistakes_get_one_line(zoo, tmp_path, monkeypatch):
     zoo("baseline", "knn_l1", "--data", "digits", "--limit", "20")
     assert "--force" in zoo("baseline", "knn_l1", "--data", "digits", expect=2)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["knn_l1-digits"]
+
+
+# The shallow neighbours of the map of methods
+
+
+@pytest.mark.oracle
+def test_sparse_codes_are_those_of_scikit_learn():
+    from sklearn.decomposition import sparse_encode
+
+    from zoo.baselines.sparse_coding import sparse_codes
+
+    random = np.random.RandomState(0)
+    rows, atoms = random.normal(size=(20, 9)), random.normal(size=(12, 9))
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    expected = sparse_encode(rows, atoms, algorithm="lasso_cd", alpha=0.3, max_iter=5000)
+    found = sparse_codes(rows, atoms, penalty=0.3, steps=2000)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert 0.2 < (found == 0).mean() < 0.9
+
+    def objective(codes):
+        return 0.5 * ((rows - codes @ atoms) ** 2).sum() + 0.3 * np.abs(codes).sum()
+
+    few = sparse_codes(rows, atoms, penalty=0.3, steps=30)
+    assert objective(expected) <= objective(few) < 1.01 * objective(expected)
+
+
+@pytest.mark.oracle
+def test_triangle_by_a_loop():
+    from sklearn.metrics.pairwise import euclidean_distances
+
+    from zoo.baselines.kmeans import triangle
+
+    random = np.random.RandomState(0)
+    rows, centres = random.normal(size=(7, 4)), random.normal(size=(5, 4))
+    for row, found in zip(euclidean_distances(rows, centres), triangle(rows, centres), strict=True):
+        expected = [max(0, row.mean() - distance) for distance in row]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.oracle
+def test_a_mixture_of_one_is_naive_bayes():
+    """One component, and two more images with even chances: scikit-learn's BernoulliNB."""
+    from sklearn.naive_bayes import BernoulliNB
+
+    from zoo.baselines import mixtures
+
+    pixels = np.random.RandomState(0).randint(0, 2, (40, 9)).astype(float)
+    expected = BernoulliNB(alpha=1.0).fit(pixels, np.zeros(40))
+    found = mixtures.expectation_maximization(pixels, np.full(9, 0.5), num=1, steps=2)
+    assert mixtures.PRIOR == 2.0  # two images with even chances are one of each: alpha = 1
+    np.testing.assert_allclose(np.log(found.means), expected.feature_log_prob_, rtol=1e-9)
+
+
+def test_mixtures_are_distributions_and_each_step_is_better():
+    import itertools
+
+    from scipy.special import logsumexp
+
+    from zoo.baselines import mixtures
+
+    random = np.random.RandomState(0)
+    pixels = (random.random_sample((60, 6)) < random.random_sample((3, 6)).repeat(20, 0)) * 1.0
+    base = np.full(6, 0.5)
+
+    def posterior(steps):
+        model = mixtures.expectation_maximization(pixels, base, num=3, steps=steps)
+        prior = mixtures.PRIOR * (base * np.log(model.means) + (1 - base) * np.log1p(-model.means))
+        shares = np.log(model.shares).mean()  # a Dirichlet prior of 1 / 3 of an image each
+        return logsumexp(model.joint(pixels), axis=1).sum() + prior.sum() + shares
+
+    values = [posterior(steps) for steps in range(1, 12)]
+    assert (np.diff(values) > -1e-9).all() and values[-1] > values[0]
+    model = mixtures.expectation_maximization(pixels, base, num=3)
+    everything = np.array(list(itertools.product([0.0, 1.0], repeat=6)))
+    assert logsumexp(model.joint(everything)) == pytest.approx(0, abs=1e-9)
+
+
+def test_patches_are_white():
+    from zoo.baselines.patches import Patches, quarters
+
+    data = load("digits", limit=300)
+    patches = Patches("kmeans", data.train)
+    assert patches.side == 3 and patches.sample.shape == (20_000, 9)
+    sizes = np.linalg.eigvalsh(np.cov(patches.sample, rowvar=False))
+    assert abs(sizes[0]) < 1e-3 and (sizes[1:] > 0.5).all() and sizes[-1] < 1  # no mean is left
+    found = patches.cut(data.test["image"][:2])
+    assert found.shape == (2, 6, 6, 9)
+    maps = np.arange(2 * 5 * 5).reshape(2, 5, 5, 1)
+    assert quarters(maps)[0].tolist() == [
+        maps[0, :3, :3].sum(), maps[0, :3, 3:].sum(), maps[0, 3:, :3].sum(), maps[0, 3:, 3:].sum()
+    ]  # fmt: skip
+
+
+def test_mixtures_tell_how_likely_pictures_are(zoo, tmp_path, monkeypatch):
+    from zoo.baselines import mixtures
+
+    monkeypatch.setattr(mixtures, "NUMBERS", {"gaussian": (1,), "bernoulli": (5,)})
+    for name, metric in (("mixture", "log_density"), ("mixture_binary", "log_likelihood")):
+        report = zoo("baseline", name, "--data", "digits", "--out", tmp_path / name, "--json")
+        assert np.isfinite(report["metrics"][metric])
+    assert -30 < report["metrics"]["log_likelihood"] < -18  # nats; independent pixels have -32

@@ -140,6 +140,7 @@ def test_every_layer_has_a_case():
     own_file = {"LogMeanProbability", "NonMaxSuppression", "StochasticDepth"}
     own_file |= {"Detections", "MaskOfClass", "Proposals", "ROIAlign", "ROIPooling"}  # test_detect
     own_file |= {"SoftArgmax", "Windows"}  # test_pose
+    own_file |= {"PixelRegions", "ProductNodes", "SumNodes"}  # test_spn
     assert tested | two_inputs | own_file == {*zoo_layers.__all__} - {"register"}
 
 

@@ -28,6 +28,8 @@ TASKS = {
     "gan": "zoo.tasks.gan:GAN",
     "super_resolution": "zoo.tasks.super_resolution:SuperResolution",
     "wgan_gp": "zoo.tasks.wgan_gp:WGANGP",
+    "attributes": "zoo.tasks.attributes:Attributes",
+    "sum_product": "zoo.tasks.spn:SumProduct",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -665,6 +667,29 @@ _wgan_gp_ring = partial(
     year=2017,
     recipe="wgan_gp_ring",
 )
+_chairs = partial(
+    Architecture,
+    builder="zoo.models.chairs:chairs",
+    task="attributes",
+    paper="Dosovitskiy et al., arXiv:1411.5928",
+    year=2014,
+    input_shape=(128, 128, 3),
+    num_classes=809,
+    smallest=16,
+    recipe="chairs",
+)
+_chairs_small = partial(_chairs, input_shape=(32, 32, 3), num_classes=30, smallest=8)
+_spn = partial(
+    Architecture,
+    builder="zoo.models.spn:spn",
+    task="sum_product",
+    paper="Poon & Domingos, arXiv:1202.3732",
+    year=2011,
+    input_shape=(28, 28, 1),
+    num_classes=1,
+    smallest=1,
+    recipe="spn",
+)
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -679,6 +704,7 @@ _LOOK = {"trunk": "scene", "units": 128, "embedding": 64}
 _SMALL = {"doublings": 2, "width": 32, "latent": 64}
 _TOLD = {"conditional": True}
 _RING = {"units": (128, 128), "latent": 16, "pieces": 1, "dropout": 0.0}
+_CHAIRS: dict[str, Any] = {"transform": 4, "units": 128, "joined": 256, "widths": (96, 64, 32)}
 _DENSE = {"trunk": "vgg16", "units": 4096, "language": 512, "regions": 300, "detections": 100}
 _DENSE |= {"bins": 7, "length": 11}
 _GIVEN = {"hidden": 500, "latent": 20, "conditional": True}
@@ -814,6 +840,9 @@ ROWS = (
     _espcn("espcn4", "ESPCN, x4", 24_752, {"scale": 4}, input_shape=(68, 68, 1), smallest=48),
     _conditional("conditional_gan_small", "Conditional GAN, small", 307_200, _SMALL | _TOLD),
     _wgan_gp("wgan_gp_small", "WGAN-GP, small", 270_688, _SMALL | {"critic": True}),
+    _chairs("chairs", "Generator of chairs", 22_971_792, {}),
+    _chairs_small("chairs_small", "Generator of chairs, small", 821_988, _CHAIRS),
+    _spn("spn", "Sum-product network", 293_920, {}),
 )
 # fmt: on
 

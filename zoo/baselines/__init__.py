@@ -39,6 +39,12 @@ _knn = partial(
     paper="Cover & Hart, IEEE Trans. Inf. Theory 13(1)",
     year=1967,
 )
+_mixture = partial(
+    Baseline,
+    method="zoo.baselines.mixtures:mixtures",
+    paper="Dempster et al., J. R. Stat. Soc. B 39(1)",
+    year=1977,
+)
 _ROWS = (
     _knn("knn_l1", "k nearest neighbours, L1", settings={"metric": "l1"}),
     _knn("knn_l2", "k nearest neighbours, L2", settings={"metric": "l2"}),
@@ -57,6 +63,40 @@ _ROWS = (
         settings={},
         paper="Csurka et al., ECCV workshop",
         year=2004,
+    ),
+    Baseline(
+        "pca",
+        "Principal components, linear SVM",
+        method="zoo.baselines.components:components",
+        settings={},
+        paper="Hotelling, J. Educ. Psychol. 24",
+        year=1933,
+    ),
+    Baseline(
+        "kmeans",
+        "Features of patches by k-means, linear SVM",
+        method="zoo.baselines.kmeans:kmeans",
+        settings={},
+        paper="Coates et al., AISTATS, PMLR 15",
+        year=2011,
+    ),
+    Baseline(
+        "sparse_coding",
+        "Sparse codes of patches, linear SVM",
+        method="zoo.baselines.sparse_coding:sparse_coding",
+        settings={},
+        paper="Olshausen & Field, Nature 381",
+        year=1996,
+    ),
+    _mixture("mixture", "Mixtures of Gaussians", settings={"density": "gaussian"}),
+    _mixture("mixture_binary", "Mixtures of binary pixels", settings={"density": "bernoulli"}),
+    Baseline(
+        "kernel_svm",
+        "SVM with a Gaussian kernel",
+        method="zoo.baselines.kernel_svm:kernel_svm",
+        settings={},
+        paper="Cortes & Vapnik, Machine Learning 20(3)",
+        year=1995,
     ),
 )
 

@@ -13,6 +13,10 @@ from zoo.metrics.classification import top_k_accuracy
 _T = TypeVar("_T")
 
 
+def _nothing(images: np.ndarray) -> dict[str, float]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A fitted baseline.
@@ -23,12 +27,14 @@ class Fitted:
         settings: All settings, the chosen one among them.
         tried: Each value that was tried, with `top1` on the validation split.
         parameters: Numbers that were learnt or stored.
+        measure: Gives what else is measured of pixels, by name, beside how often they are right.
     """
 
     score: Callable[[np.ndarray], np.ndarray]
     settings: dict[str, Any]
     tried: tuple[dict[str, float], ...]
     parameters: int
+    measure: Callable[[np.ndarray], dict[str, float]] = _nothing
 
 
 def fit_best(

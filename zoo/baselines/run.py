@@ -81,7 +81,10 @@ def _baseline(
         _dump(_card(row, found, fitted), stage / bundles.CARD)
         report = Report(
             status="complete",
-            metrics={f"top{k}": top_k_accuracy(truth, scores, k) for k in (1, 5)},
+            metrics={
+                **{f"top{k}": top_k_accuracy(truth, scores, k) for k in (1, 5)},
+                **fitted.measure(found.test["image"]),
+            },
             validation={"top1": max(one["top1"] for one in fitted.tried)},
             examples={split: len(getattr(found, split)) for split in SPLITS},
             source=found.source,

@@ -62,7 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
     options = _options(arguments.options)
-    pictures = any(column.kind == "image" for column in bundle.card.outputs.values())
+    kinds = {column.kind for column in bundle.card.outputs.values()}
+    read = {column.kind for column in bundle.card.inputs.values()}
+    pictures = "image" in kinds or ("image" in read and "tokens" not in kinds)
     out = arguments.out
     if out is None and pictures:
         out = Path(f"{bundle.path.resolve().name}.png")
