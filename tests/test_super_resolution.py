@@ -1,8 +1,10 @@
 """ESPCN: its shuffle, its degradations and its figures against others; tiles; and its way out."""
 
 import csv
+import json
 import os
 import signal
+from urllib.request import Request, urlopen
 
 import keras
 import numpy as np
@@ -13,6 +15,8 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import compress
+import zoo as package
+from serving import Server
 from tests import toy
 from zoo.catalog import CATALOG
 from zoo.common.columns import Column
@@ -329,6 +333,17 @@ def test_deployed_model_is_exported(bundle, tmp_path, zoo, target):
     assert found["psnr_bicubic"] == pytest.approx(bundle.report.metrics["psnr_bicubic"])
     told = zoo("export", bundle.path, "onnx", "--pixels", "--out", tmp_path / "p", expect=2)
     assert "the model reads (32, 32, 1), and was trained on pictures of" in told
+
+
+def test_what_is_served_is_what_the_model_answers(bundle, run, tmp_path):
+    (done,) = package.export(bundle.path, "onnx", out=tmp_path)
+    small = run.samples(1)
+    with Server(done.path, port=0) as server:
+        body = json.dumps({"instances": small.tolist()}).encode()
+        request = Request(f"{server.url}:predict", body, {"Content-Type": "application/json"})
+        answer = json.load(urlopen(request))["predictions"]
+    expected = load_model(bundle.path)(small)
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
 
 
 # Photographs of any size
