@@ -21,6 +21,7 @@ _EXPORTS = {
     "compress": "zoo.stages.compress",
     "convolutionalize": "zoo.models.convolutional",
     "create": "zoo.models.build",
+    "denoise": "zoo.stages.denoise",
     "enhance": "zoo.stages.enhance",
     "ensemble": "zoo.training.ensemble",
     "evaluate": "zoo.stages.evaluate",

@@ -318,6 +318,33 @@ def check_model_file(path: str | Path) -> None:
         raise FileNotFoundError(f"{path}: no such file; expected a .keras or .h5 file of a model.")
 
 
+def name_of(path: Path, network: str | None = None) -> str:
+    """Returns the name of what is made of a bundle or a model's file, or of one of its networks."""
+    name = path.stem if is_model_file(path) else path.resolve().name
+    return f"{name}-{network}" if network else name
+
+
+def check_network(path: Path, network: str | None) -> None:
+    """Refuses the name of a network that a model has not; nothing is loaded.
+
+    Args:
+        path: A bundle's directory, or a model's file.
+        network: A name; `None` is what is deployed.
+
+    Raises:
+        ValueError: There is no such network.
+    """
+    if network is None:
+        return
+    if is_model_file(path):
+        raise ValueError(f"{path}: got --network {network}; expected a bundle, not a model's file.")
+    files = Bundle(path).path / NETWORKS
+    known = [name for name in Bundle(path).card.networks if (files / f"{name}.keras").is_file()]
+    if network not in known:
+        told = f"one of {', '.join(known)}" if known else "none, since it has one network only"
+        raise ValueError(f"{path}: got --network {network}; expected {told}.")
+
+
 def find_bundle(name: str | Path | Bundle) -> Bundle:
     """Returns a bundle by its directory, or a shipped one by the name of its architecture.
 

@@ -24,6 +24,7 @@ TASKS = {
     "localise": "zoo.tasks.localise:Localise",
     "caption": "zoo.tasks.caption:Caption",
     "dense_caption": "zoo.tasks.dense_caption:DenseCaption",
+    "autoencoder": "zoo.tasks.autoencoder:Autoencoder",
     "vae": "zoo.tasks.vae:VAE",
     "gan": "zoo.tasks.gan:GAN",
     "super_resolution": "zoo.tasks.super_resolution:SuperResolution",
@@ -594,6 +595,40 @@ _dense = partial(
     recipe="densecap",
 )
 _large_dense = partial(_dense, input_shape=(540, 720, 3), num_classes=10_500, smallest=64)
+_autoencoder = partial(
+    Architecture,
+    builder="zoo.models.autoencoder:autoencoder",
+    task="autoencoder",
+    paper="Rumelhart et al., Nature 323",
+    year=1986,
+    input_shape=(28, 28, 1),
+    num_classes=1,
+    smallest=1,
+    recipe="autoencoder",
+)
+_denoising = partial(
+    _autoencoder, paper="Vincent et al., ICML 25", year=2008, recipe="denoising_autoencoder"
+)
+_sparse = partial(
+    _autoencoder, paper="Ng, lecture notes CS294A", year=2011, recipe="sparse_autoencoder"
+)
+_contractive = partial(
+    _autoencoder, paper="Rifai et al., ICML 28", year=2011, recipe="contractive_autoencoder"
+)
+_deep = partial(
+    _autoencoder,
+    paper="Hinton & Salakhutdinov, Science 313",
+    year=2006,
+    recipe="deep_autoencoder",
+)
+_conv_autoencoder = partial(
+    _autoencoder,
+    builder="zoo.models.autoencoder:conv_autoencoder",
+    paper="Masci et al., ICANN 21",
+    year=2011,
+    smallest=4,
+    recipe="conv_autoencoder",
+)
 _vae = partial(
     Architecture,
     builder="zoo.models.vae:vae",
@@ -701,6 +736,8 @@ _CAFFE2 = {"top": (512, 512, 512), "units": (4096, 1024), "caffe2": True}
 _CHAR = {"units": (256,), "embedding": 64}
 _TELL = {"trunk": "scene", "units": 256}
 _LOOK = {"trunk": "scene", "units": 128, "embedding": 64}
+_TIED = {"units": (1000,), "tied": True}
+_TO_30 = {"units": (1000, 500, 250, 30), "activation": "relu", "code": "linear"}
 _SMALL = {"doublings": 2, "width": 32, "latent": 64}
 _TOLD = {"conditional": True}
 _RING = {"units": (128, 128), "latent": 16, "pieces": 1, "dropout": 0.0}
@@ -827,6 +864,12 @@ ROWS = (
     _small_attend("show_attend_tell_small", "Show, Attend and Tell, small", 416_261, _LOOK),
     _large_dense("densecap", "DenseCap, VGG-16", 150_435_717, _DENSE),
     _dense("densecap_small", "DenseCap, small", 553_996, {}),
+    _autoencoder("autoencoder", "Autoencoder 784-500", 785_284, {}),
+    _denoising("denoising_autoencoder", "Denoising autoencoder", 785_784, _TIED),
+    _sparse("sparse_autoencoder", "Sparse autoencoder", 785_284, {}),
+    _contractive("contractive_autoencoder", "Contractive autoencoder", 785_784, _TIED),
+    _deep("deep_autoencoder", "Deep autoencoder", 2_837_314, _TO_30),
+    _conv_autoencoder("conv_autoencoder", "Convolutional autoencoder", 32_713, {}),
     _vae("vae", "VAE 784-500-20", 815_824, {"hidden": 500, "latent": 20}),
     _vae("conditional_vae", "VAE, conditional", 825_824, _GIVEN, **_OF_CLASSES),
     _conv_vae("conv_vae", "VAE of convolutions", 1_691_369, {}),

@@ -26,6 +26,7 @@ VERBS = {
     "play": "let a trained agent act in its environment",
     "generate": "make new pictures, or text, with a bundle",
     "enhance": "make a photograph larger with a bundle",
+    "denoise": "take the noise away from pictures",
     "compress": "make a bundle smaller and write a new one",
     "export": "write deployable directories, each checked against the model",
     "bench": "time exported files on this machine",
@@ -39,8 +40,8 @@ VERBS = {
 }
 # The verbs that load a model, which may have layers of the user's own.
 LOADING = (
-    *("show", "evaluate", "predict", "play", "generate", "enhance", "compress", "export"),
-    "ensemble",
+    *("show", "evaluate", "predict", "play", "generate", "enhance", "denoise"),
+    *("compress", "export", "ensemble"),
 )
 DONE, CHECK_FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
 

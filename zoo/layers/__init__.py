@@ -36,6 +36,7 @@ _EXPORTS = {
     "SumNodes": "zoo.layers.sum_product",
     "SubtractiveNormalization2D": "zoo.layers.subtractive",
     "TableConv2D": "zoo.layers.connection_table",
+    "TiedDense": "zoo.layers.tied_dense",
     "Windows": "zoo.layers.soft_argmax",
 }
 

@@ -16,7 +16,15 @@ from export.rewrite import has_half
 from export.sameness import HALF, NUM_COMPARED, REWRITTEN, refuse_others
 from export.target import About, Labelled
 from export.targets import find_target
-from zoo.bundle import Bundle, check_finite, find_bundle, is_model_file
+from zoo.bundle import (
+    NETWORKS,
+    Bundle,
+    check_finite,
+    check_network,
+    find_bundle,
+    is_model_file,
+    name_of,
+)
 from zoo.common import staging
 from zoo.common.answers import meanings
 from zoo.common.digests import sha256
@@ -36,6 +44,7 @@ NUM_LABELLED = 1000  # of the test split, on which model and file are scored
 def export(
     model: Bundle | str | Path,
     *targets: str,
+    network: str | None = None,
     out: str | Path = "exported",
     options: Mapping[str, Any] | None = None,
     samples: Any = None,
@@ -48,7 +57,9 @@ def export(
     Args:
         model: A bundle, its directory, or a `.keras` or `.h5` file.
         *targets: Names of `export.targets.target_names()`.
-        out: Holds one directory `NAME-TARGET` for each target.
+        network: Name of one of a bundle's networks, e.g. `decoder`, in place of what is deployed;
+            it is proved on what the networks before it give of the samples.
+        out: Holds one directory `NAME-TARGET`, or `NAME-NETWORK-TARGET`, for each target.
         options: Options of the targets, e.g. `{"io": "int8"}`.
         samples: Examples as the model takes them, in any form that
             `zoo.common.examples.gather` takes; of a folder of pictures a bundle's own
@@ -71,14 +82,15 @@ def export(
         raise FileNotFoundError(f"{path}: no such file; expected a bundle or a .keras file.")
     if not targets:
         raise ValueError('export: got no target; expected one or more, e.g. "tflite", "onnx".')
-    name = path.stem if is_model_file(path) else path.resolve().name
+    check_network(path, network)
+    name = name_of(path, network)
     chosen = [find_target(target, dict(options or {})) for target in dict.fromkeys(targets)]
     places = {target.kind: Path(out) / f"{name}-{target.kind}" for target in chosen}
     for place in places.values():  # all before any work; each is looked at once more
         staging.check_free(place, force=force, mark=FILE)
     for target in chosen:
         target.check_packages()
-    given = open_model(path, pixels=pixels, unsafe=unsafe)
+    given = open_model(path, network=network, pixels=pixels, unsafe=unsafe)
     samples = given.samples(NUM_SAMPLES) if samples is None else samples
     known, about = given.labelled(NUM_LABELLED), given.about(name)
     done: list[Deployable] = []
@@ -148,13 +160,23 @@ class GivenBundle(Given):
 
     Args:
         bundle: The bundle.
+        network: One of its networks; `None` is what is deployed.
         pixels: Whether the preprocessing becomes a part of the model.
     """
 
-    def __init__(self, bundle: Bundle, *, pixels: bool):
+    def __init__(self, bundle: Bundle, *, network: str | None, pixels: bool):
         opened = reopen(bundle)
         self._bundle, self._run, self._pixels = bundle, opened.run, pixels
+        self._network = network
         model, known = opened.model, opened.run.preprocessing
+        if network is not None:
+            model = opened.run.networks[network]
+        read = [tensor.name for tensor in model.inputs]
+        if pixels and network is not None and read != [opened.run.data.input]:
+            raise ValueError(
+                f"{bundle.path}: got --pixels for a network that reads {', '.join(read)}; expected "
+                "one of pictures alone. Export it without."
+            )
         if pixels and known is None:
             raise ValueError(
                 f"{bundle.path}: got --pixels; its inputs are not preprocessed. Export it without."
@@ -175,7 +197,7 @@ class GivenBundle(Given):
         expected, got = (
             {str(place): np.asarray(one) for place, one in enumerate(keras.tree.flatten(answers))}
             for answers in (
-                model(self._run.inputs(raw), training=False),
+                model(self._run.inputs(raw, network=self._network), training=False),
                 self.model(raw[self._run.data.input], training=False),
             )
         )
@@ -192,15 +214,23 @@ class GivenBundle(Given):
                 parent = Bundle(folder / report.parent_name)
                 if parent.sha256 != self._bundle.card.parent:
                     continue
-                model = load_model(parent.path)
+                place = parent.path / self._file if self._network else parent.path
+                model = load_model(place)
             except (OSError, ValueError):  # gone, or another one by now
                 continue
             known = self._run.preprocessing
             return take_pixels(model, known) if self._pixels and known else model
         return None
 
+    @property
+    def _file(self) -> Path:
+        """The file of the network, within a bundle."""
+        return Path(NETWORKS, f"{self._network}.keras")
+
     def _inputs(self, raw: Mapping[str, Any]) -> Any:
-        return raw[self._run.data.input] if self._pixels else self._run.inputs(raw)
+        if self._pixels:
+            return raw[self._run.data.input]
+        return self._run.inputs(raw, network=self._network)
 
     def samples(self, count: int) -> Any:
         """See `Given.samples`; the first of the training split."""
@@ -209,41 +239,55 @@ class GivenBundle(Given):
     def labelled(self, count: int) -> Labelled | None:
         """See `Given.labelled`."""
         check_finite(self._bundle)
+        if self._network is not None:  # which answers something else than the task's question
+            return None
         return labelled(self._run, count, inputs=self._inputs)
 
     def about(self, name: str) -> About:
         """See `Given.about`."""
-        card = self._bundle.card
+        card, network = self._bundle.card, self._network
+        kinds = {column.kind for column in card.inputs.values()}
+        if network is not None:  # which may read a code, or noise
+            names = [tensor.name for tensor in self._run.networks[network].inputs]
+            kinds = {card.columns[name].kind for name in names if name in card.columns}
         # Of noise, e.g. what a generator reads, nothing is known.
-        raw = {column.kind for column in card.inputs.values()} & {"image", "features"}
-        values = card.preprocessing if raw else {}
+        values = card.preprocessing if kinds & {"image", "features"} else {}
         known = Preprocessing(**{"pad": PAD, **values}) if values else None
         read = next((c.shape for c in card.inputs.values() if c.kind == "image"), (None,))
         if known and known.size and read[0]:  # smaller than it has learnt from
             known = known.model_copy(update={"size": read[0]})
         if known and self._pixels:
             known = Preprocessing(size=known.size, channels=known.channels, pad=PAD)
-        return About(
-            name=name,
-            labels=card.labels,
-            meanings=meanings(
+        said = {}
+        if network is None:
+            said = meanings(
                 card.task,
                 list(card.outputs),
                 probabilities=getattr(self._bundle.recipe.task, "probabilities", False),
-            ),
+            )
+        part = f"the network {network} of " if network else ""
+        return About(
+            name=name,
+            labels=() if network else card.labels,
+            meanings=said,
             preprocessing=known,
             licence=card.licence,
-            origin=f"{card.architecture} ({card.paper}), trained on {card.data}.",
-            source_sha256=self._bundle.sha256,
+            origin=f"{part}{card.architecture} ({card.paper}), trained on {card.data}.",
+            source_sha256=(
+                sha256(self._bundle.path / self._file) if network else self._bundle.sha256
+            ),
             parent=self._parent(),
         )
 
 
-def open_model(path: Path, *, pixels: bool, unsafe: bool) -> Given:
+def open_model(
+    path: Path, *, network: str | None = None, pixels: bool = False, unsafe: bool = False
+) -> Given:
     """Opens a bundle, or a `.keras` or `.h5` file.
 
     Args:
         path: Path of either.
+        network: One of a bundle's networks; `None` is what is deployed.
         pixels: Whether the preprocessing becomes a part of the model.
         unsafe: Whether Lambda layers may be loaded.
 
@@ -252,7 +296,7 @@ def open_model(path: Path, *, pixels: bool, unsafe: bool) -> Given:
         ValueError: The file is not a whole Keras model, or nothing is known to preprocess with.
     """
     if not is_model_file(path):
-        return GivenBundle(Bundle(path), pixels=pixels)
+        return GivenBundle(Bundle(path), network=network, pixels=pixels)
     if pixels:
         raise ValueError(
             f"{path}: got --pixels; a .keras file does not say how pixels become inputs. Export the"

@@ -171,5 +171,6 @@ def evaluate(run: Run, model: keras.Model | Mapping[str, keras.Model], split: st
     if split != "all":
         return run.evaluate(model, split)
     source: Any = Together([run.source(name) for name in SPLITS])
-    columns, meter = run.data.columns, run.task.meter_of(run.data)
-    return measure(run.task, run.of(model), source, columns, meter=meter)
+    networks = run.of(model)
+    meter = run.task.meter_with(run.data, networks)
+    return measure(run.task, networks, source, run.data.columns, meter=meter)

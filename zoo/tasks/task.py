@@ -235,6 +235,10 @@ class Task(Settings):
         """
         return {}
 
+    def meter_with(self, data: DataSet, networks: Networks) -> Meter:
+        """Returns a fresh meter that may ask the networks too; most need the data set alone."""
+        return self.meter_of(data)
+
     def generate(
         self,
         networks: Networks,
@@ -296,6 +300,19 @@ class Task(Settings):
             An array (n, ...), or a mapping by the names of the inputs, where there are several.
         """
         return columns_of(self.deployed(networks) if networks else None, columns)
+
+    def inputs_of(self, name: str, networks: Networks, columns: Mapping[str, Any]) -> Any:
+        """Returns what one of the networks reads of some examples, as `inputs` does.
+
+        Args:
+            name: Name of the network.
+            networks: By name.
+            columns: Preprocessed columns, and those of noise, (n, ...).
+
+        Raises:
+            ValueError: There is no column for an input.
+        """
+        return columns_of(networks[name], columns)
 
     def asked(
         self, call: Callable[[Any], Any], networks: Networks, columns: Mapping[str, np.ndarray]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo.tasks.task import Task
+from zoo.tasks.task import Task, columns_of
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
     from zoo.data.preprocessing import Preprocessing
+    from zoo.tasks.task import Networks
 
 
 class Unsupervised(Task):
@@ -42,3 +44,18 @@ class Unsupervised(Task):
 
         span = 1 - self.black
         return scaled(column, mean=-self.black / span, std=1 / span)
+
+    def inputs_of(self, name: str, networks: Networks, columns: Mapping[str, Any]) -> Any:
+        """See `Task.inputs_of`: a `code` is the encoder's of a picture, a `label` is one-hot."""
+        import numpy as np
+
+        known = dict(columns)
+        for tensor in networks[name].inputs:
+            if tensor.name == "label" and len(tensor.shape) == 2 and "label" in known:
+                known["label"] = np.eye(tensor.shape[1], dtype="float32")[known["label"]]
+        wanted = {tensor.name for tensor in networks[name].inputs}
+        if "code" in wanted and "code" not in known and "encoder" in networks:
+            given = self.inputs_of("encoder", networks, columns)
+            found = networks["encoder"].predict(given, verbose=0)
+            known["code"] = found["mean"] if isinstance(found, Mapping) else found
+        return columns_of(networks[name], known)

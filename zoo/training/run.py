@@ -140,15 +140,18 @@ class Run:
         drawn = noise(self.task.draws(self.networks), tf.constant([NOISE_SEED, 0]), num)
         return columns | {name: value.numpy() for name, value in drawn.items()}
 
-    def inputs(self, raw: Mapping[str, np.ndarray]) -> Any:
+    def inputs(self, raw: Mapping[str, np.ndarray], *, network: str | None = None) -> Any:
         """Returns what the deployed model reads of raw examples.
 
         Args:
             raw: Columns (n, ...).
+            network: Name of one of the networks in its place.
 
         Returns:
             An array (n, ...), or a mapping from the names of the inputs, where there are several.
         """
+        if network is not None:
+            return self.task.inputs_of(network, self.networks, self.columns(raw))
         return self.task.inputs(self.networks, self.columns(raw))
 
     def samples(self, count: int) -> Any:
@@ -214,14 +217,14 @@ class Run:
 
         What answers in a model's place acts in its place, where there is an environment.
         """
-        source = self.source(split, answer=answer)
+        source, networks = self.source(split, answer=answer), self.of(model)
         return evaluate(
             self.task,
-            self.of(model),
+            networks,
             source,
             self.data.columns,
             answer=None if self.origin.acted else answer,
-            meter=self.task.meter_of(self.data),
+            meter=self.task.meter_with(self.data, networks),
         )
 
     def gradients(self, model: keras.Model, *, batches: int = 8) -> Iterator[list[np.ndarray]]:

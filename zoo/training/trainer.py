@@ -33,7 +33,7 @@ from zoo.training.signals import StopRequest, stop_request
 from zoo.training.snapshot import Snapshot
 from zoo.training.steps import Learner
 from zoo.training.strategy import Machine
-from zoo.training.twin import copy_weights, make_twin
+from zoo.training.twin import copy_weights, make_twins
 
 SNAPSHOT_SECONDS = 60.0  # at most this much work, and the epoch it ends in, is lost to a kill
 LOG = logging.getLogger("zoo")
@@ -149,10 +149,7 @@ class _Loop:
         self.networks, self.measure = trainer.networks, measure
         precision, replicas = self.machine.precision, self.machine.replicas
         with self.machine.strategy.scope():
-            self.twins = {
-                name: make_twin(network, precision, replicas=replicas)
-                for name, network in self.networks.items()
-            }
+            self.twins = make_twins(self.networks, precision, replicas=replicas)
             # Of several networks, callbacks see what is deployed, made of the twins.
             several = len(self.twins) > 1
             self.seen = self.task.deployed(self.twins) if several else self.twin
@@ -202,7 +199,9 @@ class _Loop:
         settings = self.phase.optimizers[objective.name]
         steps = self.phase.epochs * self.source.steps * objective.times
         optimizer = optimizers.build(settings, steps=steps)
-        variables = [v for name in objective.learns for v in self.twins[name].trainable_variables]
+        twins = [self.twins[name] for name in objective.learns]
+        shared = {id(v): v for twin in twins for v in twin.trainable_variables}
+        variables = list(shared.values())
         optimizer.build(variables)
         return Learner(objective, optimizer, settings, variables)
 

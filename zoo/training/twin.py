@@ -8,12 +8,13 @@ and after.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from compress.graph import map_layers
+from compress.graph import inputs_of, map_layers
 from compress.graph.anew import made_anew
 
 _RESHAPING = (
@@ -84,6 +85,40 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
         precision: A Keras dtype policy.
         replicas: Number of devices that will share a batch.
     """
+    return _twin(model, _ends(model), precision, replicas)
+
+
+def make_twins(
+    networks: Mapping[str, keras.Model], precision: str, *, replicas: int
+) -> dict[str, keras.Model]:
+    """Returns the twins of several networks; those of networks that share layers share them too.
+
+    Args:
+        networks: By name, see `make_twin`.
+        precision: A Keras dtype policy.
+        replicas: Number of devices that will share a batch.
+    """
+    variables = [id(v) for network in networks.values() for v in network.variables]
+    if len(variables) == len(set(variables)):
+        return {
+            name: make_twin(network, precision, replicas=replicas)
+            for name, network in networks.items()
+        }
+    # One graph of them all: what is shared in a graph stays so.
+    given = [keras.tree.map_structure(_new_input, inputs_of(one)) for one in networks.values()]
+    made = [network(one) for network, one in zip(networks.values(), given, strict=True)]
+    whole = keras.Model(given, made, name="networks")
+    outputs = set().union(*(_ends(network) for network in networks.values()))
+    twin = _twin(whole, outputs, precision, replicas)
+    return {name: twin.get_layer(network.name) for name, network in networks.items()}
+
+
+def _new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+
+
+def _ends(model: keras.Model) -> set[int]:
+    """The layers that give a model's outputs, by id."""
     outputs: set[int] = set()
     waiting = [tensor._keras_history for tensor in keras.tree.flatten(model.outputs)]
     while waiting:
@@ -92,6 +127,11 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
         if isinstance(operation, _RESHAPING):  # what it is given is the output
             given = operation._inbound_nodes[call].input_tensors
             waiting += [tensor._keras_history for tensor in given]
+    return outputs
+
+
+def _twin(model: keras.Model, outputs: set[int], precision: str, replicas: int) -> keras.Model:
+    """The twin, whose `outputs`, layers by id, stay float32."""
 
     def change(layer: keras.layers.Layer) -> keras.layers.Layer:
         lower = id(layer) not in outputs

@@ -53,21 +53,22 @@ def write_bundle(
             that say so, in place of what the recipe says.
         add: Writes more files to the directory, before it takes its name.
     """
+    networks = run.of(model)
     with staging.staged(out, force=force) as stage:
-        _save(run, run.of(model), stage)
+        _save(run, networks, stage)
         if add:
             add(stage)
         (stage / bundles.RECIPE).write_text(run.recipe.to_yaml())
         _keep(run, stage / bundles.SAMPLES)
         loaded = load_networks(stage)
-        fresh = {name: loaded[name] for name in run.of(model) if name in loaded} or loaded
+        fresh = {name: loaded[name] for name in networks if name in loaded} or loaded
         test = run.evaluate(fresh, "test")
         plots.curves(history.rows, run.task.headline.name, stage / bundles.CURVES)
         for name, draw in test.pictures.items():
             draw(stage / f"{name}.png")
         _write_history(history, stage / bundles.HISTORY)
         card, made = _divide(origin or {})
-        _dump(_card(run, fresh, card), stage / bundles.CARD)
+        _dump(_card(run, fresh, card, tied=_tied(networks)), stage / bundles.CARD)
         report = Report(
             status="interrupted" if history.interrupted else "complete",
             metrics=test.metrics,
@@ -116,7 +117,10 @@ def _keep(run: Run, path: Path) -> None:
     np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
-def _card(run: Run, networks: Mapping[str, keras.Model], origin: dict[str, Any]) -> Card:
+def _card(
+    run: Run, networks: Mapping[str, keras.Model], origin: dict[str, Any], *, tied: int
+) -> Card:
+    """The card of freshly loaded networks; so many `tied` weights are in several of their files."""
     model = run.task.deployed(networks)
     outputs = run.task.outputs(run.data)
     if len(outputs) == 1:
@@ -134,15 +138,23 @@ def _card(run: Run, networks: Mapping[str, keras.Model], origin: dict[str, Any])
         "inputs": {tensor.name: _column(run, tensor) for tensor in model.inputs},
         "outputs": outputs,
         "preprocessing": run.preprocessing.model_dump(mode="json") if run.preprocessing else {},
-        "parameters": sum(
-            v.value.shape.num_elements() for one in kept for v in one.trainable_variables
-        ),
+        "parameters": sum(_size(v) for one in kept for v in one.trainable_variables) - tied,
         "data": run.data.name,
         "data_digest": run.data.digest,
         "networks": tuple(networks) if several else (),
         "custom_layers": tuple(sorted(_custom_layers([model, *kept]))),
     }
     return Card(**facts | origin)
+
+
+def _size(variable: keras.Variable) -> int:
+    return int(variable.value.shape.num_elements())
+
+
+def _tied(networks: Mapping[str, keras.Model]) -> int:
+    """How many weights of some networks are others' too."""
+    variables = [v for network in networks.values() for v in network.trainable_variables]
+    return sum(map(_size, variables)) - sum(map(_size, {id(v): v for v in variables}.values()))
 
 
 def _column(run: Run, tensor: Any) -> Column:

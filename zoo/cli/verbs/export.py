@@ -28,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "targets", nargs="+", metavar="TARGET", help=f"one or more of {', '.join(target_names())}"
     )
     parser.add_argument(
+        "--network", metavar="NAME",
+        help="one of the bundle's networks, e.g. encoder, decoder, in place of what is deployed",
+    )  # fmt: skip
+    parser.add_argument(
         "--out", type=Path, default=Path("exported"), metavar="DIR",
         help="holds one directory for each target (default: exported)",
     )  # fmt: skip
@@ -65,7 +69,9 @@ def run(arguments: argparse.Namespace) -> None:
     own = bundles.is_model_file(path)
     if own and not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a bundle or a .keras file.")
-    name = path.stem if own else bundles.find_bundle(path).path.resolve().name
+    found = path if own else bundles.find_bundle(path).path
+    bundles.check_network(found, arguments.network)
+    name = bundles.name_of(found, arguments.network)
     for target in (find_target(name, options) for name in arguments.targets):
         place = arguments.out / f"{name}-{target.kind}"
         staging.check_free(place, force=arguments.force, mark=FILE)
@@ -78,6 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
         done = export(
             arguments.model,
             *arguments.targets,
+            network=arguments.network,
             out=arguments.out,
             options=options,
             samples=samples,
