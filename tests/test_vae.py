@@ -55,7 +55,9 @@ def batches(networks, **options):
 
 
 def train(networks, *, precision="float32", epochs=3, **options):
-    settings = Train(epochs=epochs, batch_size=32, optimizer=Optimizer(kind="adam", learning_rate=5e-3))
+    settings = Train(
+        epochs=epochs, batch_size=32, optimizer=Optimizer(kind="adam", learning_rate=5e-3)
+    )
     machine = choose_machine(Hardware(precision=precision, strategy="one"))
     return Trainer(networks, TASK, settings, machine).fit(
         batches(networks, training=True), batches(networks), **options
@@ -446,6 +448,12 @@ def test_conditional_model_is_exported(conditional, tmp_path, target):
         model = small.model
     out = export.export(model, target, tmp_path / target, samples=samples)
     assert out.manifest.parity.passed and out.manifest.parity.relative < 1e-4
+
+
+def test_pixels_beside_a_class_are_refused(conditional, tmp_path, zoo):
+    given = ("export", conditional.path, "tflite", "--pixels", "--out", tmp_path)
+    told = zoo(*given, expect=2)
+    assert "got --pixels; the model reads image, label; expected an image alone." in told
 
 
 def test_more_codes_are_drawn_where_they_are_asked_for(bundle, zoo):

@@ -15,8 +15,14 @@ def take_pixels(model: keras.Model, preprocessing: Preprocessing) -> keras.Model
         preprocessing: How pixels become its inputs.
 
     Raises:
-        ValueError: The model takes a table's rows.
+        ValueError: The model takes a table's rows, or something beside the image.
     """
+    if len(model.inputs) > 1:
+        names = ", ".join(tensor.name for tensor in model.inputs)
+        raise ValueError(
+            f"{model.name}: got --pixels; the model reads {names}; expected an image alone. Export"
+            " it without."
+        )
     if preprocessing.size is None:
         raise ValueError(f"{model.name}: takes rows of features; expected a model of pictures.")
     factor, offset = preprocessing.affine
