@@ -8,7 +8,8 @@ pictures are: `zoo.tasks.likeness` measures that. Points of a table are learnt a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo.tasks.supervised import run
@@ -16,6 +17,8 @@ from zoo.tasks.task import Metric, Objective
 from zoo.tasks.unsupervised import Unsupervised
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
     import numpy as np
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 GENERATOR = "generator"  # a network, and what it minimises
 LABEL = "label"  # column of the class, and the input of conditional networks
+DRAWN, MEANT = 500, 3  # draws among which there are some of each class, and of a mean
 
 
 class Game(Unsupervised):
@@ -152,7 +156,7 @@ class Game(Unsupervised):
             ValueError: There is no such class, the generator is not told one, or what it makes are
                 no pictures.
         """
-        from zoo.tasks.made import made, to_pixels
+        from zoo.tasks.made import made
 
         if not any(column.kind == "image" for column in columns.values()):
             raise ValueError(
@@ -165,14 +169,64 @@ class Game(Unsupervised):
                 f"task {self.kind}: got the class {label}; expected an index, 0 to {classes - 1}."
             )
 
-        def draw(*given: Any) -> Any:
-            columns = dict(zip(("noise", LABEL), given, strict=False))
-            return to_pixels(run(networks[GENERATOR], columns, training=False), low=self.black)
-
         return made(
-            self, networks, draw, count=count, seed=seed,
+            self, networks, partial(self._drawn, networks), count=count, seed=seed,
             walk=walk, label=label, num_classes=classes, **options,
         )  # fmt: skip
+
+    def pictures(
+        self, networks: Networks, meter: Any, columns: Mapping[str, Column]
+    ) -> dict[str, Callable[[Path], None]]:
+        """See `Task.pictures`: a `walk` between draws of the noise, and what a class is in it.
+
+        That is, of networks that are told one, `classes`: the same draws in rows, made as each
+        class; of others `arithmetic`: in each row a, b, c and a - b + c, where a is the mean of
+        three draws that the judge takes for one class, as in Radford et al. 2015.
+        """
+        if columns[seen_of(columns)].kind != "image":
+            return {}
+
+        def save(make: Callable[[], np.ndarray], wide: int, path: Path) -> None:
+            pixels = make()
+            if len(pixels):  # the judge may see fewer than three classes
+                pictures.save(pixels, path, columns=wide)
+
+        from zoo.tasks import codes
+        from zoo.tasks import made as pictures
+
+        options: dict[str, Any] = {"columns": columns, "count": pictures.SHOWN, "seed": 0}
+        walk = partial(self.generate, networks, walk=True, **options)
+        found: dict[str, Callable[[Path], None]] = {"walk": partial(save, walk, 8)}
+        shape = tuple(self.draws(networks)["noise"].shape)
+        if classes := num_classes(networks):
+            drawn = partial(self._drawn, networks, *codes.styles(shape, classes))
+            found["classes"] = partial(save, drawn, classes)
+        elif meter.judge is not None:
+            found["arithmetic"] = partial(save, partial(self._sums, networks, shape, meter), 4)
+        return found
+
+    def _sums(self, networks: Networks, shape: tuple[int, ...], meter: Any) -> np.ndarray:
+        """Rows of four pictures: of a, b, c, and a - b + c."""
+        import numpy as np
+
+        from zoo.tasks import codes
+
+        noise = np.random.RandomState(1).normal(size=(DRAWN, *shape)).astype(np.float32)
+        _, labels = meter.judge.see(self._drawn(networks, noise))
+        few = [np.flatnonzero(labels == index)[:MEANT] for index in range(int(labels.max()) + 1)]
+        chosen = np.concatenate([places for places in few if len(places) == MEANT])
+        if not len(chosen):
+            return np.zeros((0,))
+        means = codes.class_means(noise[chosen], labels[chosen], len(few))
+        rows = codes.sums(means)
+        return self._drawn(networks, rows.reshape(-1, *shape)) if len(rows) else np.zeros((0,))
+
+    def _drawn(self, networks: Networks, *given: np.ndarray) -> np.ndarray:
+        """What the generator makes of noise (n, ...), and classes (n, classes), as pixels."""
+        from zoo.tasks.made import to_pixels
+
+        columns = dict(zip(("noise", LABEL), given, strict=False))
+        return to_pixels(run(networks[GENERATOR], columns, training=False), low=self.black)
 
 
 def num_classes(networks: Networks) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 LEG = 8  # examples between two stops of a path, about: a row of a grid
+STYLES = 8  # rows of a picture of all classes
 Between = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 
 
@@ -112,3 +113,18 @@ def one_hot(indices: Any, num_classes: int) -> np.ndarray:
     """
     rows: np.ndarray = np.eye(num_classes, dtype=np.float32)[np.asarray(indices, int)]
     return rows
+
+
+def styles(shape: tuple[int, ...], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a few draws of N(0, I), each beside every class: what is no class stays in a row.
+
+    Args:
+        shape: Shape of a draw.
+        num_classes: Number of classes.
+
+    Returns:
+        Draws (STYLES * classes, ...), and one-hot classes (STYLES * classes, classes), float32.
+    """
+    drawn = np.random.RandomState(0).normal(size=(STYLES, *shape)).astype(np.float32)
+    turns = np.tile(np.arange(num_classes), STYLES)
+    return drawn.repeat(num_classes, axis=0), one_hot(turns, num_classes)

@@ -40,6 +40,7 @@ from zoo.tasks.task import Evaluation
 if TYPE_CHECKING:
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
+    from zoo.tasks.judge import Judge
 
 SEEN = 0.1  # of a class's share among real pictures: less is a class that is missing
 SIGMAS = 3.0  # standard deviations within which a row is of a class
@@ -53,6 +54,9 @@ class Made:
     Args:
         columns: The data set's columns, by name.
         data: Whose training split teaches the judge; `None` measures the pixels without a floor.
+
+    Attributes:
+        judge: The classifier, once it was needed.
     """
 
     def __init__(self, columns: Mapping[str, Column], data: DataSet | None = None):
@@ -60,6 +64,7 @@ class Made:
         self._real: list[np.ndarray] = []
         self._made: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
+        self.judge: Judge | None = None
 
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`; pictures may also be pixels, uint8."""
@@ -82,7 +87,8 @@ class Made:
             return Evaluation(metrics, {}, shown)
         from zoo.tasks.judge import judge_of
 
-        judge, names = judge_of(_everything(self._data)), self._columns["label"].names
+        self.judge = judge = judge_of(_everything(self._data))
+        names = self._columns["label"].names
         known = np.asarray(self._data.train[:KNOWN][self._data.input])
         others = known[: len(real)]
         (features, seen), (fakes, guessed) = judge.see(real), judge.see(made)

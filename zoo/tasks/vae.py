@@ -50,8 +50,6 @@ if TYPE_CHECKING:
     from zoo.tasks.made import Start
     from zoo.tasks.task import Batch, Networks
 
-STYLES = 8  # codes of the picture `classes`
-
 
 class VAE(Unsupervised):
     """The task of an `encoder` and a `decoder`.
@@ -157,14 +155,10 @@ class VAE(Unsupervised):
 
     def _styles(self, networks: Networks, classes: int) -> np.ndarray:
         """A few codes, each drawn as every class."""
-        import numpy as np
+        from zoo.tasks import codes
 
-        from zoo.tasks.codes import one_hot as rows_of
-
-        latent = networks["decoder"].inputs[0].shape[-1]
-        codes = np.random.RandomState(0).normal(size=(STYLES, latent)).astype(np.float32)
-        labels = rows_of(np.tile(np.arange(classes), STYLES), classes)
-        return _to_pixels(decode(networks, codes.repeat(classes, axis=0), labels))
+        shape = networks["decoder"].inputs[0].shape[1:]
+        return _to_pixels(decode(networks, *codes.styles(shape, classes)))
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`."""
