@@ -15,6 +15,7 @@ from zoo import layers as zoo_layers
 from zoo.layers import (
     BedOfNails2D,
     CeilMaxPooling2D,
+    Chains,
     ChannelLPPooling,
     Detections,
     DropConnect,
@@ -28,6 +29,7 @@ from zoo.layers import (
     MaxPoolingWithIndices2D,
     MaxUnpooling2D,
     NonMaxSuppression,
+    ProbabilisticMaxPooling2D,
     Proposals,
     RBFOutput,
     ROIAlign,
@@ -37,6 +39,8 @@ from zoo.layers import (
     Subsampling2D,
     SubtractiveNormalization2D,
     TableConv2D,
+    VisibleMaps,
+    VisibleUnits,
     Windows,
 )
 from zoo.layers.fractional_pooling import largest_offset, pseudo_random_bounds
@@ -99,6 +103,10 @@ CASES = {
     "rbf": (RBFOutput, {"units": 6, "rubbish": 3.0}, (9,)),
     "rbf_digits": (RBFOutput, {"units": 10, "codes": "digits"}, (84,)),
     "ceil": (CeilMaxPooling2D, {"pool_size": 3, "strides": 2}, (8, 5, 2)),
+    "visible_units": (VisibleUnits, {"units": 5}, (9,)),
+    "visible_maps": (VisibleMaps, {"channels": 2, "size": 3}, MAP),
+    "pools": (ProbabilisticMaxPooling2D, {"pool_size": 2}, (6, 4, 3)),
+    "chains": (Chains, {"units": 5}, (9,)),
 }
 RANDOM = {"fractional", "fractional_random"} | {name for name in CASES if "drop_connect" in name}
 

@@ -31,6 +31,8 @@ TASKS = {
     "wgan_gp": "zoo.tasks.wgan_gp:WGANGP",
     "attributes": "zoo.tasks.attributes:Attributes",
     "sum_product": "zoo.tasks.spn:SumProduct",
+    "rbm": "zoo.tasks.rbm:RBM",
+    "dbn": "zoo.tasks.dbn:DBN",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -725,6 +727,33 @@ _spn = partial(
     smallest=1,
     recipe="spn",
 )
+_rbm = partial(
+    Architecture,
+    builder="zoo.models.rbm:rbm",
+    task="rbm",
+    paper="Salakhutdinov & Murray, ICML 25",
+    year=2008,
+    input_shape=(28, 28, 1),
+    num_classes=1,
+    smallest=1,
+    recipe="rbm",
+)
+_dbn = partial(
+    _rbm,
+    builder="zoo.models.rbm:dbn",
+    task="dbn",
+    paper="Hinton et al., Neural Computation 18(7)",
+    year=2006,
+    num_classes=10,
+    recipe="dbn",
+)
+_cdbn = partial(
+    _dbn,
+    builder="zoo.models.rbm:cdbn",
+    paper="Lee et al., ICML 26",
+    year=2009,
+    recipe="cdbn",
+)
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -886,6 +915,11 @@ ROWS = (
     _chairs("chairs", "Generator of chairs", 22_971_792, {}),
     _chairs_small("chairs_small", "Generator of chairs, small", 821_988, _CHAIRS),
     _spn("spn", "Sum-product network", 293_920, {}),
+    _rbm("rbm", "RBM, persistent chains", 393_284, {}),
+    _rbm("rbm_cd", "RBM, contrastive divergence", 393_284, {}, recipe="rbm_cd"),
+    _rbm("gaussian_rbm", "Gaussian RBM", 393_284, {"visible": "gaussian"}, recipe="gaussian_rbm"),
+    _dbn("dbn", "DBN 500-500-2000", 1_666_794, {}),
+    _cdbn("cdbn", "Convolutional DBN", 66_571, {}),
 )
 # fmt: on
 

@@ -103,7 +103,7 @@ def bench(recipe: Recipe) -> tuple[Run, Bench]:
 
 def _first(task: Task, run: Run) -> float | None:
     """The loss of outputs that are all 0, by its closed form, with that of auxiliary heads."""
-    if not isinstance(task, Labelled):
+    if not isinstance(task, Labelled) or "net" not in run.networks:
         return None
     first = losses.first(task.loss.kind, task.sizes(run.data)["num_classes"])
     if first is None or task.loss.changes:

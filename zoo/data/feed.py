@@ -199,6 +199,12 @@ class Feed:
                 stacklevel=2,
             )
             batch_size = num
+        for name, one in (draws or {}).items():
+            if training and one.kind == "place" and batch_size > one.shape[0]:
+                raise ValueError(
+                    f"train.batch_size: got {batch_size}; expected {one.shape[0]} at most, the "
+                    f"places of the column {name}. Write train.batch_size."
+                )
         shapes = {name: tuple(values.shape[1:]) for name, values in head.columns.items()}
         self._made = Batches(
             preprocessing, shapes, batch_size=batch_size, seed=seed, augment=augment, draws=draws

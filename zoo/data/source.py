@@ -70,14 +70,15 @@ def told(batches: Iterable[_T]) -> Iterator[_T]:
 
 
 class Draw(NamedTuple):
-    """A column of random numbers.
+    """A column of random numbers, or of what an example is in its batch.
 
     Attributes:
-        kind: `normal`, of mean 0 and deviation 1, or `uniform` in [0, 1).
+        kind: `normal`, of mean 0 and deviation 1; `uniform`, in [0, 1); or `place`, which is not
+            drawn: 1 at the place of the example in its batch, of so many places, 0 elsewhere.
         shape: Shape of one example.
     """
 
-    kind: Literal["normal", "uniform"]
+    kind: Literal["normal", "uniform", "place"]
     shape: tuple[int, ...]
 
 
@@ -97,6 +98,9 @@ def noise(
     """
     drawn = {}
     for number, (name, (kind, shape)) in enumerate(sorted(draws.items())):
+        if kind == "place":
+            drawn[name] = tf.one_hot(tf.range(num) % shape[0], shape[0])[start:][:count]
+            continue
         draw = tf.random.stateless_normal if kind == "normal" else tf.random.stateless_uniform
         own = tf.random.experimental.stateless_fold_in(seed, number + 1)
         drawn[name] = draw((num, *shape), own)[start:][:count]

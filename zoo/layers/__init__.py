@@ -9,6 +9,7 @@ from zoo.common import lazy
 _EXPORTS = {
     "BedOfNails2D": "zoo.layers.bed_of_nails",
     "CeilMaxPooling2D": "zoo.layers.ceil_pooling",
+    "Chains": "zoo.layers.boltzmann",
     "ChannelLPPooling": "zoo.layers.lp_pooling",
     "Detections": "zoo.layers.proposals",
     "DropConnect": "zoo.layers.drop_connect",
@@ -25,6 +26,7 @@ _EXPORTS = {
     "NonMaxSuppression": "zoo.layers.suppression",
     "PixelRegions": "zoo.layers.sum_product",
     "ProductNodes": "zoo.layers.sum_product",
+    "ProbabilisticMaxPooling2D": "zoo.layers.boltzmann",
     "Proposals": "zoo.layers.proposals",
     "RBFOutput": "zoo.layers.rbf",
     "ROIAlign": "zoo.layers.roi",
@@ -37,6 +39,8 @@ _EXPORTS = {
     "SubtractiveNormalization2D": "zoo.layers.subtractive",
     "TableConv2D": "zoo.layers.connection_table",
     "TiedDense": "zoo.layers.tied_dense",
+    "VisibleMaps": "zoo.layers.boltzmann",
+    "VisibleUnits": "zoo.layers.boltzmann",
     "Windows": "zoo.layers.soft_argmax",
 }
 

@@ -248,14 +248,18 @@ class Train(Settings):
 
         `rate` is the share of the learning rate to train with.
 
-        Nothing is frozen, no rate is searched, there is one cycle and no moving average, and AdamW
-        stands in for `lbfgs`, which takes no single steps.
+        Nothing is frozen, no rate is searched, there is one cycle and no moving average. AdamW
+        stands in for `lbfgs`, which takes no single steps. Of the objectives those of the last
+        phase take their turns.
         """
         optimizer = self.optimizer
         plain: dict[str, Any] = {"cyclic": "cosine", "divide": "constant", "lbfgs": "adamw"}
         old = {"kind": optimizer.kind, "schedule": optimizer.schedule}
         changes: dict[str, Any] = {key: plain.get(value, value) for key, value in old.items()}
         changes |= {"ema": None, "learning_rate": rate * optimizer.learning_rate}
+        # Whoever took the last turns takes these.
+        taken = self.phases[-1].objectives if self.phases else ()
+        last = (Phase(epochs=epochs, objectives=taken),) if taken else ()
         return self.model_copy(
             update={
                 "epochs": epochs,
@@ -269,7 +273,7 @@ class Train(Settings):
                     )
                     for name, values in self.optimizers.items()
                 },
-                "phases": (),
+                "phases": last,
                 "keep": "last",
                 "transfer": Transfer(),
             }

@@ -230,3 +230,14 @@ def nearest(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
 def pairs(pixels: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Returns pictures each followed by another, (2 n, ...), for a grid of pairs."""
     return np.stack([pixels, others], axis=1).reshape(-1, *pixels.shape[1:])
+
+
+def stretched(values: np.ndarray) -> np.ndarray:
+    """Returns pictures of any numbers as pixels, uint8, each from its smallest to its largest.
+
+    Args:
+        values: (n, height, width, channels).
+    """
+    values = np.asarray(values, np.float64)
+    low, high = (find(values, axis=(1, 2, 3), keepdims=True) for find in (np.min, np.max))
+    return to_pixels((values - low) / np.maximum(high - low, 1e-12), low=0.0)
