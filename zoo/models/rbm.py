@@ -4,7 +4,8 @@ Sources: Salakhutdinov & Murray 2008, ICML (784 visible and 500 hidden units); H
 Teh 2006, Neural Computation 18(7), figure 1 (784-500-500-2000 and 10 classes); Lee, Grosse,
 Ranganath & Ng 2009, ICML (convolutions with probabilistic max-pooling). Differs: the classes stand
 on top of the deep belief network, as of a perceptron, and not beside its last but one layer;
-Glorot's kernels in it, so that it can learn from scratch too.
+Glorot's kernels in it, so that it can learn from scratch too; the pools are normalised before they
+are classified.
 
 `rbm` has 784 * 500 weights, 500 and 784 biases: 393,284. `dbn` has those of the perceptron, 784 *
 500 + 500, 500 * 500 + 500, 500 * 2000 + 2000 and 2000 * 10 + 10, and 784 + 500 + 500 biases of the
@@ -156,12 +157,15 @@ def cdbn(
     generative = keras.Model(code, x, name="generative")
     return {
         "recognition": recognition,
-        "head": _head(features.shape[-1], num_classes),
+        "head": _head(features.shape[-1], num_classes, normalised=True),
         "generative": generative,
     }
 
 
-def _head(features: int, num_classes: int) -> keras.Model:
-    inputs = keras.Input((features,), name="features")
-    logits = layers.Dense(num_classes, dtype="float32", name="logits")(inputs)
+def _head(features: int, num_classes: int, *, normalised: bool = False) -> keras.Model:
+    """From features, of mean 0 and deviation 1 if they are normalised, to logits."""
+    x = inputs = keras.Input((features,), name="features")
+    if normalised:
+        x = layers.BatchNormalization(momentum=0.9, center=False, scale=False, name="normalised")(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="head")

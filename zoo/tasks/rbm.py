@@ -77,7 +77,7 @@ class RBM(Unsupervised):
         """See `Task.sizes`."""
         return {**super().sizes(data), "visible": self.visible}
 
-    def preprocessing(self, column: Column) -> Preprocessing:
+    def preprocessing(self, column: Column) -> Preprocessing | None:
         """See `Task.preprocessing`."""
         from zoo.tasks.made import scaled
 
