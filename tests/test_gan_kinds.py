@@ -26,6 +26,7 @@ from zoo.recipe import Hardware, Optimizer, Train
 from zoo.stages.evaluate import evaluate
 from zoo.stages.generate import generate
 from zoo.tasks import made as pictures
+from zoo.tasks.adversarial import packed
 from zoo.tasks.gan import GAN, moved
 from zoo.tasks.likeness import Made
 from zoo.tasks.wgan_gp import WGANGP, norm_of_gradient
@@ -103,6 +104,10 @@ def test_parameters_are_those_counted_by_hand():
         "conditional_gan_small": (
             (64 + 10) * 49 * 64 + 16 * (64 * 32 + 32) + 2 * (64 + 32),
             16 * ((1 + 10) * 32 + 32 * 64) + 49 * 64 + 2 * 64,
+        ),
+        "pacgan_small": (
+            64 * 49 * 64 + 16 * (64 * 32 + 32) + 2 * (64 + 32),
+            16 * (2 * 32 + 32 * 64) + 49 * 64 + 2 * 64,
         ),
         "wgan_gp_small": (
             64 * 49 * 64 + 16 * (64 * 32 + 32) + 2 * (64 + 32),
@@ -503,3 +508,23 @@ def test_a_generator_with_fewer_channels_learns_what_it_made_before(told):
         scores[name] = np.square(small(inputs, training=False).numpy() - taught).mean()
     assert small.count_params() < 0.7 * model.count_params()
     assert scores["taught"] < 0.5 * scores["cut"] == 0.5 * scores["game"]
+
+
+def test_a_packed_discriminator_sees_two_pictures_at_once():
+    networks = create("pacgan_small", input_shape=(8, 8, 1), **LITTLE)
+    task, data = GAN(), load_data("digits", limit=40)
+    scale = {"image": task.preprocessing(data.columns["image"])}
+    feed = Feed(data.train, scale, batch_size=40, draws=task.draws(networks))
+    batch = next(iter(feed.dataset()))
+    pairs = packed(batch["image"], 2)
+    assert pairs.shape == (20, 8, 8, 2)
+    for place in (0, 1):
+        np.testing.assert_array_equal(pairs[..., place], batch["image"][place::2, ..., 0])
+    seen = task.look("discriminator", networks, batch, training=False)
+    logits = networks["discriminator"](pairs, training=False)[:, 0].numpy()
+    expected = np.repeat(1 / (1 + np.exp(-logits)), 2)
+    np.testing.assert_allclose(seen.measures["real"].values, expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="pack got 2; expected 1 or more, and 1 of a critic"):
+        create("wgan_gp_small", pack=2)
+    with pytest.raises(ValueError, match="got 3 pictures on a device; expected a multiple of 2"):
+        packed(batch["image"][:3], 2)

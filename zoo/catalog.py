@@ -678,6 +678,7 @@ _conditional = partial(
     num_classes=10,
     recipe="conditional_gan",
 )
+_pacgan = partial(_dcgan_small, paper="Lin et al., arXiv:1712.04086", year=2018, recipe="pacgan")
 _wgan_gp = partial(
     _dcgan_small,
     task="wgan_gp",
@@ -910,6 +911,7 @@ ROWS = (
     _espcn("espcn2", "ESPCN, x2", 21_284, {"scale": 2}, input_shape=(34, 34, 1), smallest=24),
     _espcn("espcn3", "ESPCN, x3", 22_729, {"scale": 3}),
     _espcn("espcn4", "ESPCN, x4", 24_752, {"scale": 4}, input_shape=(68, 68, 1), smallest=48),
+    _pacgan("pacgan_small", "PacGAN, small", 271_232, _SMALL | {"pack": 2}),
     _conditional("conditional_gan_small", "Conditional GAN, small", 307_200, _SMALL | _TOLD),
     _wgan_gp("wgan_gp_small", "WGAN-GP, small", 270_688, _SMALL | {"critic": True}),
     _chairs("chairs", "Generator of chairs", 22_971_792, {}),

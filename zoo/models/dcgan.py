@@ -19,6 +19,10 @@ the picture's channels. Of `conditional_gan_small`, 10 classes are 10 more input
 layer: 265,536 and 41,664. The critic of a Wasserstein GAN (Gulrajani et al. 2017, arXiv:1704.00028)
 normalises nothing, for its gradient is bounded example by example, and has biases in its
 convolutions: 36,512 in `wgan_gp_small`.
+
+A discriminator that is shown several pictures at once, one behind the other in the channels (Lin et
+al. 2018, PacGAN, arXiv:1712.04086), sees how they differ: in `pacgan_small`, a second one makes its
+first layer larger by 512 weights.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ def dcgan(
     latent: int = 100,
     conditional: bool = False,
     critic: bool = False,
+    pack: int = 1,
 ) -> dict[str, keras.Model]:
     """Returns the two networks of a GAN.
 
@@ -58,9 +63,11 @@ def dcgan(
         latent: Numbers in the noise.
         conditional: Whether the networks are told the class.
         critic: Whether the generator's opponent is the critic of a Wasserstein GAN.
+        pack: Pictures that the discriminator is shown at once, in its channels.
 
     Raises:
-        ValueError: The sides cannot be halved so often.
+        ValueError: The sides cannot be halved so often, or a critic or conditional networks are to
+            be shown several pictures at once.
     """
     height, length, channels = input_shape
     times = 2**doublings
@@ -70,11 +77,17 @@ def dcgan(
             f"create({name!r}): input_shape got {input_shape}; expected sides that are multiples"
             f" of {times}, for {doublings} doublings. Take data.size={near}."
         )
+    if pack < 1 or (pack > 1 and (critic or conditional)):
+        raise ValueError(
+            f"create({name!r}): pack got {pack}; expected 1 or more, and 1 of a critic and of "
+            "conditional networks."
+        )
     widths = [width * 2**step for step in range(doublings)]  # of the maps, from the largest on
     first, classes = (height // times, length // times, widths[-1]), num_classes * conditional
     generator = _generator(first, [*widths[-2::-1], channels], latent, classes)
     other = "critic" if critic else "discriminator"
-    return {"generator": generator, other: _opponent(input_shape, widths, classes, other)}
+    shown = (height, length, channels * pack)
+    return {"generator": generator, other: _opponent(shown, widths, classes, other)}
 
 
 def _generator(

@@ -91,9 +91,16 @@ class Game(Unsupervised):
         return run(networks[GENERATOR], {**batch, "noise": batch[column]}, training=training)
 
     def score(self, networks: Networks, batch: Batch, pictures: Any, *, training: bool) -> Any:
-        """Returns what the opponent says of pictures or rows, (b,)."""
-        given = {**batch, seen_of(batch): pictures}
-        return run(networks[self.opponent], given, training=training)[:, 0]
+        """Returns what the opponent says of pictures or rows, (b,); of several at once, to each."""
+        from keras import ops
+
+        opponent, times = networks[self.opponent], 1
+        if len(pictures.shape) == 4:
+            sides = next(x.shape for x in opponent.inputs if len(x.shape) == 4)
+            times = sides[-1] // pictures.shape[-1]
+        given = {**batch, seen_of(batch): packed(pictures, times)}
+        found = run(opponent, given, training=training)[:, 0]
+        return found if times == 1 else ops.repeat(found, times)
 
     def answer(self, networks: Networks, batch: Batch) -> Any:
         """See `Task.answer`: a made picture for each real one, (b, ...), of its class."""
@@ -243,6 +250,31 @@ def told(networks: Networks, batch: Mapping[str, Any]) -> dict[str, Any]:
     from keras import ops
 
     return {**batch, LABEL: ops.one_hot(batch[LABEL], classes, dtype="float32")}
+
+
+def packed(pictures: Any, times: int) -> Any:
+    """Returns so many pictures at a time, one behind the other in the channels.
+
+    Args:
+        pictures: (b, height, width, channels), b a multiple of `times`.
+        times: Pictures that are seen at once.
+
+    Raises:
+        ValueError: Some are left over.
+    """
+    from keras import ops
+
+    if times == 1:
+        return pictures
+    num, *sides, channels = pictures.shape
+    if num is not None and num % times:
+        raise ValueError(
+            f"train.batch_size: got {num} pictures on a device; expected a multiple of {times}, "
+            "which the discriminator sees at once."
+        )
+    x = ops.reshape(pictures, (-1, times, *sides, channels))
+    x = ops.transpose(x, (0, 2, 3, 1, 4))
+    return ops.reshape(x, (-1, *sides, times * channels))  # (b / times, ...)
 
 
 def seen_of(batch: Batch) -> str:

@@ -19,8 +19,8 @@ Beside a distance stands its `_floor`, beside a share its `_ceiling`: that of as
 pictures, or of all. Distances fall with the number of pictures, so that only splits of one size
 compare. The table `judge` names the classifier by the digest of what it learnt from.
 
-Rows of a table have one Gaussian for each class, measured on the split: `classes_made` counts those
-of which a made row is within three standard deviations, `precision` is the share of such rows.
+Rows of a table have one Gaussian for each class, measured on the split: `precision` is the share of
+made rows within three standard deviations of one, `classes_made` counts by those.
 """
 
 from __future__ import annotations
@@ -130,10 +130,11 @@ def _of_rows(
         spread, 1e-9
     )  # (n, classes)
     within = far <= SIGMAS
+    counts = np.array([(labels == number).sum() for number in found])
     metrics = {
         "frechet": frechet_distance(real, made),
         "precision": float(within.any(axis=1).mean()),
-        "classes_made": float(within.any(axis=0).sum()),
+        "classes_made": _classes_made(counts, within.sum(axis=0)),
     }
     rows = [
         {
