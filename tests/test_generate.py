@@ -222,6 +222,7 @@ def test_a_picture_is_drawn_as_another_class(paths, tmp_path):
         ("conditional_vae", {"label": "x"}, r"^--class: got 'x'; .* index, 0 to 9\. Known: 0, 1, "),
         ("conditional_vae", {"label": 10}, r"^--class: got 10; expected a class of digits, or its"),
         ("conditional_vae", {"label": -1}, r"^--class: got -1; expected a class of digits"),
+        ("conditional_vae", {"label": "0" * 10}, r"^--class: got '0000000000'; expected a cl"),
         ("dcgan_small", {"start": "8.png"}, r"^task gan: got start \(--from\), which it does not"),
         ("vae", {"start": "7.png"}, r"7\.png: got 7 x 7 pixels; expected 8 x 8 or more"),
         ("vae", {"start": "none.png"}, r"none\.png: no such file"),

@@ -113,8 +113,8 @@ def class_of(bundle: Bundle, label: str | int) -> int:
     if label in names:
         return names.index(str(label))
     index = str(label)
-    if index.isascii() and index.isdigit() and int(index[:9]) < len(names):
-        return int(index[:9])
+    if index.isascii() and index.isdigit() and len(index) < 9 and int(index) < len(names):
+        return int(index)
     raise ValueError(
         f"--class: got {shown(label)}; expected a class of {bundle.card.data}, or its index, 0 to "
         f"{len(names) - 1}. {nearest(index, names)}"
