@@ -19,7 +19,7 @@ HALF = 0.78  # of the side of a picture, in heights of a chair
 MIDDLE = 0.48  # of a chair, from the floor
 ZOOM = 0.15  # most that a chair is larger, or smaller
 LIGHT = np.array([-0.45, 0.65, 0.61])  # right, up, towards the camera; of length 1
-DARK = 0.4  # brightness of a side that the light does not reach
+DARK = 0.5  # brightness of a side that the light does not reach
 
 
 class Chair(NamedTuple):
@@ -65,7 +65,7 @@ def design(index: int, seed: int) -> Chair:
         random.uniform(*span)
         for span in ((0.2, 0.31), (0.2, 0.29), (0.36, 0.5), (0.05, 0.1), (0.35, 0.5), (0.05, 0.09))
     )
-    tones = random.uniform(0.45, 1.0, size=3)  # of the seat, of the back, of the rest
+    tones = random.uniform(0.7, 1.0, size=3)  # of the seat, of the back, of the rest
     boxes = [((-w, -d, z - thick), (w, d, z), tones[0])]
     if back == "solid":
         boxes.append(((-w, d - bar, z), (w, d, z + tall), tones[1]))
@@ -117,18 +117,23 @@ def render(chair: Chair, view: View, side: int) -> tuple[np.ndarray, np.ndarray]
     starts = places[None, :, None] * right - places[:, None, None] * up
     starts = starts.reshape(-1, 1, 3) + np.array([0, 0, MIDDLE]) - 10 * ahead  # (rays, 1, 3)
     slow = np.where(np.abs(ahead) < 1e-9, 1e-9, ahead)
-    one, other = (chair.low - starts) / slow, (chair.high - starts) / slow
-    enters = np.minimum(one, other)  # (rays, boxes, 3)
-    entry, leave = enters.max(axis=2), np.maximum(one, other).min(axis=2)
-    distances = np.where(entry < leave, entry, np.inf)
+    # One axis after another: an array of rays by boxes fits into the processor's cache.
+    entry, leave = np.full((2, len(starts), len(chair.tones)), np.inf)
+    entry, face = -entry, np.zeros(entry.shape, np.int8)
+    for axis in range(3):
+        ends = ((x[:, axis] - starts[:, :, axis]) / slow[axis] for x in (chair.low, chair.high))
+        one, other = sorted(ends, key=lambda x: x[0, 0])  # all rays have one direction
+        face[one > entry] = axis
+        entry, leave = np.maximum(entry, one), np.minimum(leave, other)
+    distances = np.where(entry < leave, entry, np.inf)  # (rays, boxes)
     nearest = distances.argmin(axis=1)
     rays = np.arange(len(nearest))
     hit = np.isfinite(distances[rays, nearest])
-    face = enters[rays, nearest].argmax(axis=1)
+    face = face[rays, nearest]
     # The side that a ray enters by faces it: its normal is against the ray.
     facing = -np.sign(slow)[face] * np.stack([right, up, -ahead])[:, face]  # (3, rays)
     shade = DARK + (1 - DARK) * np.maximum(LIGHT @ facing, 0)
-    colour = 0.55 + 0.4 * np.array(view.colour)
+    colour = 0.55 + 0.45 * np.array(view.colour)
     values = (shade * chair.tones[nearest])[:, None] * colour
     values = np.where(hit[:, None], values, 1.0)
     shape = (side, RAYS, side, RAYS)
