@@ -22,12 +22,12 @@ from zoo.baselines.components import flat
 from zoo.baselines.fitted import Fitted, fit_best
 from zoo.data.dataset import Split
 
-NUMBERS = {"gaussian": (1, 2, 3, 5), "bernoulli": (5, 10, 20, 40)}
+NUMBERS = {"gaussian": (1, 2, 3, 5), "bernoulli": (10, 20, 40)}
 COMPONENTS = 30  # principal ones
 RIDGE = 0.1  # added to the variances of a Gaussian
 PRIOR = 2.0  # images
 DRAWINGS = 4  # of each training image
-STEPS = 30  # of EM
+STEPS = 20  # of EM
 
 
 class Bernoulli(NamedTuple):

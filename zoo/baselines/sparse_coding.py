@@ -18,10 +18,10 @@ from zoo.baselines.svm import fit_svm
 from zoo.data.dataset import Split
 
 NUM_ATOMS = 100
-PENALTY = 0.5  # `a` above
-STEPS = 30  # of FISTA, for the codes of an image
-SAMPLE = 10_000  # patches that the dictionary is learnt from
-COSTS = (0.001, 0.01, 0.1)
+PENALTY = 1.0  # `a` above
+STEPS = 15  # of FISTA, for the codes of an image
+SAMPLE = 6000  # patches that the dictionary is learnt from
+COSTS = (1e-4, 1e-3, 1e-2)
 
 
 def sparse_coding(train: Split, validation: Split, num_classes: int) -> Fitted:
@@ -36,18 +36,21 @@ def sparse_coding(train: Split, validation: Split, num_classes: int) -> Fitted:
         ValueError: The images are too small.
     """
     from sklearn.decomposition import MiniBatchDictionaryLearning
+    from threadpoolctl import threadpool_limits
 
     patches = Patches("sparse_coding", train)
     model = MiniBatchDictionaryLearning(
-        NUM_ATOMS, alpha=PENALTY, max_iter=5, batch_size=256, random_state=0
+        NUM_ATOMS, alpha=PENALTY, max_iter=2, batch_size=256, random_state=0
     )
-    atoms = model.fit(patches.sample[:SAMPLE]).components_.astype(np.float32)  # (k, d)
+    with threadpool_limits(1):  # see `zoo.baselines.words`
+        model.fit(patches.sample[:SAMPLE])
+    atoms = model.components_.astype(np.float32)  # (k, d)
 
     def encode(rows: np.ndarray) -> np.ndarray:
         codes = sparse_codes(rows, atoms, penalty=PENALTY, steps=STEPS)
         return np.concatenate([np.maximum(codes, 0), np.maximum(-codes, 0)], axis=1)
 
-    step = max(1, train["image"].shape[1] // 9)
+    step = max(1, min(train["image"].shape[1:3]) // 14)
     found = fit_svm(
         train,
         validation,
