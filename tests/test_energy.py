@@ -403,7 +403,7 @@ def test_pictures_are_drawn_by_the_seed(bundle):
         generate(bundle.path, count=2, stps=3)
     with pytest.raises(ValueError, match=r"got steps 0 and count 2; expected integers of 1 or"):
         generate(bundle.path, count=2, steps=0)
-    with pytest.raises(ValueError, match=r"got uint8 \(1, 9, 8, 1\); expected uint8 pictures"):
+    with pytest.raises(ValueError, match=r"got uint8 \(1, 9, 8, 1\); expected uint8 \(n, 8"):
         generate(bundle.path, count=2, start=np.zeros((1, 9, 8, 1), np.uint8))
 
 

@@ -14,17 +14,18 @@ from the uppermost machine and goes down by them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from zoo.tasks.classify import Classify
-from zoo.tasks.supervised import Collected
-from zoo.tasks.task import Evaluation, Mean, Objective, Seen, named
+from zoo.tasks.task import Mean, Objective, Seen, named
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
     import numpy as np
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 CLASSIFY = "classify"
 TUNED = {"all": ("recognition", "head"), "head": ("head",)}
-SHOWN = 64  # pictures of a grid
 
 
 class DBN(Classify):
@@ -139,25 +139,29 @@ class DBN(Classify):
         """See `Task.watch`: how well it classifies, whoever learns."""
         return named(self.look(CLASSIFY, networks, batch, training=False), CLASSIFY)
 
-    def answer(self, networks: Networks, batch: Batch) -> dict[str, Any]:
-        """See `Task.answer`: the logits (b, classes), and what a unit of the first layer sees."""
-        from zoo.tasks.energy import energies, first_rows
-
-        seen = self.look_up(networks, batch["image"])
-        try:
-            first = energies(networks)[0]
-        except ValueError:  # of a network that was compressed to other layers
-            return {"logits": seen}
-        return {"logits": seen, "filter": first_rows(first.filters(), seen.shape[0])}
-
-    def look_up(self, networks: Networks, image: Any) -> Any:
-        """Returns the logits of pictures, (b, classes)."""
-        features = networks["recognition"](image, training=False)
+    def answer(self, networks: Networks, batch: Batch) -> Any:
+        """See `Task.answer`: the logits, (b, classes)."""
+        features = networks["recognition"](batch["image"], training=False)
         return networks["head"](features, training=False)
 
-    def meter(self, columns: Mapping[str, Column]) -> Filters:
-        """See `Task.meter`."""
-        return Filters(self, columns)
+    def pictures(
+        self, networks: Networks, meter: Any, columns: Mapping[str, Column]
+    ) -> dict[str, Callable[[Path], None]]:
+        """See `Task.pictures`: what units of the first layer see, and samples."""
+        from zoo.tasks import energy as energies
+        from zoo.tasks import made as pictures
+
+        found = {
+            "samples": lambda path: pictures.save(
+                self.generate(networks, columns=columns, count=pictures.SHOWN, seed=0), path
+            )
+        }
+        try:
+            first = energies.energies(networks)[0]
+        except ValueError:  # of a network that was compressed to other layers
+            return found
+        shape = networks["recognition"].input.shape[1:]
+        return {**found, "filters": partial(energies.save_filters, first, shape)}
 
     def deployed(self, networks: Networks) -> keras.Model:
         """See `Task.deployed`: a picture to the logits of its classes."""
@@ -226,33 +230,3 @@ def _units(energy: Any, visible: Any) -> int:
         return 1
     _, rows, columns, _ = energy.sent(visible).shape
     return int(rows * columns)
-
-
-class Filters(Collected):
-    """Scores the classes, and draws what the units of the first layer see."""
-
-    def __init__(self, task: DBN, columns: Mapping[str, Column]):
-        super().__init__(task, columns)
-        self._filters: Any = None
-        self._shape = columns["image"].shape
-
-    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
-        """See `Meter.add`; `outputs` may be the logits alone."""
-        if isinstance(outputs, Mapping):
-            if self._filters is None:
-                self._filters = outputs.get("filter")
-            outputs = outputs["logits"]
-        super().add(batch, outputs)
-
-    def result(self) -> Evaluation:
-        """See `Meter.result`."""
-        from zoo.tasks import made as pictures
-
-        found = super().result()
-        if self._filters is None:
-            return found
-        values = self._filters[:SHOWN]
-        if values.ndim == 2:
-            values = values.reshape(-1, *self._shape)
-        draw = partial(pictures.save, pictures.stretched(values))
-        return Evaluation(found.metrics, found.tables, {**found.pictures, "filters": draw})

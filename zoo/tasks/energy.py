@@ -12,9 +12,12 @@ that of contrastive divergence: <v h> of the data less <v' h'> of what Gibbs sam
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zoo.tasks.task import Networks
 
 
@@ -268,10 +271,18 @@ def run(energy: Energy | ConvolutionalEnergy, hidden: Any, *, steps: int, seed: 
     """
     import tensorflow as tf
 
-    shape = _drawn_shape(energy, hidden)
+    state = tf.convert_to_tensor(hidden)
+    return _loop()(energy, state, tf.constant(steps), tf.constant(seed))
 
-    @tf.function(autograph=False)
-    def everything(start: Any) -> Any:
+
+@functools.cache
+def _loop() -> Any:
+    """The loop of `run` as a graph, which is made once for each shape."""
+    import tensorflow as tf
+
+    def everything(energy: Energy | ConvolutionalEnergy, start: Any, steps: Any, seed: Any) -> Any:
+        shape = _drawn_shape(energy, start)
+
         def step(index: Any, state: Any) -> tuple[Any, Any]:
             means = energy.means(state)
             noise = _numbers(energy, tf.shape(means), [seed, 2 * index])
@@ -281,7 +292,7 @@ def run(energy: Energy | ConvolutionalEnergy, hidden: Any, *, steps: int, seed: 
 
         return tf.while_loop(lambda index, _: index < steps, step, (0, start))[1]
 
-    return everything(tf.convert_to_tensor(hidden))
+    return tf.function(everything, autograph=False)
 
 
 def _numbers(energy: Energy | ConvolutionalEnergy, shape: Any, seed: Any) -> Any:
@@ -347,13 +358,19 @@ def uppermost(networks: Networks) -> Energy | ConvolutionalEnergy:
     return Energy(ops.transpose(kernel), bias, above)
 
 
-def first_rows(values: Any, count: int) -> Any:
-    """Returns the first rows, from the start again where there are fewer.
+def save_filters(energy: Energy | ConvolutionalEnergy, shape: tuple[int, ...], path: Path) -> None:
+    """Writes what some hidden units see as a grid, each from its smallest weight to its largest.
 
     Args:
-        values: (n, ...).
-        count: Number of rows.
+        energy: The machine.
+        shape: (height, width, channels) of the pixels.
+        path: The PNG to write.
     """
     from keras import ops
 
-    return ops.take(values, ops.arange(count) % values.shape[0], axis=0)
+    from zoo.tasks import made as pictures
+
+    values = ops.convert_to_numpy(energy.filters())[: pictures.SHOWN]
+    if values.ndim == 2:
+        values = values.reshape(-1, *shape)
+    pictures.save(pictures.stretched(values), path)

@@ -19,7 +19,7 @@ Gaussian pixels are intensities less 0.5, in units of 0.25; their figure is that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -29,6 +29,8 @@ from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from zoo.common.columns import Column
@@ -143,7 +145,6 @@ class RBM(Unsupervised):
         from keras import ops
 
         from zoo.tasks import partition
-        from zoo.tasks.energy import first_rows
 
         energy, visible = self._energy(networks), self._visible(batch)
         count, (_, hidden) = int(visible.shape[0]), energy.kernel.shape
@@ -158,20 +159,31 @@ class RBM(Unsupervised):
         )
         rest = tf.fill((count - min(count, RUNS),), tf.constant(float("nan")))
         probabilities = networks["recognition"](batch["image"], training=False)
-        states = ops.convert_to_tensor(networks["chains"].get_layer("chains").states)
         found = {
             "free_energy": energy.free_energy(visible),
             "log_weight": ops.concatenate([weights, rest], axis=0),
             "hidden": probabilities,
             "image": batch["image"],
             "reconstructed": self._pictures(networks, energy.means(energy.pooled(visible))),
-            "sample": self._pictures(networks, energy.means(first_rows(states, count))),
-            "filter": self._pictures(networks, first_rows(energy.filters(), count)),
         }
         if hidden <= partition.EXACT:
             exact = partition.exact_log_z(energy)
             found["log_z_exact"] = ops.broadcast_to(exact, (count,))
         return found
+
+    def pictures(
+        self, networks: Networks, meter: Any, columns: Mapping[str, Column]
+    ) -> dict[str, Callable[[Path], None]]:
+        """See `Task.pictures`: what hidden units see, and the chains, or samples."""
+        from zoo.tasks import energy as energies
+        from zoo.tasks import made as pictures
+
+        return {
+            "filters": partial(energies.save_filters, self._energy(networks), _pixels(networks)),
+            "samples": lambda path: pictures.save(
+                self.generate(networks, columns=columns, count=pictures.SHOWN, seed=0), path
+            ),
+        }
 
     def meter(self, columns: Mapping[str, Column]) -> Energies:
         """See `Task.meter`."""
@@ -232,13 +244,7 @@ class RBM(Unsupervised):
         """Pictures as the machine sees them, repeated (count, ...)."""
         import numpy as np
 
-        shape = networks["recognition"].input.shape[1:]
-        if start.shape[1:] != shape or start.dtype != np.uint8:
-            raise ValueError(
-                f"task {self.kind}: start: got {start.dtype} {start.shape}; expected uint8 pictures"
-                f" (n, {', '.join(map(str, shape))})."
-            )
-        shares = np.resize(start, (count, *shape)).astype("float32") / 255
+        shares = np.resize(start, (count, *_pixels(networks))).astype("float32") / 255
         return shares if self.visible == "binary" else (shares - GREY) / SPREAD
 
     def _energy(self, networks: Networks) -> Energy:
@@ -330,10 +336,7 @@ class Energies:
 
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`; `outputs` may be the hidden units alone."""
-        found = dict(outputs) if isinstance(outputs, Mapping) else {"hidden": outputs}
-        if self._parts:  # of these the first are enough
-            found = {k: v for k, v in found.items() if k not in ("sample", "filter")}
-        self._parts.append(found)
+        self._parts.append(dict(outputs) if isinstance(outputs, Mapping) else {"hidden": outputs})
 
     def result(self) -> Evaluation:
         """Measures `log_probability`, its `standard_error`, `log_z`, `mse` and `activity`."""
@@ -343,8 +346,7 @@ class Energies:
         from zoo.tasks import partition
 
         whole = {
-            name: np.concatenate([part[name] for part in self._parts if name in part])
-            for name in self._parts[0]
+            name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
         }
         metrics = {"activity": float(whole["hidden"].mean(dtype="f8"))}
         if "log_weight" not in whole:
@@ -367,8 +369,6 @@ class Energies:
         pairs = [self._task._shown(whole[name][:half]) for name in ("image", "reconstructed")]
         shown = {
             "reconstructions": np.stack(pairs, axis=1).reshape(-1, *pairs[0].shape[1:]),
-            "samples": self._task._shown(whole["sample"][: pictures.SHOWN]),
-            "filters": pictures.stretched(whole["filter"][: pictures.SHOWN]),
         }
         return Evaluation(
             metrics,
