@@ -257,6 +257,7 @@ KINDS = {
     "locator": ["data.limit=40"],
     "vae": ["data.name=digits", "settings.hidden=16", "settings.latent=4"],
     "dcgan_small": ["data.name=digits", "settings.doublings=1", "settings.width=8"],
+    "rbm": ["data.name=digits", "settings.hidden=16"],
     "char_gru": ["data.limit=40", "data.size=12", "settings.units=[24]"],
     "a2c": ["environment.copies=4", "environment.frames=256"],
     "dqn": ["environment.frames=512"],

@@ -158,7 +158,7 @@ def _at_zero(
     bench: Bench, networks: Mapping[str, keras.Model], batch: Mapping[str, Any]
 ) -> float | None:
     """The loss of outputs that are all 0; `None` for a task of several networks."""
-    if not isinstance(bench.task, Supervised):
+    if not isinstance(bench.task, Supervised) or "net" not in networks:
         return None
     outputs = supervised.run(networks["net"], batch, training=True)
     zeros = keras.tree.map_structure(keras.ops.zeros_like, outputs)

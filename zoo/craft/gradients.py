@@ -85,8 +85,8 @@ def compare_slopes(
         size = np.where(value == 0, 1.0, np.abs(value))
         variable.assign(value + 0.01 * size * random.standard_normal(value.shape))
     weights = [v.value for v in variables]
-    # The states of random streams are not among the weights.
-    known = {id(v) for twin in twins.values() for v in twin.weights}
+    # What a look may change: states of random streams, statistics, chains.
+    known = {id(v) for twin in twins.values() for v in twin.trainable_weights}
     seeds = [v for twin in twins.values() for v in twin.variables if id(v) not in known]
     start = [v.numpy() for v in seeds]
 

@@ -129,7 +129,8 @@ class RBM(Unsupervised):
             # The gradient of a cross-entropy by what a unit is sent: activity less target.
             excess = ops.stop_gradient(ops.convert_to_tensor(activity) - self.sparsity)
             loss += self.sparsity_cost * ops.sum(excess * energy.sent(visible), axis=1)
-        probabilities = energy.pooled(visible)
+        pictures = self._pictures(networks, visible)
+        probabilities = networks["recognition"](pictures, training=training)
         if training:
             tie(networks, energy)
             self._remember(networks, batch["place"], state, probabilities)
