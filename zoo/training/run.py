@@ -193,7 +193,8 @@ class Run:
         history = trainer.fit(experience, validation, measure=self._validated, **options)
         if isinstance(model, keras.Model):
             made = self.task.deployed(networks)
-            if made is not model:  # it may share the networks' weights, and may not
+            own = {id(variable) for variable in model.variables}
+            if any(id(variable) not in own for variable in made.variables):
                 copy_weights(made, model)
         return history
 
