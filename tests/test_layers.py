@@ -20,6 +20,8 @@ from zoo.layers import (
     Detections,
     DropConnect,
     FractionalMaxPooling2D,
+    GatedActivation,
+    LineLSTM,
     LocallyConnected1D,
     LocallyConnected2D,
     LocalResponseNormalization,
@@ -102,6 +104,9 @@ CASES = {
     "table": (TableConv2D, {"table": ((0, 2), (1,), (3, 2, 0)), "kernel_size": (3, 2)}, MAP),
     "rbf": (RBFOutput, {"units": 6, "rubbish": 3.0}, (9,)),
     "rbf_digits": (RBFOutput, {"units": 10, "codes": "digits"}, (84,)),
+    "gated": (GatedActivation, {}, MAP),
+    "lines": (LineLSTM, {"features": 1}, MAP),
+    "diagonals": (LineLSTM, {"features": 1, "along": "diagonal", "reverse": True}, MAP),
     "ceil": (CeilMaxPooling2D, {"pool_size": 3, "strides": 2}, (8, 5, 2)),
     "visible_units": (VisibleUnits, {"units": 5}, (9,)),
     "visible_maps": (VisibleMaps, {"channels": 2, "size": 3}, MAP),
@@ -150,6 +155,7 @@ def test_every_layer_has_a_case():
     own_file |= {"SoftArgmax", "Windows"}  # test_pose
     own_file |= {"PixelRegions", "ProductNodes", "SumNodes"}  # test_spn
     own_file |= {"TiedDense"}  # test_autoencoder
+    own_file |= {"LineLSTMCell"}  # a part of LineLSTM
     assert tested | two_inputs | own_file == {*zoo_layers.__all__} - {"register"}
 
 

@@ -33,6 +33,8 @@ TASKS = {
     "sum_product": "zoo.tasks.spn:SumProduct",
     "rbm": "zoo.tasks.rbm:RBM",
     "dbn": "zoo.tasks.dbn:DBN",
+    "autoregressive": "zoo.tasks.autoregressive:Autoregressive",
+    "multi_scale": "zoo.tasks.multi_scale:MultiScale",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -756,6 +758,33 @@ _cdbn = partial(
     recipe="cdbn",
 )
 
+_pixel_cnn = partial(
+    Architecture,
+    builder="zoo.models.pixel_cnn:pixel_cnn",
+    task="autoregressive",
+    paper="van den Oord et al., arXiv:1601.06759",
+    year=2016,
+    input_shape=(28, 28, 1),
+    num_classes=1,
+    smallest=1,
+    recipe="pixel_cnn",
+)
+_gated = partial(
+    _pixel_cnn,
+    builder="zoo.models.pixel_cnn:gated_pixel_cnn",
+    paper="van den Oord et al., arXiv:1606.05328",
+)
+_told_pixels = partial(_gated, recipe="conditional_pixel_cnn")
+_row_lstm = partial(_pixel_cnn, builder="zoo.models.pixel_rnn:pixel_rnn", recipe="row_lstm")
+_diagonal = partial(_row_lstm, recipe="diagonal_bilstm")
+_multi_scale = partial(
+    _row_lstm,
+    builder="zoo.models.pixel_rnn:multi_scale",
+    task="multi_scale",
+    smallest=2,
+    recipe="multi_scale",
+)
+
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
 _BASIC, _DEEP = {"bottleneck": False}, {"bottleneck": True}
@@ -781,6 +810,10 @@ _OF_CLASSES: dict[str, Any] = {
     "num_classes": 10,
     "recipe": "conditional_vae",
 }
+_PIXELS = {"features": 32, "blocks": 6}
+_ASKED = {**_PIXELS, "classes": 10}
+_ROWS = {"along": "row", "features": 16, "blocks": 5}
+_DIAGONALS = {"along": "diagonal", "features": 16, "blocks": 2}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
 _SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
 
@@ -922,6 +955,14 @@ ROWS = (
     _rbm("gaussian_rbm", "Gaussian RBM", 393_284, {"visible": "gaussian"}, recipe="gaussian_rbm"),
     _dbn("dbn", "DBN 500-500-2000", 1_666_794, {}),
     _cdbn("cdbn", "Convolutional DBN", 66_571, {}),
+    _pixel_cnn("pixel_cnn", "PixelCNN", 2_490_113, {"features": 128, "blocks": 15, "head": 1024}),
+    _pixel_cnn("pixel_cnn_small", "PixelCNN, small", 71_233, {"features": 32, "blocks": 7}),
+    _gated("gated_pixel_cnn_small", "Gated PixelCNN, small", 138_849, _PIXELS),
+    _told_pixels("conditional_pixel_cnn_small", "Conditional PixelCNN, small", 147_169, _ASKED),
+    _row_lstm("row_lstm_small", "Row LSTM, small", 40_769, _ROWS),
+    _diagonal("diagonal_bilstm", "Diagonal BiLSTM", 63_937, {**_DIAGONALS, "blocks": 7}),
+    _diagonal("diagonal_bilstm_small", "Diagonal BiLSTM, small", 19_617, _DIAGONALS),
+    _multi_scale("multi_scale_small", "Multi-scale Row LSTM, small", 53_778, {"blocks": 3}),
 )
 # fmt: on
 
