@@ -4,6 +4,10 @@ Source: Salakhutdinov & Murray 2008, On the quantitative analysis of deep belief
 section 4: annealed importance sampling from a base-rate model, whose visible units do not depend
 on the hidden ones, with temperatures that stand the closer the nearer they are to the machine.
 Differs: the base rates are those of the examples at hand; the estimate is right whatever they are.
+
+The mean of the weights is Z, but all runs can miss a place that has most of it: of a machine whose
+training went wrong the estimate may be far too small, and so the log-probability too good, with a
+small error. Samples and `mse` show such a machine.
 """
 
 from __future__ import annotations
