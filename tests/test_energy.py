@@ -427,6 +427,17 @@ def test_deployed_machine_is_exported(bundle, run, tmp_path, target):
     assert out.manifest.parity.passed and out.manifest.parity.relative < 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bundle", "deep", "convolutional"])
+def test_the_way_down_is_a_file_too(name, request, tmp_path, zoo):
+    path = request.getfixturevalue(name).path
+    networks = ["generative"] if name == "bundle" else ["generative", "head"]
+    for network in networks:
+        out = ("--out", tmp_path / network, "--json")
+        (done,) = zoo("export", path, "tflite", "--network", network, *out)
+        assert done["parity"]["passed"]
+
+
 def test_tables_and_other_sides_are_refused():
     with pytest.raises(ValueError, match=r"learns images; diabetes has features"):
         PCD.check(load_data("diabetes"))

@@ -99,6 +99,20 @@ class DBN(Classify):
             below = hidden
         return found
 
+    def inputs_of(self, name: str, networks: Networks, columns: Mapping[str, Any]) -> Any:
+        """See `Task.inputs_of`: a `code` is the uppermost units' of a picture."""
+        from keras import ops
+
+        from zoo.tasks.energy import coded
+        from zoo.tasks.task import columns_of
+
+        known = dict(columns)
+        if name == "generative":
+            known["code"] = ops.convert_to_numpy(coded(networks, known["image"]))
+        if name == "head":
+            known["features"] = networks["recognition"].predict(known["image"], verbose=0)
+        return columns_of(networks[name], known)
+
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`; a machine's loss is F(v) - F(v'), and its `mse` that of one step."""
         if objective == CLASSIFY:

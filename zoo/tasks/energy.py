@@ -78,6 +78,10 @@ class Energy(NamedTuple):
         found += ops.sum(ops.softplus(self.sent(visible)), axis=1)
         return (0.5 * ops.sum(visible**2, axis=1) if self.gaussian else 0.0) - found
 
+    def probabilities(self, visible: Any) -> Any:
+        """Returns those of the hidden units, (b, hidden)."""
+        return self.pooled(visible)
+
     def activity(self, visible: Any) -> Any:
         """Returns how many units are on of those that share a bias, (b, hidden)."""
         return self.pooled(visible)
@@ -158,6 +162,10 @@ class ConvolutionalEnergy(NamedTuple):
             pools, axis=(1, 2, 3)
         )
 
+    def probabilities(self, visible: Any) -> Any:
+        """Returns those of the hidden units, (b, rows, columns, maps)."""
+        return self._spread(self.shares(visible))
+
     def activity(self, visible: Any) -> Any:
         """Returns how many units are on of those that share a bias, (b, maps)."""
         from keras import ops
@@ -224,6 +232,19 @@ def energies(networks: Networks) -> list[Energy | ConvolutionalEnergy]:
             pool = up[f"hidden{number}"].pool_size
             found.append(ConvolutionalEnergy(kernel, below, beside, pool))
     return found
+
+
+def coded(networks: Networks, image: Any) -> Any:
+    """Returns the probabilities of the uppermost hidden units, which the way down reads.
+
+    Args:
+        networks: Have `recognition` and `generative`.
+        image: (n, height, width, channels).
+    """
+    *lower, top = energies(networks)
+    for energy in lower:
+        image = energy.pooled(image)
+    return top.probabilities(image)
 
 
 def gibbs(

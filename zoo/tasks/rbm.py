@@ -105,6 +105,18 @@ class RBM(Unsupervised):
             found["threshold"] = Draw("uniform", pixels)
         return found
 
+    def inputs_of(self, name: str, networks: Networks, columns: Mapping[str, Any]) -> Any:
+        """See `Task.inputs_of`: a `code` is the hidden units' of a picture."""
+        from keras import ops
+
+        from zoo.tasks.energy import coded
+        from zoo.tasks.task import columns_of
+
+        known = dict(columns)
+        if name == "generative":
+            known["code"] = ops.convert_to_numpy(coded(networks, known["image"]))
+        return columns_of(networks[name], known)
+
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: `free_energy` of the examples and `mse` of one step, each (b,).
 
