@@ -39,3 +39,10 @@ def test_training_on_drops_what_belongs_to_a_fresh_start():
     assert (chosen.epochs, chosen.optimizer.schedule, chosen.optimizer.ema) == (2, "cosine", None)
     assert chosen.transfer.frozen_epochs == 0 and chosen.transfer.weights is None
     assert Train(optimizer={"kind": "lbfgs"}).further(2).optimizer.kind == "adamw"
+
+
+def test_training_on_takes_the_turns_of_the_last_phase():
+    phases = [{"epochs": 4, "objectives": ["layer1"]}, {"epochs": 2, "objectives": ["classify"]}]
+    (phase,) = Train(epochs=6, phases=phases).further(3).phases
+    assert (phase.epochs, phase.objectives, phase.optimizer) == (3, ("classify",), {})
+    assert Train(epochs=2, phases=[{"epochs": 2}]).further(3).phases == ()
