@@ -796,6 +796,7 @@ _CHAR = {"units": (256,), "embedding": 64}
 _TELL = {"trunk": "scene", "units": 256}
 _LOOK = {"trunk": "scene", "units": 128, "embedding": 64}
 _TIED = {"units": (1000,), "tied": True}
+_TIED_WIDE = {"units": (2000,), "tied": True}
 _TO_30 = {"units": (1000, 500, 250, 30), "activation": "relu", "code": "linear"}
 _SMALL = {"doublings": 2, "width": 32, "latent": 64}
 _TOLD = {"conditional": True}
@@ -928,7 +929,7 @@ ROWS = (
     _large_dense("densecap", "DenseCap, VGG-16", 150_435_717, _DENSE),
     _dense("densecap_small", "DenseCap, small", 553_996, {}),
     _autoencoder("autoencoder", "Autoencoder 784-500", 785_284, {}),
-    _denoising("denoising_autoencoder", "Denoising autoencoder", 785_784, _TIED),
+    _denoising("denoising_autoencoder", "Denoising autoencoder", 1_570_784, _TIED_WIDE),
     _sparse("sparse_autoencoder", "Sparse autoencoder", 785_284, {}),
     _contractive("contractive_autoencoder", "Contractive autoencoder", 785_784, _TIED),
     _deep("deep_autoencoder", "Deep autoencoder", 2_837_314, _TO_30),

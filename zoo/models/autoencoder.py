@@ -4,10 +4,11 @@ Sources: Vincent et al. 2008, ICML 25, section 2 (one logistic hidden layer, W' 
 Salakhutdinov 2006, Science 313 (784-1000-500-250-30 and back). Differs: the paper's hidden layers
 are logistic and learn after a pretraining by Boltzmann machines; `deep_autoencoder` has rectified
 ones of He's variance, which need none. Its code is linear, as there.
-Counted by hand, of 784 pixels and 1000 units:
+Counted by hand, of 784 pixels:
 
     autoencoder         784 * 500 + 500 and 500 * 784 + 784                            785,284
-    tied                784 * 1000 + 1000 + 784                                        785,784
+    contractive         784 * 1000 + 1000 + 784, tied                                  785,784
+    denoising           784 * 2000 + 2000 + 784, tied                                1,570,784
     deep                784 * 1000 + 1000 + 1000 * 500 + 500 + 500 * 250 + 250 + 250 * 30 + 30
                         30 * 250 + 250 + 250 * 500 + 500 + 500 * 1000 + 1000 + 1000 * 784 + 784
                         1,418,280 and 1,419,034                                      2,837,314
