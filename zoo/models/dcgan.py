@@ -33,8 +33,6 @@ from typing import Any
 import keras
 from keras import layers
 
-KERNEL = 4  # a multiple of the stride: every pixel is reached by equally many weights
-
 
 def dcgan(
     *,
@@ -47,6 +45,7 @@ def dcgan(
     conditional: bool = False,
     critic: bool = False,
     pack: int = 1,
+    kernel: int = 4,
 ) -> dict[str, keras.Model]:
     """Returns the two networks of a GAN.
 
@@ -64,6 +63,8 @@ def dcgan(
         conditional: Whether the networks are told the class.
         critic: Whether the generator's opponent is the critic of a Wasserstein GAN.
         pack: Pictures that the discriminator is shown at once, in its channels.
+        kernel: Side of the kernels; 4 is a multiple of the stride: every pixel is reached by
+            equally many weights; the paper has 5.
 
     Raises:
         ValueError: The sides cannot be halved so often, or a critic or conditional networks are to
@@ -84,14 +85,14 @@ def dcgan(
         )
     widths = [width * 2**step for step in range(doublings)]  # of the maps, from the largest on
     first, classes = (height // times, length // times, widths[-1]), num_classes * conditional
-    generator = _generator(first, [*widths[-2::-1], channels], latent, classes)
+    generator = _generator(first, [*widths[-2::-1], channels], latent, classes, kernel)
     other = "critic" if critic else "discriminator"
     shown = (height, length, channels * pack)
-    return {"generator": generator, other: _opponent(shown, widths, classes, other)}
+    return {"generator": generator, other: _opponent(shown, widths, classes, other, kernel)}
 
 
 def _generator(
-    first: tuple[int, int, int], widths: list[int], latent: int, classes: int
+    first: tuple[int, int, int], widths: list[int], latent: int, classes: int, kernel: int
 ) -> keras.Model:
     """From the first map's shape, by doublings, to the widths given; the last is an image's."""
     given = [keras.Input((latent,), name="noise")]
@@ -107,7 +108,9 @@ def _generator(
     for step, filters in enumerate(widths, start=1):
         last = step == len(widths)
         x = layers.Conv2DTranspose(
-            filters, name="image" if last else f"up{step}", **_kernel("tanh" if last else None)
+            filters,
+            name="image" if last else f"up{step}",
+            **_kernel(kernel, "tanh" if last else None),
         )(x)
         if not last:
             x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"up{step}_bn")(x)
@@ -116,7 +119,7 @@ def _generator(
 
 
 def _opponent(
-    input_shape: tuple[int, ...], widths: list[int], classes: int, name: str
+    input_shape: tuple[int, ...], widths: list[int], classes: int, name: str, kernel: int
 ) -> keras.Model:
     """A discriminator with batch normalisation, or a critic without."""
     given = [keras.Input(input_shape, name="image")]
@@ -128,7 +131,9 @@ def _opponent(
         planes = layers.Reshape((height, length, classes), name="label_planes")(planes)
         x = layers.Concatenate(name="image_and_label")([x, planes])
     for step, filters in enumerate(widths, start=1):
-        x = layers.Conv2D(filters, name=f"down{step}", **_kernel(None) | {"use_bias": critic})(x)
+        x = layers.Conv2D(
+            filters, name=f"down{step}", **_kernel(kernel, None) | {"use_bias": critic}
+        )(x)
         if step > 1 and not critic:
             x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"down{step}_bn")(x)
         x = layers.LeakyReLU(0.2, name=f"down{step}_relu")(x)
@@ -137,10 +142,10 @@ def _opponent(
     return keras.Model(given if classes else given[0], logit, name=name)
 
 
-def _kernel(activation: str | None) -> dict[str, Any]:
+def _kernel(kernel: int, activation: str | None) -> dict[str, Any]:
     """What all convolutions share: they halve or double the sides."""
     return {
-        "kernel_size": KERNEL,
+        "kernel_size": kernel,
         "strides": 2,
         "padding": "same",
         "use_bias": False,
