@@ -59,6 +59,8 @@ MORE = {  # arguments that make a verb quick, and let it write again
 }
 CODES = {"check": (0, 1), "find-lr": (0, 1)}  # a training this short may be refused
 BLOCK = re.compile(r"^(?:<!-- test: (.*?) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+KINDS = ("file", "add", "swap", "expect", "served", "needs", "skip")
+PART = re.compile(rf";\s*(?=(?:{'|'.join(KINDS)})\b)")  # a reason may have semicolons
 
 NAMED = re.compile(r"`((?:zoo|compress|export|serving|tests)/[a-z0-9_/.]+)`")
 
@@ -84,9 +86,9 @@ class Block(NamedTuple):
 def blocks(page):
     for comment, language, text in BLOCK.findall(page.read_text()):
         parts = {}
-        for part in filter(None, (comment or "").split(";")):
+        for part in filter(None, PART.split(comment or "")):
             kind, *rest = part.strip().split(None, 1)
-            assert kind in ("file", "add", "swap", "expect", "served", "needs", "skip"), part
+            assert kind in KINDS, part
             parts.setdefault(kind, []).append(rest[0] if rest else "")
         yield Block(language, text, parts)
 

@@ -74,14 +74,15 @@ def grid(pixels: np.ndarray, *, columns: int = 8) -> np.ndarray:
 
 
 def save(pixels: np.ndarray, path: Path, *, columns: int = 8) -> None:
-    """Writes pictures as a grid; the same pictures give the same bytes.
+    """Writes pictures as a grid, a single one as it is; the same pictures give the same bytes.
 
     Args:
         pixels: (n, height, width, channels), uint8; channels are 1 or 3.
         path: The PNG to write.
         columns: Pictures in a row.
     """
-    _picture(grid(pixels, columns=columns)).save(path, format="PNG")
+    whole = grid(pixels, columns=columns) if len(pixels) > 1 else pixels[0]
+    _picture(whole).save(path, format="PNG")
 
 
 def save_film(frames: Sequence[np.ndarray], path: Path, *, seconds: float) -> None:
