@@ -319,7 +319,8 @@ def test_a_file_is_measured_by_what_it_answers(bundle, run):
     assert found.metrics == pytest.approx(bundle.report.metrics, rel=1e-4)
 
 
-@pytest.mark.parametrize("target", ["tflite", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
 def test_generator_is_exported(bundle, run, tmp_path, target):
     out = export.export(load_model(bundle.path), target, tmp_path / target, samples=run.samples(64))
     assert out.manifest.parity.passed and out.manifest.parity.relative < 1e-4

@@ -298,12 +298,13 @@ def test_a_file_is_measured_by_what_it_answers(bundle, run):
     assert found.metrics == pytest.approx(wanted, rel=1e-5)
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx"])
+@pytest.mark.parametrize("target", ["tflite", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_network_is_exported(bundle, run, tmp_path, target):
     out = export.export(load_model(bundle.path), target, tmp_path / target, samples=run.samples(64))
     assert out.manifest.parity.passed and out.manifest.parity.relative < 1e-4
 
 
+@pytest.mark.slow
 def test_compression_keeps_a_distribution(bundle, run):
     """Whatever becomes of the weights: what nobody knows has probability 1."""
     model = load_model(bundle.path)
