@@ -48,20 +48,26 @@ def data(_few):
 
 @pytest.fixture(scope="module")
 def bundles(_few, tmp_path_factory):
-    """A bundle of each kind that has begun to learn what a sentence is like."""
+    """A bundle of each kind that has begun to learn; made when it is asked for."""
     root = tmp_path_factory.mktemp("runs")
-    return {
-        name: fit(name, out=root / name, changes=[*SMALL, "train.epochs=8"])
-        for name in (TELL, ATTEND)
-    }
+    return Made(lambda name: fit(name, out=root / name, changes=[*SMALL, "train.epochs=8"]))
 
 
 @pytest.fixture(scope="module")
 def runs(bundles):
-    return {
-        name: Run(bundle.recipe, networks=load_networks(bundle.path))
-        for name, bundle in bundles.items()
-    }
+    return Made(lambda name: Run(bundles[name].recipe, networks=load_networks(bundles[name].path)))
+
+
+class Made(dict):
+    """Makes what is asked for, once."""
+
+    def __init__(self, make):
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name):
+        self[name] = self._make(name)
+        return self[name]
 
 
 def shaken(name, classes=9):
@@ -407,7 +413,7 @@ def test_other_data_are_refused():
 # -- bundles --------------------------------------------------------------------------------------
 
 
-@BOTH
+@ONE
 def test_it_learns_and_explains_itself(name, bundles):
     card, report = bundles[name].card, bundles[name].report
     rows = np.genfromtxt(bundles[name].path / "history.csv", delimiter=",", names=True)
@@ -484,7 +490,7 @@ def test_two_devices_take_the_steps_of_one(name, tmp_path):
     assert moved > 1e-3 and weights < 1e-5 and losses < 1e-5
 
 
-@BOTH
+@ONE
 def test_samples_meet_the_states_of_a_run(name, runs):
     run = runs[name]
     raw, found = run.raw("train", 40), run.samples(40)
@@ -508,7 +514,7 @@ def test_samples_meet_the_states_of_a_run(name, runs):
     assert len(kinds) > 6
 
 
-@BOTH
+@ONE
 @pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
 def test_exported_step_passes_the_gate(name, target, runs, bundles, tmp_path):
     step = load_model(bundles[name].path)
@@ -525,7 +531,7 @@ def test_an_exported_file_is_measured(bundles, zoo, tmp_path):
         assert found["metrics"][key] == pytest.approx(ours[key], abs=1e-6), key
 
 
-@BOTH
+@ONE
 def test_networks_are_exported_apart(name, bundles, zoo, tmp_path):
     for part in ("encoder", "decoder"):
         file = bundles[name].path / "networks" / f"{part}.keras"

@@ -16,6 +16,7 @@ QUICK = {
     "ConvNeXtTiny": ("share_weights",),
     "DenseNet121": ("winograd", "huffman"),
 }
+DEEP = {"MobileNetV3Small"}  # half of the seconds of the four
 # One of each family: what comes out of each pass is saved and loaded too.
 SAVED = {
     *("VGG16", "ResNet50", "ResNet50V2", "DenseNet121", "InceptionV3", "InceptionResNetV2"),
@@ -32,7 +33,9 @@ def test_quick_ones_go_through_every_pass():
     assert sorted(sum(QUICK.values(), ())) == sorted(PASSES)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in QUICK]
+)
 def test_passes_work_or_say_what_they_left(name):
     assert not errors(check(name, only=QUICK[name]))
 

@@ -600,6 +600,7 @@ def test_cross_validation_of_a_recipe(zoo, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_search_resumes(zoo, tmp_path):
     """SIGKILL in the middle of a real search; then the whole of it, beside one never killed."""
     out = tmp_path / "killed"

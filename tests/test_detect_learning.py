@@ -32,7 +32,8 @@ def test_a_resumed_run_equals_a_whole_one(parent, tmp_path):
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("name", [pytest.param(NAMES[0], marks=pytest.mark.slow), NAMES[1]])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_two_devices_take_the_steps_of_one(name, tmp_path):
     """But for normalisations, each of which sees the examples of its own device."""
     found = kit.two_devices(

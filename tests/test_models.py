@@ -73,7 +73,10 @@ def sketch():
 # The facts of a row
 
 
-@pytest.mark.parametrize("name", vector.CLASSIFIERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=pytest.mark.slow) if "1202" in x else x for x in vector.CLASSIFIERS],
+)
 def test_facts_of_the_row(name, sketch):
     row = CATALOG[name]
     model = sketch(name)

@@ -147,7 +147,8 @@ def test_expected_depth():
 
 @pytest.fixture(scope="module")
 def small():
-    """Three blocks, half of them dropped."""
+    """Three blocks, half of them dropped; of the seeds one in ten always drops the last."""
+    keras.utils.set_random_seed(0)
     net = create("resnet110_sd", input_shape=(8, 8, 3), depth=8, survival=0.25)
     vector.fill(net)
     return net
