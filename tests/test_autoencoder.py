@@ -23,7 +23,7 @@ from zoo.layers import TiedDense
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train
-from zoo.stages.denoise import denoise, slides
+from zoo.stages.denoise import denoise, slides, widened
 from zoo.tasks import penalties
 from zoo.tasks.autoencoder import Autoencoder, corrupted
 from zoo.tasks.linear_classifier import measure
@@ -578,8 +578,6 @@ def test_pictures_of_any_size_in_tiles(conv, tmp_path):
     (one,) = denoise(conv, tmp_path / "photo.png", out=tmp_path)
     assert one.denoised.shape == photo.shape and one.noisy is one.given
     assert np.asarray(Image.open(one.file)).shape == (301 + 4, 2 * 152 + 2, 3)
-    from zoo.stages.denoise import widened
-
     whole = widened(model)(photo[None, :300, :148].transpose(3, 1, 2, 0).astype("f4") / 255)
     whole = np.asarray(whole)[..., 0].transpose(1, 2, 0) * 255
     inner = np.abs(one.denoised[:300, :148].astype("f4") - whole)[24:-24, 24:-24]
@@ -588,6 +586,38 @@ def test_pictures_of_any_size_in_tiles(conv, tmp_path):
     found = denoise(conv, digits / 255.0, noise=0.3, seed=2)
     again = denoise(conv, digits, noise=0.3, seed=2)
     np.testing.assert_array_equal(found[2].denoised, again[2].denoised)
+
+
+def test_no_noise_and_an_infinite_figure(bundle, digit, tmp_path, zoo):
+    found = zoo("denoise", bundle.path, digit, "--noise", "0", "--out", tmp_path / "a", "--json")
+    assert list(found[0]) == ["picture", "file"]
+    black = tmp_path / "black.png"  # masked pixels are black too
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(black)
+    options = ("--noise", "0.3", "--out", tmp_path / "b", "--json")
+    found = zoo("denoise", bundle.path, black, *options)
+    assert found[0]["noisy_psnr"] is None and found[0]["denoised_psnr"] > 0
+
+
+def test_a_compressed_network_slides_too(conv, monkeypatch):
+    model = load_model(conv.path)
+    samples = load_data("digits").test["image"][:32].astype("f4") / 255
+    less = compress.apply("int8", model, samples=samples).model
+    assert slides(less)
+    photo = np.random.RandomState(0).randint(0, 255, (1, 200, 80, 1)).astype(np.uint8)
+    monkeypatch.setattr("zoo.models.saved.load_model", lambda path: less)
+    (one,) = denoise(conv, photo)
+    whole = 255 * np.asarray(widened(less)(photo.astype("f4") / 255))[0]
+    apart = np.abs(one.denoised - whole)[24:-24, 24:-24]
+    assert np.mean(apart > 0.51) < 1e-2 and np.ptp(whole) > 10  # away from its border
+
+
+def test_a_network_of_colours_takes_grey_pictures(conv, digit, monkeypatch):
+    networks = create("conv_autoencoder", input_shape=(8, 8, 3), width=4)
+    model = Autoencoder().deployed(networks)
+    monkeypatch.setattr("zoo.models.saved.load_model", lambda path: model)
+    (one,) = denoise(conv, digit)
+    assert one.given.shape == one.denoised.shape == (8, 8, 3)
+    np.testing.assert_array_equal(one.given[..., 0], np.asarray(Image.open(digit)))
 
 
 def test_what_cannot_be_denoised_is_told_in_one_line(bundle, conv, digit, tmp_path, zoo):
@@ -602,6 +632,15 @@ def test_what_cannot_be_denoised_is_told_in_one_line(bundle, conv, digit, tmp_pa
     assert "large.png: got 9 x 12 pixels; expected 8 x 8" in told(bundle.path, large)
     assert "no such file" in told(bundle.path, tmp_path / "none.png")
     assert "several pictures for" in told(bundle.path, digit, twin)
+    assert "got this picture twice; expected each once" in told(bundle.path, digit, digit)
+    made = tmp_path / "digit-denoised.png"
+    made.write_bytes(digit.read_bytes())
+    assert f"{made}: is what is read" in told(bundle.path, digit, made, "--force")
+    assert made.read_bytes() == digit.read_bytes()
+    assert "got '-1'; expected a number of 0 or more" in told(bundle.path, digit, "--noise=-1")
+    asked = zoo("predict", bundle.path, tmp_path / "none.png", expect=2)  # not even read
+    assert "of the task autoencoder, which has no answer for a file" in asked
+    assert "`zoo denoise` asks it." in asked
     assert "got noise 1 and seed 0; expected" in told(bundle.path, digit, "--noise", "1")
     plain = tmp_path / "plain"
     few = ["data.name=digits", "data.limit=64", "train.epochs=1", "task.labels=0"]

@@ -317,3 +317,12 @@ def test_names_of_classes_are_no_formulas(tmp_path):
     drawn = {"IoU .50": np.stack([1 - recalls, 1 - recalls**2], axis=1)}
     plots.precision_recall(drawn, recalls, names, tmp_path / "precision.png")
     assert {path.stem for path in tmp_path.iterdir()} == {"counts", "precision"}
+
+
+def test_what_a_models_answers_mean_is_not_changed(bundle, zoo):
+    """Logits measured as probabilities would be a silent lie."""
+    change = "task.probabilities=true"
+    told = zoo("evaluate", bundle.path, "--set", change, expect=2).strip()
+    assert told.endswith(
+        f"got {change} for a bundle, which has its own; expected a .keras file, or no change."
+    )

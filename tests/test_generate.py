@@ -10,8 +10,12 @@ from zoo.models.saved import load_networks
 from zoo.stages.generate import generate
 from zoo.tasks import codes
 from zoo.tasks import made as pictures
+from zoo.tasks.attributes import Attributes
 from zoo.tasks.bounds import decode, encode
 from zoo.tasks.classify import Classify
+from zoo.tasks.dbn import DBN
+from zoo.tasks.rbm import RBM
+from zoo.tasks.spn import SumProduct
 from zoo.tasks.vae import VAE
 from zoo.training.fitting import fit
 
@@ -76,12 +80,16 @@ def test_texts_are_printed_and_written(paths, tmp_path, zoo, monkeypatch):
         return [f"{begin} {seed} {number} {list(columns)}" for number in range(count)]
 
     monkeypatch.setattr(VAE, "generate", write)
+    monkeypatch.setattr("zoo.stages.generate.makes", lambda card: "texts")
     file = tmp_path / "made.txt"
     given = ("--count", 2, "--set", "begin=once", "--out", file)
     out = zoo("generate", paths["vae"], *given)
     lines = ["once 0 0 ['image', 'reconstruction']", "once 0 1 ['image', 'reconstruction']"]
     assert out.splitlines() == [*lines, f"{file}: 2 texts"]
     assert file.read_text().splitlines() == lines
+    monkeypatch.setattr(VAE, "generate", None)  # the file is refused before anything is drawn
+    told = zoo("generate", paths["vae"], "--out", tmp_path / "made.gif", expect=2)
+    assert "which makes texts; expected a text file, e.g. texts.txt." in told
 
 
 def test_mistakes_are_told_in_one_line(paths, tmp_path, zoo):
@@ -95,13 +103,62 @@ def test_mistakes_are_told_in_one_line(paths, tmp_path, zoo):
     )
     told = zoo("generate", vae, "--set", "seed=3", "--out", out, expect=2)
     assert told.strip() == "zoo generate: --set: got 'seed=3'; expected --seed for that."
-    told = zoo("generate", vae, "--out", tmp_path / "a.jpg", expect=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VAE, "generate", None)  # it is told before anything is drawn
+        told = zoo("generate", vae, "--out", tmp_path / "a.jpg", expect=2)
     assert (
         "ends in .png, a grid of pictures, or in .gif" in told and not (tmp_path / "a.jpg").exists()
     )
     assert "no such directory" in zoo("generate", tmp_path / "none", expect=2)
     with pytest.raises(ValueError, match=r"^task classify makes nothing; expected a bundle"):
         Classify().generate({}, columns={}, count=1, seed=0)
+
+
+@pytest.mark.parametrize("name", ["vae", "dcgan_small"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "begin=3",
+        "num_classes=x",
+        "task=1",
+        "draw=1",
+        "networks=1",
+        "columns=1",
+        "self=1",
+        "a=false",
+    ],
+)
+def test_an_unknown_option_is_told_whatever_it_is_called(paths, tmp_path, zoo, name, option):
+    given = ("--set", option, "--out", tmp_path / "a.png")
+    told = zoo("generate", paths[name], *given, expect=2).strip()
+    kind = {"vae": "vae", "dcgan_small": "gan"}[name]
+    known = f"got {option.partition('=')[0]}, which it does not know; expected none."
+    assert told == f"zoo generate: task {kind}: {known}"
+    told = zoo("generate", paths[name], "--set", "bundle=x", expect=2).strip()
+    assert told == "zoo generate: --set: got 'bundle=x'; expected the first word for that."
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "told"),
+    [
+        (Attributes(), {"elevation": "high"}, "got elevation 'high'; expected degrees, -90 to 90"),
+        (Attributes(), {"elevation": True}, "got elevation True; expected degrees"),
+        (Attributes(), {"elevation": float("nan")}, "got elevation nan; expected degrees"),
+        (SumProduct(), {"mean": "nope"}, "got mean 'nope'; expected true or false"),
+        (
+            SumProduct(),
+            {"hide": "left"},
+            "got hide 'left' and no picture to complete; expected one",
+        ),
+        (RBM(), {"steps": True}, "got steps True and count 2; expected integers of 1 or more"),
+        (DBN(), {"steps": "x"}, "got steps 'x' and count 2; expected integers of 1 or more"),
+        (DBN(), {"steps": True}, "got steps True and count 2; expected integers of 1 or more"),
+    ],
+)
+def test_an_option_of_another_type_is_told(task, options, told):
+    with pytest.raises(ValueError, match=rf"^task {task.kind}: {told}") as error:
+        task.generate({}, columns={}, count=2, seed=0, **options)
+    assert "\n" not in str(error.value)
 
 
 # Classes
@@ -249,6 +306,22 @@ def test_what_cannot_be_begun_with_is_told(paths, tmp_path, monkeypatch, name, o
     with pytest.raises((ValueError, FileNotFoundError), match=told) as error:
         generate(paths[name], count=2, **options)
     assert "\n" not in str(error.value) and not re.search(r"\s{2}", str(error.value))
+
+
+def test_pictures_to_begin_with_are_neither_dropped_nor_replaced(paths, tmp_path, zoo):
+    files = [digit(tmp_path / f"{index}.png", index) for index in range(3)]
+    with pytest.raises(ValueError, match="got 3 pictures and count 2; expected a count of as many"):
+        generate(paths["vae"], count=2, start=files)
+    before = files[1].read_bytes()
+    given = ("--from", files[0], "--from", files[1], "--out", files[1], "--force")
+    told = zoo("generate", paths["vae"], *given, expect=2)
+    assert f"{files[1]}: is what is read" in told and files[1].read_bytes() == before
+
+
+def test_a_model_that_answers_no_file_names_the_verb_that_asks_it(paths, tmp_path, zoo):
+    told = zoo("predict", paths["vae"], tmp_path / "none.png", expect=2)  # not even read
+    assert "is of the task vae, which has no answer for a file" in told
+    assert told.strip().endswith("`zoo generate` asks it.")
 
 
 def test_sums_of_codes_are_those_of_means():

@@ -373,6 +373,35 @@ def test_tiles_make_what_the_whole_picture_does(shape):
     assert made.std() > 1e-3 or shape == (1, 1)
 
 
+@pytest.mark.parametrize("change", ["winograd", "int8"])
+def test_tiles_of_a_compressed_network_see_as_much(change):
+    net, values = filled(96), np.random.RandomState(0).rand(60, 61).astype("f4")
+    if change == "winograd":
+        less = compress.Winograd(tile=2).apply(net)[0]
+    else:
+        samples = np.random.RandomState(1).rand(8, 32, 32, 1).astype("f4")
+        less = compress.apply("int8", net, samples=samples).model
+    assert less is not net and reach(less) == reach(net) == 4
+    # Of a part of the picture, seams would lie elsewhere; its upper edge is another.
+    whole, part = in_tiles(less, values), in_tiles(less, values[7:])
+    made, expected = part[12:], whole[33:]
+    assert np.mean(np.abs(made - expected) > 0.01 * np.ptp(expected)) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        (keras.layers.Conv2D(1, 3, 2, name="wide"), r"wide \(Conv2D\) has strides of \(2, 2\)"),
+        (keras.layers.MaxPooling2D(2, name="most"), "most .* has a reach that is not known"),
+        (keras.layers.Conv2DTranspose(1, 3, name="back"), "back .* has a reach that is not known"),
+    ],
+)
+def test_a_reach_that_is_not_known_is_told(layer, told):
+    image = keras.Input((8, 8, 1))
+    with pytest.raises(ValueError, match=rf"^net: its layer {told}; expected convolutions"):
+        reach(keras.Model(image, layer(image), name="net"))
+
+
 def test_a_tile_that_sees_nothing_whole_is_refused():
     net = create("espcn2", input_shape=(24, 24, 1), scale=3)
     with pytest.raises(ValueError, match="reads 8 x 8 pixels, and one of its answer sees 9"):
@@ -435,14 +464,15 @@ def test_what_is_refused_is_one_line(bundle, photo, tmp_path, zoo, monkeypatch):
     (tmp_path / "text.png").write_text("no picture")
     assert "not a picture" in told(bundle.path, tmp_path / "text.png", "--out", tmp_path / "a.png")
     assert "expected a file that ends in .png" in told(bundle.path, photo, "--out", "a.jpg")
-    assert "would be replaced by its answer" in told(bundle.path, photo, "--out", photo, "--force")
+    assert "is what is read" in told(bundle.path, photo, "--out", photo, "--force")
     assert "which makes no picture larger" in told("lenet5", photo, "--out", tmp_path / "b.png")
     side = int((MOST / 9) ** 0.5) + 1
     Image.new("L", (side, side)).save(tmp_path / "huge.png")
     assert f"{side} x {side} pixels would become" in told(
         bundle.path, tmp_path / "huge.png", "--out", tmp_path / "c.png"
     )
-    assert "answers with a larger picture" in zoo("predict", bundle.path, photo, expect=2)
+    told = zoo("predict", bundle.path, tmp_path / "none.png", expect=2)
+    assert "which has no answer for a file" in told and "`zoo enhance` asks it." in told
 
 
 def test_other_data_are_refused():

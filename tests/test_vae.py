@@ -1,6 +1,7 @@
 """The variational autoencoder: its bounds against quadrature, and its way through the house."""
 
 import itertools
+import json
 import os
 import signal
 from functools import partial
@@ -456,16 +457,22 @@ def test_pixels_beside_a_class_are_refused(conditional, tmp_path, zoo):
     assert "got --pixels; the model reads image, label; expected an image alone." in told
 
 
-def test_more_codes_are_drawn_where_they_are_asked_for(bundle, zoo):
+def test_more_codes_are_drawn_where_they_are_asked_for(bundle, tmp_path, zoo):
     """`zoo evaluate` takes changes of how a bundle is measured, and no others."""
-    few = zoo("evaluate", bundle.path, "--set", "task.importance_samples=1", "--json")["metrics"]
+    out = tmp_path / "seen"
+    change = "task.importance_samples=1"
+    found = zoo("evaluate", bundle.path, "--set", change, "--out", out, "--json")
+    written = json.loads((out / "evaluation.json").read_text())
+    assert found["changes"] == written["changes"] == [change]
+    few = found["metrics"]
     many = zoo("evaluate", bundle.path, "--set", "task.importance_samples=200", "--json")["metrics"]
     assert few["importance_bound"] < bundle.report.metrics["importance_bound"]
     assert many["importance_bound"] > bundle.report.metrics["importance_bound"]
     assert many["elbo"] == pytest.approx(bundle.report.metrics["elbo"], rel=1e-5)
-    for change in ("task.kind=gan", "train.epochs=3"):
+    for change in ("task.kind=gan", "train.epochs=3", "task.beta=3", "task.binarization=none"):
         told = zoo("evaluate", bundle.path, "--set", change, expect=2)
-        assert f"got {change} for a bundle" in told and "task.KEY=VALUE" in told
+        assert f"got {change} for a bundle" in told
+        assert "or changes of how it is measured, task.importance_samples." in told
 
 
 def test_classes_that_the_data_lack_are_refused():

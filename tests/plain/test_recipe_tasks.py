@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import yaml
@@ -202,3 +203,13 @@ def test_a_recipe_is_resolved_without_a_framework():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_what_a_task_is_measured_by_is_among_its_settings():
+    found = {}
+    for kind, place in TASKS.items():
+        module, name = place.split(":")
+        task = getattr(import_module(module), name)
+        assert set(task.measured_by) <= set(task.model_fields) - {"kind"}
+        found[kind] = task.measured_by
+    assert found["vae"] == ("importance_samples",) and not found["classify"]

@@ -440,3 +440,14 @@ def test_a_file_is_whole_or_the_old_one(tmp_path):
         partial.write_text("new")
     assert path.read_text() == "new"
     assert [each.name for each in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_what_is_read_is_never_written_over(tmp_path):
+    file, other, link = (tmp_path / name for name in ("a.png", "b.png", "c.png"))
+    file.write_text("mine")
+    link.symlink_to(file)
+    for place in (file, link, tmp_path / "." / "a.png"):
+        with pytest.raises(FileExistsError, match=r"is what is read, .*choose another name"):
+            check_file(place, force=True, read=[other, file])
+    check_file(file, force=True, read=[other])
+    check_file(other, read=[file, tmp_path / "none.png"])

@@ -31,10 +31,23 @@ def integer(text: str) -> int:
 
 def above_zero(text: str) -> float:
     """The type of an option that takes a number above 0."""
+    if (number := _number(text)) is not None and number > 0:
+        return number
+    raise argparse.ArgumentTypeError(f"got {shown(text)}; expected a number above 0")
+
+
+def from_zero(text: str) -> float:
+    """The type of an option that takes 0 or a number above it."""
+    if (number := _number(text)) is not None:
+        return number
+    raise argparse.ArgumentTypeError(f"got {shown(text)}; expected a number of 0 or more")
+
+
+def _number(text: str) -> float | None:
+    """A finite number without a minus; `None` of another text."""
     if re.fullmatch(
         r"\+?([0-9]{1,99}(\.[0-9]{0,99})?|\.[0-9]{1,99})(e[-+]?[0-9]{1,3})?", text, re.I
     ):
         number = float(text)
-        if 0 < number < float("inf"):
-            return number
-    raise argparse.ArgumentTypeError(f"got {shown(text)}; expected a number above 0")
+        return number if number < float("inf") else None
+    return None

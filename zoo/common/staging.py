@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from zoo.common import claims
@@ -112,17 +112,25 @@ def staged_file(path: str | Path) -> Iterator[Path]:
             claim.put(partial)
 
 
-def check_file(path: str | Path, *, force: bool = False) -> None:
+def check_file(path: str | Path, *, force: bool = False, read: Iterable[str | Path] = ()) -> None:
     """Refuses a file that cannot be written to, or is there and `force` is not set.
 
+    Args:
+        path: A file to be.
+        force: Whether what is there may be replaced; never what is read.
+        read: Files that are read.
+
     Raises:
-        FileExistsError: It exists, and `force` is not set.
+        FileExistsError: It exists, and `force` is not set; or it is one that is read.
         OSError: It cannot be written to.
         ValueError: It names no place, e.g. `.`.
     """
     place = place_of(path)
     if place.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; expected a file to write.")
+    for one in read if place.exists() else ():
+        if Path(one).exists() and place.samefile(one):
+            raise FileExistsError(f"{path}: is what is read, {one}; choose another name.")
     if place.exists() and not force:
         raise FileExistsError(f"{path}: exists; choose another name, or --force to replace it.")
     with claims.claim(place, probe=True):

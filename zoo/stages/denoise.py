@@ -54,8 +54,9 @@ def denoise(
 
         zoo.denoise("runs/conv_autoencoder", "photo.png", noise=0.2)[0].denoised
 
-    A network of one channel is given each channel of a colour picture apart. A fully convolutional
-    one takes pictures of any size, in tiles; any other takes the size that it was trained on.
+    A network of one channel is given each channel of a colour picture apart, one of colours takes a
+    grey picture as one of colours. A fully convolutional one takes pictures of any size, in tiles;
+    any other takes the size that it was trained on.
 
     Args:
         bundle: Bundle of an autoencoder that was trained with a corruption, or its directory.
@@ -68,9 +69,10 @@ def denoise(
         force: Whether `out` may replace files.
 
     Raises:
-        FileExistsError: A file to write exists.
+        FileExistsError: A file to write exists, or is one of the pictures.
         FileNotFoundError: There is no such bundle or picture.
-        ValueError: The bundle was not trained to denoise, or a picture is not what it takes.
+        ValueError: The bundle was not trained to denoise, or a picture is not what it takes, or
+            is given twice.
     """
     import numpy as np
 
@@ -92,12 +94,12 @@ def denoise(
     twice = {place for place in places if place is not None and places.count(place) > 1}
     if twice:
         raise ValueError(f"--out: got several pictures for {twice.pop()}; expected other names.")
+    read = [] if isinstance(pictures, np.ndarray) else list(named)
     for place in places:
         if place is not None:
-            staging.check_file(place, force=force)
+            staging.check_file(place, force=force, read=read)
     network = _Network(bundle)
-    for name, given in named.items():
-        network.check(name, given)
+    named = {name: network.taken(name, given) for name, given in named.items()}
     random, made = np.random.RandomState(seed), []
     for (name, given), place in zip(named.items(), places, strict=True):
         noisy = _corrupted(given, random, task.corruption, noise) if noise else given
@@ -119,8 +121,12 @@ def _read(pictures: Any) -> dict[str, np.ndarray]:
     files: Sequence[Any] = [pictures] if isinstance(pictures, (str, Path)) else list(pictures)
     if not files:
         raise ValueError("denoise: got no picture; expected files, or an array of pixels.")
-    found = {}
+    found: dict[str, np.ndarray] = {}
+    seen: set[Path] = set()
     for file in files:
+        if (place := Path(file).resolve()) in seen:
+            raise ValueError(f"{file}: got this picture twice; expected each once.")
+        seen.add(place)
         pixels = np.asarray(read_image(file))
         grey = (pixels == pixels[..., :1]).all()
         found[str(file)] = pixels[..., :1] if grey else pixels
@@ -173,19 +179,22 @@ class _Network:
         self._slides = slides(self._model)
         self._wide: Any = None
 
-    def check(self, name: str, picture: np.ndarray) -> None:
-        """Refuses a picture of another size, or of another number of channels."""
-        height, width, channels = picture.shape
-        if self._channels not in (1, channels):
-            raise ValueError(
-                f"{name}: got {channels} channels; expected {self._channels}, as {self._path} has."
-            )
+    def taken(self, name: str, picture: np.ndarray) -> np.ndarray:
+        """Returns a picture as the network takes it: of one of colours a grey one is such too.
+
+        Raises:
+            ValueError: It is of another size.
+        """
+        from zoo.data.images import recolour
+
+        height, width, _ = picture.shape
         if not self._slides and (height, width) != (self._side, self._side):
             raise ValueError(
                 f"{name}: got {height} x {width} pixels; expected {self._side} x {self._side}, "
                 f"which {self._path} was trained on. One of convolutions alone, e.g. "
                 "conv_autoencoder, takes any size."
             )
+        return picture if self._channels == 1 else recolour(picture[None], self._channels)[0]
 
     def run(self, picture: np.ndarray) -> np.ndarray:
         """Denoises a picture (height, width, channels), uint8."""
@@ -230,6 +239,8 @@ def slides(model: keras.Model) -> bool:
     from keras import layers
 
     from compress.graph import leaf_layers
+    from compress.graph.kernels import inner
+    from compress.layers import Floats, Range, RangedSilu
 
     known = (
         layers.Activation,
@@ -239,8 +250,11 @@ def slides(model: keras.Model) -> bool:
         layers.DepthwiseConv2D,
         layers.ReLU,
         layers.LeakyReLU,
+        Floats,
+        Range,
+        RangedSilu,
     )
-    return all(isinstance(layer, known) for _, layer in leaf_layers(model))
+    return all(isinstance(inner(layer), known) for _, layer in leaf_layers(model))
 
 
 def widened(model: keras.Model) -> keras.Model:
@@ -266,5 +280,6 @@ def _write(one: Denoised, place: Path) -> None:
 def _psnr(one: np.ndarray, other: np.ndarray) -> float:
     import numpy as np
 
-    error = np.mean(np.square(one.astype(np.float64) - other))
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+    from zoo.metrics.fidelity import psnr
+
+    return psnr(float(np.mean(np.square(one.astype(np.float64) - other))))

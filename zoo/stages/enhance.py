@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from keras import layers
 from PIL import Image
 
 from compress.graph import leaf_layers
 from compress.graph.kernels import inner
+from compress.layers import Floats, Range, RangedSilu, WinogradConv2D
 from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
 from zoo.common.picture_files import read_image
@@ -27,6 +29,20 @@ KIND = "super_resolution"
 BATCH = 32  # tiles in a call
 MOST = 100_000_000  # pixels of an answer
 BICUBIC = Image.Resampling.BICUBIC
+POINTWISE = (  # layers that see one place, or only move it
+    layers.Activation,
+    layers.BatchNormalization,
+    layers.Dropout,
+    layers.LeakyReLU,
+    layers.ReLU,
+    layers.Permute,
+    layers.Reshape,
+    layers.Add,
+    layers.Concatenate,
+    Floats,
+    Range,
+    RangedSilu,
+)
 
 
 class Enhanced(NamedTuple):
@@ -114,7 +130,8 @@ def in_tiles(model: keras.Model, values: np.ndarray) -> np.ndarray:
         The answer (height * scale, width * scale), float32.
 
     Raises:
-        ValueError: A tile is smaller than what one pixel of the answer sees.
+        ValueError: A tile is smaller than what one pixel of the answer sees; or that is not known,
+            see `reach`.
     """
     scale, overlap = scale_of(model), reach(model)
     rows, columns = model.inputs[0].shape[1:3]
@@ -153,13 +170,27 @@ def reach(model: keras.Model) -> int:
 
     Args:
         model: Convolutions of stride 1, one after another.
+
+    Raises:
+        ValueError: A layer has strides, or it is not known what it sees.
     """
     sides = [0, 0]
-    for _, layer in leaf_layers(model):
+    for path, layer in leaf_layers(model):
         own = inner(layer)
-        size, dilation = (getattr(own, name, (1, 1)) for name in ("kernel_size", "dilation_rate"))
+        if isinstance(own, POINTWISE):
+            continue
+        size, dilation = (3, 3), (1, 1)  # of `WinogradConv2D`
+        if not isinstance(own, WinogradConv2D):
+            plain = isinstance(own, (layers.Conv2D, layers.DepthwiseConv2D))
+            if not plain or own.strides != (1, 1):
+                told = f"strides of {own.strides}" if plain else "a reach that is not known"
+                raise ValueError(
+                    f"{model.name}: its layer {path} ({type(own).__name__}) has {told}; expected "
+                    "convolutions of stride 1, of which tiles fit together."
+                )
+            size, dilation = own.kernel_size, own.dilation_rate
         for axis in range(2):
-            sides[axis] += (size[axis] - 1) * dilation[axis] // 2
+            sides[axis] += ((size[axis] - 1) * dilation[axis] + 1) // 2
     return max(sides)
 
 
@@ -169,9 +200,5 @@ def _places(out: Path, photo: Path, *, force: bool) -> list[Path]:
         raise ValueError(f"--out: got {out}; expected a file that ends in .png.")
     places = [out, out.with_name(f"{out.stem}-bicubic.png")]
     for place in places:
-        if place.resolve() == photo.resolve():
-            raise FileExistsError(
-                f"{photo}: would be replaced by its answer; choose another --out."
-            )
-        staging.check_file(place, force=force)
+        staging.check_file(place, force=force, read=[photo])
     return places

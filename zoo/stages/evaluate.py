@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, TypedDict, Unpack
+from typing import NamedTuple, TypedDict, Unpack, cast
 
 import keras
 
@@ -16,7 +16,7 @@ from zoo.data.dataset import DataSet
 from zoo.stages import own
 from zoo.stages.asking import run_of
 from zoo.stages.opening import reopen
-from zoo.tasks.task import Evaluation
+from zoo.tasks.task import Evaluation, Task
 from zoo.training.run import SPLITS
 
 FIGURES = "evaluation.json"  # in the folder of an evaluation
@@ -28,7 +28,7 @@ class Brought(TypedDict, total=False):
     Attributes:
         data: What it is measured on: a name, `folder:PATH`, or a `zoo.data.DataSet`.
         changes: `key=value` changes, e.g. `task.kind=segment`. A bundle takes those of how it is
-            measured, e.g. `task.importance_samples=5000`.
+            measured, see `Task.measured_by`, e.g. `task.importance_samples=5000`.
         values: Range of the pixels that it takes, see `zoo.stages.asking.run_of`.
     """
 
@@ -86,6 +86,8 @@ def evaluate(
     """
     if split not in (None, *SPLITS, "all"):
         raise ValueError(f"split: got {split!r}; expected {', '.join(SPLITS)} or all.")
+    if "changes" in brought:
+        brought["changes"] = list(brought["changes"])  # they are read twice
     if out is None:
         return _measured(bundle, split, file, brought)
     with staging.staged(out, force=force, mark=FIGURES) as stage:  # held before the work
@@ -93,6 +95,7 @@ def evaluate(
         for name, draw in found.evaluation.pictures.items():
             draw(stage / f"{name}.png")
         values = {
+            "changes": brought.get("changes", []),
             "examples": found.examples,
             "metrics": found.evaluation.metrics,
             "tables": found.evaluation.tables,
@@ -121,15 +124,19 @@ def _measured(
         split = split or "all"
         examples = own.count(run, split)
         return Measured(own.evaluate(run, model, split), None, examples, True)
+    bundle = find_bundle(bundle)
     changes = list(brought.get("changes", ()))
-    others = [change for change in changes if not _measures(change)]
+    allowed = [f"task.{name}" for name in cast(Task, bundle.recipe.task).measured_by]
+    others = [change for change in changes if change.partition("=")[0] not in allowed]
     if others or set(brought) - {"changes"}:
         told = ", ".join([*(set(brought) - {"changes"}), *others])
+        known = "no change"
+        if allowed:
+            known = f"changes of how it is measured, {', '.join(allowed)}"
         raise ValueError(
-            f"{bundle}: got {told} for a bundle, which has its own; expected a .keras file, or "
-            "changes of how it is measured, task.KEY=VALUE."
+            f"{bundle.path}: got {told} for a bundle, which has its own; expected a .keras file, "
+            f"or {known}."
         )
-    bundle = find_bundle(bundle)
     opened = reopen(bundle, changes)
     split = split or "test"
     examples = own.count(opened.run, split)
@@ -140,9 +147,3 @@ def _measured(
 
     found, same = evaluate_file(Path(file), opened, split)
     return Measured(found, same, examples, opened.whole)
-
-
-def _measures(change: str) -> bool:
-    """Whether a change is one of the task's settings, and not of the task."""
-    key = change.partition("=")[0]
-    return key.startswith("task.") and key != "task.kind"

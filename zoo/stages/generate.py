@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Start: TypeAlias = str | Path | Sequence[str | Path] | np.ndarray
 
 COUNT = 64
+GIVEN = ("self", "networks", "columns")  # of `Task.generate`, beside what `generate` is given
 FILM, GRID = ".gif", ".png"
 SECONDS = 0.1  # of each picture in a film
 
@@ -54,9 +55,10 @@ def generate(
         Pixels (count, height, width, channels), uint8; or `count` texts.
 
     Raises:
-        FileExistsError: `out` exists.
+        FileExistsError: `out` exists, or is a picture to begin with.
         FileNotFoundError: There is no such bundle, or no such picture.
-        ValueError: The task makes nothing, knows no such option, or an argument is wrong.
+        ValueError: The task makes nothing, knows no such option, or an argument is wrong, e.g.
+            `out` ends otherwise, or there are more pictures to begin with than `count`.
     """
     bundle = find_bundle(bundle)
     if count < 1 or not 0 <= seed < 2**31:
@@ -64,18 +66,28 @@ def generate(
             f"generate: got count {count} and seed {seed}; expected a count of 1 or more and a seed"
             " in [0, 2**31)."
         )
+    from zoo.tasks.made import refuse_options
+
+    task = cast("Task", bundle.recipe.task)
+    refuse_options(task, {name: options[name] for name in GIVEN if name in options})
     path = None if out is None else Path(out)
     if path is not None:
-        staging.check_file(path, force=force)
+        _check_suffix(bundle.card, path)
+        staging.check_file(path, force=force, read=_files(start))
     if label is not None:
         options["label"] = class_of(bundle, label)
     if walk:
         options["walk"] = True
     if start is not None:
         options["start"] = read_start(bundle.card, start)
+        if len(options["start"]) > count:
+            raise ValueError(
+                f"--from: got {len(options['start'])} pictures and count {count}; expected a count "
+                "of as many or more."
+            )
     from zoo.models.saved import load_networks
 
-    made: np.ndarray | list[str] = cast("Task", bundle.recipe.task).generate(
+    made: np.ndarray | list[str] = task.generate(
         load_networks(bundle.path),
         columns={**bundle.card.inputs, **bundle.card.outputs},
         count=count,
@@ -83,11 +95,6 @@ def generate(
         **options,
     )
     if path is not None:
-        if not isinstance(made, list) and path.suffix.lower() not in (GRID, FILM):
-            raise ValueError(
-                f"--out: got {path}; expected a file that ends in {GRID}, a grid of pictures, or in"
-                f" {FILM}, a film of them."
-            )
         with staging.staged_file(path) as partial:
             _write(made, partial)
     return made
@@ -153,7 +160,7 @@ def read_start(card: Card, start: Start) -> np.ndarray:
         if not len(start):
             raise ValueError("start: got no picture; expected one or more.")
         return start
-    files = [start] if isinstance(start, (str, Path)) else list(start)
+    files = _files(start)
     if not files:
         raise ValueError("--from: got no picture; expected one or more.")
     size, channels = cast("tuple[int, ...]", sides)[1:]
@@ -167,6 +174,38 @@ def read_start(card: Card, start: Start) -> np.ndarray:
             )
         found.append(pixels(picture, size=size, channels=channels))
     return np.stack(found)
+
+
+def makes(card: Card) -> str:
+    """Returns what a bundle makes, as its card tells: `pictures`, `texts`, or nothing, empty."""
+    kinds, read = ({x.kind for x in each.values()} for each in (card.outputs, card.inputs))
+    if "tokens" in kinds:
+        return "texts"
+    return "pictures" if "image" in kinds | read else ""
+
+
+def _check_suffix(card: Card, path: Path) -> None:
+    """Refuses a file whose ending is of something else than what a bundle makes."""
+    found, is_picture = makes(card), path.suffix.lower() in (GRID, FILM)
+    if found == "pictures" and not is_picture:
+        raise ValueError(
+            f"--out: got {path}; expected a file that ends in {GRID}, a grid of pictures, or in"
+            f" {FILM}, a film of them."
+        )
+    if found == "texts" and is_picture:
+        raise ValueError(
+            f"--out: got {path} for a model of {card.task}, which makes texts; expected a text "
+            "file, e.g. texts.txt."
+        )
+
+
+def _files(start: Start | None) -> list[str | Path]:
+    """The files among pictures to begin with."""
+    import numpy as np
+
+    if start is None or isinstance(start, np.ndarray):
+        return []
+    return [start] if isinstance(start, (str, Path)) else list(start)
 
 
 def _write(made: np.ndarray | list[str], path: Path) -> None:

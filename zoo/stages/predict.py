@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -16,7 +15,7 @@ from PIL import Image
 from compress.graph.shares import find_shares, takes_logits
 from zoo.bundle import CARD, Bundle, find_bundle
 from zoo.common import reading, staging
-from zoo.common.answers import SIDES, answers
+from zoo.common.answers import MEANINGS, SIDES, answers
 from zoo.common.picture_files import read_image
 from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
@@ -25,6 +24,7 @@ from zoo.models.saved import load_model
 from zoo.stages import own
 from zoo.stages.describe import drawn as describe
 from zoo.stages.describe import sentences
+from zoo.stages.enhance import KIND
 from zoo.stages.places import Mask, clipped, coco, in_picture
 from zoo.stages.ranges import taken
 from zoo.tasks import pictures
@@ -32,6 +32,7 @@ from zoo.tasks.binary import Binary
 from zoo.tasks.classify import Classify
 from zoo.tasks.detections import things
 from zoo.tasks.ellipse import in_pixels
+from zoo.tasks.task import Task
 
 
 class Brought(TypedDict, total=False):
@@ -115,10 +116,10 @@ def predict(
             f"{bundle.path}: reads {', '.join(read)}; expected a model of pictures or rows. "
             "`zoo generate` and `zoo play` ask the others."
         )
-    if card.task == "super_resolution":
+    if card.task not in (*MEANINGS, "caption"):
         raise ValueError(
-            f"{bundle.path}: answers with a larger picture; expected a class or a value. "
-            "`zoo enhance` asks it."
+            f"{bundle.path}: is of the task {card.task}, which has no answer for a file; expected "
+            f"one of {', '.join(MEANINGS)}, caption. `{_verb(bundle)}` asks it."
         )
     known = Preprocessing.parse(card.preprocessing, where=f"{bundle.path}/card.json")
     key, names, raw = _read(known, files)
@@ -133,15 +134,13 @@ def predict(
                 f"--coco: got a model of the task {card.task}; expected one of detect, whose"
                 " answers are boxes."
             )
-        if os.path.realpath(coco_file) in {os.path.realpath(name) for name in names}:
-            raise FileExistsError(f"{coco_file}: is a picture to read; choose another --coco.")
-        staging.check_file(coco_file, force=force)
+        staging.check_file(coco_file, force=force, read=files)
     if beam is not None and card.task != "caption":
         raise ValueError(
             f"--beam: got a model of the task {card.task}; expected one of caption, whose answers"
             " are sentences."
         )
-    drawn = [] if out is None else _places(names, Path(out), force=force)
+    drawn = [] if out is None else _places(files, Path(out), force=force)
     if card.task == "caption":
         said = sentences(bundle, known.apply(raw), width=beam or 1, top=top)
         for place, image, rows in zip(drawn, raw, said, strict=False):
@@ -183,6 +182,16 @@ def predict(
         with staging.staged_file(Path(coco_file)) as partial:
             partial.write_text(json.dumps(document, indent=1) + "\n")
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
+
+
+def _verb(bundle: Bundle) -> str:
+    """The verb that asks a bundle which has no answer for a file."""
+    task: Any = bundle.recipe.task
+    if bundle.card.task == KIND:
+        return "zoo enhance"
+    if getattr(task, "corruption", "none") != "none":
+        return "zoo denoise"
+    return "zoo evaluate" if type(task).generate is Task.generate else "zoo generate"
 
 
 def _masks_of(outputs: Any, index: int, rows: Sequence[dict[str, Any]]) -> list[Mask]:
@@ -266,7 +275,7 @@ def _own(
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
 
 
-def _places(names: Sequence[str], out: Path, *, force: bool) -> list[Path]:
+def _places(files: Sequence[str | Path], out: Path, *, force: bool) -> list[Path]:
     """The files to draw into, checked before any work.
 
     Raises:
@@ -274,18 +283,15 @@ def _places(names: Sequence[str], out: Path, *, force: bool) -> list[Path]:
         ValueError: Two would be one file.
         OSError: One cannot be written.
     """
-    stems = [Path(name).stem for name in names]
+    stems = [Path(file).stem for file in files]
     if twice := {stem for stem in stems if stems.count(stem) > 1}:
         raise ValueError(
             f"--out: got several pictures named {', '.join(sorted(twice))}; expected names "
             "that differ, since each becomes a picture in one directory."
         )
     places = [out / f"{stem}.png" for stem in stems]
-    read = {os.path.realpath(name) for name in names}
-    for place, name in zip(places, names, strict=True):
-        if os.path.realpath(place) in read:
-            raise FileExistsError(f"{name}: would be drawn into itself; choose another --out.")
-        staging.check_file(place, force=force)
+    for place in places:
+        staging.check_file(place, force=force, read=files)
     return places
 
 

@@ -160,11 +160,12 @@ class Game(Unsupervised):
             **options: None are known.
 
         Raises:
-            ValueError: There is no such class, the generator is not told one, or what it makes are
-                no pictures.
+            ValueError: There is no such option or class, the generator is not told one, or what it
+                makes are no pictures.
         """
-        from zoo.tasks.made import made
+        from zoo.tasks.made import made, refuse_options
 
+        refuse_options(self, options)
         if not any(column.kind == "image" for column in columns.values()):
             raise ValueError(
                 f"task {self.kind}: makes rows of a table; expected a bundle of pictures. "
@@ -178,7 +179,7 @@ class Game(Unsupervised):
 
         return made(
             self, networks, partial(self._drawn, networks), count=count, seed=seed,
-            walk=walk, label=label, num_classes=classes, **options,
+            walk=walk, label=label, num_classes=classes,
         )  # fmt: skip
 
     def pictures(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from zoo.common.settings import shown
 from zoo.tasks.task import Evaluation, Mean, Metric, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
@@ -154,7 +155,7 @@ class Attributes(Unsupervised):
             label: Index of the class; `None` draws one for each picture.
             walk: Whether the pictures turn once around a thing, which becomes another on the way
                 where there is no `label`.
-            elevation: Of the view, in degrees.
+            elevation: Of the view, in degrees, -90 to 90.
             **options: None are known.
         """
         import numpy as np
@@ -162,6 +163,11 @@ class Attributes(Unsupervised):
         from zoo.tasks.made import refuse_options, to_pixels
 
         refuse_options(self, options)
+        numeric = isinstance(elevation, (int, float)) and not isinstance(elevation, bool)
+        if not numeric or not abs(elevation) <= 90:
+            raise ValueError(
+                f"task {self.kind}: got elevation {shown(elevation)}; expected degrees, -90 to 90."
+            )
         net = _net(networks)
         classes, angles, numbers = (tensor.shape[1] for tensor in net.inputs)
         if label is not None and not 0 <= label < classes:

@@ -56,6 +56,7 @@ class Autoencoder(Unsupervised):
     """
 
     headline: ClassVar[Metric] = Metric("squared_error", higher=False)
+    measured_by: ClassVar[tuple[str, ...]] = ("level", "labels")
 
     kind: Literal["autoencoder"] = "autoencoder"
     reconstruction: Literal["cross_entropy", "squared_error"] = "cross_entropy"

@@ -127,7 +127,6 @@ def made(
     label: int | None = None,
     num_classes: int = 0,
     begin: Start | None = None,
-    **options: Any,
 ) -> np.ndarray:
     """Returns what a network makes of noise, (count, ...).
 
@@ -145,16 +144,14 @@ def made(
         label: Index of the class of all.
         num_classes: Number of classes that `draw` is given; 0 where it is given none.
         begin: What pictures to begin with are, for a task that reads such.
-        **options: None are known.
 
     Raises:
-        ValueError: There is an option, a label for networks without classes, or nothing to make.
+        ValueError: There is a label for networks without classes, or nothing to make.
     """
     import tensorflow as tf
 
     from zoo.data.source import noise
 
-    refuse_options(task, options)
     if count < 1:
         raise ValueError(f"count: got {count}; expected 1 or more.")
     if label is not None and not num_classes:
@@ -189,7 +186,7 @@ def refuse_options(task: Task, options: Mapping[str, Any]) -> None:
 
     Args:
         task: Whose they were to be.
-        options: What is left of them; `None` and False count as not given.
+        options: What is left of them; those of `FLAGS` that are `None` or False count as not given.
 
     Raises:
         ValueError: There is one.
@@ -197,7 +194,7 @@ def refuse_options(task: Task, options: Mapping[str, Any]) -> None:
     told = [
         f"{name} ({FLAGS[name]})" if name in FLAGS else name
         for name, value in options.items()
-        if value is not None and value is not False
+        if name not in FLAGS or not (value is None or value is False)
     ]
     if told:
         raise ValueError(

@@ -40,6 +40,7 @@ class Pose(Supervised):
     """
 
     headline: ClassVar[Metric] = Metric("pck", fraction=True)
+    measured_by: ClassVar[tuple[str, ...]] = ("near",)
     targets: ClassVar[Mapping[str, str]] = {"points": "points"}
 
     kind: Literal["pose"] = "pose"

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from zoo.common.settings import shown
 from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
@@ -61,6 +62,7 @@ class RBM(Unsupervised):
     """
 
     headline: ClassVar[Metric] = Metric("log_probability")
+    measured_by: ClassVar[tuple[str, ...]] = ("temperatures",)
 
     kind: Literal["rbm"] = "rbm"
     visible: Literal["binary", "gaussian"] = "binary"
@@ -239,10 +241,10 @@ class RBM(Unsupervised):
         from zoo.tasks.made import refuse_options
 
         refuse_options(self, options)
-        if not isinstance(steps, int) or steps < 1 or count < 1:
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1 or count < 1:
             raise ValueError(
-                f"task {self.kind}: got steps {steps!r} and count {count}; expected integers of 1"
-                " or more."
+                f"task {self.kind}: got steps {shown(steps)} and count {count}; expected integers "
+                "of 1 or more."
             )
         energy = self._energy(networks)
         if start is None:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from zoo.common.settings import shown
 from zoo.tasks.task import Evaluation, Mean, Metric, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
@@ -105,7 +106,7 @@ class SumProduct(Unsupervised):
         count: int,
         seed: int,
         start: np.ndarray | None = None,
-        hide: str = "lower",
+        hide: str | None = None,
         mean: bool = False,
         **options: Any,
     ) -> np.ndarray:
@@ -118,7 +119,8 @@ class SumProduct(Unsupervised):
             seed: Seed of the draws.
             start: Pictures that are completed, in turn, (n, height, width, channels), uint8; `None`
                 makes whole pictures.
-            hide: Which half of `start` is made anew: lower, upper, left or right.
+            hide: Which half of `start` is made anew: lower, upper, left or right; `None` is
+                the lower.
             mean: Whether a pixel is shown as its probability, in place of one that is drawn.
             **options: None are known.
         """
@@ -127,6 +129,13 @@ class SumProduct(Unsupervised):
         from zoo.tasks.made import refuse_options, to_pixels
 
         refuse_options(self, options)
+        if hide is not None and start is None:
+            raise ValueError(
+                f"task {self.kind}: got hide {shown(hide)} and no picture to complete; expected "
+                "one, --from. Drop hide, or give one."
+            )
+        if not isinstance(mean, bool):
+            raise ValueError(f"task {self.kind}: got mean {shown(mean)}; expected true or false.")
         net = _net(networks)
         shape = net.input.shape[1:]
         if start is None:
@@ -137,7 +146,8 @@ class SumProduct(Unsupervised):
                     f"start: got pictures {start.shape[1:]}; expected {shape}, as the network has."
                 )
             binary = (start >= 128).astype(np.float32)
-            given = np.asarray(hidden(binary[np.arange(count) % len(start)], hide))
+            half = "lower" if hide is None else hide
+            given = np.asarray(hidden(binary[np.arange(count) % len(start)], half))
         random = np.random.RandomState(seed)
         parts = []
         for first in range(0, count, 64):

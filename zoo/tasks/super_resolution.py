@@ -42,6 +42,7 @@ class SuperResolution(Unsupervised):
 
     headline: ClassVar[Metric] = Metric("psnr")
     deployed_answers: ClassVar[bool] = True
+    measured_by: ClassVar[tuple[str, ...]] = ("degradation", "sigma", "border")
 
     kind: Literal["super_resolution"] = "super_resolution"
     degradation: Literal["bicubic", "blur"] = "bicubic"

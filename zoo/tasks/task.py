@@ -146,6 +146,8 @@ class Task(Settings):
         ranked: Whether rows of an answer take their places by a score, as boxes do.
         deployed_answers: Whether `answer` is what the deployed model gives, so that an exported
             file can be measured in its place.
+        measured_by: Settings of how it is measured alone: what changes with them is neither what a
+            network learnt nor what its outputs mean. `zoo evaluate` takes changes of them.
         filmed: Whether a training makes pictures after some epochs, a film of the bundle. Where
             that takes long it is False, and `train.film` asks for it.
     """
@@ -155,6 +157,7 @@ class Task(Settings):
     served_apart: ClassVar[bool] = False
     ranked: ClassVar[bool] = False
     filmed: ClassVar[bool] = False
+    measured_by: ClassVar[tuple[str, ...]] = ()
 
     kind: str
 

@@ -66,6 +66,7 @@ class VAE(Unsupervised):
 
     headline: ClassVar[Metric] = Metric("elbo")
     filmed: ClassVar[bool] = True
+    measured_by: ClassVar[tuple[str, ...]] = ("importance_samples",)
 
     kind: Literal["vae"] = "vae"
     binarization: Literal["dynamic", "none"] = "dynamic"
@@ -228,8 +229,9 @@ class VAE(Unsupervised):
             start: Pixels (n, height, width, channels), uint8.
             **options: None are known.
         """
-        from zoo.tasks.made import made
+        from zoo.tasks.made import made, refuse_options
 
+        refuse_options(self, options)
         return made(
             self,
             networks,
@@ -240,7 +242,6 @@ class VAE(Unsupervised):
             label=label,
             num_classes=networks["decoder"].inputs[1].shape[-1] if conditional(networks) else 0,
             begin=None if start is None else _start(networks, start),
-            **options,
         )
 
     def _pixels(self, batch: Batch) -> Any:

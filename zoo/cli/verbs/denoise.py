@@ -7,6 +7,7 @@ noisy one, the denoised one and, with --noise, the original, side by side.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="picture files, of the bundle's size; of any, where it has convolutions alone",
     )  # fmt: skip
     parser.add_argument(
-        "--noise", type=numbers.above_zero, default=0.0, metavar="LEVEL",
+        "--noise", type=numbers.from_zero, default=0.0, metavar="LEVEL",
         help="noise to add first: its deviation, white being 1, or the share of blackened pixels",
     )  # fmt: skip
     parser.add_argument("--seed", type=numbers.integer, default=0, metavar="S", help="default: 0")
@@ -53,6 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
             row["noisy_psnr"], row["denoised_psnr"] = one.decibels
         rows.append(row)
     if arguments.json:
+        for row in rows:  # of two equal pictures it is infinite, which JSON has not
+            row |= {name: None for name, value in row.items() if value == math.inf}
         print(text.document(rows))
         return
     for row in rows:

@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         values: dict[str, Any] = {
             "bundle": str(getattr(bundle, "path", bundle)),
+            "changes": arguments.changes,
             "split": arguments.split or ("test" if hasattr(bundle, "path") else "all"),
             "file": str(arguments.file) if arguments.file else None,
             "examples": examples,

@@ -15,6 +15,7 @@ from zoo.common import plain_yaml
 
 # What `--set` is not for, and what it is said by.
 _OWN = {
+    "bundle": "the first word",
     "count": "--count",
     "seed": "--seed",
     "out": "--out",
@@ -62,13 +63,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
     options = _options(arguments.options)
-    kinds = {column.kind for column in bundle.card.outputs.values()}
-    read = {column.kind for column in bundle.card.inputs.values()}
-    pictures = "image" in kinds or ("image" in read and "tokens" not in kinds)
+    from zoo.stages.generate import generate, makes
+
     out = arguments.out
-    if out is None and pictures:
+    if out is None and makes(bundle.card) == "pictures":
         out = Path(f"{bundle.path.resolve().name}.png")
-    from zoo.stages.generate import generate
 
     made = generate(
         bundle,
