@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 import compress
 import export
 from compress.graph import copy_model, leaf_layers
+from compress.graph.kernels import computed_kernel
 from tests import programs
 from zoo.catalog import CATALOG
 from zoo.common.columns import Column
@@ -492,6 +493,31 @@ def test_compressed_model_keeps_what_it_can_do(bundle, run, recipe):
     before = run.evaluate(model, "validation").metrics["denoised_squared_error"]
     after = run.evaluate(small.model, "validation").metrics["denoised_squared_error"]
     assert after < 1.3 * before
+
+
+@pytest.mark.parametrize("recipe", ["prune50", "qat-int8"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_compressed_encoder_contracts_by_the_kernel_it_computes_with(recipe, tied):
+    """While a pass trains, and when it is measured."""
+    task, networks = Autoencoder(contraction=0.1), small(tied=tied)
+    seen = []
+
+    def tune(network, *, epochs, callbacks, rate=1.0):
+        found = task.replaced(networks, network)
+        batch = next(iter(batches(found, task).dataset()))
+        measures = task.look("loss", found, batch, training=False).measures
+        kernels = [computed_kernel(layer) for layer in found["encoder"].layers]
+        (kernel,) = [np.asarray(kernel) for kernel in kernels if kernel is not None]
+        code = found["encoder"](batch["image"]).numpy()
+        exact = np.square(code * (1 - code)) @ np.square(kernel).sum(axis=0)
+        np.testing.assert_allclose(measures["contraction"].values, exact, rtol=1e-4)
+        meter = Reconstructed(encoder=found["encoder"])
+        meter.add({"image": batch["image"].numpy()}, {"reconstructed": batch["image"].numpy()})
+        seen.append("filters" in meter.result().pictures)
+
+    images = np.random.RandomState(0).rand(64, 8, 8, 1).astype("f4")
+    compress.apply(recipe, task.deployed(networks), samples=images, fit=tune)
+    assert seen and all(seen)
 
 
 @pytest.mark.slow

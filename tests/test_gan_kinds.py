@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tracemalloc
 from collections import Counter
 from itertools import pairwise
 
@@ -366,6 +367,27 @@ def test_the_nearest_picture_is_that_of_scikit_learn():
     assert tuple(place[-2:]) == (7, 8) and far[-1] == 0
     pairs = pictures.pairs(shown[:2], known[place[:2]])
     np.testing.assert_array_equal(pairs[1::2], known[place[:2]])
+
+
+def test_the_nearest_picture_is_looked_for_in_blocks(monkeypatch):
+    """Of many pictures few are floats at once; equal ones are the first."""
+    random = np.random.RandomState(0)
+    known = random.randint(0, 256, (50, 4, 4, 1)).astype("uint8")
+    shown = np.concatenate([random.randint(0, 256, (20, 4, 4, 1)).astype("uint8"), known[33:34]])
+    known = np.concatenate([known, known[30:40]])
+    far = np.sqrt(np.square(shown[:, None] / 255 - known / 255).mean(axis=(2, 3, 4)))
+    monkeypatch.setattr(pictures, "BLOCK", 7)
+    place, found = pictures.nearest(shown, known)
+    np.testing.assert_array_equal(place, far.argmin(axis=1))
+    np.testing.assert_allclose(found, far.min(axis=1), atol=1e-6)
+    assert place[-1] == 33
+    monkeypatch.undo()
+    many = np.zeros((20_000, 28, 28, 1), "uint8")
+    tracemalloc.start()
+    pictures.nearest(many[:10], many)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < many.nbytes  # 4 times as much as floats
 
 
 def test_what_was_learnt_by_heart_shows():

@@ -8,8 +8,11 @@ import tensorflow as tf
 from tests.toy import descend, difference, settings, small, train
 from zoo.layers.connection_table import TableConv2D
 from zoo.layers.locally_connected import LocallyConnected2D
+from zoo.models import create
 from zoo.recipe import Regularize
+from zoo.tasks.autoencoder import Autoencoder
 from zoo.training.regularize import regularize
+from zoo.training.steps import loss
 
 KERAS = keras.optimizers
 
@@ -92,3 +95,20 @@ def test_bound_of_weights_that_no_axis_holds_is_refused():
     assert len(model.losses) == 1
     with pytest.raises(ValueError, match=r"'c3'.*l1 or l2"):
         regularize(model, Regularize(max_norm=1.0))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_kernel_that_networks_share_is_penalised_once(tied):
+    """Of a tied autoencoder the penalty is that of its one kernel, of another one of both."""
+    networks = create("autoencoder", input_shape=(8, 8, 1), units=(6,), tied=tied)
+    task, weight = Autoencoder(), 0.01
+    for network in networks.values():
+        regularize(network, Regularize(l2=weight))
+    images = tf.constant(np.random.RandomState(0).rand(4, 8, 8, 1), "float32")
+    (objective,) = task.objectives()
+    total, seen = loss(task, objective, networks, {"image": images, "weight": tf.ones(4)})
+    weights = {id(w): w.numpy() for network in networks.values() for w in network.weights}
+    kernels = [values for values in weights.values() if values.ndim == 2]
+    assert len(kernels) == (1 if tied else 2)
+    exact = weight * sum(np.square(kernel).sum() for kernel in kernels)
+    assert float(total - tf.reduce_mean(seen.loss.values)) == pytest.approx(exact, rel=1e-3)

@@ -22,9 +22,11 @@ from zoo.data.loading import load as load_data
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train
+from zoo.stages.generate import generate
+from zoo.tasks import made as pictures
 from zoo.tasks.bounds import bound, decode, encode, importance_bound, log_likelihood
 from zoo.tasks.vae import VAE
-from zoo.training import film
+from zoo.training import film, fitting
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.strategy import choose_machine
@@ -508,10 +510,59 @@ def test_a_film_shows_the_epochs_and_is_resumed(tmp_path):
         assert (second.path / name).read_bytes() == (whole.path / name).read_bytes()
 
 
-def test_a_film_is_made_where_pictures_are(tmp_path):
+def test_a_film_is_refused_where_no_pictures_are(tmp_path):
     changes = ["data.name=digits", "data.limit=64", "train.epochs=1", "train.film=true"]
-    with pytest.raises(ValueError, match=r"^task classify makes nothing; expected a bundle of a"):
+    with pytest.raises(ValueError, match=r"^train.film: got true for the task classify of digits"):
         fit("linear", out=tmp_path / "linear", changes=changes)
+    text = tmp_path / "text.txt"
+    text.write_text("what is written is no picture\n" * 300)
+    with pytest.raises(ValueError, match=r"for the task language of text:.*expected a task that"):
+        fit("char_lstm", data=f"text:{text}", out=tmp_path / "lstm", changes=changes[2:])
+    assert list(tmp_path.iterdir()) == [text]  # before anything is begun
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("multi_scale_small", ["settings.features=4", "settings.blocks=1"]),
+        ("rbm", ["settings.hidden=8", "settings.chains=40", "task.temperatures=20"]),
+    ],
+)
+def test_a_film_shows_all_networks_as_they_are(tmp_path, name, settings):
+    """Pictures come of networks that are not the deployed one, too."""
+    changes = ["data.name=digits", "data.limit=160", "train.epochs=2", "train.batch_size=32"]
+    changes += ["train.film=true", "train.optimizer.learning_rate=0.05", *settings]
+    made = fit(name, out=tmp_path / name, changes=changes)
+    count, _, strip = frames(made.path)
+    last = pictures.grid(generate(made, count=10, seed=film.SEED), columns=10)[2:10, :, 0]
+    assert count == 3 and (strip[22:30] == last).all() and (strip[2:10] != last).any()
+
+
+class Counted(keras.callbacks.Callback):
+    """Counts the epochs, also of a run that is resumed."""
+
+    count = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.count += 1
+
+    def saved_state(self):
+        return {"count": np.array(self.count)}
+
+    def restore_state(self, state):
+        self.count = int(state["count"])
+
+
+def test_a_film_leaves_other_callbacks_their_states(tmp_path, monkeypatch):
+    """Also of a run that an older version, which made no film, left unfinished."""
+    changes = ["data.name=digits", "data.limit=160", "train.epochs=4", "train.batch_size=32"]
+    changes += ["settings.hidden=16", "settings.latent=2", "task.importance_samples=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "film_of", lambda run: None)
+        fit("vae", out=tmp_path / "vae", changes=changes, callbacks=[Counted(), toy.interrupt(12)])
+    mine = Counted()
+    made = fit("vae", out=tmp_path / "vae", resume=True, callbacks=[mine])
+    assert mine.count == 4 and frames(made.path)[0] == 2  # the film begins where the run goes on
 
 
 def test_epochs_of_a_film_lie_closer_at_the_beginning():

@@ -43,6 +43,15 @@ def kernel_of(layer: layers.Layer) -> keras.Variable:
     return kernel
 
 
+def computed_kernel(layer: layers.Layer) -> Any:
+    """Returns the kernel that a layer computes with, a variable or a tensor; `None` without one.
+
+    That of a `compress.layers.Parametrized` is made of the stored one.
+    """
+    kernel = getattr(layer, "kernel", None)
+    return kernel() if callable(kernel) else kernel
+
+
 def find_kernels(
     found: Mapping[str, layers.Layer], *, depthwise: bool = False
 ) -> tuple[dict[str, keras.Variable], dict[str, str]]:

@@ -21,9 +21,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compress.base import Context, Note, Pass, Rewrite
 
@@ -45,7 +45,8 @@ class Distill(Pass):
     Attributes:
         of: What is learnt: `classes`, by the divergence, or `values`, by the squared difference.
         teacher: Path of a `.keras` file with another teacher.
-        temperature: What both models' logits are divided by, above 0.
+        temperature: What both models' logits are divided by, above 0; values are compared as they
+            are.
         weight: Weight of the teacher's loss; that of the trainer counts 1.
     """
 
@@ -55,6 +56,12 @@ class Distill(Pass):
     temperature: float = Field(default=1.0, gt=0)
     weight: float = Field(default=1.0, gt=0)
     epochs: int = Field(default=4, ge=0)
+
+    @model_validator(mode="after")
+    def _has_logits(self) -> Self:
+        if self.of == "values" and self.temperature != 1:
+            raise ValueError("no temperature with of: values, which are no logits")
+        return self
 
     def check(self, model: keras.Model, context: Context) -> None:
         """Asks whether the model classifies, and for the teacher's file; see `Pass.check`."""

@@ -293,6 +293,12 @@ def test_wrong_recipe_names_file_and_place(tmp_path, text, message):
         compress.load_recipe(path)
 
 
+def test_a_temperature_of_values_is_refused():
+    with pytest.raises(ValueError, match=r"^Distill: got .*expected no temperature with of: val"):
+        compress.Distill(of="values", temperature=2.0)
+    assert compress.Distill(of="values", temperature=1.0) == compress.Distill(of="values")
+
+
 def test_own_recipe_is_read_by_path(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("passes: [{kind: low_rank, rank: 4}]\nbudget: {max_bytes: 5}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.recipe import Optimizer, Recipe, Train
+from zoo.recipe import Optimizer, Recipe, Train, resolve
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,24 @@ def test_training_on_takes_the_turns_of_the_last_phase():
     (phase,) = Train(epochs=6, phases=phases).further(3).phases
     assert (phase.epochs, phase.objectives, phase.optimizer) == (3, ("classify",), {})
     assert Train(epochs=2, phases=[{"epochs": 2}]).further(3).phases == ()
+
+
+@pytest.mark.parametrize(("name", "kind", "rate"), [("dbn", "adam", 5e-4), ("cdbn", "adamw", 3e-3)])
+def test_training_on_takes_the_optimizer_of_the_last_phase(name, kind, rate):
+    """The fine-tuning by labels is no pretraining of a machine."""
+    train = resolve(name).train
+    chosen = train.further(3, rate=0.1)
+    assert Train(**chosen.model_dump()) == chosen
+    assert chosen.optimizer.kind == kind != train.optimizer.kind
+    assert chosen.optimizer.learning_rate == pytest.approx(0.1 * rate)
+    assert chosen.optimizer.momentum == train.optimizer.momentum  # what the phase leaves stays
+
+
+def test_a_last_phase_without_objectives_has_an_optimizer_too():
+    phases = [{"epochs": 2}, {"epochs": 1, "optimizer": {"learning_rate": 0.5, "ema": 0.9}}]
+    single = {"critic": {"learning_rate": 4.0, "beta_1": 0.5}}
+    chosen = Train(epochs=3, phases=phases, optimizers=single).further(2, rate=0.1)
+    assert chosen.phases == () and chosen.optimizer.ema is None
+    # The phase's changes count before those of an objective, as in the training.
+    assert chosen.optimizer_of("critic").learning_rate == pytest.approx(0.05)
+    assert chosen.optimizer_of("critic").beta_1 == 0.5

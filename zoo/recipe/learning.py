@@ -250,15 +250,20 @@ class Train(Settings):
 
         Nothing is frozen, no rate is searched, there is one cycle and no moving average. AdamW
         stands in for `lbfgs`, which takes no single steps. Of the objectives those of the last
-        phase take their turns.
+        phase take their turns, by its optimizers.
         """
-        optimizer = self.optimizer
+        final = self.phases[-1] if self.phases else Phase(epochs=epochs)
+        # Its changes count before those of single objectives.
+        optimizer = Optimizer(**{**self.optimizer.model_dump(), **final.optimizer})
+        single = {
+            name: {key: value for key, value in values.items() if key not in final.optimizer}
+            for name, values in self.optimizers.items()
+        }
         plain: dict[str, Any] = {"cyclic": "cosine", "divide": "constant", "lbfgs": "adamw"}
         old = {"kind": optimizer.kind, "schedule": optimizer.schedule}
         changes: dict[str, Any] = {key: plain.get(value, value) for key, value in old.items()}
         changes |= {"ema": None, "learning_rate": rate * optimizer.learning_rate}
-        # Whoever took the last turns takes these.
-        taken = self.phases[-1].objectives if self.phases else ()
+        taken = final.objectives  # whoever took the last turns takes these
         last = (Phase(epochs=epochs, objectives=taken),) if taken else ()
         return self.model_copy(
             update={
@@ -271,7 +276,7 @@ class Train(Settings):
                         if "learning_rate" in values
                         else {}
                     )
-                    for name, values in self.optimizers.items()
+                    for name, values in single.items()
                 },
                 "phases": last,
                 "keep": "last",

@@ -208,6 +208,8 @@ def energies(networks: Networks) -> list[Energy | ConvolutionalEnergy]:
     Raises:
         ValueError: A layer has no kernel of its own any more, e.g. as it was made of two.
     """
+    from compress.graph.kernels import computed_kernel, inner
+
     up = {layer.name: layer for layer in networks["recognition"].layers}
     found: list[Energy | ConvolutionalEnergy] = []
     for layer in networks["generative"].layers[::-1]:
@@ -222,9 +224,8 @@ def energies(networks: Networks) -> list[Energy | ConvolutionalEnergy]:
                 f"recognition: has no layer hidden{number} with a kernel; expected the layers of "
                 "the machine. Compress it with passes that keep its layers, e.g. prune50 or int8."
             )
-        kernel = above.kernel() if callable(above.kernel) else above.kernel
-        bias = getattr(above, "layer", above).bias  # of a kernel that is computed, within
-        kernel, below, beside = (_tensor(x) for x in (kernel, layer.bias, bias))
+        given = (computed_kernel(above), layer.bias, inner(above).bias)
+        kernel, below, beside = (_tensor(x) for x in given)
         if len(kernel.shape) == 2:
             gaussian = layer.get_config()["activation"] == "linear"
             found.append(Energy(kernel, below, beside, gaussian))

@@ -93,7 +93,8 @@ class Made:
         others = known[: len(real)]
         (features, seen), (fakes, guessed) = judge.see(real), judge.see(made)
         trained = judge.see(others)[0]
-        place, far = pictures.nearest(made, known)
+        place, far = pictures.nearest(np.concatenate([made, real]), known)
+        far, usual = np.split(far, [len(made)])
         counts = [np.bincount(found, minlength=len(names)) for found in (seen, guessed)]
         metrics |= {
             "pixel_frechet_floor": frechet_distance(_flat(real), _flat(others)),
@@ -101,7 +102,7 @@ class Made:
             "frechet_floor": frechet_distance(features, trained),
             "classes_made": _classes_made(*counts),
             "as_asked": float((guessed == labels).mean()),
-            "novelty": float(far.mean() / max(pictures.nearest(real, known)[1].mean(), 1e-9)),
+            "novelty": float(far.mean() / max(usual.mean(), 1e-9)),
         }
         few = 4  # points have a third neighbour
         if min(len(features), len(trained)) >= few:

@@ -22,6 +22,7 @@ SHOWN = 64  # pictures of a grid
 GAP = 2  # pixels between two of them
 FILM_SIDE = 240  # of a frame in a film, at least, in pixels
 MOST = 256  # examples that a network draws at once
+BLOCK = 512  # pictures that are compared with as many others at once
 FLAGS = {"label": "--class", "walk": "--walk", "start": "--from"}  # of `zoo generate`
 
 
@@ -215,14 +216,30 @@ def nearest(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
         Numbers of the nearest (n,), and the root of the mean squared difference of the pixels (n,),
         in [0, 1].
     """
-    rows, known = (x.reshape(len(x), -1).astype(np.float32) / 255 for x in (pixels, others))
-    squares = np.square(known).sum(axis=1)
-    places = [  # |a - b|^2 is |b|^2 - 2 a b, and the same for all b
-        (squares - 2 * rows[start : start + 256] @ known.T).argmin(axis=1)
-        for start in range(0, len(rows), 256)
-    ]
-    place = np.concatenate(places)
-    return place, np.sqrt(np.square(rows - known[place]).mean(axis=1))
+    least = np.full(len(pixels), np.inf, np.float32)
+    place = np.zeros(len(pixels), np.int64)
+    for first in range(0, len(others), BLOCK):
+        known = _rows(others[first : first + BLOCK])
+        squares = np.square(known).sum(axis=1)
+        for start in range(0, len(pixels), BLOCK):
+            part = slice(start, start + BLOCK)
+            # |a - b|^2 is |b|^2 - 2 a b, and the same for all b
+            values = squares - 2 * _rows(pixels[part]) @ known.T
+            best = values.argmin(axis=1)
+            found = values[np.arange(len(values)), best]
+            nearer = found < least[part]
+            place[part][nearer], least[part][nearer] = first + best[nearer], found[nearer]
+    far = np.empty(len(pixels), np.float32)
+    for start in range(0, len(pixels), BLOCK):
+        part = slice(start, start + BLOCK)
+        apart = _rows(pixels[part]) - _rows(others[place[part]])
+        far[part] = np.sqrt(np.square(apart).mean(axis=1))
+    return place, far
+
+
+def _rows(pixels: np.ndarray) -> np.ndarray:
+    """Pixels in [0, 1], float32, a row for each picture."""
+    return pixels.reshape(len(pixels), -1).astype(np.float32) / 255
 
 
 def pairs(pixels: np.ndarray, others: np.ndarray) -> np.ndarray:

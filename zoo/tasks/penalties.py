@@ -75,16 +75,20 @@ def check_logistic(encoder: keras.Model, got: str, *, alone: bool = False) -> An
     """Refuses an encoder whose code is not of logistic units; returns the last layer's kernel.
 
     Args:
-        encoder: Functional.
+        encoder: Functional; of a compressed one the kernel is what is computed with, and ends of
+            grids are no layer of weights.
         got: What asks for it; it opens the line.
         alone: Whether one layer has to be all there is.
 
     Raises:
         ValueError: The code is of other units, or there are more layers.
     """
-    weighted = [layer for layer in encoder.layers if layer.weights]
-    last = getattr(encoder.layers[-1], "activation", None)
-    kernel = getattr(weighted[-1], "kernel", None) if weighted else None
+    from compress.graph.kernels import computed_kernel, inner
+    from compress.layers.quantized import Range
+
+    weighted = [layer for layer in encoder.layers if layer.weights and not isinstance(layer, Range)]
+    last = getattr(inner(encoder.layers[-1]), "activation", None)
+    kernel = computed_kernel(weighted[-1]) if weighted else None
     logistic = getattr(last, "__name__", "") == "sigmoid"
     if not logistic or kernel is None or (alone and (len(weighted) > 1 or len(kernel.shape) != 2)):
         size = "one dense layer of logistic units" if alone else "a code of logistic units"

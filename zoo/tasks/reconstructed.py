@@ -129,11 +129,14 @@ class Reconstructed:
 
     def _filters(self) -> np.ndarray | None:
         """The weights into the first units as pictures, each from its least to its largest."""
+        from compress.graph.kernels import computed_kernel
+
         encoder = self._encoder
         if encoder is None:
             return None
         shape = encoder.input.shape[1:]
-        kernels = [layer.kernel for layer in encoder.layers if hasattr(layer, "kernel")]
+        found = (computed_kernel(layer) for layer in encoder.layers)
+        kernels = [kernel for kernel in found if kernel is not None]
         if not kernels or tuple(kernels[0].shape[:-1]) != (int(np.prod(shape)),):
             return None
         weights = np.asarray(kernels[0])[:, : pictures.SHOWN].T

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from zoo.tasks import made as pictures
+from zoo.tasks.task import Task
 from zoo.training.run import Run
 
 PICTURES = 10  # of an epoch
@@ -30,6 +31,8 @@ class Film(keras.callbacks.Callback):
     Args:
         run: Its task makes them.
     """
+
+    state_name = NAME  # whatever other callbacks a resumed run has
 
     def __init__(self, run: Run):
         super().__init__()
@@ -65,9 +68,8 @@ class Film(keras.callbacks.Callback):
         pictures.save_film(grids, directory / f"{NAME}.gif", seconds=SECONDS)
 
     def _made(self) -> np.ndarray:
-        networks = self._run.of(self.model)
         found: np.ndarray = self._run.task.generate(
-            networks, columns=self._columns, count=PICTURES, seed=SEED
+            self.params["networks"], columns=self._columns, count=PICTURES, seed=SEED
         )
         return found
 
@@ -78,11 +80,15 @@ def film_of(run: Run) -> Film | None:
     Raises:
         ValueError: `train.film` asks for one of a task that makes no pictures.
     """
-    asked = run.recipe.train.film
-    makes = run.task.filmed and run.data.columns[run.data.input].kind == "image"
-    if not (makes if asked is None else asked):
-        return None
-    return Film(run)
+    asked, task = run.recipe.train.film, run.task
+    able = type(task).generate is not Task.generate
+    able = able and run.data.columns[run.data.input].kind == "image"
+    if asked and not able:
+        raise ValueError(
+            f"train.film: got true for the task {task.kind} of {run.data.name}; expected a task "
+            "that makes pictures, e.g. vae, gan, of images. Drop it."
+        )
+    return Film(run) if able and (task.filmed if asked is None else asked) else None
 
 
 def chosen(epochs: int) -> set[int]:

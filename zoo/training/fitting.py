@@ -154,16 +154,16 @@ def _fit(
 ) -> Bundle:
     out, partial = unfinished.out, unfinished.directory
     run = Run(recipe, data=data)
-    networks = run.create()
+    film, networks = film_of(run), run.create()
     staging.check_room(partial, BYTES * sum(one.count_params() for one in networks.values()))
     if resume:
         unfinished.check(facts_of(run), force=force)
     else:
         write(partial / TRAIN, unfinished.begin(facts_of(run)))
         (partial / bundles.RECIPE).write_text(recipe.to_yaml())
-    snapshot, film = partial / SNAPSHOT, film_of(run)
-    if film is not None:  # the first: a snapshot finds callbacks by their place
-        callbacks = [film, *callbacks]
+    snapshot = partial / SNAPSHOT
+    if film is not None:  # the last: a snapshot finds the others by their number
+        callbacks = [*callbacks, film]
 
     def add(stage: Path) -> None:
         cycles.copy(partial, stage)

@@ -70,7 +70,7 @@ def fit(
         machine: Where it runs; its precision does not count.
         source: All training examples, in order.
         validation: Measured after every iteration.
-        callbacks: Keras callbacks; an iteration is an epoch of one step.
+        callbacks: Keras callbacks, see `Trainer.fit`; an iteration is an epoch of one step.
         snapshot: File for the best point so far; `None` keeps none.
         resume: Whether to start from `snapshot`.
 
@@ -148,7 +148,12 @@ class _Search:
         left = self.settings.epochs - self.history.epochs
         self.twin.compile()
         self.calls = keras.callbacks.CallbackList(
-            list(callbacks), model=self.twin, epochs=self.settings.epochs, steps=1, verbose=0
+            list(callbacks),
+            model=self.twin,
+            epochs=self.settings.epochs,
+            steps=1,
+            verbose=0,
+            networks={"net": self.twin},
         )
         self.stop = stop
         self.twin.stop_training = False

@@ -3,8 +3,8 @@
 `.keras` files and `tf.train.Checkpoint` leave out the states of dropout's seeds; `model.variables`
 has them. Together with a data order that is a function of (seed, epoch, step), a resumed run takes
 the same steps as one that was never stopped. Of callbacks it keeps what their `saved_state()` gives
-by name, and gives it back by `restore_state()`; Keras' own, e.g. the patience of early stopping,
-have neither.
+by name, and gives it back by `restore_state()`, by their `state_name` or else their number; Keras'
+own, e.g. the patience of early stopping, have neither.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def more(path: Path | None) -> dict[str, np.ndarray]:
 def states(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, np.ndarray]:
     """Returns what callbacks keep, where they say so by `saved_state`, for `Snapshot.save`."""
     return {
-        f"callback/{number}/{name}": np.asarray(value)
+        f"{_place(callback, number)}/{name}": np.asarray(value)
         for number, callback in enumerate(callbacks)
         if hasattr(callback, "saved_state")
         for name, value in callback.saved_state().items()
@@ -140,10 +140,15 @@ def give_back(
     """Gives callbacks, by `restore_state`, what `states` had found."""
     for number, callback in enumerate(callbacks):
         if hasattr(callback, "restore_state"):
-            start = f"callback/{number}/"
+            start = f"{_place(callback, number)}/"
             callback.restore_state(
                 {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
             )
+
+
+def _place(callback: keras.callbacks.Callback, number: int) -> str:
+    """Where the state of a callback is kept: by its `state_name`, if it has one, or its number."""
+    return f"callback/{getattr(callback, 'state_name', number)}"
 
 
 def _open(path: Path | None, starts: tuple[str, ...] = ("layout", "v")) -> dict[str, np.ndarray]:

@@ -47,7 +47,8 @@ def loss(
     """Returns the loss of a batch and what the task saw.
 
     The loss is the weighted mean over the whole batch, whatever is counted: examples, tokens or
-    boxes; on several replicas, each returns its share of it. Penalties of the networks are in it.
+    boxes; on several replicas, each returns its share of it. In it are the `penalties` of the
+    networks.
 
     Args:
         task: Looks at the batch.
@@ -63,8 +64,20 @@ def loss(
     if replicas > 1:
         count = tf.distribute.get_replica_context().all_reduce("SUM", count)
     total = tf.reduce_sum(values * weights) / tf.where(count > 0, count, tf.ones_like(count))
-    penalties = [tf.cast(p, total.dtype) for n in objective.learns for p in networks[n].losses]
-    return total + sum(penalties, tf.zeros((), total.dtype)) / replicas, seen
+    own = [tf.cast(p, total.dtype) for p in penalties([networks[n] for n in objective.learns])]
+    return total + sum(own, tf.zeros((), total.dtype)) / replicas, seen
+
+
+def penalties(networks: Sequence[keras.Model]) -> list[Any]:
+    """Returns what layers and weights add to a loss; of those that networks share, once.
+
+    Args:
+        networks: Called on a batch.
+    """
+    layers = {id(layer): layer for one in networks for layer in one._flatten_layers()}
+    weights = {id(v): v for one in networks for v in one.trainable_weights}
+    found = [loss for layer in layers.values() for loss in layer._get_own_losses()]
+    return found + [v.regularizer(v) for v in weights.values() if v.regularizer is not None]
 
 
 def gradient(

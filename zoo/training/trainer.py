@@ -80,8 +80,9 @@ class Trainer:
             source: Training batches.
             validation: Measured after every epoch.
             callbacks: Keras callbacks; their model is the twin that is trained or, of several
-                networks, what is deployed of their twins. After an epoch and at the end it has the
-                moving average of the weights, where one is kept.
+                networks, what is deployed of their twins; all twins by name are `networks` of their
+                `params`. After an epoch and at the end these have the moving average of the
+                weights, where one is kept.
             measure: Returns the metrics of networks on the validation examples; `keep: best` asks
                 it for a headline that is no mean over batches.
             snapshot: File for the state of the unfinished run; `None` keeps none.
@@ -264,7 +265,12 @@ class _Loop:
         self.callbacks = list(callbacks)
         epochs, steps = self.settings.epochs, self.source.steps
         self.calls = keras.callbacks.CallbackList(
-            list(callbacks), model=self.seen, epochs=epochs, steps=steps, verbose=0
+            list(callbacks),
+            model=self.seen,
+            epochs=epochs,
+            steps=steps,
+            verbose=0,
+            networks=self.twins,
         )
         self.stop, self.saved_at = stop, time.monotonic()
         self.seen.stop_training = False
