@@ -6,6 +6,7 @@ find that nothing of the zoo is imported.
 """
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -29,7 +30,11 @@ class Done(NamedTuple):
 
 
 def run(code, *arguments, **environment):
-    """Runs a program of Python in the root of the checkout."""
+    """Runs a program of Python in the root of the checkout.
+
+    Raises:
+        RuntimeError: The process that forks has ended.
+    """
     if not _parents:
         _parents.append(
             subprocess.Popen(
@@ -50,10 +55,20 @@ def run(code, *arguments, **environment):
             "environment": {**os.environ, **environment},
             "streams": streams,
         }
-        _parents[0].stdin.write(json.dumps(job) + "\n")
-        _parents[0].stdin.flush()
-        status = int(_parents[0].stdout.readline())
-        return Done(status, *(Path(stream).read_text() for stream in streams))
+        told = ""
+        with contextlib.suppress(BrokenPipeError):
+            _parents[0].stdin.write(json.dumps(job) + "\n")
+            _parents[0].stdin.flush()
+            told = _parents[0].stdout.readline()
+        if not told:
+            parent = _parents.pop()
+            with contextlib.suppress(BrokenPipeError):
+                parent.stdin.close()
+            raise RuntimeError(
+                f"tests.programs: the process that forks ended with {parent.wait()} instead of an "
+                "answer; its own errors stand above."
+            )
+        return Done(int(told), *(Path(stream).read_text() for stream in streams))
 
 
 def printed(code, *arguments, **environment):

@@ -1,8 +1,6 @@
 """Autoencoders: closed forms, tied weights that stay tied, codes, and pictures made clean."""
 
 import itertools
-import os
-import signal
 
 import keras
 import numpy as np
@@ -15,7 +13,7 @@ import compress
 import export
 from compress.graph import copy_model, leaf_layers
 from compress.graph.kernels import computed_kernel
-from tests import programs
+from tests import programs, toy
 from zoo.catalog import CATALOG
 from zoo.common.columns import Column
 from zoo.data.feed import Feed
@@ -362,16 +360,10 @@ def test_sparsity_and_contraction_do_what_they_say():
 
 @pytest.mark.slow
 def test_resumed_run_equals_a_whole_one(tmp_path):
-    snapshot, seen = tmp_path / "snapshot.npz", []
-
-    def interrupt(batch, logs):
-        seen.append(batch)
-        if len(seen) == 14:  # in the middle of the second epoch
-            os.kill(os.getpid(), signal.SIGINT)
-
+    snapshot = tmp_path / "snapshot.npz"
     whole, stopped, resumed = small(), small(), small(seed=7)
     reference = train(whole)
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
+    callback = toy.interrupt(14)  # in the middle of the second epoch
     assert train(stopped, snapshot=snapshot, callbacks=[callback]).interrupted
     assert difference(whole, stopped) > 0
     second = train(resumed, snapshot=snapshot, resume=True)

@@ -1,8 +1,6 @@
 """Nets of pixels: exact oracles of what they see and of their probabilities, and their way on."""
 
 import itertools
-import os
-import signal
 
 import keras
 import numpy as np
@@ -389,16 +387,10 @@ def test_trains_levels(kind):
 
 @pytest.mark.slow
 def test_resumed_run_equals_a_whole_one(tmp_path):
-    snapshot, seen = tmp_path / "snapshot.npz", []
-
-    def interrupt(batch, logs):
-        seen.append(batch)
-        if len(seen) == 14:  # in the middle of the second epoch
-            os.kill(os.getpid(), signal.SIGINT)
-
+    snapshot = tmp_path / "snapshot.npz"
     whole, stopped, resumed = small(seed=0), small(seed=0), small(seed=7)
     reference = train(whole, epochs=2)
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
+    callback = toy.interrupt(14)  # in the middle of the second epoch
     assert train(stopped, epochs=2, snapshot=snapshot, callbacks=[callback]).interrupted
     second = train(resumed, epochs=2, snapshot=snapshot, resume=True)
     assert toy.difference(whole, resumed) == 0.0 < toy.difference(whole, stopped)
@@ -566,3 +558,21 @@ def test_other_nets_are_exported(variant, tmp_path, target):
     samples = (np.random.RandomState(0).rand(32, 8, 8, 1) < 0.3).astype("float32")
     out = export.export(net, target, tmp_path / target, samples=samples)
     assert out.manifest.parity.passed and out.manifest.parity.relative < 1e-4
+
+
+@pytest.mark.slow
+def test_the_net_of_every_second_pixel_is_a_file_too(tmp_path, zoo):
+    """It does not say how a picture becomes what it reads: not by making it smaller."""
+    changes = ["data.name=digits", "data.limit=64", "train.epochs=1"]
+    changes += ["settings.features=3", "settings.blocks=1", "settings.head=4"]
+    path = fit("multi_scale_small", out=tmp_path / "both", changes=changes).path
+    for network, known in (("coarse", False), ("net", True)):
+        out = ("--out", tmp_path / network, "--json")
+        (done,) = zoo("export", path, "tflite", "--network", network, *out)
+        assert done["parity"]["passed"]
+        (file,) = (tmp_path / network).rglob("manifest.json")
+        manifest = export.Manifest.read(file.parent)
+        assert bool(manifest.preprocessing) == known
+    assert "expected one of coarse, net" in zoo(
+        "export", path, "tflite", "--network", "a", expect=2
+    )

@@ -1,8 +1,7 @@
 """Boltzmann machines: energies by brute force, the partition function, and their way to a file."""
 
+import csv
 import itertools
-import os
-import signal
 
 import keras
 import numpy as np
@@ -25,7 +24,7 @@ from zoo.tasks import energy as machines
 from zoo.tasks import partition
 from zoo.tasks.dbn import DBN
 from zoo.tasks.energy import ConvolutionalEnergy, Energy
-from zoo.tasks.rbm import RBM
+from zoo.tasks.rbm import RBM, begun
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.steps import gradient
@@ -388,6 +387,32 @@ def test_bundle_tells_the_log_probability(bundle, run):
         assert (bundle.path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_way_down_has_the_kernel_of_the_way_up(bundle):
+    """Not that of a step before."""
+    networks = load_networks(bundle.path)
+    up = networks["recognition"].get_layer("hidden1")
+    down = networks["generative"].get_layer("visible1")
+    np.testing.assert_array_equal(down.kernel, up.kernel.numpy().T)
+    np.testing.assert_array_equal(down.hidden_bias, up.bias)
+
+
+def test_history_and_report_have_one_error(bundle, run):
+    with (bundle.path / "history.csv").open() as file:
+        *_, last = csv.DictReader(file)
+    found = run.evaluate(load_networks(bundle.path), "validation").metrics["mse"]
+    assert found == pytest.approx(float(last["val_mse"]), rel=0.02)
+
+
+def test_chains_that_never_ran_are_not_begun_with():
+    states = np.zeros((9, 6), "float32")
+    states[:4, ::2] = 1
+    found = begun(states, 9, 6, seed=0)
+    assert found.shape == (9, 6) and found.any(axis=1).all()
+    wrong = np.zeros((2, 4, 16, 1), np.uint8)
+    with pytest.raises(ValueError, match=r"--from: got pictures of uint8 \(2, 4, 16, 1\); expect"):
+        PCD.generate(small(), columns={}, count=2, seed=0, start=wrong)
+
+
 def test_pictures_are_drawn_by_the_seed(bundle):
     first, again = (generate(bundle.path, count=60, seed=3, steps=20) for _ in range(2))
     other = generate(bundle.path, count=60, seed=4, steps=20)
@@ -462,12 +487,14 @@ def test_deep_network_learns_layer_by_layer(deep):
     assert (deep.path / "filters.png").is_file()
 
 
-def test_a_layer_that_learns_moves_no_other():
+@pytest.mark.parametrize("optimizer", [SGD, {"kind": "adamw", "weight_decay": 0.1}])
+def test_a_layer_that_learns_moves_no_other(optimizer):
     keras.utils.set_random_seed(0)
     task = DBN(layers=2)
     networks = create("dbn", input_shape=(8, 8, 1), units=(16, 12))
     before = {w.path: w.numpy() for n in networks.values() for w in n.weights}
-    train(networks, task, epochs=1, phases=[{"epochs": 1, "objectives": ["layer2"]}])
+    phases = [{"epochs": 1, "objectives": ["layer2"]}]
+    train(networks, task, epochs=1, optimizer=optimizer, phases=phases)
     moved = {
         w.path for n in networks.values() for w in n.weights if (w.numpy() != before[w.path]).any()
     }
@@ -513,17 +540,11 @@ def test_interrupted_phases_resume(tmp_path):
         return create("dbn", input_shape=(8, 8, 1), units=(16, 12))
 
     phases = [{"epochs": 1, "objectives": [name]} for name in ("layer1", "layer2", "classify")]
-    options, seen = {"epochs": 3, "phases": phases}, []
-
-    def press(batch, logs):
-        seen.append(batch)
-        if len(seen) == 14:
-            os.kill(os.getpid(), signal.SIGINT)
-
+    options = {"epochs": 3, "phases": phases}
     task, snapshot = DBN(layers=2), tmp_path / "snapshot.npz"
     whole, stopped, resumed = fresh(0), fresh(0), fresh(7)
     train(whole, task, **options)
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=press)
+    callback = toy.interrupt(14)
     assert train(stopped, task, snapshot=snapshot, callbacks=[callback], **options).interrupted
     train(resumed, task, snapshot=snapshot, resume=True, **options)
     assert difference(whole, resumed) == 0.0

@@ -1,7 +1,5 @@
 """The games beside the first one: told a class, of perceptrons, of Wasserstein; their measures."""
 
-import os
-import signal
 import tracemalloc
 from collections import Counter
 from itertools import pairwise
@@ -271,24 +269,13 @@ def test_a_batch_that_turns_cannot_share_is_refused():
         train(task, perceptrons(task))
 
 
-def interrupted(step):
-    seen = []
-
-    def press(batch, logs):
-        seen.append(batch)
-        if len(seen) == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [WGAN, GAN(shift=1, smoothing=0.1)], ids=lambda task: task.kind)
 def test_resumed_run_equals_a_whole_one(task, tmp_path):
     snapshot = tmp_path / "snapshot.npz"
     whole, stopped, resumed = (perceptrons(task, seed=seed) for seed in (0, 0, 7))
     reference = train(task, whole)
-    first = train(task, stopped, snapshot=snapshot, callbacks=[interrupted(11)])
+    first = train(task, stopped, snapshot=snapshot, callbacks=[toy.interrupt(11)])
     assert first.interrupted and difference(whole, stopped) > 0
     second = train(task, resumed, snapshot=snapshot, resume=True)
     assert difference(whole, resumed) == 0.0

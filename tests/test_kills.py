@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from export import Manifest
+from tests import programs
 from zoo.bundle import Bundle
 from zoo.models.saved import load_model
 
@@ -111,3 +112,13 @@ def test_kills(verb, tmp_path, zoo):
     assert left == {"parent", "two.yaml", "out"}
     assert verb == "export" or seen["resumed"] > 0, seen
     print(verb, seen)  # noqa: T201  for who runs it
+
+
+def test_the_process_that_forks_tells_how_it_ended(monkeypatch):
+    """That of `tests.programs`, not that '' is no number."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    dead = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], **pipes)
+    monkeypatch.setattr(programs, "_parents", [dead])
+    with pytest.raises(RuntimeError, match="the process that forks ended with 3 "):
+        programs.run("print(1)")
+    dead.stdout.close()

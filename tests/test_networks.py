@@ -3,9 +3,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.golden import vector
+from zoo.data.source import noise
 from zoo.models import create
+from zoo.recipe import resolve
+from zoo.tasks.gan import GAN
+from zoo.tasks.task import Task
 
 GOLDEN = vector.read()
 
@@ -80,3 +85,32 @@ def test_files_hold_the_networks(networks, tmp_path):
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)
+
+
+def test_each_network_of_a_task_that_makes_something_is_given_what_it_reads(row, networks):
+    """As `zoo export --network` gives it examples."""
+    task = resolve(row.name).task
+    if len(networks) == 1 or type(task).generate is Task.generate:
+        pytest.skip("one network, or nothing is made")
+    random = np.random.RandomState(0)
+    seen = "image" if len(row.input_shape) == 3 else "features"
+    columns = {
+        seen: random.uniform(0, 1, (5, *vector.small(row))).astype("float32"),
+        "label": np.arange(5) % row.num_classes,
+    }
+    drawn = noise(task.draws(networks), tf.constant([0, 0]), 5)
+    columns |= {name: values.numpy() for name, values in drawn.items()}
+    for name, network in networks.items():
+        given = task.inputs_of(name, networks, columns)
+        read = given if isinstance(given, dict) else {network.inputs[0].name: given}
+        shapes = {key: values.shape[1:] for key, values in read.items()}
+        assert shapes == {tensor.name: tuple(tensor.shape[1:]) for tensor in network.inputs}
+        for values in keras.tree.flatten(network(given, training=False)):
+            assert 0 < len(values) <= 5 and np.isfinite(values).all()
+
+
+def test_too_few_pictures_for_a_packed_discriminator_are_refused():
+    networks = create("pacgan_small", input_shape=(8, 8, 1), doublings=1, width=8, latent=4)
+    columns = {"image": np.zeros((1, 8, 8, 1), "float32")}
+    with pytest.raises(ValueError, match=r"^discriminator: got 1 pictures; expected 2 or more"):
+        GAN().inputs_of("discriminator", networks, columns)

@@ -344,7 +344,10 @@ def test_mistakes_get_one_line(bundle):
     networks = load_networks(bundle.path)
     picture = np.zeros((1, 4, 4, 1), np.uint8)
     for options, told in (
-        ({"start": picture}, r"start: got pictures \(4, 4, 1\); expected \(8, 8, 1\)"),
+        (
+            {"start": picture},
+            r"--from: got pictures of uint8 \(1, 4, 4, 1\); expected uint8 \(n, 8",
+        ),
         ({"start": np.zeros((1, 8, 8, 1), np.uint8), "hide": "middle"}, "hide: got 'middle'"),
         ({"label": 3}, r"got label \(--class\), which it does not know"),
     ):

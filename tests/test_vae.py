@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import os
-import signal
 from functools import partial
 
 import keras
@@ -22,6 +20,7 @@ from zoo.data.loading import load as load_data
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train
+from zoo.stages.evaluate import evaluate
 from zoo.stages.generate import generate
 from zoo.tasks import made as pictures
 from zoo.tasks.bounds import bound, decode, encode, importance_bound, log_likelihood
@@ -264,16 +263,10 @@ def test_trains(precision, name, falls):
     "name", ["vae", pytest.param("conditional conv_vae", marks=pytest.mark.slow)]
 )
 def test_resumed_run_equals_a_whole_one(tmp_path, name):
-    snapshot, seen = tmp_path / "snapshot.npz", []
-
-    def interrupt(batch, logs):
-        seen.append(batch)
-        if len(seen) == 14:  # in the middle of the second epoch
-            os.kill(os.getpid(), signal.SIGINT)
-
+    snapshot = tmp_path / "snapshot.npz"
     whole, stopped, resumed = small(name=name), small(name=name), small(seed=7, name=name)
     reference = train(whole)
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
+    callback = toy.interrupt(14)  # in the middle of the second epoch
     assert train(stopped, snapshot=snapshot, callbacks=[callback]).interrupted
     assert difference(whole, stopped) > 0
     second = train(resumed, snapshot=snapshot, resume=True)
@@ -475,6 +468,8 @@ def test_more_codes_are_drawn_where_they_are_asked_for(bundle, tmp_path, zoo):
         told = zoo("evaluate", bundle.path, "--set", change, expect=2)
         assert f"got {change} for a bundle" in told
         assert "or changes of how it is measured, task.importance_samples." in told
+    with pytest.raises(ValueError, match="got data, values, split=test for a bundle"):
+        evaluate(bundle.path, values="torch", data="digits", changes=["split=test"])
 
 
 def test_classes_that_the_data_lack_are_refused():

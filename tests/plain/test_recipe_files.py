@@ -13,6 +13,16 @@ from zoo.results import numbers
 HEADER = ("Source", "Command", "Expected", "Hardware", "Minutes")
 FILES = sorted(RECIPES.glob("*.yaml"))
 MEASURED = {row["name"]: row for row in results.read_rows("train")}
+# Files that say so; whoever measures one takes its name out, and none comes in by accident.
+UNMEASURED = {
+    *("autoencoder", "contractive_autoencoder", "conv_autoencoder", "deep_autoencoder"),
+    *("denoising_autoencoder", "sparse_autoencoder", "conditional_vae"),
+    *("gan", "gan_ring", "conditional_gan", "pacgan", "wgan_gp", "wgan_gp_ring"),
+    *("conditional_pixel_cnn", "diagonal_bilstm", "multi_scale", "row_lstm"),
+    *("rbm_cd", "gaussian_rbm", "dbn", "cdbn"),
+    "chairs",
+}
+NOT_YET = "not measured yet"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -25,7 +35,7 @@ def test_header_says_five_things(path):
     assert command, f"{path.name}: {facts['Command']}"
     assert CATALOG[command[1]].recipe == path.stem
     if command[1] not in MEASURED:  # train it, then `python -m zoo.results runs/...`
-        assert {facts[key] for key in HEADER[2:]} == {"not measured yet"}, path.name
+        assert {facts[key] for key in HEADER[2:]} == {NOT_YET}, path.name
         return
     row = MEASURED[command[1]]
     score = numbers.score(row).replace("R²", "R2") + (" top-1" if row["top1"] else "")
@@ -33,6 +43,11 @@ def test_header_says_five_things(path):
     assert f"{row['cores']} cores" in facts["Hardware"]
     minutes = max(0.1, float(row["seconds"]) / 60)
     assert float(facts["Minutes"]) == pytest.approx(minutes, abs=0.06)
+
+
+def test_recipes_that_are_not_measured_are_these():
+    found = {path.stem for path in FILES if f"# Expected: {NOT_YET}\n" in path.read_text()}
+    assert found == UNMEASURED
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -2,7 +2,7 @@
 
 Source: Coates, Ng & Lee 2011, An analysis of single-layer networks in unsupervised feature
 learning, AISTATS (PMLR 15): patches of even contrast, whitened; sums over quarters; standard
-features into a linear machine. Differs: patches of a seventh of the side, 3 to 6 pixels.
+features into a linear machine. Differs: patches of a quarter of the side, 3 to 6 pixels.
 """
 
 from __future__ import annotations

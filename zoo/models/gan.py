@@ -2,9 +2,10 @@
 
 Source: Goodfellow et al. 2014, arXiv:1406.2661, section 5; sizes as in the authors' `mnist.yaml`
 for pylearn2: ReLU in the generator, maxout of 5 pieces and dropout in the discriminator, which
-gives a logit here. A critic (Gulrajani et al. 2017, arXiv:1704.00028) has leaky ReLU and drops
-nothing. Differs: Glorot-uniform kernels (theirs uniform in +-0.05 and +-0.005); a tanh in place of
-the sigmoid, and normal noise in place of uniform.
+gives a logit here. A critic (Gulrajani et al. 2017, arXiv:1704.00028) has the same, unless told
+`pieces=1`, leaky ReLU, and `dropout=0`, as in the rows of the catalogue. Differs: Glorot-uniform
+kernels (theirs uniform in +-0.05 and +-0.005); a tanh in place of the sigmoid, and normal noise in
+place of uniform.
 
     generator      100 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 784 + 784 = 2,503,984
     discriminator  784 * 1200 + 1200 +  240 * 1200 + 1200 +  240 + 1         = 1,231,441

@@ -121,7 +121,10 @@ CAPTIONS = {
     "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
     "test split, by a fresh load of the saved model; where labels are numbers, R² is, and of other "
     "kinds of learning what their task is judged by. The paper's top-1 is on its own data. Rows "
-    "without epochs are baselines and ensembles. The machine was not always idle: seconds are "
+    "without epochs are baselines and ensembles. A name ends in what was changed: "
+    "`-DATA` is `--data DATA`, `-float32` is `--set hardware.precision=float32`, `-pool` is "
+    "`--set settings.reader=pool`, `-blur` is `--set task.degradation=blur`; what else was changed "
+    "of `unet_small` is in `zoo/recipes/unet.yaml`. The machine was not always idle: seconds are "
     "upper bounds.",
     "compress": "Compressed and fine-tuned on the same machine, with recipes chosen on the "
     "validation split. The file is the smallest that loads again: `model.keras`, the same gzipped, "

@@ -129,7 +129,7 @@ def _measured(
     allowed = [f"task.{name}" for name in cast(Task, bundle.recipe.task).measured_by]
     others = [change for change in changes if change.partition("=")[0] not in allowed]
     if others or set(brought) - {"changes"}:
-        told = ", ".join([*(set(brought) - {"changes"}), *others])
+        told = ", ".join([*sorted(set(brought) - {"changes"}), *others])
         known = "no change"
         if allowed:
             known = f"changes of how it is measured, {', '.join(allowed)}"

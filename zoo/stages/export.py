@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -248,9 +248,15 @@ class GivenBundle(Given):
         card, network = self._bundle.card, self._network
         kinds = {column.kind for column in card.inputs.values()}
         if network is not None:  # which may read a code, or noise
-            names = [tensor.name for tensor in self._run.networks[network].inputs]
-            kinds = {card.columns[name].kind for name in names if name in card.columns}
-        # Of noise, e.g. what a generator reads, nothing is known.
+            inputs = {
+                tensor.name: tensor.shape[1:] for tensor in self._run.networks[network].inputs
+            }
+            kinds = {
+                column.kind
+                for name, column in card.columns.items()
+                if name in inputs and _fits(inputs[name], column.shape)
+            }
+        # Of noise, e.g. what a generator reads, or of pictures made of others, nothing is known.
         values = card.preprocessing if kinds & {"image", "features"} else {}
         known = Preprocessing(**{"pad": PAD, **values}) if values else None
         read = next((c.shape for c in card.inputs.values() if c.kind == "image"), (None,))
@@ -278,6 +284,13 @@ class GivenBundle(Given):
             ),
             parent=self._parent(),
         )
+
+
+def _fits(shape: Sequence[int | None], column: Sequence[int | None]) -> bool:
+    """Whether examples of a column's shape are what an input reads; a `None` is any side."""
+    return len(shape) == len(column) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(shape, column, strict=True)
+    )
 
 
 def open_model(

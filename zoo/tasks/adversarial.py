@@ -94,13 +94,36 @@ class Game(Unsupervised):
         """Returns what the opponent says of pictures or rows, (b,); of several at once, to each."""
         from keras import ops
 
-        opponent, times = networks[self.opponent], 1
-        if len(pictures.shape) == 4:
-            sides = next(x.shape for x in opponent.inputs if len(x.shape) == 4)
-            times = sides[-1] // pictures.shape[-1]
+        times = self._at_once(networks, pictures)
         given = {**batch, seen_of(batch): packed(pictures, times)}
-        found = run(opponent, given, training=training)[:, 0]
+        found = run(networks[self.opponent], given, training=training)[:, 0]
         return found if times == 1 else ops.repeat(found, times)
+
+    def _at_once(self, networks: Networks, pictures: Any) -> int:
+        """Number of pictures or rows (b, ...) that the opponent sees at once."""
+        if len(pictures.shape) != 4:
+            return 1
+        given = networks[self.opponent].inputs
+        return next(x.shape[-1] for x in given if len(x.shape) == 4) // pictures.shape[-1]
+
+    def inputs_of(self, name: str, networks: Networks, columns: Mapping[str, Any]) -> Any:
+        """See `Task.inputs_of`: the opponent reads as many pictures as it sees at once.
+
+        Raises:
+            ValueError: There are fewer.
+        """
+        import numpy as np
+
+        pictures = columns[seen_of(columns)]
+        if name != self.opponent or (times := self._at_once(networks, pictures)) == 1:
+            return super().inputs_of(name, networks, columns)
+        whole = len(pictures) // times * times
+        if not whole:
+            raise ValueError(
+                f"{name}: got {len(pictures)} pictures; expected {times} or more, which it sees at "
+                "once. Take more."
+            )
+        return np.asarray(packed(pictures[:whole], times))
 
     def answer(self, networks: Networks, batch: Batch) -> Any:
         """See `Task.answer`: a made picture for each real one, (b, ...), of its class."""

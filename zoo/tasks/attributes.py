@@ -1,8 +1,8 @@
 """Pictures from attributes: which thing, from where, how transformed; to a picture and its mask.
 
-Source: Dosovitskiy et al. 2015, arXiv:1411.5928, section 3.2: the squared error of the picture
-where the true mask is, at a weight, and the cross-entropy of the mask. What is shown is the picture
-on white where the mask is.
+Source: Dosovitskiy et al. 2015, arXiv:1411.5928, section 3.2: the squared error of the picture,
+which is black outside the true mask, over all pixels, at a weight, and the cross-entropy of the
+mask. What is shown is the picture on white where the mask is.
 
 What it is judged by are combinations of a thing and a view that training has not seen: their
 squared error, and by how much it is larger than that of combinations seen in training, in other

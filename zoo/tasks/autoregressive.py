@@ -130,12 +130,12 @@ class Autoregressive(Unsupervised):
 
         Without networks, the picture alone.
         """
-        import keras
-        import numpy as np
+        net = networks["net"] if networks else None
+        return self._arrays(net, columns, self.levels_of(columns))
 
-        levels = self.levels_of(columns)
-        found = self._read(networks["net"] if networks else None, columns, levels)
-        return keras.tree.map_structure(np.asarray, found)
+    def inputs_of(self, name: str, networks: Networks, columns: Mapping[str, Any]) -> Any:
+        """See `Task.inputs_of`: as `inputs` are."""
+        return self._arrays(networks[name], columns, self.levels_of(columns))
 
     def meter(self, columns: Mapping[str, Column]) -> Nats:
         """See `Task.meter`."""
@@ -323,20 +323,23 @@ class Autoregressive(Unsupervised):
             known[LABEL] = ops.one_hot(batch[LABEL], told_classes(net), dtype="float32")
         return known if len(known) > 1 else image
 
+    def _arrays(self, net: keras.Model | None, columns: Mapping[str, Any], levels: Any) -> Any:
+        """What the net reads, as NumPy arrays."""
+        import keras
+        import numpy as np
+
+        return keras.tree.map_structure(np.asarray, self._read(net, columns, levels))
+
     def _kept(
         self, start: np.ndarray, shape: tuple[int, ...], count: int, uniforms: np.ndarray
     ) -> np.ndarray:
         """The levels of the upper halves of some pictures, (count, rows, w)."""
         import numpy as np
 
-        start = np.asarray(start)
-        if start.dtype != np.uint8 or start.shape[1:] != tuple(shape) or not len(start):
-            raise ValueError(
-                f"--from: got pictures of {start.dtype} {start.shape}; expected uint8 (n, "
-                f"{', '.join(map(str, shape))}), pixels of 0 to 255."
-            )
+        from zoo.tasks.made import begun_with
+
         rows = shape[0] // 2
-        chosen = start[np.arange(count) % len(start)] / 255
+        chosen = begun_with(start, shape, count) / 255
         batch = {"image": chosen.astype("float32"), THRESHOLD: uniforms[..., None]}
         return np.asarray(self.levels_of(batch))[:, :rows]
 

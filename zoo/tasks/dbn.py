@@ -75,9 +75,9 @@ class DBN(Classify):
         return scaled(column, mean=0.0, std=1.0)
 
     def objectives(self) -> tuple[Objective, ...]:
-        """See `Task.objectives`: one for each machine, then `classify`."""
+        """See `Task.objectives`: one for each machine, which moves no other; then `classify`."""
         machines = [
-            Objective(f"layer{number}", ("recognition", "generative"))
+            Objective(f"layer{number}", ("recognition", "generative"), layers=_layers(number))
             for number in range(1, self.layers + 1)
         ]
         return (*machines, Objective(CLASSIFY, TUNED[self.tune]))
@@ -237,6 +237,12 @@ class DBN(Classify):
         start = np.random.default_rng(seed).random(shape) < 0.5 / pool**2
         states = energies.run(machine, start.astype("float32"), steps=steps, seed=seed)
         return to_pixels(networks["generative"](states, training=False), low=0.0)
+
+
+def _layers(number: int) -> tuple[str, ...]:
+    """Names that the layers of a machine may have, see `zoo.tasks.energy.energies`."""
+    names = ("detect{}", "hidden{}", "hidden{}_linear", "visible{}")
+    return tuple(name.format(number) for name in names)
 
 
 def _units(energy: Any, visible: Any) -> int:

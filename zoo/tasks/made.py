@@ -203,6 +203,26 @@ def refuse_options(task: Task, options: Mapping[str, Any]) -> None:
         )
 
 
+def begun_with(start: np.ndarray, shape: tuple[int, ...], count: int) -> np.ndarray:
+    """Returns pictures to begin with, one after another, (count, *shape), uint8.
+
+    Args:
+        start: Pictures (n, *shape), uint8.
+        shape: (height, width, channels) of a network's.
+        count: Number of pictures.
+
+    Raises:
+        ValueError: They are of another shape or type, or there is none.
+    """
+    start = np.asarray(start)
+    if start.dtype != np.uint8 or start.shape[1:] != tuple(shape) or not len(start):
+        raise ValueError(
+            f"--from: got pictures of {start.dtype} {start.shape}; expected uint8 (n, "
+            f"{', '.join(map(str, shape))}), pixels of 0 to 255."
+        )
+    return start[np.arange(count) % len(start)]
+
+
 def nearest(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns for each picture which of others is the most like it, and how far it is.
 

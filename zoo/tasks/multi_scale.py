@@ -7,6 +7,7 @@ more: the second net may also expect pictures whose second pixels are others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo.tasks.autoregressive import COARSE, Autoregressive
@@ -35,6 +36,12 @@ class MultiScale(Autoregressive):
         small = self._read(networks[COARSE], batch, levels[:, ::2, ::2])
         whole = super().logits(networks, batch, levels, training=training)
         return {COARSE: networks[COARSE](small, training=training), "logits": whole}
+
+    def inputs_of(self, name: str, networks: Networks, columns: Mapping[str, Any]) -> Any:
+        """See `Task.inputs_of`: `coarse` reads every second pixel."""
+        levels = self.levels_of(columns)
+        given = levels[:, ::2, ::2] if name == COARSE else levels
+        return self._arrays(networks[name], columns, given)
 
     def nats_of(self, outputs: Any, levels: Any) -> Any:
         """See `Autoregressive.nats_of`: the sum of both."""

@@ -19,6 +19,7 @@ Gaussian pixels are intensities less 0.5, in units of 0.25; their figure is that
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -32,6 +33,7 @@ from zoo.tasks.unsupervised import Unsupervised
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import keras
     import numpy as np
 
     from zoo.common.columns import Column
@@ -119,6 +121,20 @@ class RBM(Unsupervised):
             known["code"] = ops.convert_to_numpy(coded(networks, known["image"]))
         return columns_of(networks[name], known)
 
+    def deployed(self, networks: Networks) -> keras.Model:
+        """See `Task.deployed`: the way up.
+
+        The way down gets its kernel as it is now: in a step it is tied before the kernel moves. It
+        keeps its own where the way up has none of that shape any more, e.g. once compressed.
+        """
+        from zoo.tasks.energy import tie
+
+        up = super().deployed(networks)
+        if "generative" in networks:
+            with contextlib.suppress(ValueError):  # of one that was compressed to other layers
+                tie(networks, self._energy(networks))
+        return up
+
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: `free_energy` of the examples and `mse` of one step, each (b,).
 
@@ -174,12 +190,14 @@ class RBM(Unsupervised):
         )
         rest = tf.fill((count - min(count, RUNS),), tf.constant(float("nan")))
         probabilities = networks["recognition"](batch["image"], training=False)
+        means = energy.means(energy.pooled(visible))
         found = {
             "free_energy": energy.free_energy(visible),
             "log_weight": ops.concatenate([weights, rest], axis=0),
+            "mse": ops.mean(ops.square(means - visible), axis=1),
             "hidden": probabilities,
             "image": batch["image"],
-            "reconstructed": self._pictures(networks, energy.means(energy.pooled(visible))),
+            "reconstructed": self._pictures(networks, means),
         }
         if hidden <= partition.EXACT:
             exact = partition.exact_log_z(energy)
@@ -257,9 +275,9 @@ class RBM(Unsupervised):
 
     def _begin(self, networks: Networks, start: np.ndarray, count: int) -> Any:
         """Pictures as the machine sees them, repeated (count, ...)."""
-        import numpy as np
+        from zoo.tasks.made import begun_with
 
-        shares = np.resize(start, (count, *_pixels(networks))).astype("float32") / 255
+        shares = begun_with(start, _pixels(networks), count).astype("float32") / 255
         return shares if self.visible == "binary" else (shares - GREY) / SPREAD
 
     def _energy(self, networks: Networks) -> Energy:
@@ -311,18 +329,19 @@ def begun(states: np.ndarray, count: int, units: int, seed: int) -> np.ndarray:
     """Returns states of hidden units to begin with, (count, units), float32.
 
     Args:
-        states: Of chains, (chains, units); all zeros where none has run.
-        count: Number of states; beyond that of the chains they repeat.
+        states: Of chains, (chains, units); all zeros of those that never ran.
+        count: Number of states; beyond that of the chains that ran they repeat.
         units: Number of hidden units.
         seed: Of the choice.
     """
     import numpy as np
 
     random = np.random.default_rng(seed)
-    if not states.any():
+    ran = states[states.any(axis=1)]
+    if not len(ran):
         return (random.random((count, units)) < 0.5).astype("float32")
-    order = random.permutation(len(states))
-    return states[np.resize(order, count)].astype("float32")
+    order = random.permutation(len(ran))
+    return ran[np.resize(order, count)].astype("float32")
 
 
 def _pixels(networks: Networks) -> tuple[int, ...]:
@@ -369,12 +388,11 @@ class Energies:
         weights = whole["log_weight"]
         log_z = partition.estimated(weights[np.isfinite(weights)])
         free = float(whole["free_energy"].mean(dtype="f8"))
-        error = np.square(whole["reconstructed"] - whole["image"]).mean(dtype="f8")
         metrics = {
             "log_probability": -free - log_z.value,
             "standard_error": log_z.error,
             "log_z": log_z.value,
-            "mse": float(error),
+            "mse": float(whole["mse"].mean(dtype="f8")),
             **metrics,
         }
         if "log_z_exact" in whole:

@@ -126,7 +126,7 @@ class SumProduct(Unsupervised):
         """
         import numpy as np
 
-        from zoo.tasks.made import refuse_options, to_pixels
+        from zoo.tasks.made import begun_with, refuse_options, to_pixels
 
         refuse_options(self, options)
         if hide is not None and start is None:
@@ -141,13 +141,8 @@ class SumProduct(Unsupervised):
         if start is None:
             given = np.full((count, *shape), UNKNOWN, np.float32)
         else:
-            if start.shape[1:] != shape:
-                raise ValueError(
-                    f"start: got pictures {start.shape[1:]}; expected {shape}, as the network has."
-                )
-            binary = (start >= 128).astype(np.float32)
-            half = "lower" if hide is None else hide
-            given = np.asarray(hidden(binary[np.arange(count) % len(start)], half))
+            binary = (begun_with(start, shape, count) >= 128).astype(np.float32)
+            given = np.asarray(hidden(binary, "lower" if hide is None else hide))
         random = np.random.RandomState(seed)
         parts = []
         for first in range(0, count, 64):

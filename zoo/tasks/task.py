@@ -62,12 +62,21 @@ class Objective(NamedTuple):
         learns: Names of the networks that learn by it.
         times: Turns in a step.
         parts: Parts of the batch, of which a turn sees the next one; 1 is all of it in each turn.
+        layers: Names of the layers of those networks that learn; none for all.
     """
 
     name: str = "loss"
     learns: tuple[str, ...] = ("net",)
     times: int = 1
     parts: int = 1
+    layers: tuple[str, ...] = ()
+
+    def variables(self, networks: Networks) -> list[keras.Variable]:
+        """Returns the weights that learn, each once."""
+        every = [v for name in self.learns for v in networks[name].trainable_variables]
+        own = set(self.layers)
+        shared = {id(v): v for v in every if not own or own & set(v.path.split("/"))}
+        return list(shared.values())
 
 
 class Follow(NamedTuple):

@@ -3,8 +3,8 @@
 Source: Gulrajani et al. 2017, arXiv:1704.00028, algorithm 1: the critic maximises the mean of its
 scores of real pictures less that of made ones, while the norm of its gradient by a picture is held
 at 1 on lines between real and made ones, by a penalty of 10 times the square of its difference; it
-takes five turns for each of the generator's. Every turn sees real pictures and noise of its own:
-a fifth of the step's batch.
+takes five turns for each of the generator's. Each of its turns sees real pictures and noise of its
+own, a fifth of the step's batch; that of the generator sees as much noise, and no real picture.
 """
 
 from __future__ import annotations

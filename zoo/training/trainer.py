@@ -200,9 +200,7 @@ class _Loop:
         settings = self.phase.optimizers[objective.name]
         steps = self.phase.epochs * self.source.steps * objective.times
         optimizer = optimizers.build(settings, steps=steps)
-        twins = [self.twins[name] for name in objective.learns]
-        shared = {id(v): v for twin in twins for v in twin.trainable_variables}
-        variables = list(shared.values())
+        variables = objective.variables(self.twins)
         optimizer.build(variables)
         return Learner(objective, optimizer, settings, variables)
 
