@@ -454,7 +454,7 @@ def test_bundle_explains_itself(bundle):
     card, metrics = bundle.card, bundle.report.metrics
     assert card.task == "autoregressive" and card.networks == ()
     assert card.inputs["image"] == Column("image", (8, 8, 1))
-    assert card.inputs["label"].shape == (10,)
+    assert card.inputs["label"] == Column("features", (10,))  # shares, no index
     assert card.outputs == {"logits": Column("image", (8, 8, 1))}
     assert card.custom_layers == ("zoo>GatedActivation",)
     assert 15 < metrics["nats"] < 28 and 0 < metrics["error"] < 1  # of 64 fair coins: 44.4

@@ -453,7 +453,7 @@ def test_a_told_generator_makes_what_it_is_asked_for(told):
     assert metrics["as_asked"] > 0.5  # chance is a tenth
     assert metrics["classes_made"] == 10
     assert told.card.inputs["noise"] == Column("noise", (16,))
-    assert told.card.inputs["label"].shape == (10,)
+    assert told.card.inputs["label"] == Column("features", (10,))  # shares, no index
     sevens, again = (generate(told, count=12, seed=3, label=7) for _ in range(2))
     np.testing.assert_array_equal(sevens, again)
     turns = generate(told, count=12, seed=3)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from zoo.tasks.classes import LABEL, num_classes, told
 from zoo.tasks.supervised import run
 from zoo.tasks.task import Metric, Objective
 from zoo.tasks.unsupervised import Unsupervised
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from zoo.tasks.task import Batch, Networks
 
 GENERATOR = "generator"  # a network, and what it minimises
-LABEL = "label"  # column of the class, and the input of conditional networks
 DRAWN, MEANT = 500, 3  # draws among which there are some of each class, and of a mean
 
 
@@ -127,7 +127,7 @@ class Game(Unsupervised):
 
     def answer(self, networks: Networks, batch: Batch) -> Any:
         """See `Task.answer`: a made picture for each real one, (b, ...), of its class."""
-        return self.made(networks, told(networks, batch), GENERATOR, training=False)
+        return self.made(networks, with_class(networks, batch), GENERATOR, training=False)
 
     def meter(self, columns: Mapping[str, Column]) -> Made:
         """See `Task.meter`: without the data set, the pixels alone are judged."""
@@ -140,13 +140,6 @@ class Game(Unsupervised):
         from zoo.tasks.likeness import Made
 
         return Made(data.columns, data)
-
-    def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
-        """See `Task.inputs`."""
-        import numpy as np
-
-        given = told(networks, columns)
-        return super().inputs(networks, {name: np.asarray(value) for name, value in given.items()})
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`."""
@@ -194,7 +187,7 @@ class Game(Unsupervised):
                 f"task {self.kind}: makes rows of a table; expected a bundle of pictures. "
                 "`zoo evaluate --out DIR` draws the points."
             )
-        classes = num_classes(networks)
+        classes = num_classes(networks[GENERATOR])
         if label is not None and classes and not 0 <= label < classes:
             raise ValueError(
                 f"task {self.kind}: got the class {label}; expected an index, 0 to {classes - 1}."
@@ -229,7 +222,7 @@ class Game(Unsupervised):
         walk = partial(self.generate, networks, walk=True, **options)
         found: dict[str, Callable[[Path], None]] = {"walk": partial(save, walk, 8)}
         shape = tuple(self.draws(networks)["noise"].shape)
-        if classes := num_classes(networks):
+        if classes := num_classes(networks[GENERATOR]):
             drawn = partial(self._drawn, networks, *codes.styles(shape, classes))
             found["classes"] = partial(save, drawn, classes)
         elif meter.judge is not None:
@@ -260,20 +253,10 @@ class Game(Unsupervised):
         return to_pixels(run(networks[GENERATOR], columns, training=False), low=self.black)
 
 
-def num_classes(networks: Networks) -> int:
-    """Returns the number of classes that the generator is told one of, or 0."""
-    given = networks[GENERATOR].inputs if networks else ()
-    return next((int(tensor.shape[-1]) for tensor in given if tensor.name == LABEL), 0)
-
-
-def told(networks: Networks, batch: Mapping[str, Any]) -> dict[str, Any]:
+def with_class(networks: Networks, batch: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the batch with one-hot classes (b, classes), where the networks read them."""
-    classes = num_classes(networks)
-    if not classes:
-        return dict(batch)
-    from keras import ops
-
-    return {**batch, LABEL: ops.one_hot(batch[LABEL], classes, dtype="float32")}
+    label = told(networks[GENERATOR], batch)
+    return dict(batch) if label is None else {**batch, LABEL: label}
 
 
 def packed(pictures: Any, times: int) -> Any:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from zoo.common.settings import shown
+from zoo.tasks.classes import one_hot, told
 from zoo.tasks.task import Evaluation, Mean, Metric, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
@@ -67,23 +68,6 @@ class Attributes(Unsupervised):
         """See `Task.sizes`."""
         lengths = {name: data.columns[name].shape[0] for name in ("view", "transform")}
         return super().sizes(data) | {"num_classes": len(data.columns["label"].names)} | lengths
-
-    def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
-        """See `Task.inputs`: classes become one-hot."""
-        import numpy as np
-
-        if not networks:
-            return super().inputs(networks, columns)
-        labels = np.eye(_net(networks).inputs[0].shape[1], dtype=np.float32)[columns["label"]]
-        return {"label": labels, "view": columns["view"], "transform": columns["transform"]}
-
-    def states(self, networks: Networks) -> dict[str, Column]:
-        """See `Task.states`: a class is read as shares that sum to 1."""
-        from zoo.common.columns import Column
-
-        if not networks:
-            return {}
-        return {"label": Column("features", (_net(networks).inputs[0].shape[1],))}
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`."""
@@ -176,13 +160,12 @@ class Attributes(Unsupervised):
         ends = random.permutation(classes)[:2] if label is None else np.array([label, label])
         share = np.arange(count) / count
         if walk:
-            hot = np.eye(classes)[ends[0]] + share[:, None] * (
-                np.eye(classes)[ends[-1]] - np.eye(classes)[ends[0]]
-            )
+            first, last = one_hot(ends, classes)
+            hot = first + share[:, None] * (last - first)
             turn, transform = 2 * np.pi * share, np.zeros((count, numbers))
         else:
             chosen = random.randint(classes, size=count) if label is None else [label] * count
-            hot = np.eye(classes)[chosen]
+            hot = one_hot(chosen, classes)
             turn = random.uniform(0, 2 * np.pi, size=count)
             transform = random.uniform(-1, 1, size=(count, numbers))
         height = np.radians(elevation)
@@ -213,9 +196,7 @@ def _net(networks: Networks) -> Any:
 
 def _codes(networks: Networks, batch: Batch) -> dict[str, Any]:
     """What the network reads of a batch."""
-    from keras import ops
-
-    label = ops.one_hot(batch["label"], _net(networks).inputs[0].shape[1])
+    label = told(_net(networks), batch)
     return {"label": label, "view": batch["view"], "transform": batch["transform"]}
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from zoo.tasks.classes import LABEL, num_classes, one_hot, told
 from zoo.tasks.task import Evaluation, Mean, Metric, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from zoo.data.source import Draw
     from zoo.tasks.task import Batch, Networks
 
-THRESHOLD, LABEL = "threshold", "label"
+THRESHOLD = "threshold"
 COARSE = "coarse"  # every second pixel, which a net may be given
 SEED = 2016  # of the pictures in a bundle
 AT_ONCE = 64  # pictures that are drawn together
@@ -314,13 +315,8 @@ class Autoregressive(Unsupervised):
         known = {"image": image}
         if COARSE in names:
             known[COARSE] = image[:, ::2, ::2]
-        if LABEL in names and LABEL not in batch:
-            raise ValueError(
-                f"{net.name if net else self.kind}: is told the class of each picture; got the "
-                f"columns {', '.join(batch)}. Take data with a column label, or another model."
-            )
-        if LABEL in names:
-            known[LABEL] = ops.one_hot(batch[LABEL], told_classes(net), dtype="float32")
+        if net is not None and LABEL in names:
+            known[LABEL] = told(net, batch)
         return known if len(known) > 1 else image
 
     def _arrays(self, net: keras.Model | None, columns: Mapping[str, Any], levels: Any) -> Any:
@@ -389,11 +385,6 @@ def _image(net: keras.Model) -> Any:
     return next(tensor for tensor in net.inputs if tensor.name == "image")
 
 
-def told_classes(net: keras.Model) -> int:
-    """Returns the number of classes that a net is told one of; 0 where it is told none."""
-    return next((int(x.shape[-1]) for x in net.inputs if x.name == LABEL), 0)
-
-
 def _size(levels: Any) -> int:
     """Pixels of a picture, of levels (b, h, w)."""
     return int(levels.shape[1] * levels.shape[2])
@@ -403,7 +394,7 @@ def _classes(net: keras.Model, count: int, label: int | None) -> dict[str, np.nd
     """The classes to draw, one-hot (count, classes), where the net is told one."""
     import numpy as np
 
-    classes = told_classes(net)
+    classes = num_classes(net)
     if not classes and label is not None:
         raise ValueError(
             f"--class: got {label} for {net.name}, which is told no class; expected none. A model "
@@ -414,4 +405,4 @@ def _classes(net: keras.Model, count: int, label: int | None) -> dict[str, np.nd
     if label is not None and not 0 <= label < classes:
         raise ValueError(f"--class: got {label}; expected a class, 0 to {classes - 1}.")
     chosen = np.arange(count) % classes if label is None else np.full(count, label)
-    return {LABEL: np.eye(classes, dtype="float32")[chosen]}
+    return {LABEL: one_hot(chosen, classes)}

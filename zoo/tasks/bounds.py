@@ -11,38 +11,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from zoo.tasks.classes import LABEL
 from zoo.tasks.task import Evaluation
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from zoo.tasks.task import Batch, Networks
+    from zoo.tasks.task import Networks
 
 ACTIVE = 0.01  # variance of a code's mean over the images, from which on the unit carries something
-LABEL = "label"  # column, and input, of a class
-
-
-def conditional(networks: Networks) -> bool:
-    """Whether networks read the class too."""
-    return len(networks["decoder"].inputs) > 1
-
-
-def one_hot(networks: Networks, batch: Batch) -> Any:
-    """Returns the classes of a batch, (b, classes), float32; `None` for networks that read none.
-
-    Raises:
-        ValueError: The batch has no classes.
-    """
-    from keras import ops
-
-    if not conditional(networks):
-        return None
-    if LABEL not in batch:
-        raise ValueError(
-            f"task vae: got conditional networks and the columns {', '.join(batch)}; expected data"
-            f" with a column {LABEL}, the class."
-        )
-    return ops.one_hot(batch[LABEL], networks["decoder"].inputs[1].shape[-1], dtype="float32")
 
 
 def encode(networks: Networks, pixels: Any, label: Any = None, *, training: bool = False) -> Any:

@@ -9,9 +9,10 @@ arXiv:1511.06434, section 6.3.2.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+
+from zoo.tasks.classes import one_hot
 
 LEG = 8  # examples between two stops of a path, about: a row of a grid
 STYLES = 8  # rows of a picture of all classes
@@ -102,17 +103,6 @@ def sums(means: np.ndarray) -> np.ndarray:
         return np.zeros((0, 4, *means.shape[1:]), np.float32)
     a, b, c = (np.roll(known, -step, axis=0) for step in range(3))
     return np.stack([a, b, c, a - b + c], axis=1).astype(np.float32)
-
-
-def one_hot(indices: Any, num_classes: int) -> np.ndarray:
-    """Returns classes as rows of zeros and a one, (n, classes), float32.
-
-    Args:
-        indices: Of the classes, (n,).
-        num_classes: Number of classes.
-    """
-    rows: np.ndarray = np.eye(num_classes, dtype=np.float32)[np.asarray(indices, int)]
-    return rows
 
 
 def styles(shape: tuple[int, ...], num_classes: int) -> tuple[np.ndarray, np.ndarray]:

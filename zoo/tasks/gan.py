@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.adversarial import GENERATOR, Game, seen_of, told
+from zoo.tasks.adversarial import GENERATOR, Game, seen_of, with_class
 from zoo.tasks.task import Mean, Seen
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class GAN(Game):
         """See `Task.look`; `real` and `fake` are what the discriminator takes for real, (b,)."""
         from keras import ops
 
-        batch = told(networks, batch)
+        batch = with_class(networks, batch)
 
         def logit(pictures: Any, motion: str) -> Any:
             if training and self.shift:

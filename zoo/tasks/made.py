@@ -13,6 +13,7 @@ from zoo.common.columns import Column
 from zoo.data.preprocessing import Preprocessing
 from zoo.environments.drawing import save_gif
 from zoo.tasks import codes
+from zoo.tasks.classes import one_hot
 from zoo.tasks.pictures import enlarged
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def made(
         found = begin.labels if begin is not None else None
         turns = np.arange(num_classes) if found is None else found
         turns = turns if label is None else np.array([label])
-        given.append(codes.one_hot(turns[np.arange(len(drawn)) % len(turns)], num_classes))
+        given.append(one_hot(turns[np.arange(len(drawn)) % len(turns)], num_classes))
     if walk:
         ways = (codes.slerp, codes.mixed)
         given = [codes.path(stops, count, way) for stops, way in zip(given, ways, strict=False)]

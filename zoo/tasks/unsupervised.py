@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zoo.tasks.task import Task, columns_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
     from zoo.data.preprocessing import Preprocessing
@@ -45,14 +47,26 @@ class Unsupervised(Task):
         span = 1 - self.black
         return scaled(column, mean=-self.black / span, std=1 / span)
 
+    def states(self, networks: Networks) -> dict[str, Column]:
+        """See `Task.states`: a class that networks are told is read as shares that sum to 1."""
+        from zoo.common.columns import Column
+        from zoo.tasks.classes import LABEL, num_classes
+
+        classes = max(map(num_classes, networks.values()), default=0)
+        return {LABEL: Column("features", (classes,))} if classes else {}
+
+    def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
+        """See `Task.inputs`: a `label` is one-hot."""
+        from zoo.tasks.classes import beside
+
+        model = self.deployed(networks) if networks else None
+        return columns_of(model, beside(model, columns) if model else columns)
+
     def inputs_of(self, name: str, networks: Networks, columns: Mapping[str, Any]) -> Any:
         """See `Task.inputs_of`: a `code` is the encoder's of a picture, a `label` is one-hot."""
-        import numpy as np
+        from zoo.tasks.classes import beside
 
-        known = dict(columns)
-        for tensor in networks[name].inputs:
-            if tensor.name == "label" and len(tensor.shape) == 2 and "label" in known:
-                known["label"] = np.eye(tensor.shape[1], dtype="float32")[known["label"]]
+        known = beside(networks[name], columns)
         wanted = {tensor.name for tensor in networks[name].inputs}
         if "code" in wanted and "code" not in known and "encoder" in networks:
             given = self.inputs_of("encoder", networks, columns)

@@ -27,15 +27,13 @@ from pydantic import Field
 
 from zoo.common.columns import Column
 from zoo.tasks.bounds import (
-    LABEL,
     Bounds,
     bound,
-    conditional,
     decode,
     encode,
     importance_bound,
-    one_hot,
 )
+from zoo.tasks.classes import LABEL, num_classes, one_hot, told
 from zoo.tasks.task import Mean, Metric, Objective, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
@@ -96,7 +94,7 @@ class VAE(Unsupervised):
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: `elbo` is `reconstruction` less `kl`, each (b,), in nats."""
-        pixels, label = self._pixels(batch), one_hot(networks, batch)
+        pixels, label = self._pixels(batch), told(networks["decoder"], batch)
         found = bound(networks, pixels, batch["noise"], label=label, training=training)
         loss = self.beta * found["kl"] - found["reconstruction"]
         return Seen(Mean(loss), {name: Mean(value) for name, value in found.items()})
@@ -105,7 +103,7 @@ class VAE(Unsupervised):
         """See `Task.answer`: the bounds (b,), the codes' means, and pictures (b, ...)."""
         from keras import ops
 
-        pixels, grey, label = self._pixels(batch), batch["image"], one_hot(networks, batch)
+        pixels, grey, label = self._pixels(batch), batch["image"], told(networks["decoder"], batch)
         found = bound(networks, pixels, batch["noise"], label=label)
         mean = encode(networks, grey, label)["mean"]
         return found | {
@@ -144,7 +142,7 @@ class VAE(Unsupervised):
         if label is None or not label.names:
             return found
         classes = len(label.names)
-        if conditional(networks):
+        if num_classes(networks["decoder"]):
             found["classes"] = partial(save, partial(self._styles, networks, classes), classes)
         elif (rows := meter.sums(classes)) is not None and len(rows):
             found["arithmetic"] = partial(save, partial(self._drawn, networks, rows), 4)
@@ -164,21 +162,6 @@ class VAE(Unsupervised):
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`."""
         return {"reconstruction": data.columns[data.input]}
-
-    def states(self, networks: Networks) -> dict[str, Column]:
-        """See `Task.states`: a class is read as shares that sum to 1."""
-        if not networks or not conditional(networks):
-            return {}
-        return {LABEL: Column("features", (networks["decoder"].inputs[1].shape[-1],))}
-
-    def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
-        """See `Task.inputs`."""
-        from zoo.tasks.codes import one_hot as rows_of
-
-        if networks and conditional(networks):
-            classes = networks["decoder"].inputs[1].shape[-1]
-            columns = {**columns, LABEL: rows_of(columns[LABEL], classes)}
-        return super().inputs(networks, columns)
 
     def deployed(self, networks: Networks) -> keras.Model:
         """See `Task.deployed`: an image to the probabilities of its pixels, at the code's mean."""
@@ -240,7 +223,7 @@ class VAE(Unsupervised):
             seed=seed,
             walk=walk,
             label=label,
-            num_classes=networks["decoder"].inputs[1].shape[-1] if conditional(networks) else 0,
+            num_classes=num_classes(networks["decoder"]),
             begin=None if start is None else _start(networks, start),
         )
 
@@ -267,18 +250,17 @@ def _start(networks: Networks, pixels: np.ndarray) -> Start:
     import numpy as np
     from keras import ops
 
-    from zoo.tasks import codes
     from zoo.tasks.made import Start
 
     grey = np.asarray(pixels, np.float32) / 255
     label, chosen = None, None
-    if conditional(networks):
-        latent, classes = (tensor.shape[-1] for tensor in networks["decoder"].inputs)
+    if classes := num_classes(networks["decoder"]):
+        latent = networks["decoder"].inputs[0].shape[-1]
         still = np.zeros((len(grey), latent), np.float32)
-        rows = codes.one_hot(np.arange(classes), classes)[:, None].repeat(len(grey), axis=1)
+        rows = one_hot(np.arange(classes), classes)[:, None].repeat(len(grey), axis=1)
         bounds = [bound(networks, grey, still, label=row)["elbo"] for row in rows]
         chosen = np.argmax([ops.convert_to_numpy(one) for one in bounds], axis=0)
-        label = codes.one_hot(chosen, classes)
+        label = one_hot(chosen, classes)
     found = encode(networks, grey, label)
     mean, log_variance = (ops.convert_to_numpy(found[key]) for key in ("mean", "log_variance"))
     return Start(mean, np.exp(log_variance / 2), chosen)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.adversarial import GENERATOR, Game, seen_of, told
+from zoo.tasks.adversarial import GENERATOR, Game, seen_of, with_class
 from zoo.tasks.task import Mean, Objective, Seen
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class WGANGP(Game):
         """See `Task.look`; `distance` is what the critic finds, `slope` its gradient's norm."""
         from keras import ops
 
-        batch = told(networks, batch)
+        batch = with_class(networks, batch)
         made = self.made(networks, batch, objective, training=training)
         fake = self.score(networks, batch, made, training=training)
         if objective == GENERATOR:
