@@ -6,6 +6,8 @@ max(0, mean distance to all centres - distance to k). See `zoo.baselines.patches
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from zoo.baselines.fitted import Fitted
@@ -44,12 +46,7 @@ def kmeans(train: Split, validation: Split, num_classes: int) -> Fitted:
         costs=COSTS,
         standard=True,
     )
-    return Fitted(
-        score=found.score,
-        settings=found.settings,
-        tried=found.tried,
-        parameters=found.parameters + patches.parameters + centres.size,
-    )
+    return replace(found, parameters=found.parameters + patches.parameters + centres.size)
 
 
 def triangle(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:

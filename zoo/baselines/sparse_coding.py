@@ -10,6 +10,8 @@ ICML). See `zoo.baselines.patches`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from zoo.baselines.fitted import Fitted
@@ -59,12 +61,7 @@ def sparse_coding(train: Split, validation: Split, num_classes: int) -> Fitted:
         costs=COSTS,
         standard=True,
     )
-    return Fitted(
-        score=found.score,
-        settings=found.settings,
-        tried=found.tried,
-        parameters=found.parameters + patches.parameters + atoms.size,
-    )
+    return replace(found, parameters=found.parameters + patches.parameters + atoms.size)
 
 
 def sparse_codes(rows: np.ndarray, atoms: np.ndarray, *, penalty: float, steps: int) -> np.ndarray:

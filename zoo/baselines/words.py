@@ -8,6 +8,8 @@ the words (Perronnin et al. 2010, ECCV) in place of counts.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from zoo.baselines.fitted import Fitted
@@ -61,12 +63,7 @@ def words(train: Split, validation: Split, num_classes: int) -> Fitted:
 
     settings = {"words": vocabulary.n_clusters, "radius": radius, "step": step, **DAISY}
     fitted = fit_svm(train, validation, histograms, settings)
-    return Fitted(
-        score=fitted.score,
-        settings=fitted.settings,
-        tried=fitted.tried,
-        parameters=fitted.parameters + vocabulary.cluster_centers_.size,
-    )
+    return replace(fitted, parameters=fitted.parameters + vocabulary.cluster_centers_.size)
 
 
 def describe(images: np.ndarray, *, radius: int, step: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from zoo.tasks.bounds import log_likelihood
 from zoo.tasks.task import Mean, Metric, Objective, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
@@ -125,7 +126,7 @@ class Autoencoder(Unsupervised):
         numbers = decoder(code, training=False)
         found = {"reconstructed": self.intensities(numbers), "code": code}
         if self.pixels == "logistic":
-            found["cross_entropy"] = cross_entropy(image, numbers)
+            found["cross_entropy"] = -log_likelihood(image, numbers)
         if self.corruption != "none":
             noisy = self.seen(batch)
             again = decoder(encoder(noisy, training=False), training=False)
@@ -198,7 +199,7 @@ class Autoencoder(Unsupervised):
         from keras import ops
 
         if self.reconstruction == "cross_entropy":
-            return cross_entropy(image, numbers)
+            return -log_likelihood(image, numbers)
         square = ops.square(self.intensities(numbers) - image)
         return ops.sum(square, axis=(1, 2, 3))
 
@@ -217,15 +218,3 @@ def corrupted(image: Any, noise: Any, kind: str, level: float) -> Any:
     if kind == "masking":
         return image * ops.cast(noise >= level, image.dtype)
     return image + level * noise
-
-
-def cross_entropy(image: Any, numbers: Any) -> Any:
-    """Returns the cross-entropy of the intensities, summed over a picture's pixels, (b,), in nats.
-
-    Args:
-        image: In [0, 1], (b, height, width, channels).
-        numbers: Log-odds, of the same shape.
-    """
-    from keras import ops
-
-    return ops.sum(ops.binary_crossentropy(image, numbers, from_logits=True), axis=(1, 2, 3))

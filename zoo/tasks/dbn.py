@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from zoo.common.settings import shown
 from zoo.tasks.classify import Classify
 from zoo.tasks.task import Mean, Objective, Seen, named
 
@@ -226,11 +225,7 @@ class DBN(Classify):
         from zoo.tasks.made import refuse_options, to_pixels
 
         refuse_options(self, options)
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1 or count < 1:
-            raise ValueError(
-                f"task {self.kind}: got steps {shown(steps)} and count {count}; expected integers "
-                "of 1 or more."
-            )
+        energies.check_steps(self, steps, count)
         machine = energies.uppermost(networks)
         shape = (count, *networks["generative"].input.shape[1:])
         pool = getattr(machine, "pool", 1)

@@ -13,12 +13,15 @@ that of contrastive divergence: <v h> of the data less <v' h'> of what Gibbs sam
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.common.settings import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo.tasks.task import Networks
+    from zoo.tasks.task import Networks, Task
 
 
 class Energy(NamedTuple):
@@ -282,6 +285,19 @@ def observed(energy: Energy | ConvolutionalEnergy, means: Any, noise: Any) -> An
     return ops.cast(noise < means, means.dtype)
 
 
+def check_steps(task: Task, steps: Any, count: int) -> None:
+    """Refuses what `run` cannot take, with one line.
+
+    Raises:
+        ValueError: One of the two is no integer of 1 or more.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1 or count < 1:
+        raise ValueError(
+            f"task {task.kind}: got steps {shown(steps)} and count {count}; expected integers of "
+            "1 or more."
+        )
+
+
 def run(energy: Energy | ConvolutionalEnergy, hidden: Any, *, steps: int, seed: int) -> Any:
     """Runs chains by numbers of their own, and returns the states of their hidden units.
 
@@ -339,10 +355,7 @@ def _flat(visible: Any) -> Any:
 
     if len(visible.shape) == 2:
         return visible
-    size = 1
-    for side in visible.shape[1:]:
-        size *= side
-    return ops.reshape(visible, (-1, size))
+    return ops.reshape(visible, (-1, math.prod(visible.shape[1:])))
 
 
 def _tensor(value: Any) -> Any:

@@ -20,13 +20,13 @@ Gaussian pixels are intensities less 0.5, in units of 0.25; their figure is that
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.common.settings import shown
 from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
@@ -259,11 +259,7 @@ class RBM(Unsupervised):
         from zoo.tasks.made import refuse_options
 
         refuse_options(self, options)
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1 or count < 1:
-            raise ValueError(
-                f"task {self.kind}: got steps {shown(steps)} and count {count}; expected integers "
-                "of 1 or more."
-            )
+        energies.check_steps(self, steps, count)
         energy = self._energy(networks)
         if start is None:
             states = ops.convert_to_numpy(networks["chains"].get_layer("chains").states)
@@ -294,7 +290,7 @@ class RBM(Unsupervised):
         image = batch["image"]
         if "threshold" in batch:
             image = ops.cast(batch["threshold"] < image, image.dtype)
-        return ops.reshape(image, (image.shape[0] or -1, _size(image)))
+        return ops.reshape(image, (image.shape[0] or -1, math.prod(image.shape[1:])))
 
     def _remember(self, networks: Networks, place: Any, state: Any, probabilities: Any) -> None:
         """Keeps what the next step goes on from."""
@@ -346,13 +342,6 @@ def begun(states: np.ndarray, count: int, units: int, seed: int) -> np.ndarray:
 
 def _pixels(networks: Networks) -> tuple[int, ...]:
     return tuple(networks["recognition"].input.shape[1:])
-
-
-def _size(image: Any) -> int:
-    size = 1
-    for side in image.shape[1:]:
-        size *= side
-    return size
 
 
 class Energies:

@@ -140,9 +140,7 @@ class Reconstructed:
         if not kernels or tuple(kernels[0].shape[:-1]) != (int(np.prod(shape)),):
             return None
         weights = np.asarray(kernels[0])[:, : pictures.SHOWN].T
-        least, most = weights.min(axis=1, keepdims=True), weights.max(axis=1, keepdims=True)
-        shares = (weights - least) / np.maximum(most - least, 1e-12)
-        return pictures.to_pixels(shares.reshape(-1, *shape), low=0.0)
+        return pictures.stretched(weights.reshape(-1, *shape))
 
 
 def _squared(one: np.ndarray, other: np.ndarray) -> float:
