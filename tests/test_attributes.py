@@ -206,15 +206,9 @@ def train(networks, **options):
 
 
 def test_trains_and_resumes(tmp_path):
-    snapshot = tmp_path / "snapshot.npz"
-    whole, stopped, resumed = small(), small(), small(seed=7)
-    history = train(whole)
+    history = toy.resumed(small, train, tmp_path / "snapshot.npz", step=5)
     losses = [row["loss"] for row in history.rows]
     assert losses[-1] < 0.95 * losses[0]
-    assert train(stopped, snapshot=snapshot, callbacks=[toy.interrupt(5)]).interrupted
-    assert toy.difference(whole["net"], stopped["net"]) > 0
-    train(resumed, snapshot=snapshot, resume=True)
-    assert toy.difference(whole["net"], resumed["net"]) == 0.0
 
 
 def test_the_loss_is_the_papers():
@@ -240,29 +234,17 @@ def test_the_loss_is_the_papers():
 
 TWO_DEVICES = """
     import json
-    import numpy as np
-    from zoo.recipe import Hardware, Optimizer, Train
-    from zoo.training.strategy import choose_machine
-    from zoo.training.trainer import Trainer
-
-    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose_machine(Hardware(strategy="one", precision="float32"))
-    from tests import test_attributes as own, toy
+    from tests import two
+    from tests.test_attributes import FEW, TASK, batches, small
     from zoo.data import chair_views
+    from zoo.recipe import Optimizer, Train
 
-    for name, value in own.FEW.items():
+    for name, value in FEW.items():
         setattr(chair_views, name, value)
-    ends, losses = [], []
-    for machine in (one, two):
-        networks = own.small()
-        chosen = Optimizer(kind="sgd", learning_rate=0.05)
-        settings = Train(epochs=2, batch_size=32, optimizer=chosen)
-        feeds = own.batches(training=True), own.batches()
-        history = Trainer(networks, own.TASK, settings, machine).fit(*feeds)
-        ends.append(networks["net"])
-        losses.append([row[key] for row in history.rows for key in ("loss", "val_mse")])
-    start = toy.difference(ends[0], own.small()["net"])
-    print(json.dumps([toy.difference(*ends), float(np.abs(np.subtract(*losses)).max()), start]))
+    settings = Train(epochs=2, batch_size=32, optimizer=Optimizer(kind="sgd", learning_rate=0.05))
+    feed = lambda networks, **options: batches(**options)
+    found, _ = two.trained(small, feed, TASK, settings, ("loss", "val_mse"))
+    print(json.dumps(found))
 """
 
 

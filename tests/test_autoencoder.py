@@ -57,13 +57,6 @@ def train(networks, task=DENOISING, *, precision="float32", epochs=3, rate=5e-3,
     )
 
 
-def difference(one, other):
-    pairs = [
-        (a, b) for name in one for a, b in zip(one[name].weights, other[name].weights, strict=True)
-    ]
-    return max(float(np.abs(a.numpy() - b.numpy()).max()) for a, b in pairs)
-
-
 def shares(one, other):
     """Whether two networks have a layer in common."""
     return bool({id(v) for v in one.variables} & {id(v) for v in other.variables})
@@ -360,44 +353,24 @@ def test_sparsity_and_contraction_do_what_they_say():
 
 @pytest.mark.slow
 def test_resumed_run_equals_a_whole_one(tmp_path):
-    snapshot = tmp_path / "snapshot.npz"
-    whole, stopped, resumed = small(), small(), small(seed=7)
-    reference = train(whole)
-    callback = toy.interrupt(14)  # in the middle of the second epoch
-    assert train(stopped, snapshot=snapshot, callbacks=[callback]).interrupted
-    assert difference(whole, stopped) > 0
-    second = train(resumed, snapshot=snapshot, resume=True)
-    assert difference(whole, resumed) == 0.0
-    assert [row["loss"] for row in second.rows] == [row["loss"] for row in reference.rows]
+    toy.resumed(small, train, tmp_path / "snapshot.npz", step=14)  # in the middle of an epoch
 
 
 TWO_DEVICES = """
     import json
-    import keras, numpy as np
-    from zoo.recipe import Hardware, Optimizer, Train
-    from zoo.training.strategy import choose_machine
-    from zoo.training.trainer import Trainer
-
-    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose_machine(Hardware(strategy="one", precision="float32"))
-    from tests.test_autoencoder import batches, difference, shares, small
+    from tests import two
+    from tests.test_autoencoder import batches, shares, small
+    from zoo.recipe import Optimizer, Train
     from zoo.tasks.autoencoder import Autoencoder
 
     task = Autoencoder(
         corruption="masking", level=0.3, sparsity="kl", sparsity_weight=1.0, contraction=0.1
     )
-    ends, losses = [], []
-    for machine in (one, two):
-        networks = small()
-        chosen = Optimizer(kind="sgd", learning_rate=1e-3, clip_global_norm=5.0)
-        settings = Train(epochs=2, batch_size=32, optimizer=chosen)
-        feeds = batches(networks, task, training=True), batches(networks, task)
-        history = Trainer(networks, task, settings, machine).fit(*feeds)
-        ends.append(networks)
-        losses.append([row[key] for row in history.rows for key in ("loss", "sparsity")])
-    start = difference(ends[0], small())
-    apart = float(np.abs(np.subtract(*losses)).max())
-    print(json.dumps([difference(*ends), apart, start, shares(*ends[1].values())]))
+    chosen = Optimizer(kind="sgd", learning_rate=1e-3, clip_global_norm=5.0)
+    settings = Train(epochs=2, batch_size=32, optimizer=chosen)
+    feed = lambda networks, **options: batches(networks, task, **options)
+    found, ends = two.trained(small, feed, task, settings, ("loss", "sparsity"))
+    print(json.dumps([*found, shares(*ends[1].values())]))
 """
 
 

@@ -1,6 +1,7 @@
 """Nets of pixels: exact oracles of what they see and of their probabilities, and their way on."""
 
 import itertools
+from functools import partial
 
 import keras
 import numpy as np
@@ -387,40 +388,24 @@ def test_trains_levels(kind):
 
 @pytest.mark.slow
 def test_resumed_run_equals_a_whole_one(tmp_path):
-    snapshot = tmp_path / "snapshot.npz"
-    whole, stopped, resumed = small(seed=0), small(seed=0), small(seed=7)
-    reference = train(whole, epochs=2)
-    callback = toy.interrupt(14)  # in the middle of the second epoch
-    assert train(stopped, epochs=2, snapshot=snapshot, callbacks=[callback]).interrupted
-    second = train(resumed, epochs=2, snapshot=snapshot, resume=True)
-    assert toy.difference(whole, resumed) == 0.0 < toy.difference(whole, stopped)
-    assert [row["loss"] for row in second.rows] == [row["loss"] for row in reference.rows]
+    def make(seed):
+        return small(seed=seed)
+
+    fit = partial(train, epochs=2)
+    toy.resumed(make, fit, tmp_path / "snapshot.npz", step=14)  # in the middle of an epoch
 
 
 TWO_DEVICES = """
     import json
-    import keras, numpy as np
-    from zoo.recipe import Hardware, Optimizer, Train
-    from zoo.training.strategy import choose_machine
-    from zoo.training.trainer import Trainer
-
-    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose_machine(Hardware(strategy="one", precision="float32"))
-    from tests import toy
+    from tests import two
     from tests.test_autoregressive import TASK, batches, small
+    from zoo.recipe import Optimizer, Train
 
-    ends, losses = [], []
-    for machine in (one, two):
-        net = small("conditional_pixel_cnn_small", seed=0)
-        networks = {"net": net}
-        chosen = Optimizer(kind="sgd", learning_rate=1e-3, clip_global_norm=5.0)
-        settings = Train(epochs=1, batch_size=32, optimizer=chosen)
-        feeds = batches(networks, training=True), batches(networks)
-        history = Trainer(networks, TASK, settings, machine).fit(*feeds)
-        ends.append(net)
-        losses.append([row[key] for row in history.rows for key in ("loss", "val_nats")])
-    start = toy.difference(ends[0], small("conditional_pixel_cnn_small", seed=0))
-    print(json.dumps([toy.difference(*ends), float(np.abs(np.subtract(*losses)).max()), start]))
+    chosen = Optimizer(kind="sgd", learning_rate=1e-3, clip_global_norm=5.0)
+    settings = Train(epochs=1, batch_size=32, optimizer=chosen)
+    make = lambda: {"net": small("conditional_pixel_cnn_small", seed=0)}
+    found, _ = two.trained(make, batches, TASK, settings, ("loss", "val_nats"))
+    print(json.dumps(found))
 """
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+from functools import partial
 
 import keras
 import numpy as np
@@ -52,13 +53,6 @@ def train(networks, task, *, epochs=3, precision="float32", optimizer=SGD, phase
     machine = choose_machine(Hardware(precision=precision, strategy="one"))
     feed = batches(networks, task, training=True)
     return Trainer(networks, task, settings, machine).fit(feed, batches(networks, task), **options)
-
-
-def difference(one, other):
-    pairs = [
-        (a, b) for name in one for a, b in zip(one[name].weights, other[name].weights, strict=True)
-    ]
-    return max(float(np.abs(a.numpy() - b.numpy()).max()) for a, b in pairs)
 
 
 def drawn(shape, seed, scale=0.7):
@@ -321,39 +315,23 @@ def test_sparsity_draws_units_to_their_target():
 
 
 def test_resumed_chains_are_those_of_a_whole_run(tmp_path):
-    snapshot, task = tmp_path / "snapshot.npz", RBM(sparsity_cost=0.1)
-    whole, stopped, resumed = small(), small(), small(seed=7)
-    reference = train(whole, task)
-    first = train(stopped, task, snapshot=snapshot, callbacks=[toy.interrupt(14)])
-    assert first.interrupted and difference(whole, stopped) > 0
-    second = train(resumed, task, snapshot=snapshot, resume=True)
-    assert difference(whole, resumed) == 0.0
-    assert [row["loss"] for row in second.rows] == [row["loss"] for row in reference.rows]
+    fit = partial(train, task=RBM(sparsity_cost=0.1))
+    toy.resumed(small, fit, tmp_path / "snapshot.npz", step=14)
 
 
 TWO_DEVICES = """
     import json
-    import keras, numpy as np
-    from zoo.recipe import Hardware, Optimizer, Train
-    from zoo.training.strategy import choose_machine
-    from zoo.training.trainer import Trainer
-
-    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose_machine(Hardware(strategy="one", precision="float32"))
-    from tests.test_energy import SGD, batches, difference, small
+    from tests import two
+    from tests.test_energy import SGD, batches, small
+    from zoo.recipe import Optimizer, Train
     from zoo.tasks.rbm import RBM
 
-    ends, losses, task = [], [], RBM(sparsity_cost=0.1)
-    for machine in (one, two):
-        networks = small()
-        settings = Train(epochs=2, batch_size=32, optimizer=Optimizer(**SGD))
-        feeds = batches(networks, task, training=True), batches(networks, task)
-        history = Trainer(networks, task, settings, machine).fit(*feeds)
-        ends.append(networks)
-        losses.append([row[key] for row in history.rows for key in ("loss", "val_free_energy")])
-    start, chains = difference(ends[0], small()), [n["chains"].get_layer("chains") for n in ends]
-    same = bool((chains[0].states.numpy() == chains[1].states.numpy()).all())
-    print(json.dumps([difference(*ends), float(np.abs(np.subtract(*losses)).max()), start, same]))
+    task = RBM(sparsity_cost=0.1)
+    settings = Train(epochs=2, batch_size=32, optimizer=Optimizer(**SGD))
+    feed = lambda networks, **options: batches(networks, task, **options)
+    found, ends = two.trained(small, feed, task, settings, ("loss", "val_free_energy"))
+    chains = [end["chains"].get_layer("chains").states.numpy() for end in ends]
+    print(json.dumps([*found, bool((chains[0] == chains[1]).all())]))
 """
 
 
@@ -547,4 +525,4 @@ def test_interrupted_phases_resume(tmp_path):
     callback = toy.interrupt(14)
     assert train(stopped, task, snapshot=snapshot, callbacks=[callback], **options).interrupted
     train(resumed, task, snapshot=snapshot, resume=True, **options)
-    assert difference(whole, resumed) == 0.0
+    assert toy.difference(whole, resumed) == 0.0

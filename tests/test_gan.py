@@ -2,6 +2,7 @@
 
 import csv
 import os
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -85,13 +86,6 @@ def train(networks, *, precision="float32", optimizers=None, epochs=3, **options
     return Trainer(networks, TASK, settings, machine).fit(feed, batches(networks), **options)
 
 
-def difference(one, other):
-    pairs = [
-        (a, b) for name in one for a, b in zip(one[name].weights, other[name].weights, strict=True)
-    ]
-    return max(float(np.abs(a.numpy() - b.numpy()).max()) for a, b in pairs)
-
-
 # The networks
 
 
@@ -163,7 +157,7 @@ def test_best_discriminator_is_that_of_the_theorem():
 def test_each_turn_changes_its_own_network(still):
     networks, fresh = plain(), plain()
     train(networks, epochs=1, optimizers={still: {"learning_rate": 1e-30}})
-    moved = {name: difference({name: networks[name]}, {name: fresh[name]}) for name in networks}
+    moved = {name: toy.difference({name: networks[name]}, {name: fresh[name]}) for name in networks}
     assert moved.pop(still) < 1e-12 and min(moved.values()) > 1e-3
 
 
@@ -228,42 +222,22 @@ def test_trains(precision):
 
 def test_resumed_run_equals_a_whole_one(tmp_path):
     """Two optimizers, of different rates, and batch normalisation in both networks."""
-    snapshot = tmp_path / "snapshot.npz"
-    options = {"optimizers": {"discriminator": {"learning_rate": 3e-4}}}
-    whole, stopped, resumed = small(), small(), small(seed=7)
-    reference = train(whole, **options)
-    callback = toy.interrupt(14)  # in the middle of the second epoch
-    first = train(stopped, snapshot=snapshot, callbacks=[callback], **options)
-    assert first.interrupted and difference(whole, stopped) > 0
-    second = train(resumed, snapshot=snapshot, resume=True, **options)
-    assert difference(whole, resumed) == 0.0
-    for name in ("discriminator_loss", "generator_loss"):
-        assert [row[name] for row in second.rows] == [row[name] for row in reference.rows]
+    fit = partial(train, optimizers={"discriminator": {"learning_rate": 3e-4}})
+    losses = ("discriminator_loss", "generator_loss")
+    toy.resumed(small, fit, tmp_path / "snapshot.npz", step=14, losses=losses)
 
 
 TWO_DEVICES = """
     import json
-    import keras, numpy as np
-    from zoo.recipe import Hardware, Optimizer, Train, changed
-    from zoo.training.strategy import choose_machine
-    from zoo.training.trainer import Trainer
+    from tests import two
+    from tests.test_gan import TASK, batches, plain
+    from zoo.recipe import Optimizer, Train
 
-    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose_machine(Hardware(strategy="one", precision="float32"))
-    from tests.test_gan import TASK, batches, difference, plain
-
-    ends, losses = [], []
-    for machine in (one, two):
-        networks = plain()
-        chosen = Optimizer(kind="sgd", learning_rate=0.02, clip_global_norm=1.0)
-        settings = Train(epochs=2, batch_size=32, optimizer=chosen)
-        feeds = batches(networks, training=True), batches(networks)
-        history = Trainer(networks, TASK, settings, machine).fit(*feeds)
-        ends.append(networks)
-        names = ("discriminator_loss", "generator_loss", "val_generator_loss")
-        losses.append([row[key] for row in history.rows for key in names])
-    start = difference(ends[0], plain())
-    print(json.dumps([difference(*ends), float(np.abs(np.subtract(*losses)).max()), start]))
+    chosen = Optimizer(kind="sgd", learning_rate=0.02, clip_global_norm=1.0)
+    settings = Train(epochs=2, batch_size=32, optimizer=chosen)
+    names = ("discriminator_loss", "generator_loss", "val_generator_loss")
+    found, _ = two.trained(plain, batches, TASK, settings, names)
+    print(json.dumps(found))
 """
 
 

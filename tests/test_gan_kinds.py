@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 
 import keras
@@ -83,10 +84,6 @@ def train(task, networks, *, epochs=3, batch_size=40, **options):
     trainer = Trainer(networks, task, settings, machine)
     feed = batches(task, networks, training=True)
     return trainer.fit(feed, batches(task, networks), **options)
-
-
-def difference(one, other):
-    return max(toy.difference(one[name], other[name]) for name in one)
 
 
 # The networks
@@ -272,42 +269,26 @@ def test_a_batch_that_turns_cannot_share_is_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [WGAN, GAN(shift=1, smoothing=0.1)], ids=lambda task: task.kind)
 def test_resumed_run_equals_a_whole_one(task, tmp_path):
-    snapshot = tmp_path / "snapshot.npz"
-    whole, stopped, resumed = (perceptrons(task, seed=seed) for seed in (0, 0, 7))
-    reference = train(task, whole)
-    first = train(task, stopped, snapshot=snapshot, callbacks=[toy.interrupt(11)])
-    assert first.interrupted and difference(whole, stopped) > 0
-    second = train(task, resumed, snapshot=snapshot, resume=True)
-    assert difference(whole, resumed) == 0.0
-    name = f"{task.opponent}_loss"
-    assert [row[name] for row in second.rows] == [row[name] for row in reference.rows]
+    def make(seed):
+        return perceptrons(task, seed=seed)
+
+    losses = (f"{task.opponent}_loss",)
+    toy.resumed(make, partial(train, task), tmp_path / "snapshot.npz", step=11, losses=losses)
 
 
 TWO_DEVICES = """
     import json
-    import numpy as np
-    from zoo.recipe import Hardware, Optimizer, Train
-    from zoo.training.strategy import choose_machine
-    from zoo.training.trainer import Trainer
+    from functools import partial
+    from tests import two
+    from tests.test_gan_kinds import GAN, WGANGP, batches, perceptrons
+    from zoo.recipe import Optimizer, Train
 
-    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose_machine(Hardware(strategy="one", precision="float32"))
-    from tests.test_gan_kinds import GAN, WGANGP, batches, difference, perceptrons
-
-    found = []
+    chosen = Optimizer(kind="sgd", learning_rate=0.02, clip_global_norm=1.0)
+    settings, found = Train(epochs=2, batch_size=40, optimizer=chosen), []
     for task in (WGANGP(), GAN(shift=1)):
-        ends, losses = [], []
-        for machine in (one, two):
-            networks = perceptrons(task)
-            chosen = Optimizer(kind="sgd", learning_rate=0.02, clip_global_norm=1.0)
-            settings = Train(epochs=2, batch_size=40, optimizer=chosen)
-            feeds = batches(task, networks, training=True), batches(task, networks)
-            history = Trainer(networks, task, settings, machine).fit(*feeds)
-            ends.append(networks)
-            names = (f"{task.opponent}_loss", "generator_loss", "val_generator_loss")
-            losses.append([row[key] for row in history.rows for key in names])
-        start = difference(ends[0], perceptrons(task))
-        found += [difference(*ends), float(np.abs(np.subtract(*losses)).max()), start]
+        names = (f"{task.opponent}_loss", "generator_loss", "val_generator_loss")
+        make, feed = partial(perceptrons, task), partial(batches, task)
+        found += two.trained(make, feed, task, settings, names)[0]
     print(json.dumps(found))
 """
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from urllib.request import Request, urlopen
 
 import keras
@@ -60,10 +61,6 @@ def train(networks, data, *, epochs=3, **options):
     machine = choose_machine(Hardware(precision="float32", strategy="one"))
     feeds = batches(networks, data, training=True), batches(networks, data)
     return Trainer(networks, TASK, settings, machine).fit(*feeds, **options)
-
-
-def difference(one, other):
-    return toy.difference(one["net"], other["net"])
 
 
 @pytest.fixture(scope="module")
@@ -233,38 +230,19 @@ def test_a_package_that_is_not_there(monkeypatch):
 
 
 def test_resumed_run_equals_a_whole_one(data, tmp_path):
-    snapshot = tmp_path / "snapshot.npz"
-    whole, stopped, resumed = small(), small(), small(seed=7)
-    reference = train(whole, data, epochs=2)
-    callback = toy.interrupt(6)  # in the middle of the second epoch
-    first = train(stopped, data, epochs=2, snapshot=snapshot, callbacks=[callback])
-    assert first.interrupted and difference(whole, stopped) > 0
-    second = train(resumed, data, epochs=2, snapshot=snapshot, resume=True)
-    assert difference(whole, resumed) == 0.0
-    assert [row["loss"] for row in second.rows] == [row["loss"] for row in reference.rows]
+    fit = partial(train, data=data, epochs=2)
+    toy.resumed(small, fit, tmp_path / "snapshot.npz", step=6)  # in the middle of an epoch
 
 
 TWO_DEVICES = """
     import json
-    import numpy as np
-    from zoo.recipe import Hardware, Optimizer, Train
-    from zoo.training.strategy import choose_machine
-    from zoo.training.trainer import Trainer
+    from tests import two
+    from tests.test_super_resolution import TASK, batches, small
+    from zoo.recipe import Optimizer, Train
 
-    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose_machine(Hardware(strategy="one", precision="float32"))
-    from tests.test_super_resolution import TASK, batches, difference, small
-
-    ends, losses = [], []
-    for machine in (one, two):
-        networks = small()
-        settings = Train(epochs=2, optimizer=Optimizer(kind="sgd", learning_rate=0.1))
-        feeds = batches(networks, training=True), batches(networks)
-        history = Trainer(networks, TASK, settings, machine).fit(*feeds)
-        ends.append(networks)
-        losses.append([row[key] for row in history.rows for key in ("loss", "val_loss")])
-    start = difference(ends[0], small())
-    print(json.dumps([difference(*ends), float(np.abs(np.subtract(*losses)).max()), start]))
+    settings = Train(epochs=2, optimizer=Optimizer(kind="sgd", learning_rate=0.1))
+    found, _ = two.trained(small, batches, TASK, settings, ("loss", "val_loss"))
+    print(json.dumps(found))
 """
 
 

@@ -66,13 +66,6 @@ def train(networks, *, precision="float32", epochs=3, **options):
     )
 
 
-def difference(one, other):
-    pairs = [
-        (a, b) for name in one for a, b in zip(one[name].weights, other[name].weights, strict=True)
-    ]
-    return max(float(np.abs(a.numpy() - b.numpy()).max()) for a, b in pairs)
-
-
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     changes = ["data.name=digits", "train.epochs=15", "task.importance_samples=20"]
@@ -263,39 +256,21 @@ def test_trains(precision, name, falls):
     "name", ["vae", pytest.param("conditional conv_vae", marks=pytest.mark.slow)]
 )
 def test_resumed_run_equals_a_whole_one(tmp_path, name):
-    snapshot = tmp_path / "snapshot.npz"
-    whole, stopped, resumed = small(name=name), small(name=name), small(seed=7, name=name)
-    reference = train(whole)
-    callback = toy.interrupt(14)  # in the middle of the second epoch
-    assert train(stopped, snapshot=snapshot, callbacks=[callback]).interrupted
-    assert difference(whole, stopped) > 0
-    second = train(resumed, snapshot=snapshot, resume=True)
-    assert difference(whole, resumed) == 0.0
-    assert [row["loss"] for row in second.rows] == [row["loss"] for row in reference.rows]
+    make = partial(small, name=name)
+    toy.resumed(make, train, tmp_path / "snapshot.npz", step=14)  # in the middle of an epoch
 
 
 TWO_DEVICES = """
     import json, sys
-    import keras, numpy as np
-    from zoo.recipe import Hardware, Optimizer, Train
-    from zoo.training.strategy import choose_machine
-    from zoo.training.trainer import Trainer
+    from tests import two
+    from tests.test_vae import TASK, batches, small
+    from zoo.recipe import Optimizer, Train
 
-    two = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
-    one = choose_machine(Hardware(strategy="one", precision="float32"))
-    from tests.test_vae import TASK, batches, difference, small
-
-    ends, losses = [], []
-    for machine in (one, two):
-        networks = small(name=sys.argv[1])
-        chosen = Optimizer(kind="sgd", learning_rate=1e-3, clip_global_norm=5.0)
-        settings = Train(epochs=2, batch_size=32, optimizer=chosen)
-        feeds = batches(networks, training=True), batches(networks)
-        history = Trainer(networks, TASK, settings, machine).fit(*feeds)
-        ends.append(networks)
-        losses.append([row[key] for row in history.rows for key in ("loss", "val_elbo")])
-    start = difference(ends[0], small(name=sys.argv[1]))
-    print(json.dumps([difference(*ends), float(np.abs(np.subtract(*losses)).max()), start]))
+    chosen = Optimizer(kind="sgd", learning_rate=1e-3, clip_global_norm=5.0)
+    settings = Train(epochs=2, batch_size=32, optimizer=chosen)
+    make = lambda: small(name=sys.argv[1])
+    found, _ = two.trained(make, batches, TASK, settings, ("loss", "val_elbo"))
+    print(json.dumps(found))
 """
 
 

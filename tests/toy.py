@@ -64,8 +64,32 @@ def train(model, train_settings, *, hardware=None, batches=None, task=None, **op
 
 
 def difference(one, other):
+    """The largest difference between the weights of two models, or of two sets of them by name."""
+    if isinstance(one, dict):
+        return max(difference(one[name], other[name]) for name in one)
     pairs = zip(one.get_weights(), other.get_weights(), strict=True)
     return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+def resumed(make, train, snapshot, *, step, losses=("loss",)):
+    """A run that is stopped at a step and resumed ends as a whole one, whose history is returned.
+
+    Args:
+        make: Gives networks of a seed.
+        train: Trains them, with the further options that it is given.
+        snapshot: File to go on from.
+        step: Where Ctrl-C is pressed.
+        losses: Columns of the history that are the same too.
+    """
+    whole, stopped, again = make(0), make(0), make(7)
+    reference = train(whole)
+    assert train(stopped, snapshot=snapshot, callbacks=[interrupt(step)]).interrupted
+    assert difference(whole, stopped) > 0
+    second = train(again, snapshot=snapshot, resume=True)
+    assert difference(whole, again) == 0.0
+    for name in losses:
+        assert [row[name] for row in second.rows] == [row[name] for row in reference.rows]
+    return reference
 
 
 def interrupt(step):
