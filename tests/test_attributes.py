@@ -19,7 +19,7 @@ from zoo.datasets import DATASETS
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train
-from zoo.tasks.attributes import Attributes, composed
+from zoo.tasks.latent.attributes import Attributes, composed
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.strategy import choose_machine

@@ -23,10 +23,10 @@ from zoo.models import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train
 from zoo.stages.denoise import denoise, slides, widened
-from zoo.tasks import penalties
-from zoo.tasks.autoencoder import Autoencoder, corrupted
-from zoo.tasks.linear_classifier import measure
-from zoo.tasks.reconstructed import Reconstructed
+from zoo.tasks.latent import penalties
+from zoo.tasks.latent.autoencoder import Autoencoder, corrupted
+from zoo.tasks.latent.linear_classifier import measure
+from zoo.tasks.latent.reconstructed import Reconstructed
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.strategy import choose_machine
@@ -361,7 +361,7 @@ TWO_DEVICES = """
     from tests import two
     from tests.test_autoencoder import batches, shares, small
     from zoo.recipe import Optimizer, Train
-    from zoo.tasks.autoencoder import Autoencoder
+    from zoo.tasks.latent.autoencoder import Autoencoder
 
     task = Autoencoder(
         corruption="masking", level=0.3, sparsity="kl", sparsity_weight=1.0, contraction=0.1

@@ -21,10 +21,10 @@ from zoo.models import create, raster
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train, resolve
 from zoo.stages.generate import generate
-from zoo.tasks import pixels
-from zoo.tasks.autoregressive import Autoregressive
-from zoo.tasks.multi_scale import MultiScale
-from zoo.tasks.rasters import Kept, Whole, answers
+from zoo.tasks.pixel_nets import pixels
+from zoo.tasks.pixel_nets.autoregressive import Autoregressive
+from zoo.tasks.pixel_nets.multi_scale import MultiScale
+from zoo.tasks.pixel_nets.rasters import Kept, Whole, answers
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.strategy import choose_machine
@@ -314,7 +314,7 @@ def test_many_pictures_are_drawn_in_parts(monkeypatch):
     net = {"net": small(side=4)}
     start = np.full((1, 4, 4, 1), 255, "uint8")
     whole = TASK.generate(net, columns={}, count=7, seed=1, start=start)
-    monkeypatch.setattr("zoo.tasks.autoregressive.AT_ONCE", 3)
+    monkeypatch.setattr("zoo.tasks.pixel_nets.autoregressive.AT_ONCE", 3)
     parts = TASK.generate(net, columns={}, count=7, seed=1, start=start)
     np.testing.assert_array_equal(whole, parts)
 

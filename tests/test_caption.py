@@ -18,8 +18,8 @@ from zoo.data import digit_captions
 from zoo.metrics.bleu import bleu
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
-from zoo.tasks import captions, telling
-from zoo.tasks.caption import Caption
+from zoo.tasks.words import captions, telling
+from zoo.tasks.words.caption import Caption
 from zoo.training import steps
 from zoo.training.fitting import fit
 from zoo.training.run import Run

@@ -24,7 +24,7 @@ from zoo.craft.check import Bench
 from zoo.craft.plan import Plan, prepare
 from zoo.data.preprocessing import Preprocessing
 from zoo.recipe import Recipe, changed, resolve
-from zoo.tasks.classify import Classify
+from zoo.tasks.labels.classify import Classify
 from zoo.training import run as runs
 from zoo.training.run import Run
 

@@ -26,9 +26,10 @@ from zoo.layers.proposals import Detections
 from zoo.metrics.dense_captions import Described, average_precision, meteor_exact
 from zoo.models.build import create
 from zoo.models.saved import load_model
-from zoo.tasks import pictures, telling
-from zoo.tasks.dense_caption import DenseCaption
-from zoo.tasks.detect import learnt
+from zoo.tasks import pictures
+from zoo.tasks.places.detect import learnt
+from zoo.tasks.words import telling
+from zoo.tasks.words.dense_caption import DenseCaption
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 

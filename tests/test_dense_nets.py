@@ -12,7 +12,7 @@ from zoo.models.fcn import bilinear, fcn
 from zoo.models.recurrent_cnn import recurrent_cnn
 from zoo.models.segnet import segnet
 from zoo.models.vgg import vgg
-from zoo.tasks.segment import Segment
+from zoo.tasks.places.segment import Segment
 
 SMALL = {"input_shape": (64, 64, 3), "num_classes": 11}
 FCN = {"convs": (1, 1, 1, 1, 1), "filters": (4, 4, 8, 8, 8), "units": 8, "window": 3, "pad": 0}

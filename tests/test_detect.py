@@ -9,9 +9,9 @@ import zoo
 from zoo.layers.proposals import BOX_VARIANCE, Detections, Grid, Proposals, decode, encode
 from zoo.layers.roi import ROIAlign, ROIPooling, _gathered, _multiplied, levels
 from zoo.metrics.detection import Things, average_precision
-from zoo.tasks import detection_loss
-from zoo.tasks.detect import Detect, anchors_of, learnt
-from zoo.tasks.detections import pasted
+from zoo.tasks.places import detection_loss
+from zoo.tasks.places.detect import Detect, anchors_of, learnt
+from zoo.tasks.places.detections import pasted
 
 
 def some_boxes(random, batch, num, side):

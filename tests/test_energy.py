@@ -21,11 +21,11 @@ from zoo.models import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train
 from zoo.stages.generate import generate
-from zoo.tasks import energy as machines
-from zoo.tasks import partition
-from zoo.tasks.dbn import DBN
-from zoo.tasks.energy import ConvolutionalEnergy, Energy
-from zoo.tasks.rbm import RBM, begun
+from zoo.tasks.boltzmann import energy as machines
+from zoo.tasks.boltzmann import partition
+from zoo.tasks.boltzmann.dbn import DBN
+from zoo.tasks.boltzmann.energy import ConvolutionalEnergy, Energy
+from zoo.tasks.boltzmann.rbm import RBM, begun
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.steps import gradient
@@ -324,7 +324,7 @@ TWO_DEVICES = """
     from tests import two
     from tests.test_energy import SGD, batches, small
     from zoo.recipe import Optimizer, Train
-    from zoo.tasks.rbm import RBM
+    from zoo.tasks.boltzmann.rbm import RBM
 
     task = RBM(sparsity_cost=0.1)
     settings = Train(epochs=2, batch_size=32, optimizer=Optimizer(**SGD))

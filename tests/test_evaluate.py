@@ -16,12 +16,12 @@ from zoo.metrics.detection import Things, averages, confusion, curves, evaluated
 from zoo.metrics.segmentation import count_pixels, mean_iou
 from zoo.stages.evaluate import Measured
 from zoo.tasks import pictures, plots
-from zoo.tasks.detect import Detect
-from zoo.tasks.ellipse import EllipseTask
 from zoo.tasks.kept_pictures import KeptPictures
-from zoo.tasks.localise import Localise
-from zoo.tasks.pose import Pose
-from zoo.tasks.segment import Segment
+from zoo.tasks.places.detect import Detect
+from zoo.tasks.places.ellipse import EllipseTask
+from zoo.tasks.places.localise import Localise
+from zoo.tasks.places.pose import Pose
+from zoo.tasks.places.segment import Segment
 from zoo.tasks.task import Evaluation
 
 NAMES = ("a", "b", "c")

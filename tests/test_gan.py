@@ -22,8 +22,8 @@ from zoo.metrics import frechet_distance
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train, changed
-from zoo.tasks import judge as judges
-from zoo.tasks.gan import GAN
+from zoo.tasks.games import judge as judges
+from zoo.tasks.games.gan import GAN
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.steps import gradient

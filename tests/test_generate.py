@@ -10,13 +10,13 @@ from zoo.models.saved import load_networks
 from zoo.stages.generate import generate
 from zoo.tasks import codes
 from zoo.tasks import made as pictures
-from zoo.tasks.attributes import Attributes
-from zoo.tasks.bounds import decode, encode
-from zoo.tasks.classify import Classify
-from zoo.tasks.dbn import DBN
-from zoo.tasks.rbm import RBM
+from zoo.tasks.boltzmann.dbn import DBN
+from zoo.tasks.boltzmann.rbm import RBM
+from zoo.tasks.labels.classify import Classify
+from zoo.tasks.latent.attributes import Attributes
+from zoo.tasks.latent.bounds import decode, encode
+from zoo.tasks.latent.vae import VAE
 from zoo.tasks.spn import SumProduct
-from zoo.tasks.vae import VAE
 from zoo.training.fitting import fit
 
 SETTINGS = {

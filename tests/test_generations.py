@@ -18,7 +18,7 @@ from zoo.recipe import Augment, resolve
 from zoo.stages.export import export as exported
 from zoo.stages.opening import reopen
 from zoo.stages.predict import _inputs, predict
-from zoo.tasks.detect import anchors_of, learnt
+from zoo.tasks.places.detect import anchors_of, learnt
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 

@@ -15,7 +15,7 @@ from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.models.step import is_step, states, step_of, through_time
 from zoo.recipe import Train, resolve
-from zoo.tasks.language import Language
+from zoo.tasks.words.language import Language
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.writing import write_bundle
@@ -421,7 +421,7 @@ def test_cold_writing_is_greedy(run, bundle):
 
 
 def test_warm_writing_draws_from_the_softmax():
-    from zoo.tasks.writing import draw
+    from zoo.tasks.words.writing import draw
 
     logits = np.tile(np.log([0.5, 0.3, 0.2]), (20_000, 1))
     drawn = draw(logits, 1.0, np.random.RandomState(0))

@@ -13,7 +13,7 @@ from tests import toy
 from tests.toy import DATA, SCALE, settings, small
 from zoo.data.feed import Feed
 from zoo.recipe import Hardware
-from zoo.tasks.classify import Classify
+from zoo.tasks.labels.classify import Classify
 from zoo.tasks.supervised import Supervised
 from zoo.tasks.task import Mean
 from zoo.training import fitting, lbfgs, strategy

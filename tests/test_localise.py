@@ -19,7 +19,7 @@ from zoo.models.build import create
 from zoo.models.saved import load_model
 from zoo.recipe import resolve
 from zoo.tasks import pictures
-from zoo.tasks.localise import Localise
+from zoo.tasks.places.localise import Localise
 from zoo.training import steps
 from zoo.training.fitting import fit
 from zoo.training.run import Run

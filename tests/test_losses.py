@@ -10,8 +10,8 @@ from sklearn import metrics
 from zoo import losses
 from zoo.losses import LOSSES, Loss
 from zoo.recipe import Recipe
-from zoo.tasks.classify import Classify
-from zoo.tasks.regress import Regress
+from zoo.tasks.labels.classify import Classify
+from zoo.tasks.labels.regress import Regress
 
 NAMED = {kind: [row.name for row in LOSSES.values() if row.target == kind]
          for kind in ("class", "binary", "number")}  # fmt: skip

@@ -12,7 +12,7 @@ from tests.toy import settings, small, train, validation
 from zoo.data.dataset import Split
 from zoo.data.feed import Feed
 from zoo.recipe import Hardware
-from zoo.tasks.classify import Classify
+from zoo.tasks.labels.classify import Classify
 from zoo.tasks.supervised import Supervised
 from zoo.tasks.task import Mean, Objective, columns_of
 from zoo.training import steps, strategy

@@ -13,7 +13,7 @@ from zoo.data.feed import Feed
 from zoo.data.stream import Stream
 from zoo.models.build import create
 from zoo.recipe import Augment, resolve
-from zoo.tasks.detect import Detect
+from zoo.tasks.places.detect import Detect
 
 HALF = Augment(mirror=False, mosaic=0.5)
 NUM = 40

@@ -9,7 +9,7 @@ from tests.golden import vector
 from zoo.data.source import noise
 from zoo.models import create
 from zoo.recipe import resolve
-from zoo.tasks.gan import GAN
+from zoo.tasks.games.gan import GAN
 from zoo.tasks.task import Task
 
 GOLDEN = vector.read()

@@ -21,7 +21,7 @@ from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Train
 from zoo.stages.compress import compress
 from zoo.stages.evaluate import evaluate
-from zoo.tasks.classify import Classify
+from zoo.tasks.labels.classify import Classify
 from zoo.tasks.task import Follow, Mean, Metric, Objective, Seen, Task
 from zoo.training import fitting, run, strategy
 from zoo.training import trainer as trainers

@@ -13,8 +13,8 @@ from zoo.data import eyes
 from zoo.data.augment import carry, draw
 from zoo.layers import SoftArgmax
 from zoo.recipe import Augment
-from zoo.tasks.ellipse import EllipseTask, in_pixels
-from zoo.tasks.pose import Pose
+from zoo.tasks.places.ellipse import EllipseTask, in_pixels
+from zoo.tasks.places.pose import Pose
 
 IMAGE = Column("image", (64, 64, 1))
 

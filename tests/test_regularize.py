@@ -10,7 +10,7 @@ from zoo.layers.connection_table import TableConv2D
 from zoo.layers.locally_connected import LocallyConnected2D
 from zoo.models import create
 from zoo.recipe import Regularize
-from zoo.tasks.autoencoder import Autoencoder
+from zoo.tasks.latent.autoencoder import Autoencoder
 from zoo.training.regularize import regularize
 from zoo.training.steps import loss
 

@@ -18,8 +18,8 @@ from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Recipe, resolve
 from zoo.stages.play import play
-from zoo.tasks.a2c import A2C
-from zoo.tasks.dqn import DQN, Explore
+from zoo.tasks.agents.a2c import A2C
+from zoo.tasks.agents.dqn import DQN, Explore
 from zoo.training import steps
 from zoo.training.fitting import fit
 from zoo.training.run import Run
@@ -330,8 +330,8 @@ TWO_DEVICES = """
     from tests.agents import cart_pole, dense, settings
     from zoo.environments.episodes import Episodes
     from zoo.recipe import Hardware
-    from zoo.tasks.a2c import A2C
-    from zoo.tasks.dqn import DQN
+    from zoo.tasks.agents.a2c import A2C
+    from zoo.tasks.agents.dqn import DQN
     from zoo.training.strategy import choose_machine
     from zoo.training.trainer import Trainer
 

@@ -22,7 +22,7 @@ from zoo.models.unet import answered, unet
 from zoo.recipe import resolve
 from zoo.stages.opening import reopen
 from zoo.tasks import pictures
-from zoo.tasks.segment import Segment, middle, soft_dice
+from zoo.tasks.places.segment import Segment, middle, soft_dice
 from zoo.training import steps
 from zoo.training.fitting import fit
 from zoo.training.run import Run

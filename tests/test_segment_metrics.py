@@ -9,7 +9,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, jaccard_score
 from zoo.common.columns import IGNORED, Column
 from zoo.metrics import segmentation
 from zoo.recipe import resolve
-from zoo.tasks.segment import Segment
+from zoo.tasks.places.segment import Segment
 
 NAMES = ("background", *"0123456789")
 

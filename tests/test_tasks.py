@@ -15,9 +15,9 @@ from zoo.data import Preprocessing, load
 from zoo.models import create
 from zoo.models.saved import load_model
 from zoo.recipe import Recipe
-from zoo.tasks.binary import Binary
-from zoo.tasks.classify import Classify
-from zoo.tasks.regress import Regress
+from zoo.tasks.labels.binary import Binary
+from zoo.tasks.labels.classify import Classify
+from zoo.tasks.labels.regress import Regress
 from zoo.training.fitting import fit
 
 DIGITS, CANCER, DIABETES = (load(name) for name in ("digits", "breast_cancer", "diabetes"))

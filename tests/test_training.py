@@ -24,7 +24,7 @@ from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
 from zoo.models.saved import load_model
 from zoo.recipe import Hardware, Optimizer, Train, resolve
-from zoo.tasks.classify import Classify
+from zoo.tasks.labels.classify import Classify
 from zoo.training import optimizer as optimizers
 from zoo.training import strategy
 from zoo.training.evaluation import evaluate
@@ -294,7 +294,7 @@ TWO_DEVICES = """
     from zoo.data.preprocessing import Preprocessing
     from zoo.models.build import create
     from zoo.recipe import Augment, Hardware, Optimizer, Train
-    from zoo.tasks.classify import Classify
+    from zoo.tasks.labels.classify import Classify
     from zoo.training.strategy import choose_machine
     from zoo.training.trainer import Trainer
     from zoo.training.twin import ReplicaDropout

@@ -12,7 +12,7 @@ from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
 from zoo.models.saved import load_model
 from zoo.recipe import resolve
-from zoo.tasks.classify import Classify
+from zoo.tasks.labels.classify import Classify
 from zoo.tasks.supervised import without_auxiliary
 from zoo.training import cycles, fitting, origins, run
 from zoo.training.transfer import freeze, thaw

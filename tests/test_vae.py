@@ -23,8 +23,8 @@ from zoo.recipe import Hardware, Optimizer, Train
 from zoo.stages.evaluate import evaluate
 from zoo.stages.generate import generate
 from zoo.tasks import made as pictures
-from zoo.tasks.bounds import bound, decode, encode, importance_bound, log_likelihood
-from zoo.tasks.vae import VAE
+from zoo.tasks.latent.bounds import bound, decode, encode, importance_bound, log_likelihood
+from zoo.tasks.latent.vae import VAE
 from zoo.training import film, fitting
 from zoo.training.fitting import fit
 from zoo.training.run import Run

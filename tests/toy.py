@@ -12,7 +12,7 @@ from zoo.data.feed import Feed
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
 from zoo.recipe import Hardware, Optimizer, Train
-from zoo.tasks.classify import Classify
+from zoo.tasks.labels.classify import Classify
 from zoo.training import strategy
 from zoo.training.trainer import Trainer
 

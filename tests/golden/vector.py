@@ -13,7 +13,7 @@ import numpy as np
 from zoo.catalog import CATALOG, VECTOR, Architecture
 from zoo.layers import Detections
 from zoo.models import create
-from zoo.tasks.detect import learnt
+from zoo.tasks.places.detect import learnt
 
 FILE = Path(__file__).with_name("models.json")
 BATCH = 3

@@ -20,8 +20,8 @@ import numpy as np
 
 from tests.golden import vector
 from zoo.catalog import CATALOG
-from zoo.tasks.autoregressive import Autoregressive
-from zoo.tasks.rasters import Kept, Whole
+from zoo.tasks.pixel_nets.autoregressive import Autoregressive
+from zoo.tasks.pixel_nets.rasters import Kept, Whole
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from zoo.layers.proposals import (
     encode,
 )
 from zoo.layers.roi import ROIAlign, levels
-from zoo.tasks import detection_loss
+from zoo.tasks.places import detection_loss
 
 pytestmark = pytest.mark.oracle
 SIDE = (96, 128)

@@ -19,8 +19,8 @@ from zoo.data.feed import Feed
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
 from zoo.recipe import Hardware, Optimizer, Train, resolve
-from zoo.tasks.binary import Binary
-from zoo.tasks.classify import Classify
+from zoo.tasks.labels.binary import Binary
+from zoo.tasks.labels.classify import Classify
 from zoo.training.run import Run
 from zoo.training.strategy import choose_machine
 from zoo.training.trainer import Trainer

@@ -26,7 +26,7 @@ from zoo.craft.copies import copy
 from zoo.craft.finding import Finding, Verdict
 from zoo.recipe import Recipe
 from zoo.tasks import supervised
-from zoo.tasks.classify import Labelled
+from zoo.tasks.labels.classify import Labelled
 from zoo.tasks.supervised import Supervised, divided
 from zoo.tasks.task import Seen, Task
 from zoo.training import steps

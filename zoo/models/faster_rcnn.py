@@ -3,13 +3,14 @@
 Sources: Ren, He, Girshick & Sun 2015, arXiv:1506.01497, section 3, on VGG-16; with a feature
 pyramid Lin et al. 2017, arXiv:1612.03144, and He, Gkioxari, Dollar & Girshick 2017,
 arXiv:1703.06870, figure 4, in the form of torchvision. One graph, picture to boxes: what is learnt
-is read where `Proposals` and `Detections` read it (`zoo.tasks.detect`). Differs: pictures have one
-size; regions are aligned, not pooled, unless asked for, and places of a map lie in the middle of
-their pixels, where torchvision's detectors are half a pixel off (`aligned=False`); where the papers
-look at the best 6,000 boxes before suppression, here it is twice as many as are proposed, or 1,000
-of each level; the small variants are for scenes of 64 pixels, with two hidden layers of 128 units.
-137,078,239 parameters on VGG-16 with 20 classes; 41,808,406 on ResNet-50 with a pyramid and 90
-classes, 44,454,513 with masks: torchvision's, whose normalisations are frozen, says 53,120 less.
+is read where `Proposals` and `Detections` read it (`zoo.tasks.places.detect`). Differs: pictures
+have one size; regions are aligned, not pooled, unless asked for, and places of a map lie in the
+middle of their pixels, where torchvision's detectors are half a pixel off (`aligned=False`); where
+the papers look at the best 6,000 boxes before suppression, here it is twice as many as are
+proposed, or 1,000 of each level; the small variants are for scenes of 64 pixels, with two hidden
+layers of 128 units. 137,078,239 parameters on VGG-16 with 20 classes; 41,808,406 on ResNet-50 with
+a pyramid and 90 classes, 44,454,513 with masks: torchvision's, whose normalisations are frozen,
+says 53,120 less.
 """
 
 from __future__ import annotations

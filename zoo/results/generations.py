@@ -33,7 +33,7 @@ from zoo.data.preprocessing import Preprocessing
 from zoo.metrics.detection import Things, average_precision
 from zoo.models.saved import load_model
 from zoo.results import merge
-from zoo.tasks.detections import things
+from zoo.tasks.places.detections import things
 from zoo.training import provenance
 
 DATA = "digit_scenes_regions"

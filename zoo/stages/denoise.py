@@ -158,7 +158,7 @@ def _corrupted(given: np.ndarray, random: Any, kind: str, level: float) -> np.nd
     """A picture with noise, as a file can hold it."""
     import numpy as np
 
-    from zoo.tasks.autoencoder import corrupted
+    from zoo.tasks.latent.autoencoder import corrupted
     from zoo.tasks.made import to_pixels
 
     drawn = (

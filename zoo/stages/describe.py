@@ -9,8 +9,8 @@ import numpy as np
 from zoo.bundle import Bundle
 from zoo.common.sentences import END, words
 from zoo.models.saved import load_networks
-from zoo.tasks import telling
-from zoo.tasks.captions import TIMES, captioned, wrapped
+from zoo.tasks.words import telling
+from zoo.tasks.words.captions import TIMES, captioned, wrapped
 
 Row = dict[str, Any]
 

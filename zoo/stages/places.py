@@ -12,7 +12,7 @@ from zoo.common.answers import SIDES
 from zoo.common.picture_files import read_image
 from zoo.data.preprocessing import Preprocessing
 from zoo.metrics.detection import encoded
-from zoo.tasks.detections import pasted
+from zoo.tasks.places.detections import pasted
 
 Row = dict[str, Any]
 

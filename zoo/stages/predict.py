@@ -28,10 +28,10 @@ from zoo.stages.enhance import KIND
 from zoo.stages.places import Mask, clipped, coco, in_picture
 from zoo.stages.ranges import taken
 from zoo.tasks import pictures
-from zoo.tasks.binary import Binary
-from zoo.tasks.classify import Classify
-from zoo.tasks.detections import things
-from zoo.tasks.ellipse import in_pixels
+from zoo.tasks.labels.binary import Binary
+from zoo.tasks.labels.classify import Classify
+from zoo.tasks.places.detections import things
+from zoo.tasks.places.ellipse import in_pixels
 from zoo.tasks.task import Task
 
 

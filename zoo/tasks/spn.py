@@ -8,7 +8,7 @@ given the known ones.
 Figures are in nats per image. How a grey image becomes binary decides them:
 
     dynamic  each pixel is 1 with the probability of its intensity, drawn anew in each step of the
-             training, and once for all for validation and test, as `zoo.tasks.vae` does
+             training, and once for all for validation and test, as `zoo.tasks.latent.vae` does
     half     a pixel is 1 where its intensity is at least a half
 """
 

@@ -19,7 +19,7 @@ from zoo.environments.acting import asked
 from zoo.environments.episodes import Episodes, observe
 from zoo.environments.world import World
 from zoo.recipe import Recipe, Train
-from zoo.tasks.agent import Agent
+from zoo.tasks.agents.agent import Agent
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:

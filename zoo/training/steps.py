@@ -1,8 +1,8 @@
 """One step of training, or of validation, on all replicas, as one TensorFlow graph.
 
 The gradient of an objective is taken here alone: training, L-BFGS and the checks of `zoo.craft` all
-differentiate by `gradient`. A task whose loss has a gradient in it (`zoo.tasks.wgan_gp`) has a tape
-of its own within this one.
+differentiate by `gradient`. A task whose loss has a gradient in it (`zoo.tasks.games.wgan_gp`) has
+a tape of its own within this one.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo.losses import Loss, LossSpec, loss_function
-from zoo.tasks.classify import Labelled
+from zoo.tasks.labels.classify import Labelled
 from zoo.tasks.task import Evaluation, Mean, Metric
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import keras
 
     from zoo.data.dataset import DataSet
-    from zoo.tasks.detections import Found
+    from zoo.tasks.places.detections import Found
     from zoo.tasks.task import Batch, Networks
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -103,7 +103,7 @@ class Detect(Anchored):
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: the losses of each picture, (b,)."""
-        from zoo.tasks import detection_loss
+        from zoo.tasks.places import detection_loss
 
         net = networks["net"]
         heads = run(learnt(net), batch, training=training)
@@ -126,7 +126,7 @@ class Detect(Anchored):
 
     def meter(self, columns: Mapping[str, Column]) -> Found:  # type: ignore[override]
         """See `Task.meter`."""
-        from zoo.tasks.detections import Found
+        from zoo.tasks.places.detections import Found
 
         return Found(columns)
 

@@ -3,10 +3,11 @@
 Sources: Vinyals et al. 2014, Show and tell, arXiv:1411.4555; Xu et al. 2015, Show, attend and tell,
 arXiv:1502.03044, whose penalty of the attention is equation 14.
 
-A model has an `encoder` of pictures and a `decoder`, one step of a sentence (`zoo.tasks.telling`).
-It learns each word given the picture and the true words before it; padding does not count. What is
-deployed is a step from the picture, both networks in one graph, which is compressed and exported
-whole; a bundle holds the two beside it, so that the picture need not be looked at for each word.
+A model has an `encoder` of pictures and a `decoder`, one step of a sentence
+(`zoo.tasks.words.telling`). It learns each word given the picture and the true words before it;
+padding does not count. What is deployed is a step from the picture, both networks in one graph,
+which is compressed and exported whole; a bundle holds the two beside it, so that the picture need
+not be looked at for each word.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from pydantic import Field
 
 from zoo.common.columns import Column
 from zoo.common.sentences import MARKS, PADDING
-from zoo.tasks import telling
 from zoo.tasks.task import Mean, Metric, Objective, Seen, Task
-from zoo.tasks.telling import IMAGE, LOGITS, NEXT, TOKENS, WEIGHTS
+from zoo.tasks.words import telling
+from zoo.tasks.words.telling import IMAGE, LOGITS, NEXT, TOKENS, WEIGHTS
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
     from zoo.data.dataset import DataSet
-    from zoo.tasks.captions import Captions
     from zoo.tasks.task import Batch, Networks
+    from zoo.tasks.words.captions import Captions
 
 
 class Caption(Task):
@@ -97,7 +98,7 @@ class Caption(Task):
 
     def meter(self, columns: Mapping[str, Column]) -> Captions:
         """See `Task.meter`."""
-        from zoo.tasks.captions import Captions
+        from zoo.tasks.words.captions import Captions
 
         return Captions(columns)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.adversarial import GENERATOR, Game, seen_of, with_class
+from zoo.tasks.games.adversarial import GENERATOR, Game, seen_of, with_class
 from zoo.tasks.task import Mean, Seen
 
 if TYPE_CHECKING:

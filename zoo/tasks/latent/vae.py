@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from zoo.common.columns import Column
-from zoo.tasks.bounds import (
+from zoo.tasks.classes import LABEL, num_classes, one_hot, told
+from zoo.tasks.latent.bounds import (
     Bounds,
     bound,
     decode,
     encode,
     importance_bound,
 )
-from zoo.tasks.classes import LABEL, num_classes, one_hot, told
 from zoo.tasks.task import Mean, Metric, Objective, Seen
 from zoo.tasks.unsupervised import Unsupervised
 

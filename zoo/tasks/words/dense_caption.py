@@ -1,9 +1,9 @@
 """Dense captioning: a box and a phrase for each thing in a picture.
 
 Source: Johnson, Karpathy & Fei-Fei 2016, DenseCap, arXiv:1511.07571, section 3. Boxes are learnt as
-a detector's with one class (`zoo.tasks.detect`); of each region that is one of a thing, the words
-of that thing's phrase are learnt, given the true words before them. Differs: see
-`zoo.tasks.detect`; words are learnt of the best regions, as many as the answer has boxes.
+a detector's with one class (`zoo.tasks.places.detect`); of each region that is one of a thing, the
+words of that thing's phrase are learnt, given the true words before them. Differs: see
+`zoo.tasks.places.detect`; words are learnt of the best regions, as many as the answer has boxes.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pydantic import Field
 
 from zoo.common.columns import Column
 from zoo.common.sentences import MARKS, PADDING
-from zoo.tasks import telling
-from zoo.tasks.detect import Anchored, anchors_of, learnt
+from zoo.tasks.places.detect import Anchored, anchors_of, learnt
 from zoo.tasks.supervised import run
 from zoo.tasks.task import Mean, Seen
+from zoo.tasks.words import telling
 
 if TYPE_CHECKING:
     import keras
 
     from zoo.data.dataset import DataSet
-    from zoo.tasks.described import Phrases
     from zoo.tasks.task import Batch, Networks
+    from zoo.tasks.words.described import Phrases
 
 TARGET = "phrases"
 
@@ -83,7 +83,7 @@ class DenseCaption(Anchored):
         """See `Task.look`: the losses of each picture, (b,)."""
         from keras import ops
 
-        from zoo.tasks import detection_loss
+        from zoo.tasks.places import detection_loss
 
         net = networks["net"]
         heads = run(learnt(net), batch, training=training)
@@ -113,7 +113,7 @@ class DenseCaption(Anchored):
 
     def meter(self, columns: Mapping[str, Column]) -> Phrases:  # type: ignore[override]
         """See `Task.meter`."""
-        from zoo.tasks.described import Phrases
+        from zoo.tasks.words.described import Phrases
 
         return Phrases(columns)
 

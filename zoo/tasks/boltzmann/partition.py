@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.tasks.energy import Energy, observed
+from zoo.tasks.boltzmann.energy import Energy, observed
 
 EXACT = 16  # hidden units up to which all of their states are summed
 BLOCK = 12  # of them at a time: 2 ** 12 states

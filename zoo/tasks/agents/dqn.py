@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from zoo.common.settings import Settings
-from zoo.tasks.agent import Agent
+from zoo.tasks.agents.agent import Agent
 from zoo.tasks.task import Follow, Mean, Seen
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.adversarial import GENERATOR, Game, seen_of, with_class
+from zoo.tasks.games.adversarial import GENERATOR, Game, seen_of, with_class
 from zoo.tasks.task import Mean, Objective, Seen
 
 if TYPE_CHECKING:

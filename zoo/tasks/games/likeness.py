@@ -3,8 +3,8 @@
 Measured are as many made pictures as a split has real ones, and those:
 
     frechet         the Frechet distance (Heusel et al. 2017, arXiv:1706.08500) of the features of a
-                    small classifier of the training split (`zoo.tasks.judge`), which hardly sees
-                    noise on a picture
+                    small classifier of the training split (`zoo.tasks.games.judge`), which hardly
+                    sees noise on a picture
     pixel_frechet   that of the pixels, in [0, 1], which hardly see shapes
     precision       share of made pictures that could be real ones, by the same features, and
     recall          share of real ones that could be made (Kynkaanniemi et al. 2019,
@@ -40,7 +40,7 @@ from zoo.tasks.task import Evaluation
 if TYPE_CHECKING:
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
-    from zoo.tasks.judge import Judge
+    from zoo.tasks.games.judge import Judge
 
 SEEN = 0.1  # of a class's share among real pictures: less is a class that is missing
 SIGMAS = 3.0  # standard deviations within which a row is of a class
@@ -85,7 +85,7 @@ class Made:
         metrics = {"pixel_frechet": frechet_distance(_flat(real), _flat(made))}
         if self._data is None:
             return Evaluation(metrics, {}, shown)
-        from zoo.tasks.judge import judge_of
+        from zoo.tasks.games.judge import judge_of
 
         self.judge = judge = judge_of(_everything(self._data))
         names = self._columns["label"].names

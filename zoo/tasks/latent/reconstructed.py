@@ -98,7 +98,7 @@ class Reconstructed:
         self, image: np.ndarray, code: np.ndarray, label: np.ndarray
     ) -> list[dict[str, Any]]:
         """Linear classifiers of pixels and of codes, from the same training pictures."""
-        from zoo.tasks.linear_classifier import measure
+        from zoo.tasks.latent.linear_classifier import measure
 
         data, encoder = self._data, self._encoder
         if data is None or encoder is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zoo.tasks.autoregressive import COARSE, Autoregressive
+from zoo.tasks.pixel_nets.autoregressive import COARSE, Autoregressive
 from zoo.tasks.task import Objective
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 An `encoder` reads an image and gives the `mean` and the `log_variance` of its code, a `decoder`
 reads a code and gives the logits of the pixels. Both may read the class too, one-hot, as `label`:
-then the likelihood is that of the pixels, given the class. Sources: see `zoo.tasks.vae`.
+then the likelihood is that of the pixels, given the class. Sources: see `zoo.tasks.latent.vae`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo.losses import Loss, LossSpec
-from zoo.tasks.classify import Labelled, classified
+from zoo.tasks.labels.classify import Labelled, classified
 from zoo.tasks.task import Evaluation, Mean, Metric
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from zoo.metrics.bleu import bleu
 from zoo.tasks import pictures
 from zoo.tasks.kept_pictures import WORST, KeptPictures
 from zoo.tasks.task import Evaluation
-from zoo.tasks.telling import LOGITS, TOKENS, WEIGHTS
+from zoo.tasks.words.telling import LOGITS, TOKENS, WEIGHTS
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from zoo.tasks.bounds import log_likelihood
+from zoo.tasks.latent.bounds import log_likelihood
 from zoo.tasks.task import Mean, Metric, Objective, Seen
 from zoo.tasks.unsupervised import Unsupervised
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
     from zoo.data.source import Draw
-    from zoo.tasks.reconstructed import Reconstructed
+    from zoo.tasks.latent.reconstructed import Reconstructed
     from zoo.tasks.task import Batch, Networks
 
 TINY = 1e-6  # a rate of activation is at least this, and at most 1 less this
@@ -101,7 +101,7 @@ class Autoencoder(Unsupervised):
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`; `error` is the reconstruction's, (b,)."""
-        from zoo.tasks import penalties
+        from zoo.tasks.latent import penalties
 
         image, encoder = batch["image"], networks["encoder"]
         code = encoder(self.seen(batch), training=training)
@@ -135,13 +135,13 @@ class Autoencoder(Unsupervised):
 
     def meter(self, columns: Mapping[str, Column]) -> Reconstructed:
         """See `Task.meter`: without the data set there is nothing to compare with."""
-        from zoo.tasks.reconstructed import Reconstructed
+        from zoo.tasks.latent.reconstructed import Reconstructed
 
         return Reconstructed(labels=0)
 
     def meter_with(self, data: DataSet, networks: Networks) -> Reconstructed:
         """See `Task.meter_with`."""
-        from zoo.tasks.reconstructed import Reconstructed
+        from zoo.tasks.latent.reconstructed import Reconstructed
 
         return Reconstructed(data, networks["encoder"], labels=self.labels)
 

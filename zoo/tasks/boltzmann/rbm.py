@@ -6,9 +6,9 @@ section 11 (sparsity: a decaying mean of each unit's activity is drawn towards a
 and weight decay are the optimizer's.
 
 The log-probability of an image is -F(v) - log Z, in nats. F is exact; log Z is estimated by
-annealed importance sampling (`zoo.tasks.partition`), with its standard error beside it, and of 16
-hidden units at most it is summed too. Of binary pixels the figure hangs on how a grey image becomes
-binary:
+annealed importance sampling (`zoo.tasks.boltzmann.partition`), with its standard error beside it,
+and of 16 hidden units at most it is summed too. Of binary pixels the figure hangs on how a grey
+image becomes binary:
 
     dynamic  each pixel is 1 with the probability of its intensity, drawn anew in each step of the
              training, and once for all for validation and test
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.data.preprocessing import Preprocessing
     from zoo.data.source import Draw
-    from zoo.tasks.energy import Energy
+    from zoo.tasks.boltzmann.energy import Energy
     from zoo.tasks.task import Batch, Networks
 
 NETWORKS = ("recognition", "generative", "chains")
@@ -113,7 +113,7 @@ class RBM(Unsupervised):
         """See `Task.inputs_of`: a `code` is the hidden units' of a picture."""
         from keras import ops
 
-        from zoo.tasks.energy import coded
+        from zoo.tasks.boltzmann.energy import coded
         from zoo.tasks.task import columns_of
 
         known = dict(columns)
@@ -127,7 +127,7 @@ class RBM(Unsupervised):
         The way down gets its kernel as it is now: in a step it is tied before the kernel moves. It
         keeps its own where the way up has none of that shape any more, e.g. once compressed.
         """
-        from zoo.tasks.energy import tie
+        from zoo.tasks.boltzmann.energy import tie
 
         up = super().deployed(networks)
         if "generative" in networks:
@@ -142,7 +142,7 @@ class RBM(Unsupervised):
         """
         from keras import ops
 
-        from zoo.tasks.energy import gibbs, tie
+        from zoo.tasks.boltzmann.energy import gibbs, tie
 
         energy, visible = self._energy(networks), self._visible(batch)
         uniform, persistent = batch["hidden_noise"], self.persistent and training
@@ -175,7 +175,7 @@ class RBM(Unsupervised):
         import tensorflow as tf
         from keras import ops
 
-        from zoo.tasks import partition
+        from zoo.tasks.boltzmann import partition
 
         energy, visible = self._energy(networks), self._visible(batch)
         count, (_, hidden) = int(visible.shape[0]), energy.kernel.shape
@@ -208,8 +208,8 @@ class RBM(Unsupervised):
         self, networks: Networks, meter: Any, columns: Mapping[str, Column]
     ) -> dict[str, Callable[[Path], None]]:
         """See `Task.pictures`: what hidden units see, and the chains, or samples."""
-        from zoo.tasks import energy as energies
         from zoo.tasks import made as pictures
+        from zoo.tasks.boltzmann import energy as energies
 
         return {
             "filters": partial(energies.save_filters, self._energy(networks), _pixels(networks)),
@@ -255,7 +255,7 @@ class RBM(Unsupervised):
         """
         from keras import ops
 
-        from zoo.tasks import energy as energies
+        from zoo.tasks.boltzmann import energy as energies
         from zoo.tasks.made import refuse_options
 
         refuse_options(self, options)
@@ -279,7 +279,7 @@ class RBM(Unsupervised):
     def _energy(self, networks: Networks) -> Energy:
         from typing import cast
 
-        from zoo.tasks.energy import energies
+        from zoo.tasks.boltzmann.energy import energies
 
         return cast("Energy", energies(networks)[0])
 
@@ -366,7 +366,7 @@ class Energies:
         import numpy as np
 
         from zoo.tasks import made as pictures
-        from zoo.tasks import partition
+        from zoo.tasks.boltzmann import partition
 
         whole = {
             name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]

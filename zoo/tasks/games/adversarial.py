@@ -3,7 +3,8 @@
 Source: Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1: both take turns, each with noise of
 its own. Networks that read a `label` are told the class, real pictures with their own (Mirza &
 Osindero 2014, arXiv:1411.1784). What is minimised, a subclass says; neither loss tells how good the
-pictures are: `zoo.tasks.likeness` measures that. Points of a table are learnt as pictures are.
+pictures are: `zoo.tasks.games.likeness` measures that. Points of a table are learnt as pictures
+are.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.data.preprocessing import Preprocessing
     from zoo.data.source import Draw
-    from zoo.tasks.likeness import Made
+    from zoo.tasks.games.likeness import Made
     from zoo.tasks.task import Batch, Networks
 
 GENERATOR = "generator"  # a network, and what it minimises
@@ -131,13 +132,13 @@ class Game(Unsupervised):
 
     def meter(self, columns: Mapping[str, Column]) -> Made:
         """See `Task.meter`: without the data set, the pixels alone are judged."""
-        from zoo.tasks.likeness import Made
+        from zoo.tasks.games.likeness import Made
 
         return Made(columns)
 
     def meter_of(self, data: DataSet) -> Made:
         """See `Task.meter_of`."""
-        from zoo.tasks.likeness import Made
+        from zoo.tasks.games.likeness import Made
 
         return Made(data.columns, data)
 

@@ -9,7 +9,7 @@ How a grey picture becomes what is learnt decides the figure, so compare it with
               training, and once for all for validation and test; the papers' digits of MNIST were
               drawn once for all, training too
     softmax   a number of levels, each with a logit
-    mixture   a number of levels, by a mixture of logistic densities (`zoo.tasks.pixels`)
+    mixture   a number of levels, by a mixture of logistic densities (`zoo.tasks.pixel_nets.pixels`)
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Autoregressive(Unsupervised):
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`."""
-        from zoo.tasks import pixels
+        from zoo.tasks.pixel_nets import pixels
 
         outputs = pixels.outputs(self.pixels, levels=self.levels, components=self.components)
         known = super().sizes(data) | {"num_classes": outputs}
@@ -102,7 +102,7 @@ class Autoregressive(Unsupervised):
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: `nats` of a picture (b,), and `bits_per_dimension`."""
-        from zoo.tasks import pixels
+        from zoo.tasks.pixel_nets import pixels
 
         levels = self.levels_of(batch)
         logits = self.logits(networks, batch, levels, training=training)
@@ -231,7 +231,7 @@ class Autoregressive(Unsupervised):
         """
         import numpy as np
 
-        from zoo.tasks import pixels, rasters
+        from zoo.tasks.pixel_nets import pixels, rasters
 
         if len(uniforms) > AT_ONCE:  # what is kept of a picture is some megabytes
             parts = [slice(i, i + AT_ONCE) for i in range(0, len(uniforms), AT_ONCE)]
@@ -291,7 +291,7 @@ class Autoregressive(Unsupervised):
         """
         from keras import ops
 
-        from zoo.tasks import pixels
+        from zoo.tasks.pixel_nets import pixels
 
         each = pixels.log_likelihood(self.pixels, logits, levels, levels=self.count)
         return -ops.sum(each, axis=(1, 2))
@@ -366,7 +366,8 @@ class Nats:
         """Returns `nats` per picture, their standard `error`, and `bits_per_dimension`."""
         import numpy as np
 
-        from zoo.tasks import made, pixels
+        from zoo.tasks import made
+        from zoo.tasks.pixel_nets import pixels
 
         nats = np.concatenate(self._nats)
         mean = float(nats.mean())

@@ -37,7 +37,7 @@ class Truth(NamedTuple):
 
 
 class Settings(Protocol):
-    """How anchors and regions are matched, see `zoo.tasks.detect.Detect`."""
+    """How anchors and regions are matched, see `zoo.tasks.places.detect.Detect`."""
 
     anchor_positive: float
     anchor_negative: float
@@ -118,7 +118,7 @@ def losses(
 
     Args:
         settings: How anchors and regions are matched.
-        heads: What the network gives, see `zoo.tasks.detect.learnt`.
+        heads: What the network gives, see `zoo.tasks.places.detect.learnt`.
         truth: What is in the pictures.
         anchors: (anchors, 4) in pixels; `None` for a network that does not propose.
     """

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from zoo.tasks.classify import Classify
+from zoo.tasks.labels.classify import Classify
 from zoo.tasks.task import Mean, Objective, Seen, named
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class DBN(Classify):
         """See `Task.inputs_of`: a `code` is the uppermost units' of a picture."""
         from keras import ops
 
-        from zoo.tasks.energy import coded
+        from zoo.tasks.boltzmann.energy import coded
         from zoo.tasks.task import columns_of
 
         known = dict(columns)
@@ -120,7 +120,7 @@ class DBN(Classify):
             return self.judge(batch, networks["head"](features, training=training))
         from keras import ops
 
-        from zoo.tasks.energy import energies, gibbs, tie
+        from zoo.tasks.boltzmann.energy import energies, gibbs, tie
 
         number = int(objective.removeprefix("layer"))
         machines = energies(networks)
@@ -162,8 +162,8 @@ class DBN(Classify):
         self, networks: Networks, meter: Any, columns: Mapping[str, Column]
     ) -> dict[str, Callable[[Path], None]]:
         """See `Task.pictures`: what units of the first layer see, and samples."""
-        from zoo.tasks import energy as energies
         from zoo.tasks import made as pictures
+        from zoo.tasks.boltzmann import energy as energies
 
         found = {
             "samples": lambda path: pictures.save(
@@ -221,7 +221,7 @@ class DBN(Classify):
         """
         import numpy as np
 
-        from zoo.tasks import energy as energies
+        from zoo.tasks.boltzmann import energy as energies
         from zoo.tasks.made import refuse_options, to_pixels
 
         refuse_options(self, options)
@@ -235,7 +235,7 @@ class DBN(Classify):
 
 
 def _layers(number: int) -> tuple[str, ...]:
-    """Names that the layers of a machine may have, see `zoo.tasks.energy.energies`."""
+    """Names that the layers of a machine may have, see `zoo.tasks.boltzmann.energy.energies`."""
     names = ("detect{}", "hidden{}", "hidden{}_linear", "visible{}")
     return tuple(name.format(number) for name in names)
 

@@ -155,7 +155,7 @@ class Language(Task):
             columns: What the model answers with, or the data's: `names` of one is the vocabulary.
             count: Number of texts.
             seed: Seed of the draws.
-            **options: `prompt`, `length` and `temperature`, see `zoo.tasks.writing.Options`.
+            **options: `prompt`, `length` and `temperature`, see `zoo.tasks.words.writing.Options`.
 
         Returns:
             The texts, with the prompt.
@@ -164,7 +164,7 @@ class Language(Task):
             ValueError: An option is unknown or out of its range, or a character of the prompt is
                 not in the vocabulary.
         """
-        from zoo.tasks.writing import Options, write_texts
+        from zoo.tasks.words.writing import Options, write_texts
 
         chosen = Options.parse({"count": count, "seed": seed, **options}, where="generate")
         vocabulary = next(column.names for column in columns.values() if column.names)

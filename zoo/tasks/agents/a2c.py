@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.agent import Agent
+from zoo.tasks.agents.agent import Agent
 from zoo.tasks.task import Mean, Objective, Seen
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Kinds of learning by acting in an environment."""

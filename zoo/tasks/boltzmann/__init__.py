@@ -1,0 +1,1 @@
+"""Networks with an energy: Boltzmann machines, and what is stacked of them."""

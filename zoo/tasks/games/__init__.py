@@ -1,0 +1,1 @@
+"""Adversarial games, and how alike what they make is to what is real."""

@@ -1,0 +1,1 @@
+"""Kinds of learning of codes: autoencoders, VAEs, and pictures made of attributes."""

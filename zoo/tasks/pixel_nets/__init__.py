@@ -1,0 +1,1 @@
+"""Pictures learnt pixel by pixel."""

@@ -1,0 +1,1 @@
+"""Kinds of learning whose answer says where: boxes, masks, points, ellipses."""

@@ -1,0 +1,1 @@
+"""Kinds of learning whose answer is text."""
