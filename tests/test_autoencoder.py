@@ -440,6 +440,9 @@ def test_linear_classifier_chooses_its_strength():
     assert found["dimensions"] == 5 and found["labels"] == 200 and found["top1"] > 0.95
     noise = measure(x[:200], random.randint(0, 2, 200), x[200:], random.randint(0, 2, 100))
     assert noise["top1"] < 0.7
+    uneven = x * np.array([1e-3, 1e2, 1, 1, 1])  # what tells is small beside the rest
+    found = measure(uneven[:200], x[:200, 0] > 0, uneven[200:], x[200:, 0] > 0)
+    assert found["standardized"] and found["top1"] > 0.95
 
 
 @pytest.mark.slow
