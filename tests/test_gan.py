@@ -316,7 +316,7 @@ def test_bundle_explains_itself(bundle):
     assert card.inputs == {"noise": Column("noise", (16,))}
     assert card.outputs == {"image": Column("image", (8, 8, 1))}
     assert card.preprocessing["mean"] == [0.5] and card.preprocessing["std"] == [0.5]
-    for picture in ("samples", "curves", "walk", "arithmetic", "film"):
+    for picture in ("samples", "curves", "walk", "arithmetic", "film", "nearest"):
         assert (bundle.path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -16,7 +16,7 @@ from zoo.bundle import CARD, MODEL, NETWORKS, PACKED, RECIPE, REPORT, SAMPLES, B
 from zoo.common.home import SHIPPED
 
 MOST_LOST = 0.003
-SAMPLE_BYTES = 2**18  # of the raw examples of each split
+SAMPLE_BYTES = 2**17  # of the raw examples of each split
 LEAST_SAMPLES = 8
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,8 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.common.columns import Column
+from zoo.data.dataset import DataSet
 from zoo.data.source import Source
+from zoo.tasks import made
 from zoo.tasks.task import Evaluation, Meter, Task
+
+KNOWN = 20_000  # training pictures among which the nearest is looked for, at most
 
 
 def evaluate(
@@ -52,3 +58,30 @@ def evaluate(
         return found
     more = task.pictures(networks, meter, columns)
     return replace(found, pictures={**found.pictures, **more}) if more else found
+
+
+def makes_pictures(task: Task, data: DataSet) -> bool:
+    """Whether a task makes new pictures like those of a data set."""
+    able = type(task).generate is not Task.generate
+    return able and data.columns[data.input].kind == "image"
+
+
+def memories(
+    task: Task, networks: Mapping[str, keras.Model], data: DataSet
+) -> dict[str, Callable[[Path], None]]:
+    """Returns `nearest`: new pictures, each beside the training picture that is most like it.
+
+    What a network learnt by heart shows there. It is empty for a task that makes no pictures.
+    """
+    return {"nearest": partial(_draw, task, networks, data)} if makes_pictures(task, data) else {}
+
+
+def _draw(task: Task, networks: Mapping[str, keras.Model], data: DataSet, path: Path) -> None:
+    new = task.generate(
+        networks,
+        columns={**data.columns, **task.outputs(data)},
+        count=made.SHOWN // 2,
+        seed=0,
+    )
+    known = np.asarray(data.train[:KNOWN][data.input])
+    made.save(made.pairs(new, known[made.nearest(new, known)[0]]), path)

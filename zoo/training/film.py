@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from zoo.tasks import made as pictures
-from zoo.tasks.task import Task
+from zoo.training.evaluation import makes_pictures
 from zoo.training.run import Run
 
 PICTURES = 10  # of an epoch
@@ -81,8 +81,7 @@ def film_of(run: Run) -> Film | None:
         ValueError: `train.film` asks for one of a task that makes no pictures.
     """
     asked, task = run.recipe.train.film, run.task
-    able = type(task).generate is not Task.generate
-    able = able and run.data.columns[run.data.input].kind == "image"
+    able = makes_pictures(task, run.data)
     if asked and not able:
         raise ValueError(
             f"train.film: got true for the task {task.kind} of {run.data.name}; expected a task "

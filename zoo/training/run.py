@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from zoo.models.build import create
 from zoo.recipe import Recipe, Train
 from zoo.tasks.task import Evaluation, Task
 from zoo.training import lbfgs, steps
-from zoo.training.evaluation import evaluate
+from zoo.training.evaluation import evaluate, memories
 from zoo.training.history import History
 from zoo.training.origins import NOISE_SEED, Answer, FromData, open_origin
 from zoo.training.strategy import choose_machine
@@ -219,7 +220,7 @@ class Run:
         What answers in a model's place acts in its place, where there is an environment.
         """
         source, networks = self.source(split, answer=answer), self.of(model)
-        return evaluate(
+        found = evaluate(
             self.task,
             networks,
             source,
@@ -227,6 +228,10 @@ class Run:
             answer=None if self.origin.acted else answer,
             meter=self.task.meter_with(self.data, networks),
         )
+        if answer is not None:
+            return found
+        more = memories(self.task, networks, self.data)
+        return replace(found, pictures={**found.pictures, **more})
 
     def gradients(self, model: keras.Model, *, batches: int = 8) -> Iterator[list[np.ndarray]]:
         """Gives the gradients of the loss for some batches of the training split, in order.

@@ -88,7 +88,8 @@ def run(arguments: argparse.Namespace) -> None:
     for line in texts:
         print(line)
     if out is not None:
-        print(f"{out}: {len(made)} {'texts' if texts else 'pictures'}")
+        things = ("text" if texts else "picture") + "s" * (len(made) != 1)
+        print(f"{out}: {len(made)} {things}")
 
 
 def _options(given: list[str]) -> dict[str, Any]:

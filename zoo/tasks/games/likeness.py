@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 SEEN = 0.1  # of a class's share among real pictures: less is a class that is missing
 SIGMAS = 3.0  # standard deviations within which a row is of a class
-SHOWN = 32  # pictures that are shown beside the nearest ones
 KNOWN = 20_000  # training pictures among which the nearest is looked for, at most
 
 
@@ -93,7 +92,7 @@ class Made:
         others = known[: len(real)]
         (features, seen), (fakes, guessed) = judge.see(real), judge.see(made)
         trained = judge.see(others)[0]
-        place, far = pictures.nearest(np.concatenate([made, real]), known)
+        _, far = pictures.nearest(np.concatenate([made, real]), known)
         far, usual = np.split(far, [len(made)])
         counts = [np.bincount(found, minlength=len(names)) for found in (seen, guessed)]
         metrics |= {
@@ -109,8 +108,6 @@ class Made:
             for end, points in (("", fakes), ("_ceiling", trained)):
                 shares = precision_and_recall(features, points)
                 metrics |= {f"precision{end}": shares[0], f"recall{end}": shares[1]}
-        pairs = pictures.pairs(made[:SHOWN], known[place[:SHOWN]])
-        shown["nearest"] = partial(pictures.save, pairs)
         rows = [
             {"label": name, "real": int(one), "made": int(other)}
             for name, one, other in zip(names, *counts, strict=True)
