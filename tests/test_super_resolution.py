@@ -27,7 +27,7 @@ from zoo.metrics.fidelity import psnr, ssim
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Optimizer, Train
-from zoo.stages.enhance import MOST, enhance, in_tiles, reach
+from zoo.stages.enhance import MOST, enhance, enlarge, reach
 from zoo.tasks.super_resolution import SuperResolution, bicubic, scale_of
 from zoo.training.fitting import fit
 from zoo.training.run import Run
@@ -330,7 +330,7 @@ def filled(side):
 @pytest.mark.parametrize("shape", [(100, 61), (24, 24), (25, 7), (3, 50), (1, 1)])
 def test_tiles_make_what_the_whole_picture_does(shape):
     values = np.random.RandomState(0).rand(*shape).astype("f4")
-    made = in_tiles(filled(96), values)
+    made = enlarge(filled(96), values)
     height, width = shape
     side = max(36, 3 * (max(shape) + 8))
     net = filled(side)
@@ -353,7 +353,7 @@ def test_tiles_of_a_compressed_network_see_as_much(change):
         less = compress.apply("int8", net, samples=samples).model
     assert less is not net and reach(less) == reach(net) == 4
     # Of a part of the picture, seams would lie elsewhere; its upper edge is another.
-    whole, part = in_tiles(less, values), in_tiles(less, values[7:])
+    whole, part = enlarge(less, values), enlarge(less, values[7:])
     made, expected = part[12:], whole[33:]
     assert np.mean(np.abs(made - expected) > 0.01 * np.ptp(expected)) < 1e-3
 
@@ -375,7 +375,7 @@ def test_a_reach_that_is_not_known_is_told(layer, told):
 def test_a_tile_that_sees_nothing_whole_is_refused():
     net = create("espcn2", input_shape=(24, 24, 1), scale=3)
     with pytest.raises(ValueError, match="reads 8 x 8 pixels, and one of its answer sees 9"):
-        in_tiles(net, np.zeros((20, 20), "f4"))
+        enlarge(net, np.zeros((20, 20), "f4"))
 
 
 @pytest.fixture

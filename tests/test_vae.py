@@ -296,7 +296,15 @@ def test_bundle_explains_itself(bundle):
     assert metrics["elbo"] == pytest.approx(metrics["reconstruction"] - metrics["kl"], rel=1e-5)
     assert -45 < metrics["elbo"] < metrics["importance_bound"] < -20  # an untrained one: -47
     assert 1 <= metrics["active_units"] <= 4
-    for picture in ("samples", "reconstructions", "curves", "walk", "arithmetic", "film", "nearest"):
+    for picture in (
+        "samples",
+        "reconstructions",
+        "curves",
+        "walk",
+        "arithmetic",
+        "film",
+        "nearest",
+    ):
         assert (bundle.path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -214,24 +214,18 @@ class _Network:
         return to_pixels(np.asarray(made)[0], low=0.0)
 
     def _tiled(self, values: np.ndarray) -> np.ndarray:
-        """What the network makes of larger pictures, tile by tile; borders are mirrored."""
+        """What the network makes of larger pictures, tile by tile."""
         import numpy as np
+
+        from zoo.stages.tiles import in_tiles
 
         if self._wide is None:
             self._wide = widened(self._model)
-        height, width = values.shape[1:3]
-        fill = [(0, 0), *((MARGIN, MARGIN + -side % TILE) for side in (height, width)), (0, 0)]
-        padded = np.pad(values, fill, mode="symmetric")
-        made = np.zeros_like(padded)
-        whole = TILE + 2 * MARGIN
-        for top in range(0, height, TILE):
-            for left in range(0, width, TILE):
-                part = self._wide.predict(
-                    padded[:, top : top + whole, left : left + whole], verbose=0
-                )
-                inner = part[:, MARGIN : MARGIN + TILE, MARGIN : MARGIN + TILE]
-                made[:, top : top + TILE, left : left + TILE] = inner
-        return made[:, :height, :width]
+        parts = [
+            in_tiles(self._wide.predict_on_batch, value, tile=(TILE, TILE), margin=MARGIN)
+            for value in values
+        ]
+        return np.stack(parts)
 
 
 def slides(model: keras.Model) -> bool:

@@ -23,10 +23,10 @@ from zoo.common import staging
 from zoo.common.picture_files import read_image
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.saved import load_model
+from zoo.stages import tiles
 from zoo.tasks.super_resolution import scale_of
 
 KIND = "super_resolution"
-BATCH = 32  # tiles in a call
 MOST = 100_000_000  # pixels of an answer
 BICUBIC = Image.Resampling.BICUBIC
 POINTWISE = (  # layers that see one place, or only move it
@@ -103,7 +103,7 @@ def enhance(
     known = Preprocessing.parse(bundle.card.preprocessing, where=f"{bundle.path}/card.json")
     factor, offset = (float(value[0]) for value in known.affine)
     luminance, *colours = image.convert("YCbCr").split()
-    made = in_tiles(model, np.asarray(luminance, np.float32) * factor + offset)
+    made = enlarge(model, np.asarray(luminance, np.float32) * factor + offset)
     large = [
         Image.fromarray(np.floor(255 * made.clip(0, 1) + 0.5).astype(np.uint8)),
         *(colour.resize(size, BICUBIC) for colour in colours),
@@ -119,7 +119,7 @@ def enhance(
     return Enhanced(pixels, bicubic, scale)
 
 
-def in_tiles(model: keras.Model, values: np.ndarray) -> np.ndarray:
+def enlarge(model: keras.Model, values: np.ndarray) -> np.ndarray:
     """Runs a network of one size on a picture of any size.
 
     Args:
@@ -141,28 +141,13 @@ def in_tiles(model: keras.Model, values: np.ndarray) -> np.ndarray:
             f"{model.name}: reads {rows} x {columns} pixels, and one of its answer sees "
             f"{2 * overlap + 1}; expected more. Train it on larger tiles, data.size."
         )
-    height, width = values.shape
-    num_down, num_across = -(-height // down), -(-width // across)
-    frame = (
-        (overlap, num_down * down - height + overlap),
-        (overlap, num_across * across - width + overlap),
-    )
-    mirrored = np.pad(values, frame, mode="symmetric")
-    whole = np.empty((num_down * down * scale, num_across * across * scale), np.float32)
-    starts = [(down * i, across * j) for i in range(num_down) for j in range(num_across)]
-    kept = np.s_[
-        :,
-        overlap * scale : (overlap + down) * scale,
-        overlap * scale : (overlap + across) * scale,
-        0,
-    ]
-    for first in range(0, len(starts), BATCH):
-        some = starts[first : first + BATCH]
-        tiles = np.stack([mirrored[y : y + rows, x : x + columns] for y, x in some])
-        made = model.predict_on_batch(tiles[..., None])[kept]
-        for (y, x), tile in zip(some, made, strict=True):
-            whole[y * scale : (y + down) * scale, x * scale : (x + across) * scale] = tile
-    return whole[: height * scale, : width * scale]
+    return tiles.in_tiles(
+        model.predict_on_batch,
+        values[..., None],
+        tile=(down, across),
+        margin=overlap,
+        scale=scale,
+    )[..., 0]
 
 
 def reach(model: keras.Model) -> int:
