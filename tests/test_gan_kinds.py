@@ -26,10 +26,10 @@ from zoo.recipe import Hardware, Optimizer, Train
 from zoo.stages.evaluate import evaluate
 from zoo.stages.generate import generate
 from zoo.tasks import made as pictures
-from zoo.tasks.games.adversarial import packed
+from zoo.tasks.games.adversarial import norm_of_gradient, packed
 from zoo.tasks.games.gan import GAN, moved
 from zoo.tasks.games.likeness import Made
-from zoo.tasks.games.wgan_gp import WGANGP, norm_of_gradient
+from zoo.tasks.games.wgan_gp import WGANGP
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.steps import part

@@ -132,7 +132,7 @@ def _record(bundle: Record) -> tuple[str, Row]:
     report, name = bundle.report, bundle.path.resolve().name
     if part := report.compress:
         before, after = part.passes["before"], part.passes["after"]
-        metrics = part.file["metrics"] if part.file else report.metrics
+        metrics = (part.file or {}).get("metrics", report.metrics)
         return "compress", {
             "model": bundle.card.architecture,
             "data": bundle.card.data,

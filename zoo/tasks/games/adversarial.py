@@ -288,3 +288,23 @@ def packed(pictures: Any, times: int) -> Any:
 def seen_of(batch: Batch) -> str:
     """Returns the name of the column that is learnt: pictures, or rows of a table."""
     return "image" if "image" in batch else "features"
+
+
+def norm_of_gradient(score: Any, pictures: Any) -> Any:
+    """Returns the norm of the gradient of each picture's score by the picture, (b,).
+
+    The engine's tape records this one, so that the norm has a gradient by the opponent's weights.
+
+    Args:
+        score: From pictures (b, ...) to numbers (b,), each of its own picture alone.
+        pictures: (b, ...).
+    """
+    import tensorflow as tf
+    from keras import ops
+
+    with tf.GradientTape() as tape:
+        tape.watch(pictures)
+        scores = score(pictures)
+    gradient = ops.reshape(tape.gradient(scores, pictures), (ops.shape(pictures)[0], -1))
+    # The root has no gradient at 0, where a fresh opponent may be.
+    return ops.sqrt(ops.sum(ops.square(gradient), axis=-1) + 1e-12)

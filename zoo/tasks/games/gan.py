@@ -1,14 +1,16 @@
 """The adversarial game: a generator makes pictures of noise, a discriminator tells them from real.
 
 Source: Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1, with the generator's loss that does
-not saturate (section 3): it maximises log D(G(z)). Two changes of what the discriminator learns,
-both off unless asked for:
+not saturate (section 3): it maximises log D(G(z)). Three changes of what the discriminator learns,
+all off unless asked for:
 
     smoothing  a real picture is one with a probability of 1 - smoothing (Salimans et al. 2016,
                arXiv:1606.03498: one-sided, of real ones only)
     shift      every picture, real or made, moves by up to so many whole pixels on its way to the
                discriminator, and the gradient goes back that way (Zhao et al. 2020,
                arXiv:2006.10738, their translation alone), so that few real pictures last longer
+    penalty    gamma / 2 times the squared norm of the gradient of D's logit by a real picture
+               (Mescheder et al. 2018, arXiv:1801.04406, R1): D is flat where the real ones are
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.games.adversarial import GENERATOR, Game, seen_of, with_class
+from zoo.tasks.games.adversarial import (
+    GENERATOR,
+    Game,
+    norm_of_gradient,
+    seen_of,
+    with_class,
+)
 from zoo.tasks.task import Mean, Seen
 
 if TYPE_CHECKING:
@@ -35,6 +43,7 @@ class GAN(Game):
     Attributes:
         smoothing: How far from certain the discriminator is to be of real pictures.
         shift: Pixels that pictures move by, at most, on their way to the discriminator.
+        penalty: Gamma, the weight of the penalty.
     """
 
     opponent: ClassVar[str] = "discriminator"
@@ -42,6 +51,7 @@ class GAN(Game):
     kind: Literal["gan"] = "gan"
     smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     shift: Annotated[int, Field(ge=0)] = 0
+    penalty: Annotated[float, Field(ge=0)] = 0.0
 
     def check(self, data: DataSet) -> None:
         """See `Task.check`."""
@@ -77,6 +87,11 @@ class GAN(Game):
         fake, real = logit(made, MOTIONS[1]), logit(batch[seen_of(batch)], MOTIONS[2])
         # -(1 - s) log D(x) - s log(1 - D(x)) - log(1 - D(G(z)))
         loss = ops.softplus(-real) + self.smoothing * real + ops.softplus(fake)
+        if self.penalty and training:
+            slope = norm_of_gradient(
+                lambda pictures: logit(pictures, MOTIONS[2]), batch[seen_of(batch)]
+            )
+            loss += self.penalty / 2 * ops.square(slope)
         return Seen(Mean(loss), {"real": Mean(ops.sigmoid(real)), "fake": Mean(ops.sigmoid(fake))})
 
 

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.games.adversarial import GENERATOR, Game, seen_of, with_class
+from zoo.tasks.games.adversarial import (
+    GENERATOR,
+    Game,
+    norm_of_gradient,
+    seen_of,
+    with_class,
+)
 from zoo.tasks.task import Mean, Objective, Seen
 
 if TYPE_CHECKING:
@@ -69,23 +75,3 @@ class WGANGP(Game):
         slope = norm_of_gradient(score, share * seen + (1 - share) * made)
         loss = self.penalty * ops.square(slope - 1) - distance
         return Seen(Mean(loss), {"distance": Mean(distance), "slope": Mean(slope)})
-
-
-def norm_of_gradient(score: Any, pictures: Any) -> Any:
-    """Returns the norm of the gradient of each picture's score by the picture, (b,).
-
-    The engine's tape records this one, so that the norm has a gradient by the critic's weights.
-
-    Args:
-        score: From pictures (b, ...) to numbers (b,), each of its own picture alone.
-        pictures: (b, ...).
-    """
-    import tensorflow as tf
-    from keras import ops
-
-    with tf.GradientTape() as tape:
-        tape.watch(pictures)
-        scores = score(pictures)
-    gradient = ops.reshape(tape.gradient(scores, pictures), (ops.shape(pictures)[0], -1))
-    # The root has no gradient at 0, where a fresh critic may be.
-    return ops.sqrt(ops.sum(ops.square(gradient), axis=-1) + 1e-12)
