@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy.ndimage import shift as scipy_shift
 from sklearn.neighbors import NearestNeighbors
 
 import compress
@@ -27,7 +26,7 @@ from zoo.stages.evaluate import evaluate
 from zoo.stages.generate import generate
 from zoo.tasks import made as pictures
 from zoo.tasks.games.adversarial import norm_of_gradient, packed
-from zoo.tasks.games.gan import GAN, moved
+from zoo.tasks.games.gan import GAN
 from zoo.tasks.games.likeness import Made
 from zoo.tasks.games.wgan_gp import WGANGP
 from zoo.training.fitting import fit
@@ -121,26 +120,6 @@ def test_parameters_are_those_counted_by_hand():
 # What the discriminator is shown
 
 
-@pytest.mark.oracle
-def test_pictures_move_as_scipy_moves_them():
-    random = np.random.RandomState(0)
-    images = random.uniform(-1, 1, (40, 8, 6, 2)).astype("float32")
-    motion = random.uniform(size=(40, 2)).astype("float32")
-    steps = np.floor(motion * 5).astype(int) - 2
-    assert set(steps.ravel()) == {-2, -1, 0, 1, 2}
-    expected = [
-        scipy_shift(image, (*step, 0), order=0, cval=-1.0)
-        for image, step in zip(images, steps, strict=True)
-    ]
-    found = moved(tf.constant(images), tf.constant(motion), most=2, ground=-1.0)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    x = tf.Variable(images)
-    with tf.GradientTape() as tape:
-        total = tf.reduce_sum(moved(x, tf.constant(motion), most=2, ground=-1.0))
-    stayed = [scipy_shift(np.ones((8, 6, 2)), (*-step, 0), order=0, cval=0.0) for step in steps]
-    np.testing.assert_array_equal(tape.gradient(total, x), stayed)
-
-
 @pytest.mark.parametrize("share", [0.0, 0.2])
 def test_smoothing_is_of_real_pictures_alone(share):
     task = GAN(smoothing=share)
@@ -150,20 +129,6 @@ def test_smoothing_is_of_real_pictures_alone(share):
     real, fake = (seen.measures[name].values.numpy().astype("f8") for name in ("real", "fake"))
     expected = -(1 - share) * np.log(real) - share * np.log(1 - real) - np.log(1 - fake)
     np.testing.assert_allclose(seen.loss.values, expected, rtol=1e-4)
-
-
-def test_shift_moves_in_training_alone():
-    task = GAN(shift=2)
-    networks = perceptrons(task)
-    batch = next(iter(batches(task, networks).dataset()))
-    assert {"motion", "motion_real", "motion_fake"} < set(batch)
-    still, trains = (
-        task.look("discriminator", networks, batch, training=flag).loss.values
-        for flag in (False, True)
-    )
-    plain = GAN().look("discriminator", networks, batch, training=True).loss.values
-    np.testing.assert_array_equal(still, plain)
-    assert np.abs(trains - plain).max() > 1e-3
 
 
 # The penalty
@@ -267,7 +232,7 @@ def test_a_batch_that_turns_cannot_share_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", [WGAN, GAN(shift=1, smoothing=0.1)], ids=lambda task: task.kind)
+@pytest.mark.parametrize("task", [WGAN, GAN(smoothing=0.1, penalty=1)], ids=lambda task: task.kind)
 def test_resumed_run_equals_a_whole_one(task, tmp_path):
     def make(seed):
         return perceptrons(task, seed=seed)
@@ -285,7 +250,7 @@ TWO_DEVICES = """
 
     chosen = Optimizer(kind="sgd", learning_rate=0.02, clip_global_norm=1.0)
     settings, found = Train(epochs=2, batch_size=40, optimizer=chosen), []
-    for task in (WGANGP(), GAN(shift=1)):
+    for task in (WGANGP(), GAN(penalty=1)):
         names = (f"{task.opponent}_loss", "generator_loss", "val_generator_loss")
         make, feed = partial(perceptrons, task), partial(batches, task)
         found += two.trained(make, feed, task, settings, names)[0]
@@ -418,13 +383,6 @@ def test_all_eight_places_are_made(name, tmp_path):
         generate(bundle)
 
 
-def test_rows_of_a_table_are_not_shifted():
-    with pytest.raises(ValueError, match=r"task.shift: got 1 for ring, features of shape \(2,\)"):
-        GAN(shift=1).check(load_data("ring"))
-    with pytest.raises(ValueError, match="got wgan_gp, which judges by their classes; diabetes"):
-        WGAN.check(load_data("diabetes"))
-
-
 # Told a class
 
 
@@ -500,6 +458,22 @@ def test_a_generator_with_fewer_channels_learns_what_it_made_before(told):
     assert scores["taught"] < 0.5 * scores["cut"] == 0.5 * scores["game"]
 
 
+def test_the_penalty_of_a_linear_discriminator_is_that_of_its_slope():
+    image = keras.Input((8, 8, 1), name="image")
+    score = keras.layers.Dense(1, name="logit")
+    networks = {
+        "generator": perceptrons(GAN())["generator"],
+        "discriminator": keras.Model(image, score(keras.layers.Flatten()(image))),
+    }
+    batch = next(iter(batches(GAN(), networks).dataset()))
+    losses = [
+        task.look("discriminator", networks, batch, training=True).loss.values.numpy()
+        for task in (GAN(), GAN(penalty=3))
+    ]
+    slope = np.square(score.kernel.numpy()).sum()
+    np.testing.assert_allclose(losses[1] - losses[0], 3 / 2 * slope, rtol=1e-4)
+
+
 def test_a_packed_discriminator_sees_two_pictures_at_once():
     networks = create("pacgan_small", input_shape=(8, 8, 1), **LITTLE)
     task, data = GAN(), load_data("digits", limit=40)
@@ -514,6 +488,8 @@ def test_a_packed_discriminator_sees_two_pictures_at_once():
     logits = networks["discriminator"](pairs, training=False)[:, 0].numpy()
     expected = np.repeat(1 / (1 + np.exp(-logits)), 2)
     np.testing.assert_allclose(seen.measures["real"].values, expected, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"task.penalty: got 1 with a discriminator of several"):
+        GAN(penalty=1).look("discriminator", networks, batch, training=True)
     with pytest.raises(ValueError, match="pack got 2; expected 1 or more, and 1 of a critic"):
         create("wgan_gp_small", pack=2)
     with pytest.raises(ValueError, match="got 3 pictures on a device; expected a multiple of 2"):
