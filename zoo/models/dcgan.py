@@ -46,7 +46,6 @@ def dcgan(
     critic: bool = False,
     pack: int = 1,
     kernel: int = 4,
-    each_unit: bool = False,
 ) -> dict[str, keras.Model]:
     """Returns the two networks of a GAN.
 
@@ -66,9 +65,6 @@ def dcgan(
         pack: Pictures that the discriminator is shown at once, in its channels.
         kernel: Side of the kernels; 4 is a multiple of the stride: every pixel is reached by
             equally many weights; the paper has 5.
-        each_unit: Whether the first units are normalised each by itself, not map by map: what a
-            place shows then varies with the noise from the start. Of `dcgan_small`, 6,144
-            parameters more.
 
     Raises:
         ValueError: The sides cannot be halved so often, or a critic or conditional networks are to
@@ -89,7 +85,7 @@ def dcgan(
         )
     widths = [width * 2**step for step in range(doublings)]  # of the maps, from the largest on
     first, classes = (height // times, length // times, widths[-1]), num_classes * conditional
-    generator = _generator(first, [*widths[-2::-1], channels], latent, classes, kernel, each_unit)
+    generator = _generator(first, [*widths[-2::-1], channels], latent, classes, kernel)
     other = "critic" if critic else "discriminator"
     shown = (height, length, channels * pack)
     return {"generator": generator, other: _opponent(shown, widths, classes, other, kernel)}
@@ -101,7 +97,6 @@ def _generator(
     latent: int,
     classes: int,
     kernel: int,
-    each_unit: bool,
 ) -> keras.Model:
     """From the first map's shape, by doublings, to the widths given; the last is an image's."""
     given = [keras.Input((latent,), name="noise")]
@@ -111,12 +106,9 @@ def _generator(
         x = layers.Concatenate(name="noise_and_label")(given)
     units = math.prod(first)
     x = layers.Dense(units, use_bias=False, kernel_initializer=_normal(), name="project")(x)
-    if not each_unit:
-        x = layers.Reshape(first, name="reshape")(x)
+    x = layers.Reshape(first, name="reshape")(x)
     x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="project_bn")(x)
     x = layers.ReLU(name="project_relu")(x)
-    if each_unit:
-        x = layers.Reshape(first, name="reshape")(x)
     for step, filters in enumerate(widths, start=1):
         last = step == len(widths)
         x = layers.Conv2DTranspose(
