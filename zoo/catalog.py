@@ -35,6 +35,7 @@ TASKS = {
     "dbn": "zoo.tasks.boltzmann.dbn:DBN",
     "autoregressive": "zoo.tasks.pixel_nets.autoregressive:Autoregressive",
     "multi_scale": "zoo.tasks.pixel_nets.multi_scale:MultiScale",
+    "recall": "zoo.tasks.sequences.recall:Recall",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -784,6 +785,19 @@ _multi_scale = partial(
     smallest=2,
     recipe="multi_scale",
 )
+_ntm = partial(
+    Architecture,
+    builder="zoo.models.ntm:ntm",
+    task="recall",
+    paper="Graves et al., arXiv:1410.5401",
+    year=2014,
+    input_shape=(42, 10),
+    num_classes=8,
+    smallest=1,
+    recipe="ntm",
+)
+_ntm_small = partial(_ntm, input_shape=(22, 10), recipe="ntm_small")
+_lstm_memory = partial(_ntm_small, builder="zoo.models.ntm:lstm_memory", recipe="lstm_memory")
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -815,6 +829,7 @@ _PIXELS = {"features": 32, "blocks": 6}
 _ASKED = {**_PIXELS, "classes": 10}
 _ROWS = {"along": "row", "features": 16, "blocks": 5}
 _DIAGONALS = {"along": "diagonal", "features": 16, "blocks": 2}
+_PLAIN = {"controller": "feedforward", "places": 32}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
 _SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
 
@@ -964,6 +979,10 @@ ROWS = (
     _diagonal("diagonal_bilstm", "Diagonal BiLSTM", 63_937, {**_DIAGONALS, "blocks": 7}),
     _diagonal("diagonal_bilstm_small", "Diagonal BiLSTM, small", 19_617, _DIAGONALS),
     _multi_scale("multi_scale_small", "Multi-scale Row LSTM, small", 53_778, {"blocks": 3}),
+    _ntm("ntm", "Neural Turing machine", 62_660, {}),
+    _ntm_small("ntm_feedforward", "Neural Turing machine without LSTM", 13_360, _PLAIN),
+    _ntm_small("ntm_small", "Neural Turing machine, small", 62_660, {"places": 32}),
+    _lstm_memory("lstm_memory", "LSTM 3 x 256, no other memory", 1_326_088, {}),
 )
 # fmt: on
 

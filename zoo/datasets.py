@@ -21,7 +21,7 @@ class DataFacts(NamedTuple):
         name: What the user writes.
         loader: `module:function` that returns the `DataSet`.
         shape: Height, width and channels of an image as stored, in pixels; (features,) of a table's
-            row; (time,) of a window of a text.
+            row; (time,) of a window of a text; (time, features) of a signal, at most.
         num_classes: Number of classes, or of the vocabulary's tokens; 1 where the target is a
             number, or where there is none.
         mirror: Whether an image flipped left to right keeps its class.
@@ -40,6 +40,8 @@ class DataFacts(NamedTuple):
     kinds: tuple[str, ...] = ("image", "class")
     sized: bool = False
 
+
+_ASKED = ("series", "series", "features", "count")
 
 # fmt: off
 _ROWS = (
@@ -102,6 +104,18 @@ _ROWS = (
     DataFacts("photographs", "zoo.data.photographs:load", (144, 144, 1), 14, True,
               "14 photographs in scikit-image, scikit-learn, matplotlib; CC0, public domain, CC BY",
               sized=True),
+    DataFacts("copy", "zoo.data.algorithms:load_copy", (22, 10), 8, False,
+              "Random bits to be said once more, Graves et al., arXiv:1410.5401, made here",
+              kinds=_ASKED, sized=True),
+    DataFacts("repeat_copy", "zoo.data.algorithms:load_repeat_copy", (33, 10), 9, False,
+              "Random bits to be said several times, Graves et al., arXiv:1410.5401, made here",
+              kinds=_ASKED, sized=True),
+    DataFacts("associative_recall", "zoo.data.algorithms:load_associative_recall", (32, 8), 6,
+              False, "Random items, and which comes next, Graves et al., arXiv:1410.5401",
+              kinds=_ASKED, sized=True),
+    DataFacts("priority_sort", "zoo.data.algorithms:load_priority_sort", (19, 10), 8, False,
+              "Random bits to be sorted, Graves et al., arXiv:1410.5401, made here",
+              kinds=_ASKED, sized=True),
 )
 # fmt: on
 

@@ -65,8 +65,8 @@ def load(
     if size is None and channels is None:
         return data
     column = data.columns[data.input]
-    if column.kind == "tokens" and _sized(name) and channels is None:
-        return data  # its windows are of that size
+    if column.kind in ("tokens", "series") and _sized(name) and channels is None:
+        return data  # it was made in that size
     if column.kind != "image":
         raise ValueError(
             f"data: got size {size} and channels {channels} for {name}, whose examples are "

@@ -34,7 +34,8 @@ def create(
     Args:
         name: A row of the catalogue, e.g. `vgg16`.
         input_shape: (height, width, channels); where a net flattens its input anyway, also
-            (features,); (time,) of a text, `None` where its length varies. Default: the paper's.
+            (features,); (time,) of a text, (time, features) of a signal, `None` where its length
+            varies. Default: the paper's.
         num_classes: Length of the output; 1 for a number, or for a yes or no; tokens of a
             vocabulary; actions. Default: the paper's.
         weights: Trained weights: those of a data set, e.g. `mnist5k`, come with the zoo, and give
@@ -69,7 +70,8 @@ def create(
     module = import_module(family)
     builder = getattr(module, function)
     shape = row.input_shape if input_shape is None else input_shape
-    if len(shape) == 1 and getattr(module, "TAKES_TEXT", False):
+    takes = {1: "TAKES_TEXT", 2: "TAKES_SERIES"}.get(len(shape), "")
+    if getattr(module, takes, False):
         shape = tuple(shape)
     elif len(shape) == 1 and getattr(module, "TAKES_ROWS", False):
         shape = _row_shape(row, shape)

@@ -37,7 +37,7 @@ def is_step(net: keras.Model) -> bool:
 
 def states(step: keras.Model) -> dict[str, int]:
     """Returns the number of units of each state of a step, by name."""
-    return {tensor.name: tensor.shape[-1] for tensor in step.inputs if tensor.name != TOKENS}
+    return {tensor.name: tensor.shape[-1] for tensor in step.inputs[1:]}
 
 
 def step_of(net: keras.Model) -> keras.Model:
@@ -87,30 +87,64 @@ def step_of(net: keras.Model) -> keras.Model:
     return step
 
 
-def through_time(step: keras.Model, tokens: Any) -> dict[str, Any]:
+def through_time(step: keras.Model, read: Any) -> dict[str, Any]:
     """Runs a step along windows, from states of zero; gradients flow through all of it.
 
     Args:
-        step: See `step_of`.
-        tokens: (batch, time), int32.
+        step: See `step_of`; its first input is what it reads.
+        read: Tokens (batch, time), int32; or a signal (batch, time, features).
 
     Returns:
         Outputs by name, each (batch, time, units).
     """
-    widths = states(step)
-    batch = ops.shape(tokens)[0]
+    widths, place = states(step), step.inputs[0].name
+    batch = ops.shape(read)[0]
     first = {f"{NEXT}{name}": ops.zeros((batch, width)) for name, width in widths.items()}
     first[LOGITS] = ops.zeros((batch, step.output[LOGITS].shape[-1]))
 
-    def turn(carry: dict[str, Any], token: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        known = {name: carry[f"{NEXT}{name}"] for name in widths} | {TOKENS: token}
+    def turn(carry: dict[str, Any], now: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        known = {name: carry[f"{NEXT}{name}"] for name in widths} | {place: now}
         found = step([known[tensor.name] for tensor in step.inputs], training=False)
         found = {name: ops.cast(value, first[name].dtype) for name, value in found.items()}
         return found, found
 
-    along = ops.transpose(tokens)[..., None]  # (time, batch, 1)
+    along = ops.expand_dims(ops.swapaxes(read, 0, 1), 2)  # (time, batch, 1, ...)
     _, found = ops.scan(turn, first, along)
     return {name: ops.transpose(value, (1, 0, 2)) for name, value in found.items()}
+
+
+class StepCell(layers.Layer):
+    """A step as the cell of `keras.layers.RNN`, whose loop keeps the logits alone.
+
+    Args:
+        step: Reads a signal, see `through_time`.
+    """
+
+    def __init__(self, step: keras.Model) -> None:
+        super().__init__()
+        self.step = step
+        self.names = list(states(step))
+        self.state_size = list(states(step).values())
+        self.output_size = step.output[LOGITS].shape[-1]
+
+    def call(self, now: Any, known: list[Any], training: bool = False) -> tuple[Any, list[Any]]:
+        """Returns the logits and the new states, given (batch, features) and the states."""
+        found = self.step([ops.expand_dims(now, 1), *known], training=training)
+        new = [
+            ops.cast(found[NEXT + name], x.dtype) for name, x in zip(self.names, known, strict=True)
+        ]
+        return found[LOGITS], new
+
+
+def logits_of(step: keras.Model, series: Any, *, training: bool) -> Any:
+    """Returns the logits (batch, time, units) of a step along a signal, as `through_time` does.
+
+    Args:
+        step: Its first input is `series`.
+        series: (batch, time, features).
+        training: Whether to run as in training.
+    """
+    return layers.RNN(StepCell(step), return_sequences=True)(series, training=training)
 
 
 def _cell(net: keras.Model, layer: Any) -> keras.layers.Layer:

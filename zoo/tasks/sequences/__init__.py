@@ -1,0 +1,1 @@
+"""Sequences: what is answered along a signal, or of a whole one."""
