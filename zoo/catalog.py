@@ -36,6 +36,7 @@ TASKS = {
     "autoregressive": "zoo.tasks.pixel_nets.autoregressive:Autoregressive",
     "multi_scale": "zoo.tasks.pixel_nets.multi_scale:MultiScale",
     "recall": "zoo.tasks.sequences.recall:Recall",
+    "tree": "zoo.tasks.sequences.worded:Tree",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -798,6 +799,19 @@ _ntm = partial(
 )
 _ntm_small = partial(_ntm, input_shape=(22, 10), recipe="ntm_small")
 _lstm_memory = partial(_ntm_small, builder="zoo.models.ntm:lstm_memory", recipe="lstm_memory")
+_tree = partial(
+    Architecture,
+    builder="zoo.models.tree:tree_network",
+    task="tree",
+    paper="Socher et al., ICML 28",
+    year=2011,
+    input_shape=(15,),
+    num_classes=10,
+    smallest=2,
+    recipe="tree",
+)
+_rntn = partial(_tree, paper="Socher et al., EMNLP", year=2013)
+_tree_lstm = partial(_tree, paper="Tai et al., arXiv:1503.00075", year=2015)
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -829,6 +843,9 @@ _PIXELS = {"features": 32, "blocks": 6}
 _ASKED = {**_PIXELS, "classes": 10}
 _ROWS = {"along": "row", "features": 16, "blocks": 5}
 _DIAGONALS = {"along": "diagonal", "features": 16, "blocks": 2}
+_TREE = {"vocabulary": 16, "levels": 14}
+_TREE_LSTM = {**_TREE, "compose": "lstm"}
+_TREE_TENSOR = {**_TREE, "compose": "tensor"}
 _PLAIN = {"controller": "feedforward", "places": 32}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
 _SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
@@ -982,6 +999,10 @@ ROWS = (
     _ntm("ntm", "Neural Turing machine", 62_660, {}),
     _ntm_small("ntm_feedforward", "Neural Turing machine without LSTM", 13_360, _PLAIN),
     _ntm_small("ntm_small", "Neural Turing machine, small", 62_660, {"places": 32}),
+    _tree("tree_rnn", "Recursive network", 9_930, {**_TREE, "units": 64}),
+    _rntn("rntn", "Recursive network, a tensor", 64_435, _TREE_TENSOR | {"units": 25}),
+    _tree_lstm("tree_lstm", "Tree-LSTM", 367_510, _TREE_LSTM | {"units": 150, "embedding": 300}),
+    _tree_lstm("tree_lstm_small", "Tree-LSTM, small", 48_778, _TREE_LSTM | {"units": 64}),
     _lstm_memory("lstm_memory", "LSTM 3 x 256, no other memory", 1_326_088, {}),
 )
 # fmt: on

@@ -12,6 +12,11 @@ FOLDER = "folder:"
 """What the name of a folder of images starts with; the path follows."""
 TEXT = "text:"
 """What the name of a text of the user's own starts with; the path follows."""
+TREES = "trees:"
+"""What the name of a file of bracketed trees starts with; the path follows."""
+
+
+FILES = (TEXT, TREES)  # what names of a single file start with
 
 
 class DataFacts(NamedTuple):
@@ -104,6 +109,9 @@ _ROWS = (
     DataFacts("photographs", "zoo.data.photographs:load", (144, 144, 1), 14, True,
               "14 photographs in scikit-image, scikit-learn, matplotlib; CC0, public domain, CC BY",
               sized=True),
+    DataFacts("arithmetic", "zoo.data.trees:load_arithmetic", (15,), 10, False,
+              "24,000 expressions of up to 8 digits and their values, made by a formula",
+              kinds=("tokens", "heights", "class")),
     DataFacts("copy", "zoo.data.algorithms:load_copy", (22, 10), 8, False,
               "Random bits to be said once more, Graves et al., arXiv:1410.5401, made here",
               kinds=_ASKED, sized=True),
@@ -126,24 +134,24 @@ def check_name(name: str) -> None:
     """Refuses a name that `load` cannot read; does not look at the images.
 
     Args:
-        name: A name of `DATASETS`, `folder:PATH` or `text:PATH`.
+        name: A name of `DATASETS`, `folder:PATH`, `text:PATH` or another of `FILES`.
 
     Raises:
         ValueError: The name is unknown, or the folder is neither annotated in one way
             (`zoo.common.layouts`) nor has two class folders.
         FileNotFoundError: There is no such folder or file.
     """
-    if name in (FOLDER, TEXT):
+    if name in (FOLDER, *FILES):
         raise ValueError(f"data: got {name!r}; expected {name}PATH, e.g. {name}pictures.")
     if name.startswith(FOLDER):
         root = folder_path(name)
         if not annotated(root):
             class_folders(root)
-    elif name.startswith(TEXT):
-        if not text_path(name).is_file():
-            raise FileNotFoundError(f"{TEXT}{text_path(name)}: no such file.")
+    elif name.startswith(FILES):
+        if not file_path(name).is_file():
+            raise FileNotFoundError(f"{name}: no such file.")
     elif name not in DATASETS:
-        hint = nearest(name, [*DATASETS, "folder:PATH", "text:PATH"])
+        hint = nearest(name, [*DATASETS, *(f"{each}PATH" for each in (FOLDER, *FILES))])
         raise ValueError(f"data: got {name!r}; expected a data set. {hint}")
 
 
@@ -155,6 +163,11 @@ def folder_path(name: str) -> Path:
 def text_path(name: str) -> Path:
     """Returns the path in `text:PATH`; `~` is the home directory."""
     return Path(name.removeprefix(TEXT)).expanduser()
+
+
+def file_path(name: str) -> Path:
+    """Returns the path in a name that starts with one of `FILES`; `~` is the home directory."""
+    return Path(name.split(":", 1)[1]).expanduser()
 
 
 def class_folders(root: Path) -> list[Path]:

@@ -87,9 +87,11 @@ def inputs(model: keras.Model, batch: int = BATCH) -> np.ndarray | list[np.ndarr
         if tensor.name == "regions":
             ends = random.uniform(0, first.shape[1], (batch, tensor.shape[1], 2, 2))
             values = np.sort(ends, axis=2).reshape(batch, -1, 4)
+        elif tensor.dtype == "int32":
+            values = random.randint(0, 4, (batch, *tensor.shape[1:]))
         else:
             values = random.uniform(-1, 1, (batch, *tensor.shape[1:]))
-        found.append(values.astype("float32"))
+        found.append(values.astype(tensor.dtype))
     return found
 
 

@@ -18,6 +18,10 @@ KINDS: Mapping[str, tuple[str, int]] = {
     "series": ("float32", 2),  # a signal (time, features)
     "tokens": ("int32", 1),  # indices of a vocabulary (time,); 0 pads where the names say so
     "phrases": ("int32", 2),  # tokens of each box's phrase (most, time); zeros behind the last box
+    "heights": (
+        "int32",
+        1,
+    ),  # in a tree, where each word meets the next (words,); 0 behind the last
     "class": ("int32", 0),  # index of a class ()
     "number": ("float32", 0),  # a number in its own unit ()
     "mask": ("uint8", 2),  # class of each pixel (height, width); 255 counts for nothing

@@ -14,6 +14,9 @@ LSTM 3,100 + 9,292 + 968 = 13,360; the paper counts 17,162.
 `lstm_memory` is its baseline, three layers of 256 units (section 4): 4 * 256 (10 + 257) +
 2 * 4 * 256 * 513 + 257 * 8 = 1,326,088 with 10 inputs and 8 bits. The paper counts 1,352,969.
 
+Limit: activations of 8 bits (`int8` of `compress`) make lengths of zero, by which it divides; an
+integer TFLite file keeps powers and quotients in floats, and passes its gate.
+
 Each is one step (`zoo.models.step`), run along a sequence to learn. All states begin with zeros.
 """
 

@@ -14,7 +14,7 @@ from zoo.common.columns import Column
 from zoo.common.reading import one_line
 from zoo.data.dataset import DataSet, Split
 from zoo.data.preprocessing import Preprocessing
-from zoo.datasets import DATASETS, FOLDER, TEXT
+from zoo.datasets import DATASETS, FILES, FOLDER
 from zoo.models import saved
 from zoo.recipe import changed
 from zoo.training.run import Run
@@ -126,7 +126,7 @@ def kept(bundle: Bundle) -> DataSet | None:
 
 
 def _has_loader(name: str) -> bool:
-    return name in DATASETS or name.startswith((FOLDER, TEXT))
+    return name in DATASETS or name.startswith((FOLDER, *FILES))
 
 
 def _told(columns: Mapping[str, Column]) -> str:
