@@ -36,7 +36,7 @@ TASKS = {
     "autoregressive": "zoo.tasks.pixel_nets.autoregressive:Autoregressive",
     "multi_scale": "zoo.tasks.pixel_nets.multi_scale:MultiScale",
     "recall": "zoo.tasks.sequences.recall:Recall",
-    "tree": "zoo.tasks.sequences.worded:Tree",
+    "tree": "zoo.tasks.sequences.tree:Tree",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -996,9 +996,9 @@ ROWS = (
     _diagonal("diagonal_bilstm", "Diagonal BiLSTM", 63_937, {**_DIAGONALS, "blocks": 7}),
     _diagonal("diagonal_bilstm_small", "Diagonal BiLSTM, small", 19_617, _DIAGONALS),
     _multi_scale("multi_scale_small", "Multi-scale Row LSTM, small", 53_778, {"blocks": 3}),
+    _ntm_small("ntm_small", "Neural Turing machine, small", 62_660, {"places": 32}),
     _ntm("ntm", "Neural Turing machine", 62_660, {}),
     _ntm_small("ntm_feedforward", "Neural Turing machine without LSTM", 13_360, _PLAIN),
-    _ntm_small("ntm_small", "Neural Turing machine, small", 62_660, {"places": 32}),
     _tree("tree_rnn", "Recursive network", 9_930, {**_TREE, "units": 64}),
     _rntn("rntn", "Recursive network, a tensor", 64_435, _TREE_TENSOR | {"units": 25}),
     _tree_lstm("tree_lstm", "Tree-LSTM", 367_510, _TREE_LSTM | {"units": 150, "embedding": 300}),

@@ -53,9 +53,8 @@ def test_only_digits_change_class_in_a_mirror():
         "chair_views",
     }
     assert not any(row.mirror for name, row in DATASETS.items() if name not in pictures)
-    assert {name for name, row in DATASETS.items() if len(row.shape) == 1} == {
-        "breast_cancer", "diabetes", "pydoc_topics", "ring"
-    }  # fmt: skip
+    tables = {name for name, row in DATASETS.items() if row.kinds[0] == "features"}
+    assert tables == {"breast_cancer", "diabetes", "ring"}
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -1,6 +1,6 @@
-"""Classification of words: a text, a tree, or two texts, beside a machine that knows no order.
+"""What classifiers of words share, and a machine that knows no order, measured beside them.
 
-The baseline is linear, of which words there are, and of two texts, of which word of one stands with
+This baseline is linear, of which words there are, and of two texts, of which word of one stands with
 which of the other: the lexical features of Bowman et al. 2015, arXiv:1508.05326, section 3.2,
 without their pairs of neighbours. It learns from the training part when a model is measured.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo.tasks.labels.classify import Classify
 from zoo.tasks.supervised import Collected
@@ -51,19 +51,6 @@ class Worded(Classify):
     def meter_with(self, data: DataSet, networks: Networks) -> Beside:
         """See `Task.meter_with`: the baselines are measured beside the model."""
         return Beside(self, data)
-
-
-class Tree(Worded):
-    """The task of a network of trees (`zoo.models.tree`)."""
-
-    reads: ClassVar[Mapping[str, str]] = {TOKENS: "tokens", "joins": "heights"}
-
-    kind: Literal["tree"] = "tree"
-
-    def sizes(self, data: DataSet) -> dict[str, Any]:
-        """See `Task.sizes`: as many levels as the highest tree has."""
-        splits = (data.train, data.validation, data.test)
-        return super().sizes(data) | {"levels": max(int(one["joins"].max()) for one in splits)}
 
 
 class Beside(Collected):
