@@ -18,7 +18,7 @@ from zoo.training.run import Run
 SMALL = [
     "settings={units: 24, places: 8, width: 8}",
     "data={name: copy, size: 2, limit: 800}",
-    "train.epochs=6",
+    "train.epochs=5",
     "train.batch_size=16",
     "train.optimizer.learning_rate=0.01",
     "hardware={precision: float32, strategy: one, jit: false}",

@@ -226,7 +226,7 @@ def test_exported_tree_passes_the_gate(target, run, bundle, tmp_path):
     assert made.manifest.parity.passed
 
 
-@pytest.mark.parametrize("recipe", ["prune50", "int8"])
+@pytest.mark.parametrize("recipe", ["prune50", pytest.param("int8", marks=pytest.mark.slow)])
 def test_compressed_tree_is_measured_itself(recipe, run, bundle):
     import compress
     from compress import layers

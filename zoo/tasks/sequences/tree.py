@@ -1,7 +1,7 @@
 """Trees: the class of a text whose parts are known, from the words up.
 
-Sources: Socher et al. 2011, ICML 28; Tai, Socher & Manning 2015, arXiv:1503.00075. The class is that
-of the whole tree; a bag of its words is measured beside the network (`zoo.tasks.sequences.worded`).
+Sources: Socher et al. 2011, ICML 28; Tai, Socher & Manning 2015, arXiv:1503.00075. The class is
+that of the whole tree; a bag of its words is measured beside it (`zoo.tasks.sequences.worded`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What classifiers of words share, and a machine that knows no order, measured beside them.
 
-This baseline is linear, of which words there are, and of two texts, of which word of one stands with
-which of the other: the lexical features of Bowman et al. 2015, arXiv:1508.05326, section 3.2,
+This baseline is linear, of which words there are, and of two texts, of which word of one stands
+with which of the other: the lexical features of Bowman et al. 2015, arXiv:1508.05326, section 3.2,
 without their pairs of neighbours. It learns from the training part when a model is measured.
 """
 
