@@ -37,6 +37,7 @@ TASKS = {
     "multi_scale": "zoo.tasks.pixel_nets.multi_scale:MultiScale",
     "recall": "zoo.tasks.sequences.recall:Recall",
     "tree": "zoo.tasks.sequences.tree:Tree",
+    "inference": "zoo.tasks.sequences.inference:Inference",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -812,6 +813,23 @@ _tree = partial(
 )
 _rntn = partial(_tree, paper="Socher et al., EMNLP", year=2013)
 _tree_lstm = partial(_tree, paper="Tai et al., arXiv:1503.00075", year=2015)
+_nli = partial(
+    Architecture,
+    builder="zoo.models.inference:decomposable_attention",
+    task="inference",
+    paper="Parikh et al., arXiv:1606.01933",
+    year=2016,
+    input_shape=(7,),
+    num_classes=3,
+    smallest=1,
+    recipe="inference",
+)
+_nli_lstm = partial(
+    _nli,
+    builder="zoo.models.inference:nli_lstm",
+    paper="Bowman et al., arXiv:1508.05326",
+    year=2015,
+)
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -1003,6 +1021,8 @@ ROWS = (
     _rntn("rntn", "Recursive network, a tensor", 64_435, _TREE_TENSOR | {"units": 25}),
     _tree_lstm("tree_lstm", "Tree-LSTM", 367_510, _TREE_LSTM | {"units": 150, "embedding": 300}),
     _tree_lstm("tree_lstm_small", "Tree-LSTM, small", 48_778, _TREE_LSTM | {"units": 64}),
+    _nli("decomposable_attention", "Decomposable attention", 390_503, {"vocabulary": 29}),
+    _nli_lstm("nli_lstm", "LSTM of two sentences", 240_403, {"vocabulary": 29}),
     _lstm_memory("lstm_memory", "LSTM 3 x 256, no other memory", 1_326_088, {}),
 )
 # fmt: on

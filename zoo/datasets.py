@@ -16,7 +16,9 @@ TREES = "trees:"
 """What the name of a file of bracketed trees starts with; the path follows."""
 
 
-FILES = (TEXT, TREES)  # what names of a single file start with
+NLI = "nli:"
+"""What the name of a file, or a folder, of pairs of sentences starts with; the path follows."""
+FILES = (TEXT, TREES, NLI)  # what names of the user's own texts start with
 
 
 class DataFacts(NamedTuple):
@@ -112,6 +114,9 @@ _ROWS = (
     DataFacts("arithmetic", "zoo.data.trees:load_arithmetic", (15,), 10, False,
               "24,000 expressions of up to 8 digits and their values, made by a formula",
               kinds=("tokens", "heights", "class")),
+    DataFacts("quantifiers", "zoo.data.entailment:load_quantifiers", (7,), 3, False,
+              "28,500 pairs of sentences, of which logic tells whether one follows, made here",
+              kinds=("tokens", "tokens", "class")),
     DataFacts("copy", "zoo.data.algorithms:load_copy", (22, 10), 8, False,
               "Random bits to be said once more, Graves et al., arXiv:1410.5401, made here",
               kinds=_ASKED, sized=True),
@@ -148,7 +153,8 @@ def check_name(name: str) -> None:
         if not annotated(root):
             class_folders(root)
     elif name.startswith(FILES):
-        if not file_path(name).is_file():
+        path = file_path(name)
+        if not (path.is_file() or (name.startswith(NLI) and path.is_dir())):
             raise FileNotFoundError(f"{name}: no such file.")
     elif name not in DATASETS:
         hint = nearest(name, [*DATASETS, *(f"{each}PATH" for each in (FOLDER, *FILES))])

@@ -6,11 +6,11 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Literal
 
-from zoo.data import folder, text, trees
+from zoo.data import entailment, folder, text, trees
 from zoo.data.dataset import DataSet, Split
 from zoo.data.images import fit, recolour
 from zoo.data.pictures import Pictures
-from zoo.datasets import DATASETS, FOLDER, TEXT, TREES, check_name
+from zoo.datasets import DATASETS, FOLDER, NLI, TEXT, TREES, check_name
 
 
 def load(
@@ -98,6 +98,8 @@ def _read(name: str, size: int | None, stream: bool | Literal["auto"]) -> DataSe
         return text.load(name, size=size)
     if name.startswith(TREES):
         return trees.load(name)
+    if name.startswith(NLI):
+        return entailment.load(name)
     row = DATASETS[name]
     module, function = row.loader.split(":")
     load_rows = getattr(import_module(module), function)

@@ -164,7 +164,8 @@ def lstm_memory(
     """
     series = keras.Input((1, input_shape[-1]), name=SERIES)
     x = layers.Reshape((input_shape[-1],), name="series_one")(series)
-    inputs, outputs = [series], {}
+    inputs = [series]
+    outputs: dict[str, Any] = {}
     for number, width in enumerate(units, start=1):
         place = f"lstm{number}"
         states = [keras.Input((width,), name=f"{place}_{state}") for state in ("h", "c")]

@@ -1,0 +1,366 @@
+"""Inference: the logic of the sentences, files of pairs, what is learnt and deployed."""
+
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.toy import difference, interrupt, printed
+from zoo.data import entailment
+from zoo.data.entailment import LABELS, Sentence, claims, relation
+from zoo.data.loading import load
+from zoo.models.build import create
+from zoo.models.saved import load_model
+from zoo.training.fitting import fit
+from zoo.training.run import Run
+
+SMALL = [
+    "settings={units: 32, embedding: 16}",
+    "train.epochs=8",
+    "train.batch_size=32",
+    "train.optimizer.learning_rate=0.005",
+    "hardware={precision: float32, strategy: one}",
+]
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Some hundred pairs of sentences, near one another, with their labels."""
+    random = np.random.RandomState(5)
+    found = []
+    for _ in range(1500):
+        one = entailment._sentence(random)
+        other = entailment._changed(one, random)
+        found.append((one, other, relation(one, other)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def file(pairs, tmp_path_factory):
+    path = tmp_path_factory.mktemp("nli") / "pairs.tsv"
+    rows = [
+        "\t".join([label, " ".join(one.words()), " ".join(other.words())])
+        for one, other, label in pairs
+    ]
+    path.write_text("gold_label\tsentence1\tsentence2\n" + "\n".join(rows) + "\n")
+    return f"nli:{path}"
+
+
+@pytest.fixture(scope="module")
+def bundle(file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "nli"
+    return fit("decomposable_attention", data=file, out=out, changes=SMALL)
+
+
+@pytest.fixture(scope="module")
+def run(bundle):
+    return Run(bundle.recipe, networks={"net": load_model(bundle.path)})
+
+
+# -- logic ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.oracle
+def test_relations_are_those_of_all_worlds(monkeypatch):
+    """Four kinds of individuals, so sixteen worlds: which kinds there are. All pairs are looked at."""
+    kinds = [(noun, "big", "fed", verb) for noun in ("dogs", "cats") for verb in ("run", "sit")]
+    monkeypatch.setattr(entailment, "KINDS", kinds)
+    claims.cache_clear()
+    worlds = [
+        set(itertools.compress(range(4), bits)) for bits in itertools.product([0, 1], repeat=4)
+    ]
+
+    def holds(sentence, world):
+        nouns, verbs = entailment.NOUNS[sentence.noun], entailment.VERBS[sentence.verb]
+        those = [kinds[k] for k in world if kinds[k][0] in nouns]
+        do = [(kind[3] in verbs) != sentence.denied for kind in those]
+        return {"all": bool(do) and all(do), "some": any(do), "no": not any(do),
+                "not all": not all(do)}[sentence.quantifier]  # fmt: skip
+
+    sentences = [
+        Sentence(quantifier, "", noun, denied, verb)
+        for quantifier in entailment.QUANTIFIERS
+        for noun in ("dogs", "cats", "animals")
+        for denied in (False, True)
+        for verb in ("run", "rest")
+    ]
+    seen = set()
+    for one, other in itertools.product(sentences, repeat=2):
+        models = [holds(other, world) for world in worlds if holds(one, world)]
+        assert models
+        expected = LABELS[0 if all(models) else 1 if any(models) else 2]
+        assert relation(one, other) == expected, (one, other)
+        seen.add(expected)
+    assert seen == set(LABELS)
+    claims.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (("all", "", "animals", False, "run"), ("some", "", "animals", False, "move"), 0),
+        (("all", "", "animals", False, "run"), ("all", "old", "dogs", False, "move"), None),
+        (("no", "", "people", False, "move"), ("no", "big", "men", False, "run"), 0),
+        (("some", "", "boys", False, "sit"), ("no", "", "children", False, "rest"), 2),
+        (("some", "big", "dogs", False, "run"), ("all", "", "dogs", False, "run"), 1),
+        (("all", "", "men", True, "move"), ("no", "", "men", False, "swim"), 0),
+    ],
+)
+def test_relations_by_hand(one, other, expected):
+    if expected is None:  # of all animals big ones need not be
+        other = (*other[:1], "big", *other[2:])
+        expected = 1
+    assert relation(Sentence(*one), Sentence(*other)) == LABELS[expected]
+
+
+@pytest.mark.slow
+def test_the_made_set_is_balanced_and_its_parts_share_no_pair():
+    data = load("quantifiers")
+    seen = []
+    for part in (data.train, data.validation, data.test):
+        counts = np.bincount(part["label"])
+        assert counts.max() - counts.min() <= 1
+        rows = np.concatenate([part["tokens"], part["hypothesis"]], axis=1)
+        seen.append({row.tobytes() for row in rows})
+        assert len(seen[-1]) == len(rows)
+    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def test_json_and_tables_say_the_same(pairs, file, tmp_path):
+    names = ("sentence1", "sentence2", "gold_label")
+    path = tmp_path / "snli.jsonl"
+    rows = [(" ".join(one.words()), " ".join(other.words()), x) for one, other, x in pairs]
+    rows.insert(3, ("A man.", "It rains, doesn't it?", "-"))
+    path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows))
+    one, other = load(file), load(f"nli:{path}")
+    assert one.columns == other.columns
+    for part in ("train", "test"):
+        for name in one.columns:
+            np.testing.assert_array_equal(getattr(one, part)[name], getattr(other, part)[name])
+    assert other.problems == ("snli.jsonl: 1 pairs without a label are left out",)
+    assert entailment.words("It rains, doesn't it?") == "it rains , doesn ' t it ?".split()
+
+
+def test_a_folder_has_its_own_parts(tmp_path):
+    for part, count in (("train", 30), ("dev", 4), ("test", 5)):
+        lines = ["gold_label\tsentence1\tsentence2"]
+        lines += [f"{LABELS[n % 3]}\tthis is {part}\tit is {n}" for n in range(count)]
+        (tmp_path / f"snli_1.0_{part}.txt").write_text("\n".join(lines))
+    data = load(f"nli:{tmp_path}")
+    assert [len(x) for x in (data.train, data.validation, data.test)] == [30, 4, 5]
+    names = data.columns["tokens"].names
+    assert [names[token] for token in data.test["tokens"][0] if token] == [
+        "this",
+        "is",
+        "<unknown>",
+    ]
+    (tmp_path / "snli_1.0_dev.txt").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"has no file of dev; expected e\.g\. snli_1\.0_dev"
+    ):
+        load(f"nli:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tb\nc\td\n", r":1: has no column sentence1, sentence2, gold_label; expected a table"),
+        ("gold_label\tsentence1\tsentence2\nneutral\ta\n", r":2: got 2 columns; expected 3\.$"),
+        (
+            "gold_label\tsentence1\tsentence2\nperhaps\ta\tb\n",
+            r":2: got the label 'perhaps' of 'a'",
+        ),
+        ("gold_label\tsentence1\tsentence2\nneutral\t\tb\n", r":2: got the label 'neutral' of ''"),
+        ('{"gold_label": "neutral"}\n', r":1: expected a line of JSON with sentence1, sentence2"),
+        (
+            "gold_label\tsentence1\tsentence2\nneutral\ta\tb\n",
+            r"got 1 pairs with a label; expected",
+        ),
+    ],
+)
+def test_what_is_no_pair_is_named_by_its_line(text, message, tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        load(f"nli:{path}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_encoding_is_named_by_its_byte(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_bytes(b"gold_label\tsentence1\tsentence2\nneutral\ta\xff\tb\n")
+    with pytest.raises(ValueError, match="byte 40 is not UTF-8"):
+        load(f"nli:{path}")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.tsv: no such file"):
+        load(f"nli:{tmp_path / 'nowhere.tsv'}")
+
+
+# -- networks -------------------------------------------------------------------------------------
+
+
+def shaken(name, time=6, **sizes):
+    net = create(name, input_shape=(time,), num_classes=3, vocabulary=12, **sizes)
+    random = np.random.RandomState(0)
+    net.set_weights([random.normal(scale=0.4, size=w.shape).astype("f4") for w in net.weights])
+    return net
+
+
+SIZES = {"nli_lstm": {"embedding": 5, "mapped": 4, "units": 6},
+         "decomposable_attention": {"embedding": 5, "units": 4}}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_padding_changes_nothing(name):
+    net, longer = shaken(name, **SIZES[name]), shaken(name, time=11, **SIZES[name])
+    tokens = np.random.RandomState(1).randint(1, 12, (2, 4, 6)).astype("int32")
+    for row, count in enumerate((6, 4, 1, 3)):
+        tokens[0, row, count:], tokens[1, row, 7 - count :] = 0, 0
+    padded = np.pad(tokens, [(0, 0), (0, 0), (0, 5)])
+    found = net(list(tokens)).numpy()
+    np.testing.assert_allclose(longer(list(padded)), found, atol=1e-5)
+    for row in range(4):
+        np.testing.assert_allclose(net(list(tokens[:, row : row + 1]))[0], found[row], atol=1e-6)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(net(list(tokens)) ** 2)
+    for weight, slope in zip(net.weights, tape.gradient(loss, net.weights), strict=True):
+        assert np.abs(tf.convert_to_tensor(slope)).max() > 0, weight.path
+
+
+@pytest.mark.oracle
+def test_attention_is_that_of_the_paper():
+    """Equations 1 to 6, one pair of sentences without padding at a time, in NumPy."""
+    net = shaken("decomposable_attention", **SIZES["decomposable_attention"])
+    w = {weight.path: weight.numpy().astype("float64") for weight in net.weights}
+
+    def twice(x, name):
+        for number in "12":
+            x = np.maximum(x @ w[f"{name}{number}/kernel"] + w[f"{name}{number}/bias"], 0)
+        return x
+
+    def softmax(x):
+        return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+
+    tokens = np.random.RandomState(2).randint(1, 12, (2, 5, 6)).astype("int32")
+    found = net(list(tokens)).numpy()
+    for row in range(5):
+        a, b = (w["embedding/embeddings"][t[row]] @ w["projected/kernel"] for t in tokens)
+        scores = twice(a, "attend") @ twice(b, "attend").T
+        beta, alpha = softmax(scores) @ b, softmax(scores.T) @ a
+        v = [twice(np.concatenate(x, axis=1), "compare").sum(0) for x in ((a, beta), (b, alpha))]
+        expected = twice(np.concatenate(v)[None], "class") @ w["logits/kernel"] + w["logits/bias"]
+        np.testing.assert_allclose(found[row], expected[0], rtol=1e-3, atol=1e-4)
+
+
+def test_the_lstm_reads_up_to_the_last_word():
+    net = shaken("nli_lstm", **SIZES["nli_lstm"])
+    tokens = np.array([[3, 7, 1, 0, 0, 0]], "int32")
+    x = net.get_layer("mapped")(net.get_layer("embedding")(tokens[:, :3]))
+    layer = net.get_layer("lstm")
+    plain = keras.layers.LSTM(4)
+    plain.build(x.shape)
+    plain.set_weights(layer.get_weights())
+    end = plain(x)
+    y = tf.concat([end, end], axis=1)
+    for number in (1, 2, 3):
+        y = net.get_layer(f"dense{number}")(y)
+    expected = net.get_layer("logits")(y)
+    np.testing.assert_allclose(net([tokens, tokens]), expected, atol=1e-5)
+
+
+# -- learning -------------------------------------------------------------------------------------
+
+
+def test_it_learns_more_than_the_commonest_class(bundle):
+    metrics = bundle.report.metrics
+    assert metrics["top1"] > metrics["majority"] + 0.1 and metrics["bag_of_words"] > 0.4
+    assert list(bundle.card.inputs) == ["tokens", "hypothesis"]
+    assert bundle.card.outputs["logits"].names == LABELS and not bundle.card.custom_layers
+
+
+def test_other_data_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"which reads hypothesis \(tokens\); arithmetic has tokens"
+    ):
+        fit("nli_lstm", data="arithmetic", out=tmp_path / "x", changes=["data.limit=50"])
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+def test_exported_attention_passes_the_gate(target, run, bundle, tmp_path):
+    import export
+
+    made = export.export(load_model(bundle.path), target, tmp_path / "x", samples=run.samples(64))
+    assert made.manifest.parity.passed
+
+
+@pytest.mark.slow
+def test_an_exported_lstm_passes_the_gate(tmp_path):
+    import export
+
+    net = shaken("nli_lstm", **SIZES["nli_lstm"])
+    tokens = np.random.RandomState(1).randint(1, 12, (2, 64, 6)).astype("int32")
+    samples = dict(zip(("tokens", "hypothesis"), tokens, strict=True))
+    made = export.export(net, "onnx", tmp_path / "x", samples=samples)
+    assert made.manifest.parity.passed
+
+
+@pytest.mark.parametrize("recipe", ["prune50", pytest.param("int8", marks=pytest.mark.slow)])
+def test_compressed_attention_is_measured_itself(recipe, run, bundle):
+    import compress
+    from compress import layers
+
+    layers.register()
+    model = load_model(bundle.path)
+    small = compress.apply(recipe, model, samples=run.samples(128))
+    (report,) = small.report.passes
+    assert {row.path: row for row in report.layers}["attend1"].changed
+    before, after = (run.evaluate(m, "test").metrics["loss"] for m in (model, small.model))
+    assert before != after and abs(after - before) < 0.5
+
+
+@pytest.mark.slow
+def test_resumed_run_equals_a_whole_one(file, tmp_path):
+    changes = [*SMALL, "train.epochs=2", "data.limit=320", "settings={units: 8, embedding: 8}"]
+    options = {"data": file, "changes": changes}
+    whole = fit("nli_lstm", out=tmp_path / "a", **options)
+    stopped = fit("nli_lstm", out=tmp_path / "b", callbacks=[interrupt(9)], **options)
+    unlike = difference(load_model(whole.path), load_model(stopped.path))
+    again = fit("nli_lstm", out=tmp_path / "b", resume=True)
+    assert unlike > 0 and difference(load_model(whole.path), load_model(again.path)) == 0.0
+
+
+TWO_DEVICES = """
+    import json, sys
+    import numpy as np
+    from zoo.recipe import resolve
+    from zoo.training.run import Run
+
+    def apart(one, other):
+        return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+
+    changes = ["settings={units: 8, embedding: 6, dropout: 0.0}", "data.limit=160",
+               "train.epochs=2", "train.batch_size=32",
+               "train.optimizer={kind: sgd, learning_rate: 0.5, clip_global_norm: 0.1}"]
+    found = []
+    for devices in ("{strategy: mirrored, devices: 2, precision: float32}",
+                    "{strategy: one, precision: float32}"):
+        given = [*changes, f"hardware={devices}"]
+        run = Run(resolve("decomposable_attention", data=sys.argv[1], changes=given))
+        networks = run.create()
+        before = networks["net"].get_weights()
+        run.train(networks)
+        found.append(networks["net"].get_weights())
+    print(json.dumps([apart(*found), apart(found[0], before)]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.dist
+def test_two_devices_take_the_steps_of_one(file):
+    weights, moved = printed(TWO_DEVICES, file)
+    assert moved > 0.01 and weights < 1e-6
