@@ -3,8 +3,8 @@
 Sources: Bowman et al. 2015, A large annotated corpus for learning natural language inference,
 arXiv:1508.05326, section 3.3: words of 300 numbers, mapped to 100 by a tanh, an LSTM of 100 units
 for both sentences, then three layers of 200 tanh units. Parikh et al. 2016, A decomposable
-attention model for natural language inference, arXiv:1606.01933, sections 3 and 4: words of 300 numbers
-projected to 200, networks F, G and H of two layers of 200 ReLU units.
+attention model for natural language inference, arXiv:1606.01933, sections 3 and 4: words of 300
+numbers projected to 200, networks F, G and H of two layers of 200 ReLU units.
 Differs: the words are learnt, where both papers take those of GloVe; attention has no empty word in
 front of a sentence, and no attention within it; both leave values out at a share that can be set.
 With V words, `nli_lstm` has 300 V + 30,100 + 80,400 + 3 * 40,200 + 603 = 231,703 + 300 V weights,
@@ -21,7 +21,7 @@ from keras import layers, ops
 
 TAKES_TEXT = True
 TOKENS, HYPOTHESIS = "tokens", "hypothesis"
-SMALL = 1e-6
+PADDED = -30.0  # score of padding
 
 
 def nli_lstm(
@@ -95,8 +95,8 @@ def decomposable_attention(
     a, b = (project(words(tokens)) * mask for tokens, mask in zip(sentences, there, strict=True))
     seen_a, seen_b = (attend(x) * mask for x, mask in zip((a, b), there, strict=True))
     scores = ops.matmul(seen_a, ops.transpose(seen_b, (0, 2, 1)))  # (batch, time of a, time of b)
-    of_a = ops.matmul(_weights(scores, there[1]), b)  # what of b goes with each word of a
-    of_b = ops.matmul(_weights(ops.transpose(scores, (0, 2, 1)), there[0]), a)
+    of_a = ops.matmul(_weights(scores, sentences[1]), b)  # what of b goes with each word of a
+    of_b = ops.matmul(_weights(ops.transpose(scores, (0, 2, 1)), sentences[0]), a)
     means = []
     for x, other, mask in ((a, of_a, there[0]), (b, of_b, there[1])):
         both = compare(ops.concatenate([x, other], axis=-1))
@@ -111,14 +111,14 @@ def _there(tokens: Any) -> Any:
     return ops.expand_dims(ops.cast(ops.not_equal(tokens, 0), "float32"), 2)
 
 
-def _weights(scores: Any, there: Any) -> Any:
-    """The softmax over the words that are there.
+def _weights(scores: Any, tokens: Any) -> Any:
+    """The softmax over the words that are there, of scores (batch, time, time of tokens).
 
-    Scores are at least 0, and 0 at padding, so what is taken away is never nearly everything; no
-    large number stands for minus infinity, which 8 bits would not hold beside the others.
+    Scores are at least 0. What stands for those of padding leaves it nothing, and is not so far off
+    that 8 bits would not hold the other scores beside it.
     """
-    shares = ops.softmax(scores, axis=-1) * ops.transpose(there, (0, 2, 1))
-    return shares / (ops.sum(shares, axis=-1, keepdims=True) + SMALL)
+    there = ops.expand_dims(ops.not_equal(tokens, 0), 1)
+    return ops.softmax(ops.where(there, scores, PADDED), axis=-1)
 
 
 def _twice(name: str, units: int, dropout: float) -> Any:
