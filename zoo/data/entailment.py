@@ -288,4 +288,5 @@ def _columns(
         "label": Column("class", (), LABELS),
     }
     told = f"{source}: {sum(map(len, cut.values())):,} pairs"
-    return DataSet(name, told, columns, **splits, problems=problems)
+    train, validation, test = (splits[part] for part in ("train", "validation", "test"))
+    return DataSet(name, told, columns, train, validation, test, problems=problems)

@@ -17,4 +17,4 @@ class Inference(Worded):
 
     reads: ClassVar[Mapping[str, str]] = {TOKENS: "tokens", "hypothesis": "tokens"}
 
-    kind: Literal["inference"] = "inference"
+    kind: Literal["inference"] = "inference"  # type: ignore[assignment]

@@ -20,7 +20,7 @@ class Tree(Worded):
 
     reads: ClassVar[Mapping[str, str]] = {TOKENS: "tokens", "joins": "heights"}
 
-    kind: Literal["tree"] = "tree"
+    kind: Literal["tree"] = "tree"  # type: ignore[assignment]
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: as many levels as the highest tree has."""
