@@ -45,6 +45,7 @@ def _home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory, _home):
     changes = ["data.name=digits", "train.epochs=20", "train.optimizer.learning_rate=1e-3"]
+    changes += ["train.optimizer.ema=0.9"]  # few steps, of which the last few are averaged
     changes += [f"settings.{key}={value}" for key, value in DIGITS.items()]
     return fit("dcgan_small", out=tmp_path_factory.mktemp("runs") / "gan", changes=changes)
 

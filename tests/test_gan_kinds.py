@@ -50,6 +50,7 @@ def _home(tmp_path_factory):
 def told(tmp_path_factory, _home):
     """A conditional GAN of digits of 8 x 8."""
     changes = ["data.name=digits", "train.epochs=20", "train.optimizer.learning_rate=2e-3"]
+    changes += ["train.optimizer.ema=0.9"]  # few steps, of which the last few are averaged
     changes += [f"settings.{key}={value}" for key, value in LITTLE.items()]
     out = tmp_path_factory.mktemp("runs") / "told"
     return fit("conditional_gan_small", out=out, changes=changes)
