@@ -5,8 +5,9 @@
 copies the numbers of bundles, baselines and deployables, and of what `zoo bench --json` printed
 into a file, into the CSV files and writes README and docs/numbers.md anew. A row is found by its
 name, that of a compression by its command, so a second run of the same thing replaces its numbers.
-Weak rows stay. `papers.csv` holds what the papers report, written by hand. Maintainers use this; it
-is not in the wheel.
+Weak rows stay. `papers.csv` holds what the papers report, written by hand; a row of a training
+finds it by its own name, its model's, or its model's without `_small`. Maintainers use this; it is
+not in the wheel.
 """
 
 from __future__ import annotations

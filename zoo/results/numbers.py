@@ -120,10 +120,11 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
 CAPTIONS = {
     "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
     "test split, by a fresh load of the saved model; where labels are numbers, R² is, and of other "
-    "kinds of learning what their task is judged by. The paper's top-1 is on its own data. Rows "
-    "without epochs are baselines and ensembles. A name ends in what was changed: "
-    "`-DATA` is `--data DATA`, `-float32` is `--set hardware.precision=float32`, `-pool` is "
-    "`--set settings.reader=pool`, `-blur` is `--set task.degradation=blur`; what else was changed "
+    "kinds of learning what their task is judged by. What the paper reports is on its own data, "
+    "and top-1 unless it says otherwise. Rows without epochs are baselines and ensembles. A name "
+    "ends in what was changed: `-DATA` is `--data DATA`, `-float32` is "
+    "`--set hardware.precision=float32`, `-pool` is `--set settings.reader=pool`, `-blur` is "
+    "`--set task.degradation=blur`; what else was changed "
     "of `unet_small` is in `zoo/recipes/unet.yaml`. The machine was not always idle: seconds are "
     "upper bounds.",
     "compress": "Compressed and fine-tuned on the same machine, with recipes chosen on the "
@@ -219,5 +220,6 @@ def shown(read: Read, stage: str) -> list[Row]:
         papers = {row["name"]: row["published"] for row in read("papers")}
         for row in rows:
             row["score"] = score(row)
-            row["paper"] = papers.get(row["model"], "")
+            names = row["name"], row["model"], row["model"].removesuffix("_small")
+            row["paper"] = next((papers[name] for name in names if name in papers), "")
     return rows
