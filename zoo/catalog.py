@@ -23,6 +23,7 @@ TASKS = {
     "pose": "zoo.tasks.places.pose:Pose",
     "localise": "zoo.tasks.places.localise:Localise",
     "caption": "zoo.tasks.words.caption:Caption",
+    "translate": "zoo.tasks.words.translate:Translate",
     "dense_caption": "zoo.tasks.words.dense_caption:DenseCaption",
     "autoencoder": "zoo.tasks.latent.autoencoder:Autoencoder",
     "vae": "zoo.tasks.latent.vae:VAE",
@@ -590,6 +591,30 @@ _attend = partial(
 )
 _small_tell = partial(_tell, input_shape=(64, 64, 3), num_classes=27, smallest=1)
 _small_attend = partial(_attend, input_shape=(64, 64, 3), num_classes=27, smallest=1)
+_seq2seq = partial(
+    Architecture,
+    builder="zoo.models.seq2seq:seq2seq",
+    task="translate",
+    paper="Sutskever et al., arXiv:1409.3215",
+    year=2014,
+    input_shape=(50,),
+    num_classes=80_000,
+    smallest=1,
+    recipe="seq2seq",
+)
+_luong = partial(
+    _seq2seq, paper="Luong et al., arXiv:1508.04025", year=2015, num_classes=50_000, recipe="luong"
+)
+_rnnsearch = partial(
+    _seq2seq,
+    builder="zoo.models.rnnsearch:rnnsearch",
+    paper="Bahdanau et al., arXiv:1409.0473",
+    year=2015,
+    num_classes=30_000,
+    recipe="rnnsearch",
+)
+_DATES: dict[str, Any] = {"input_shape": (29,), "num_classes": 14}
+_WORDS: dict[str, Any] = {"input_shape": (16,), "num_classes": 42}
 _dense = partial(
     Architecture,
     builder="zoo.models.densecap:densecap",
@@ -848,6 +873,9 @@ _SMALL = {"doublings": 2, "width": 32, "latent": 64}
 _TOLD = {"conditional": True}
 _RING = {"units": (128, 128), "latent": 16, "pieces": 1, "dropout": 0.0}
 _CHAIRS: dict[str, Any] = {"transform": 4, "units": 128, "joined": 256, "widths": (96, 64, 32)}
+_READS = {"source_tokens": 43, "depth": 1, "units": 128, "embedding": 32}
+_LOOKS = {"attention": "general"}
+_LETTERS = {"source_tokens": 28, "units": 128, "embedding": 64, "maxout": 64}
 _DENSE = {"trunk": "vgg16", "units": 4096, "language": 512, "regions": 300, "detections": 100}
 _DENSE |= {"bins": 7, "length": 11}
 _GIVEN = {"hidden": 500, "latent": 20, "conditional": True}
@@ -976,6 +1004,12 @@ ROWS = (
     _small_tell("show_and_tell_small", "Show and Tell, small", 1_378_243, _TELL),
     _attend("show_attend_tell", "Show, Attend and Tell", 54_832_522, {}),
     _small_attend("show_attend_tell_small", "Show, Attend and Tell, small", 416_261, _LOOK),
+    _seq2seq("seq2seq", "Sequence to sequence", 384_112_000, {"source_tokens": 160_000}),
+    _seq2seq("seq2seq_small", "Sequence to sequence, small", 168_494, _READS, **_DATES),
+    _rnnsearch("rnnsearch", "RNNsearch", 80_443_000, {"source_tokens": 30_000}),
+    _rnnsearch("rnnsearch_small", "RNNsearch, small", 451_242, _LETTERS, **_WORDS),
+    _luong("luong", "Luong's attention", 221_082_000, {"source_tokens": 50_000, **_LOOKS}),
+    _luong("luong_small", "Luong's attention, small", 283_182, _READS | _LOOKS, **_DATES),
     _large_dense("densecap", "DenseCap, VGG-16", 150_435_717, _DENSE),
     _dense("densecap_small", "DenseCap, small", 553_996, {}),
     _autoencoder("autoencoder", "Autoencoder 784-500", 785_284, {}),

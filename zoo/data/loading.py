@@ -6,11 +6,11 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Literal
 
-from zoo.data import entailment, folder, text, trees
+from zoo.data import entailment, folder, pairs, text, trees
 from zoo.data.dataset import DataSet, Split
 from zoo.data.images import fit, recolour
 from zoo.data.pictures import Pictures
-from zoo.datasets import DATASETS, FOLDER, NLI, TEXT, TREES, check_name
+from zoo.datasets import DATASETS, FOLDER, NLI, PAIRS, TEXT, TREES, check_name
 
 
 def load(
@@ -24,10 +24,11 @@ def load(
     """Loads a data set. The same name gives the same split on every machine.
 
     Args:
-        name: A name of `zoo.data.DATASETS`, `folder:PATH` or `text:PATH`.
+        name: A name of `zoo.data.DATASETS`, `folder:PATH`, `text:PATH` or `pairs:PATH`.
         size: Side of the square images in pixels, see `zoo.data.images.fit`; `None` keeps the
             stored size, and makes the images of a folder 64. A set that is made takes it as the
-            side that it makes, a text as the predictions in a window.
+            side that it makes, a text as the predictions in a window, pairs as the tokens of
+            a text, at most.
         channels: 1 for grey, 3 for colour, see `zoo.data.images.recolour`; `None` keeps what is
             stored.
         limit: Number of training examples to keep, in the classes' proportions; `None`, or more
@@ -87,7 +88,7 @@ _PLURAL = {"features": "rows of a table", "tokens": "texts", "series": "signals"
 
 def _sized(name: str) -> bool:
     """Whether a set is made in the size that is asked for."""
-    return name.startswith(TEXT) or (name in DATASETS and DATASETS[name].sized)
+    return name.startswith((TEXT, PAIRS)) or (name in DATASETS and DATASETS[name].sized)
 
 
 def _read(name: str, size: int | None, stream: bool | Literal["auto"]) -> DataSet:
@@ -100,6 +101,8 @@ def _read(name: str, size: int | None, stream: bool | Literal["auto"]) -> DataSe
         return trees.load(name)
     if name.startswith(NLI):
         return entailment.load(name)
+    if name.startswith(PAIRS):
+        return pairs.load(name, size=size)
     row = DATASETS[name]
     module, function = row.loader.split(":")
     load_rows = getattr(import_module(module), function)

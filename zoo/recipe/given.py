@@ -35,9 +35,10 @@ class Data(Settings):
     """What the model learns from.
 
     Attributes:
-        name: A data set of `zoo.data.DATASETS`, `folder:PATH` or `text:PATH`.
-        size: Side of the square images, in pixels, or predictions in a window of a text; `None`
-            keeps the data set's own.
+        name: A data set of `zoo.data.DATASETS`, `folder:PATH`, `text:PATH` or
+            `pairs:PATH`.
+        size: Side of the square images, in pixels, predictions in a window of a text, or tokens
+            of a text of pairs, at most; `None` keeps the data set's own.
         channels: 1 for grey, 3 for RGB; `None` keeps the data set's own.
         limit: Number of training images to keep; `None` keeps all.
         stream: Whether the pictures of a folder stay on the disk and are read for every batch;

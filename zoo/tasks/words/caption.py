@@ -38,11 +38,13 @@ class Caption(Task):
     Attributes:
         attention_penalty: Weight of the sum over places of (1 - sum over words of the attention)^2,
             which asks for a look at every place; the paper's is 1.
+        read: Name of the column that the encoder reads.
     """
 
     headline: ClassVar[Metric] = Metric("exact_match", fraction=True)
     deployed_answers: ClassVar[bool] = True
     served_apart: ClassVar[bool] = True
+    read: ClassVar[str] = IMAGE
 
     kind: Literal["caption"] = "caption"
     attention_penalty: Annotated[float, Field(ge=0)] = 0.0
@@ -76,7 +78,7 @@ class Caption(Task):
         from keras import ops
 
         targets = batch[TOKENS][:, 1:]  # (b, time)
-        found = telling.told(networks, batch[IMAGE], batch[TOKENS][:, :-1], training=training)
+        found = telling.told(networks, batch[self.read], batch[TOKENS][:, :-1], training=training)
         logits = ops.cast(found[LOGITS], "float32")
         nats = ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
         real = ops.cast(targets != PADDING, "float32")
@@ -92,8 +94,8 @@ class Caption(Task):
     def answer(self, networks: Networks, batch: Batch) -> dict[str, Any]:
         """See `Task.answer`: the likeliest `captions`, and `logits` given the true words."""
         tokens = batch[TOKENS]
-        found = telling.told(networks, batch[IMAGE], tokens[:, :-1], training=False)
-        said = telling.greedy(networks, batch[IMAGE], tokens.shape[1] - 1)
+        found = telling.told(networks, batch[self.read], tokens[:, :-1], training=False)
+        said = telling.greedy(networks, batch[self.read], tokens.shape[1] - 1)
         return {LOGITS: found[LOGITS], **said}
 
     def meter(self, columns: Mapping[str, Column]) -> Captions:
@@ -119,7 +121,7 @@ class Caption(Task):
         import numpy as np
         from keras import ops
 
-        tokens, images = columns[TOKENS], columns[IMAGE]
+        tokens, images = columns[TOKENS], columns[self.read]
         num, names = len(tokens), telling.states(networks["decoder"])
         lead = np.tile(np.array(telling.leads(networks["decoder"]), np.int32), (num, 1))
         read = np.concatenate([lead, tokens[:, :-1]], axis=1)  # (n, leads + time)
@@ -130,7 +132,7 @@ class Caption(Task):
         first = telling.begin(networks, ops.convert_to_tensor(images))
         counts = lead.shape[1] + (tokens[:, :-1] != PADDING).sum(axis=1)
         places, rows = tokens.sum(axis=1) % counts, np.arange(num)
-        given = {IMAGE: images, TOKENS: read[rows, places][:, None]}
+        given = {self.read: images, TOKENS: read[rows, places][:, None]}
         for name in names:
             states = ops.convert_to_numpy(found[NEXT + name])  # (n, time, units)
             before = [ops.convert_to_numpy(first[name])[:, None]] * lead.shape[1]
@@ -142,7 +144,7 @@ class Caption(Task):
     def asked(self, call: Any, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
         """See `Task.asked`: the step is run until each sentence has its end."""
         length = columns[TOKENS].shape[1] - 1
-        return {"captions": telling.asked(call, networks, columns[IMAGE], length)}
+        return {"captions": telling.asked(call, networks, columns[self.read], length)}
 
     def deployed(self, networks: Networks) -> keras.Model:
         """See `Task.deployed`: one step from the picture."""

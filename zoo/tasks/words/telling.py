@@ -1,4 +1,7 @@
-"""A captioner's words, one step after another: those that are given, the likeliest, or a beam.
+"""The words for a picture or a text, one after another: those given, the likeliest, or a beam.
+
+What the `encoder` reads is called a picture here; of a translator (`zoo.tasks.words.translate`) it
+is a row of tokens.
 
 A step of the `decoder` reads `tokens` (batch, 1), what the `encoder` saw and its own states, and
 answers with `logits`, new states, and with `place_weights` where it attends. States that the
@@ -196,13 +199,15 @@ def whole(networks: Networks) -> keras.Model:
     Where the token is a start, states that the encoder gives stand in for those that are read.
 
     Returns:
-        `image`, `tokens` (batch, 1) and the states (batch, units) to the decoder's outputs.
+        What the encoder reads, `tokens` (batch, 1) and the states (batch, units) to the decoder's
+        outputs.
     """
     import keras
     from keras import ops
 
     encoder, decoder = networks["encoder"], networks["decoder"]
-    image = keras.Input(encoder.inputs[0].shape[1:], name=IMAGE)
+    (read,) = encoder.inputs
+    image = keras.Input(read.shape[1:], dtype=read.dtype, name=read.name)
     tokens = keras.Input((1,), dtype="int32", name=TOKENS)
     given = {name: keras.Input((units,), name=name) for name, units in states(decoder).items()}
     known = dict(encoder(image))
@@ -211,7 +216,8 @@ def whole(networks: Networks) -> keras.Model:
         known[name] = values + first * (known[name] - values) if name in known else values
     known[TOKENS] = tokens
     outputs = decoder([known[tensor.name] for tensor in decoder.inputs])
-    return keras.Model([image, tokens, *given.values()], outputs, name="captioner")
+    name = "captioner" if read.name == IMAGE else "translator"
+    return keras.Model([image, tokens, *given.values()], outputs, name=name)
 
 
 def asked(call: Call, networks: Networks, images: np.ndarray, length: int) -> np.ndarray:
@@ -219,14 +225,15 @@ def asked(call: Call, networks: Networks, images: np.ndarray, length: int) -> np
     import numpy as np
 
     decoder, num = networks["decoder"], len(images)
+    read = networks["encoder"].inputs[0].name
     known = {name: np.zeros((num, units), "float32") for name, units in states(decoder).items()}
     tokens, said = np.full(num, START, np.int32), []
     for token in leads(decoder):
         lead = np.full((num, 1), token, np.int32)
-        found = call({IMAGE: images, TOKENS: lead, **known})
+        found = call({read: images, TOKENS: lead, **known})
         known = {name: found[NEXT + name] for name in known}
     for _ in range(length):
-        found = call({IMAGE: images, TOKENS: tokens[:, None], **known})
+        found = call({read: images, TOKENS: tokens[:, None], **known})
         known = {name: found[NEXT + name] for name in known}
         over = np.isin(tokens, (END, PADDING))
         tokens = np.where(over, PADDING, found[LOGITS].argmax(axis=-1)).astype(np.int32)

@@ -1,0 +1,159 @@
+"""Pairs of texts: what is read, and what is to be said; of one's own, `pairs:PATH`.
+
+A line of a `.csv` file has two cells with a comma between; of any other file, e.g. `.tsv`, two with
+a tab. There is no header. A column in which a text has a space within is read word by word, any
+other one character by character; each column has a vocabulary of its own, that of the whole file.
+A tenth of what is read goes to the test split, a twentieth to validation: pairs that read the same
+text are in one split.
+Limits: all is held in memory; rows are as long as the longest text. `size` bounds it: pairs with a
+longer text are left out, and told of.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from zoo.common.columns import Column
+from zoo.common.sentences import MARKS
+from zoo.data.dataset import DataSet, Split
+from zoo.data.vocabulary import Vocabulary
+from zoo.datasets import file_path
+
+SOURCE, TOKENS = "source", "tokens"
+FEWEST = 20  # pairs, or there is nothing to learn from and to test with
+
+
+class Pair(NamedTuple):
+    """What is read, and what is to be said."""
+
+    source: str
+    target: str
+
+
+def load(name: str, *, size: int | None = None) -> DataSet:
+    """Reads pairs of the user's own, in UTF-8.
+
+    Args:
+        name: `pairs:PATH`.
+        size: Tokens of a text, at most; pairs with a longer one are left out. `None` keeps all.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line has not two cells or an empty one, or is not UTF-8: the line is named. Or
+            there are too few pairs.
+    """
+    path = file_path(name)
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: no such file.")
+    found = read(path, where=name)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return paired(name, split(found), source=f"{path}, sha256 {digest}", size=size)
+
+
+def read(path: Path, *, where: str) -> list[Pair]:
+    """Returns the pairs of a file, in its order; empty lines are none.
+
+    Args:
+        path: A file of two columns, see above.
+        where: Opens the error line.
+
+    Raises:
+        ValueError: See `load`.
+    """
+    comma = path.suffix.lower() == ".csv"
+    found = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{where}: line {number}: byte {error.start} of it is not UTF-8; expected a file "
+                "in UTF-8."
+            ) from None
+        if not text.strip():
+            continue
+        cells = next(csv.reader([text])) if comma else text.split("\t")
+        if len(cells) != 2 or not all(cell.strip() for cell in cells):
+            told = "an empty cell" if len(cells) == 2 else f"{len(cells)} of them"
+            raise ValueError(
+                f"{where}: line {number}: got {told}; expected 2 cells with a "
+                f"{'comma' if comma else 'tab'} between: what is read, and what is to be said."
+            )
+        found.append(Pair(*(cell.strip() for cell in cells)))
+    return found
+
+
+def split(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    """Deals pairs out to the splits, by what they read: the same on every machine."""
+    texts = list(dict.fromkeys(pair.source for pair in pairs))
+    order = np.random.RandomState(0).permutation(len(texts))
+    place = {texts[number]: rank for rank, number in enumerate(order)}
+    held, test = len(texts) - len(texts) // 10 - len(texts) // 20, len(texts) - len(texts) // 10
+    parts: dict[str, list[Pair]] = {"train": [], "validation": [], "test": []}
+    for pair in sorted(pairs, key=lambda pair: place[pair.source]):
+        rank = place[pair.source]
+        name = "train" if rank < held else "validation" if rank < test else "test"
+        parts[name].append(pair)
+    return parts
+
+
+def paired(
+    name: str,
+    parts: Mapping[str, Sequence[Pair]],
+    *,
+    source: str,
+    size: int | None = None,
+    of_words: tuple[bool | None, bool | None] = (None, None),
+) -> DataSet:
+    """Returns pairs as rows of tokens.
+
+    Args:
+        name: Name of the data set.
+        parts: Pairs of `train`, `validation` and `test`.
+        source: Where they were read from; their number is added.
+        size: See `load`.
+        of_words: Whether each column is read word by word; `None`: where it has spaces.
+
+    Returns:
+        `source` (time,), padded with 0, and `tokens` (time,): a start, what is to be said, an end.
+
+    Raises:
+        ValueError: There are too few pairs.
+    """
+    every = [pair for part in parts.values() for pair in part]
+    vocabularies = (
+        Vocabulary.of([pair.source for pair in every], of_words=of_words[0]),
+        Vocabulary.of([pair.target for pair in every], marks=MARKS, of_words=of_words[1]),
+    )
+
+    def fits(pair: Pair) -> bool:
+        lengths = (len(v.pieces(text)) for v, text in zip(vocabularies, pair, strict=True))
+        return size is None or max(lengths) <= size
+
+    kept = {split: [pair for pair in part if fits(pair)] for split, part in parts.items()}
+    left, num = [pair for part in kept.values() for pair in part], len(every)
+    if len(left) < FEWEST or not all(kept.values()):
+        raise ValueError(
+            f"{name}: got {len(left)} pairs; expected at least {FEWEST}, some of them in each "
+            f"split{'' if size is None else f', with texts of at most {size} tokens'}."
+        )
+    columns, values = {}, {split: {} for split in kept}
+    for column, place in ((SOURCE, 0), (TOKENS, 1)):
+        own = vocabularies[place]
+        length = max(len(own.pieces(pair[place])) for pair in left) + 2 * own.says
+        columns[column] = Column("tokens", (length,), own.names)
+        for split, part in kept.items():
+            texts = [pair[place] for pair in part]
+            values[split][column] = own.encode(texts, length=length, where=name)
+    problems = ()
+    if len(left) < num:
+        problems = (f"{num - len(left):,} of {num:,} pairs have more than {size} tokens: left out",)
+    splits = (Split(values[split]) for split in ("train", "validation", "test"))
+    told = f"{source}: {len(left):,} pairs"
+    return DataSet(name, told, columns, *splits, problems=problems)
