@@ -147,6 +147,8 @@ def trained(tmp_path_factory):
     changes = ["data.limit=600", "train.epochs=10"]
     fit("lenet5", data="digits", out=place / "runs" / "lenet5", changes=changes)
     (place / "notes.txt").write_text((ROOT / "CONTRIBUTING.md").read_text())
+    pairs = [f"{n}\t{' '.join(str(n))}\n" for n in range(100, 160)]
+    (place / "pairs.tsv").write_text("".join(pairs))
     digits = load("digits").test
     Image.fromarray(digits["image"][0, ..., 0]).save(place / "digit.png")
     for number in range(12):

@@ -30,6 +30,7 @@ from zoo.layers import (
     Maxout,
     MaxPoolingWithIndices2D,
     MaxUnpooling2D,
+    MultiLSTM,
     NonMaxSuppression,
     ProbabilisticMaxPooling2D,
     Proposals,
@@ -107,6 +108,7 @@ CASES = {
     "gated": (GatedActivation, {}, MAP),
     "lines": (LineLSTM, {"features": 1}, MAP),
     "diagonals": (LineLSTM, {"features": 1, "along": "diagonal", "reverse": True}, MAP),
+    "corner": (MultiLSTM, {"features": 1, "upwards": True, "leftwards": True}, (7, 6, 5)),
     "ceil": (CeilMaxPooling2D, {"pool_size": 3, "strides": 2}, (8, 5, 2)),
     "visible_units": (VisibleUnits, {"units": 5}, (9,)),
     "visible_maps": (VisibleMaps, {"channels": 2, "size": 3}, MAP),
@@ -155,7 +157,7 @@ def test_every_layer_has_a_case():
     own_file |= {"SoftArgmax", "Windows"}  # test_pose
     own_file |= {"PixelRegions", "ProductNodes", "SumNodes"}  # test_spn
     own_file |= {"TiedDense"}  # test_autoencoder
-    own_file |= {"LineLSTMCell"}  # a part of LineLSTM
+    own_file |= {"LineLSTMCell", "MultiLSTMCell"}  # parts of layers
     assert tested | two_inputs | own_file == {*zoo_layers.__all__} - {"register"}
 
 

@@ -35,6 +35,8 @@ TASKS = {
     "rbm": "zoo.tasks.boltzmann.rbm:RBM",
     "dbn": "zoo.tasks.boltzmann.dbn:DBN",
     "autoregressive": "zoo.tasks.pixel_nets.autoregressive:Autoregressive",
+    "transcribe": "zoo.tasks.sequences.transcribe:Transcribe",
+    "segment_lattice": "zoo.tasks.sequences.segment_lattice:SegmentLattice",
     "multi_scale": "zoo.tasks.pixel_nets.multi_scale:MultiScale",
     "recall": "zoo.tasks.sequences.recall:Recall",
     "tree": "zoo.tasks.sequences.tree:Tree",
@@ -856,6 +858,41 @@ _nli_lstm = partial(
     year=2015,
 )
 
+_ctc = partial(
+    Architecture,
+    builder="zoo.models.ctc:ctc_blstm",
+    task="transcribe",
+    paper="Graves et al., ICML 23",
+    year=2006,
+    input_shape=(100, 26),
+    num_classes=62,
+    smallest=1,
+    recipe="ctc",
+)
+_multi = partial(
+    _ctc,
+    builder="zoo.models.ctc_planes:ctc_multi",
+    paper="Graves & Schmidhuber, NIPS 21",
+    year=2008,
+    input_shape=(112, 28),
+    num_classes=11,
+    smallest=4,
+    recipe="ctc_planes",
+)
+_rows = partial(_multi, builder="zoo.models.ctc_planes:ctc_rows")
+_gtn = partial(
+    _ctc,
+    builder="zoo.models.gtn:gtn",
+    task="segment_lattice",
+    paper="LeCun et al., Proc. IEEE 86(11)",
+    year=1998,
+    input_shape=(112, 28),
+    num_classes=11,
+    smallest=28,
+    recipe="gtn",
+)
+_LINES: dict[str, Any] = {"input_shape": (112, 28), "num_classes": 11}
+
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
 _BASIC, _DEEP = {"bottleneck": False}, {"bottleneck": True}
@@ -893,6 +930,7 @@ _TREE = {"vocabulary": 16, "levels": 14}
 _TREE_LSTM = {**_TREE, "compose": "lstm"}
 _TREE_TENSOR = {**_TREE, "compose": "tensor"}
 _PLAIN = {"controller": "feedforward", "places": 32}
+_PAIRED = {"units": (64, 64), "together": 2}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
 _SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
 
@@ -1058,6 +1096,11 @@ ROWS = (
     _nli("decomposable_attention", "Decomposable attention", 390_503, {"vocabulary": 29}),
     _nli_lstm("nli_lstm", "LSTM of two sentences", 240_403, {"vocabulary": 29}),
     _lstm_memory("lstm_memory", "LSTM 3 x 256, no other memory", 1_326_088, {}),
+    _ctc("ctc_blstm", "Bidirectional LSTM with CTC", 114_062, {}),
+    _multi("ctc_multi_small", "Multi-dimensional LSTM with CTC, small", 42_179, {}),
+    _rows("ctc_rows_small", "LSTMs of columns and rows with CTC, small", 36_395, {}),
+    _gtn("gtn", "Graph transformer network", 44_511, {}),
+    _ctc("ctc_blstm_small", "Bidirectional LSTM with CTC, small", 162_187, _PAIRED, **_LINES),
 )
 # fmt: on
 

@@ -18,6 +18,7 @@ UNMEASURED = {
     *("conditional_gan", "pacgan", "rbm_cd", "gaussian_rbm", "cdbn"),
     *("conditional_pixel_cnn", "diagonal_bilstm", "multi_scale"),
     *("ntm", "ntm_small", "lstm_memory", "tree", "inference"),
+    *("ctc", "ctc_planes", "gtn", "luong", "rnnsearch", "seq2seq"),
 }
 NOT_YET = "not measured yet"
 

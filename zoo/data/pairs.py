@@ -143,7 +143,8 @@ def paired(
             f"{name}: got {len(left)} pairs; expected at least {FEWEST}, some of them in each "
             f"split{'' if size is None else f', with texts of at most {size} tokens'}."
         )
-    columns, values = {}, {split: {} for split in kept}
+    columns: dict[str, Column] = {}
+    values: dict[str, dict[str, np.ndarray]] = {split: {} for split in kept}
     for column, place in ((SOURCE, 0), (TOKENS, 1)):
         own = vocabularies[place]
         length = max(len(own.pieces(pair[place])) for pair in left) + 2 * own.says
@@ -151,9 +152,9 @@ def paired(
         for split, part in kept.items():
             texts = [pair[place] for pair in part]
             values[split][column] = own.encode(texts, length=length, where=name)
-    problems = ()
+    problems: tuple[str, ...] = ()
     if len(left) < num:
         problems = (f"{num - len(left):,} of {num:,} pairs have more than {size} tokens: left out",)
-    splits = (Split(values[split]) for split in ("train", "validation", "test"))
+    train, validation, test = (Split(values[split]) for split in ("train", "validation", "test"))
     told = f"{source}: {len(left):,} pairs"
-    return DataSet(name, told, columns, *splits, problems=problems)
+    return DataSet(name, told, columns, train, validation, test, problems=problems)

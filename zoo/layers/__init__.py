@@ -26,6 +26,8 @@ _EXPORTS = {
     "MaxPoolingWithIndices2D": "zoo.layers.unpooling",
     "MaxUnpooling2D": "zoo.layers.unpooling",
     "Maxout": "zoo.layers.maxout",
+    "MultiLSTM": "zoo.layers.multi_lstm",
+    "MultiLSTMCell": "zoo.layers.multi_lstm",
     "NonMaxSuppression": "zoo.layers.suppression",
     "PixelRegions": "zoo.layers.sum_product",
     "ProductNodes": "zoo.layers.sum_product",

@@ -141,11 +141,11 @@ class LineLSTM(layers.Layer):
             lines = ops.reshape(inputs, (-1, height, width * inputs.shape[3]))
             return ops.reshape(self.rnn(lines), (-1, height, width, self.features))
         lines = ops.flip(inputs, axis=2) if self.reverse else inputs
-        lines = ops.transpose(_skewed(lines), (0, 2, 1, 3))  # (batch, steps, height, 4 features)
+        lines = ops.transpose(skewed(lines), (0, 2, 1, 3))  # (batch, steps, height, 4 features)
         steps = height + width - 1
         lines = self.rnn(ops.reshape(lines, (-1, steps, height * inputs.shape[3])))
         lines = ops.reshape(lines, (-1, steps, height, self.features))
-        found = _unskewed(ops.transpose(lines, (0, 2, 1, 3)), width)
+        found = unskewed(ops.transpose(lines, (0, 2, 1, 3)), width)
         return ops.flip(found, axis=2) if self.reverse else found
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
@@ -158,7 +158,7 @@ class LineLSTM(layers.Layer):
         return {**super().get_config(), **own}
 
 
-def _skewed(x: Any) -> Any:
+def skewed(x: Any) -> Any:
     """Row i moves right by i: (batch, height, width, n) to (batch, height, height + width - 1, n).
 
     With `height` zeros behind each row, rows of one pixel less begin a pixel later each time.
@@ -171,8 +171,8 @@ def _skewed(x: Any) -> Any:
     )
 
 
-def _unskewed(x: Any, width: int) -> Any:
-    """The way back of `_skewed`."""
+def unskewed(x: Any, width: int) -> Any:
+    """The way back of `skewed`."""
     height, steps, channels = x.shape[1:]
     x = ops.pad(ops.reshape(x, (-1, height * steps, channels)), [[0, 0], [0, height], [0, 0]])
     return ops.reshape(x, (-1, height, steps + 1, channels))[:, :, :width]

@@ -75,7 +75,7 @@ def seq2seq(
     turned = ops.flip(source, axis=1)  # reversed, as the paper does; padding leads
     there, real = real_places(turned)
     x = layers.Embedding(source_tokens, embedding, name="embedding")(turned)
-    known = {}
+    known: dict[str, keras.KerasTensor] = {}
     for index in range(1, depth + 1):
         x = dropped(x, f"lstm{index}")
         layer = layers.LSTM(
@@ -94,7 +94,7 @@ def seq2seq(
     x = one_word(tokens, num_classes, embedding)
     if attention != "none":
         x = layers.Concatenate(name="word_and_fed")([x, given[FED]])
-    outputs = {}
+    outputs: dict[str, keras.KerasTensor] = {}
     for index in range(1, depth + 1):
         states = [given[f"lstm{index}_{kind}"] for kind in "hc"]
         x, found = layers.LSTMCell(units, name=f"lstm{index}")(dropped(x, f"lstm{index}"), states)

@@ -1,4 +1,4 @@
-"""Asks a bundle about files: what is on a picture, what a row is worth."""
+"""Asks a bundle about files, what is on a picture, what a row is worth; or about texts."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from zoo.stages.describe import sentences
 from zoo.stages.enhance import KIND
 from zoo.stages.places import Mask, clipped, coco, in_picture
 from zoo.stages.ranges import taken
+from zoo.stages.say import ANSWERS, said
 from zoo.tasks import pictures
 from zoo.tasks.labels.binary import Binary
 from zoo.tasks.labels.classify import Classify
@@ -54,8 +55,9 @@ TIMES = 4  # how many times larger a picture is drawn
 @spelled_out(Brought)
 def predict(
     bundle: Bundle | keras.Model | str | Path,
-    files: str | Path | Sequence[str | Path],
+    files: str | Path | Sequence[str | Path] = (),
     *,
+    texts: str | Sequence[str] = (),
     top: int = 3,
     out: str | Path | None = None,
     coco_file: str | Path | None = None,
@@ -66,19 +68,21 @@ def predict(
     """Answers for each picture of some files, or for each row of some tables.
 
         zoo.predict("runs/vgg16", ["digit.png"])
+        zoo.predict("runs/rnnsearch_small", texts=["neural"])
         zoo.predict("own.keras", ["cat.png"], labels=["cat", "dog"], values="0..1")
 
     Args:
         bundle: A bundle, or its directory; or a `.keras` or `.h5` file, or a Keras model.
         files: Pictures; CSV files of numbers for a model of a table.
+        texts: What a model of texts is asked about, in the place of files, see `zoo.stages.say`.
         top: Number of classes to name for an example.
         out: Folder to draw each picture into, with its mask or its box, as `NAME.png`; `None` draws
             nothing.
         coco_file: JSON file to write what a detector has found into, as a COCO document; `None`
             writes none.
         force: Whether `out` and `coco_file` may replace files.
-        beam: Of a captioner, how many sentences are kept while they grow: so many, but `top` at
-            most, are returned for a picture; `None` takes the likeliest word each time.
+        beam: Of a captioner or translator, how many answers are kept while they grow: so many, but
+            `top` at most, are returned for each; `None` takes the likeliest word each time.
         **brought: What belongs to a model that is no bundle, see `Brought`.
 
     Returns:
@@ -95,8 +99,11 @@ def predict(
     if beam is not None and beam < 1:
         raise ValueError(f"predict: got beam {beam}; expected 1 or more.")
     files = [files] if isinstance(files, (str, Path)) else list(files)
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    if texts:
+        return _said(bundle, texts, files, top=top, out=out, coco_file=coco_file, beam=beam)
     if not files:
-        raise ValueError("predict: got no file; expected pictures, or tables as CSV.")
+        raise ValueError("predict: got no file; expected pictures, tables as CSV, or texts.")
     if own.is_own(bundle):
         if coco_file is not None:
             raise ValueError("--coco: got a model that is no bundle; expected one of a detector.")
@@ -114,7 +121,7 @@ def predict(
     if not card.preprocessing or not {"image", "features"} & set(read):
         raise ValueError(
             f"{bundle.path}: reads {', '.join(read)}; expected a model of pictures or rows. "
-            "`zoo generate` and `zoo play` ask the others."
+            f"`{_verb(bundle)}` asks it."
         )
     if card.task not in (*MEANINGS, "caption"):
         raise ValueError(
@@ -184,6 +191,18 @@ def predict(
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
 
 
+def _said(
+    bundle: Any, texts: list[str], files: list[Any], *, beam: int | None, top: int, **written: Any
+) -> list[dict[str, Any]]:
+    """Answers for texts, which nothing is written of."""
+    if files or own.is_own(bundle) or any(one is not None for one in written.values()):
+        raise ValueError(
+            "--text: got it beside files, a model that is no bundle, --out or --coco; expected a "
+            "bundle and texts alone."
+        )
+    return said(find_bundle(bundle), texts, width=beam or 1, top=top)
+
+
 def _verb(bundle: Bundle) -> str:
     """The verb that asks a bundle which has no answer for a file."""
     task: Any = bundle.recipe.task
@@ -191,6 +210,8 @@ def _verb(bundle: Bundle) -> str:
         return "zoo enhance"
     if getattr(task, "corruption", "none") != "none":
         return "zoo denoise"
+    if bundle.card.task in ANSWERS:
+        return "zoo predict --text"
     return "zoo evaluate" if type(task).generate is Task.generate else "zoo generate"
 
 

@@ -1,11 +1,28 @@
-"""Say what is on an image, or in a row of a table: classes and probabilities, or a number."""
+"""Say what is on an image, in a row of a table, or what a text becomes.
+
+Answers are classes and probabilities, numbers, or words.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from zoo.cli import numbers, own_model, text
+
+
+class _InPlaceOfFiles(argparse.Action):
+    """Appends a text; then no file is asked for.
+
+    `nargs="*"` would take none where an option stands before the files.
+    """
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
+        for one in parser._actions:
+            if one.dest == "images":
+                one.required = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image files, or CSV files of numbers for a model of a table",
     )  # fmt: skip
     parser.add_argument(
+        "--text", metavar="TEXT", action=_InPlaceOfFiles, default=[], dest="texts",
+        help="a text for a model of texts, in the place of files; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
@@ -30,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--coco", type=Path, metavar="FILE", help="write what a detector finds as COCO's JSON, here"
     )
     parser.add_argument(
-        "--beam", type=numbers.whole(), metavar="N", help="of captions: sentences to keep while"
-        " they grow; the likeliest word each time without it",
+        "--beam", type=numbers.whole(), metavar="N", help="of captions and texts: answers to keep"
+        " while they grow; the likeliest word each time without it",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace files of --out and --coco")
     own_model.add_arguments(parser, data=False)
@@ -52,7 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
     brought = own_model.brought(arguments)
     rows = predict(
         bundle,
-        arguments.images,
+        arguments.images or (),
+        texts=arguments.texts,
         top=arguments.top,
         out=arguments.out,
         coco_file=arguments.coco,

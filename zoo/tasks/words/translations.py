@@ -55,8 +55,8 @@ class Translations:
         """
         for rows in zip(batch["source"], outputs["captions"], batch[TOKENS], strict=True):
             names = (self._read, self._says, self._says)
-            parts = [v.pieces_of(row) for v, row in zip(names, rows, strict=True)]
-            self._answers.append(_Answer(*parts, edits(parts[1], parts[2])))
+            read, said, true = (v.pieces_of(row) for v, row in zip(names, rows, strict=True))
+            self._answers.append(_Answer(read, said, true, edits(said, true)))
         if WEIGHTS in outputs and len(self._looked) < LOOKED:
             self._looked += list(outputs[WEIGHTS][: LOOKED - len(self._looked)])
         if LOGITS in outputs:

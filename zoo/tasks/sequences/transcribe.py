@@ -1,0 +1,85 @@
+"""Transcription: the labels of a signal, in their order, without a word of where they are.
+
+Source: Graves, Fernandez, Gomez & Schmidhuber 2006, Connectionist temporal classification:
+labelling unsegmented sequence data with recurrent neural networks, ICML 23. A network says at each
+place how likely each label is, or the blank; the loss is the negative logarithm of the sum over all
+paths that come to the true labels. Index 0 is the blank, and the padding behind the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from zoo.tasks.supervised import Supervised
+from zoo.tasks.task import Mean, Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.common.columns import Column
+    from zoo.data.dataset import DataSet
+    from zoo.tasks.sequences.transcripts import Transcripts
+    from zoo.tasks.task import Batch
+
+SERIES, TOKENS, LOGITS = "series", "tokens", "logits"
+
+
+class Transcribe(Supervised):
+    """The task of a network that transcribes by connectionist temporal classification.
+
+    Attributes:
+        beam: Labellings that are kept while it is measured; 1 takes the likeliest path.
+    """
+
+    headline: ClassVar[Metric] = Metric("label_error", higher=False, fraction=True)
+    targets: ClassVar[Mapping[str, str]] = {TOKENS: "tokens"}
+    measured_by: ClassVar[tuple[str, ...]] = ("beam",)
+
+    kind: Literal["transcribe"] = "transcribe"
+    beam: Annotated[int, Field(ge=1)] = 1
+
+    def check(self, data: DataSet) -> None:
+        """See `Task.check`."""
+        super().check(data)
+        source, names = data.columns[data.input], data.columns[TOKENS].names
+        if source.kind != "series" or names[:1] != ("",):
+            raise ValueError(
+                f"task.kind: got {self.kind}, which learns the labels of a signal, of a vocabulary "
+                f"that begins with '', the padding; {data.name} has {data.input} ({source.kind}) "
+                f"and labels that begin with {names[:1]}. Take another data set, e.g. digit_lines."
+            )
+
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`: an output for each label, and for the blank."""
+        return {**super().sizes(data), "num_classes": len(data.columns[TOKENS].names)}
+
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`: a score for each label, the first of the blank."""
+        return {LOGITS: data.columns[TOKENS]._replace(shape=(1,))}
+
+    def loss_of(self, batch: Batch, outputs: Any) -> Mean:
+        """See `Supervised.loss_of`: nats of each line."""
+        from keras import ops
+
+        labels = batch[TOKENS]
+        logits = ops.cast(outputs, "float32")  # (b, time, classes)
+        counts = ops.sum(ops.cast(labels != 0, "int32"), axis=-1)
+        times = ops.full_like(counts, logits.shape[1])
+        return Mean(ops.ctc_loss(labels, logits, counts, times, mask_index=0))
+
+    def read(self, outputs: np.ndarray) -> list[list[int]]:
+        """Returns the labels of each signal, by what the network answers (n, time, classes)."""
+        from zoo.tasks.sequences import decoding
+
+        if self.beam == 1:
+            return decoding.best_paths(outputs)
+        return [list(decoding.beam(one, width=self.beam)[0].labels) for one in outputs]
+
+    def meter(self, columns: Mapping[str, Column]) -> Transcripts:  # type: ignore[override]
+        """See `Task.meter`."""
+        from zoo.tasks.sequences.transcripts import Transcripts
+
+        return Transcripts(self, columns)
