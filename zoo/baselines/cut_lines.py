@@ -32,7 +32,7 @@ def pieces(line: np.ndarray) -> list[np.ndarray]:
     """
     dark = line > INK / 255
     found = []
-    for start, stop in _runs(dark.any(axis=0)):
+    for start, stop in _runs(np.asarray(dark.any(axis=0))):
         found += _narrow(dark.sum(axis=0), start, stop)
     return [line[:, start:stop] for start, stop in found if stop - start >= NARROWEST]
 
