@@ -70,7 +70,8 @@ def beam(logits: np.ndarray, *, width: int) -> list[Labelling]:
                 before = blank if labels and new == labels[-1] else both
                 longer = found[(*labels, new)]
                 longer[1] = _sum(longer[1], before + row[new])
-        ranked = sorted(found.items(), key=lambda item: -_sum(*item[1]))[:width]
+        there = [item for item in found.items() if _sum(*item[1]) > -math.inf]
+        ranked = sorted(there, key=lambda item: -_sum(*item[1]))[:width]
         kept = {labels: (values[0], values[1]) for labels, values in ranked}
     return [Labelling(labels, _sum(*values)) for labels, values in kept.items()]
 

@@ -96,8 +96,8 @@ def draw_lines(
     """Draws signals as pictures, what was read in each, and how likely each label is where.
 
     Args:
-        kept: A signal (time, features), outputs (places, classes), the labels that were read, and
-            the true ones.
+        kept: A signal (time, features), outputs (places, classes), or (places, spans, classes) of
+            which the largest counts, the labels that were read, and the true ones.
         names: Of the labels.
         path: The PNG to write.
     """
@@ -110,6 +110,7 @@ def draw_lines(
         read, wanted = (" ".join(names[label] for label in one) for one in (found, true))
         left.set_title(read if found == true else f"{read} - true: {wanted}")
         left.set_axis_off()
+        outputs = outputs.max(axis=1) if outputs.ndim == 3 else outputs
         shares = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
         shares /= shares.sum(axis=-1, keepdims=True)
         right.imshow(shares.T, cmap="Blues", aspect="auto", vmin=0, vmax=1)
