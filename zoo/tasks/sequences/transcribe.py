@@ -82,4 +82,4 @@ class Transcribe(Supervised):
         """See `Task.meter`."""
         from zoo.tasks.sequences.transcripts import Transcripts
 
-        return Transcripts(self, columns)
+        return Transcripts(self.read, self.loss_of, columns)

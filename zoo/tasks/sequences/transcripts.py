@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from zoo.tasks.task import Evaluation
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column
-    from zoo.tasks.sequences.transcribe import Transcribe
+    from zoo.tasks.task import Mean
 
 SHOWN = 6  # lines that are drawn
 
@@ -24,12 +24,18 @@ class Transcripts:
     """Reads as it goes, and keeps a few lines.
 
     Args:
-        task: Says what is read in outputs, and what their loss is.
+        read: From what a network answers to the labels of each signal.
+        loss_of: From a batch and what it answers to nats of each signal.
         columns: The data set's columns, by name.
     """
 
-    def __init__(self, task: Transcribe, columns: Mapping[str, Column]):
-        self._task, self._input = task, next(iter(columns))
+    def __init__(
+        self,
+        read: Callable[[np.ndarray], list[list[int]]],
+        loss_of: Callable[[Any, Any], Mean],
+        columns: Mapping[str, Column],
+    ):
+        self._read, self._loss_of, self._input = read, loss_of, next(iter(columns))
         self._names = columns["tokens"].names
         self._found: list[list[int]] = []
         self._true: list[list[int]] = []
@@ -45,10 +51,10 @@ class Transcripts:
         """
         from keras import ops
 
-        found = self._task.read(outputs)
+        found = self._read(outputs)
         true = [[int(token) for token in row if token] for row in batch["tokens"]]
         tensors = {"tokens": ops.convert_to_tensor(batch["tokens"])}
-        nats = self._task.loss_of(tensors, ops.convert_to_tensor(outputs)).values
+        nats = self._loss_of(tensors, ops.convert_to_tensor(outputs)).values
         self._nats += float(np.asarray(ops.convert_to_numpy(nats), "float64").sum())
         self._found += found
         self._true += true
