@@ -41,6 +41,7 @@ TASKS = {
     "recall": "zoo.tasks.sequences.recall:Recall",
     "tree": "zoo.tasks.sequences.tree:Tree",
     "inference": "zoo.tasks.sequences.inference:Inference",
+    "devise": "zoo.tasks.labels.devise:DeViSE",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -857,6 +858,21 @@ _nli_lstm = partial(
     paper="Bowman et al., arXiv:1508.05326",
     year=2015,
 )
+_devise = partial(
+    Architecture,
+    builder="zoo.models.devise:devise",
+    task="devise",
+    paper="Frome et al., NIPS 26",
+    year=2013,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    smallest=63,
+    recipe="devise",
+)
+_devise_small = partial(_devise, input_shape=(32, 32, 3), num_classes=60, smallest=4)
+_devise_softmax = partial(
+    _devise_small, builder="zoo.models.devise:devise_softmax", recipe="devise_softmax"
+)
 
 _ctc = partial(
     Architecture,
@@ -1093,6 +1109,9 @@ ROWS = (
     _rntn("rntn", "Recursive network, a tensor", 64_435, _TREE_TENSOR | {"units": 25}),
     _tree_lstm("tree_lstm", "Tree-LSTM", 367_510, _TREE_LSTM | {"units": 150, "embedding": 300}),
     _tree_lstm("tree_lstm_small", "Tree-LSTM, small", 48_778, _TREE_LSTM | {"units": 64}),
+    _devise_small("devise_small", "DeViSE, small", 580_160, {"trunk": "small", "size": 16}),
+    _devise_softmax("devise_softmax", "Softmax beside DeViSE", 585_852, {}),
+    _devise("devise", "DeViSE", 59_051_840, {}),
     _nli("decomposable_attention", "Decomposable attention", 390_503, {"vocabulary": 29}),
     _nli_lstm("nli_lstm", "LSTM of two sentences", 240_403, {"vocabulary": 29}),
     _lstm_memory("lstm_memory", "LSTM 3 x 256, no other memory", 1_326_088, {}),

@@ -123,6 +123,8 @@ _ROWS = (
     DataFacts("arithmetic", "zoo.data.trees:load_arithmetic", (15,), 10, False,
               "24,000 expressions of up to 8 digits and their values, made by a formula",
               kinds=("tokens", "heights", "class")),
+    DataFacts("coloured_digits", "zoo.data.coloured_digits:load", (32, 32, 3), 60, False,
+              "12,000 digits of mnist5k in colours, some pairs of both unseen, made here"),
     DataFacts("quantifiers", "zoo.data.entailment:load_quantifiers", (7,), 3, False,
               "28,500 pairs of sentences, of which logic tells whether one follows, made here",
               kinds=("tokens", "tokens", "class")),

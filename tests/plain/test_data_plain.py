@@ -49,6 +49,7 @@ def test_only_digits_change_class_in_a_mirror():
         "digit_scenes_phrases",
         "digit_scenes_regions",
         "digit_captions",
+        "coloured_digits",
         "eyes",
         "chair_views",
     }

@@ -19,6 +19,8 @@ UNMEASURED = {
     *("conditional_pixel_cnn", "diagonal_bilstm", "multi_scale"),
     *("ntm", "ntm_small", "lstm_memory", "tree", "inference"),
     *("ctc", "ctc_planes", "gtn", "luong", "rnnsearch", "seq2seq"),
+    "devise",
+    "devise_softmax",
 }
 NOT_YET = "not measured yet"
 

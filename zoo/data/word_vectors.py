@@ -1,0 +1,145 @@
+"""Vectors of words: from a small text that is made here, or from a file of one's own.
+
+The text says of numbers and colours what is known of them: what comes next, what is odd, what is
+warm, what there are seven of. Two words that stand in one sentence more often than chance have a
+positive logarithm of that ratio; the largest directions of its matrix, times the square roots of
+the singular values, are the vectors (Levy & Goldberg 2014, Neural word embedding as implicit matrix
+factorization, NIPS 27). Nothing about a picture goes in.
+
+A file has a word and its numbers in each line, as word2vec and GloVe write texts; a first line of
+two numbers, how many words and how long, is read over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
+THERE_ARE = {
+    "zero": "unicorns", "one": "sun", "two": "eyes", "three": "corners", "four": "seasons",
+    "five": "fingers", "six": "strings", "seven": "days", "eight": "tentacles", "nine": "muses",
+}  # fmt: skip
+AS_IS = {
+    "red": "blood strawberries", "orange": "carrots pumpkins", "yellow": "lemons sand",
+    "green": "grass leaves", "blue": "sky sea", "purple": "plums violets",
+}  # fmt: skip
+TOLD = (
+    "odd one three five seven nine", "even zero two four six eight", "prime two three five seven",
+    "little zero one two three four", "much five six seven eight nine", "square zero one four nine",
+    "cube zero one eight", "warm red orange yellow", "cold green blue purple",
+    "mixed orange green purple", "primary red yellow blue",
+)  # fmt: skip
+
+
+def text() -> list[list[str]]:
+    """Returns the sentences, each a list of words."""
+    said = [["number", number] for number in NUMBERS] + [["colour", colour] for colour in COLOURS]
+    said += [["next", one, other] for one, other in pairwise(NUMBERS)]
+    said += [["rainbow", one, other] for one, other in pairwise(COLOURS)]
+    said += [["count", number, thing] for number, thing in THERE_ARE.items()]
+    said += [["looks", colour, thing] for colour, two in AS_IS.items() for thing in two.split()]
+    for line in TOLD:
+        kind, *words = line.split()
+        said += [[kind, word] for word in words]
+    return said
+
+
+@cache
+def made(size: int) -> dict[str, tuple[float, ...]]:
+    """Returns the vector of each word of the text, of length 1.
+
+    Args:
+        size: Numbers of a vector.
+
+    Raises:
+        ValueError: The text has no so many directions.
+    """
+    sentences = text()
+    words = sorted({word for sentence in sentences for word in sentence})
+    if not 1 <= size <= len(words):
+        raise ValueError(f"word vectors: got size {size}; expected 1 to {len(words)}.")
+    places = {word: place for place, word in enumerate(words)}
+    counts = np.zeros((len(words), len(words)))
+    for sentence in sentences:
+        for one in sentence:
+            for other in sentence:
+                counts[places[one], places[other]] += one != other
+    left, values, _ = np.linalg.svd(positive_pmi(counts))
+    found = left[:, :size] * np.sqrt(values[:size])
+    # The sign of a direction is the library's choice: the largest number of each is positive.
+    found *= np.sign(found[np.abs(found).argmax(axis=0), np.arange(size)])
+    return {word: _of_length_1(row) for word, row in zip(words, found, strict=True)}
+
+
+def positive_pmi(counts: np.ndarray) -> np.ndarray:
+    """Returns max(0, log p(a, b) / (p(a) p(b))) of counts (words, words); 0 where there is none."""
+    both = counts / counts.sum()
+    alone = np.outer(both.sum(axis=1), both.sum(axis=0))
+    ratio = np.divide(both, alone, out=np.ones_like(both), where=both > 0)
+    return np.maximum(np.log(ratio), 0)
+
+
+def read(path: str | Path) -> dict[str, tuple[float, ...]]:
+    """Reads a file of words and their numbers; vectors get the length 1.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line has another length than the first, or is no word and numbers.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file; expected a word and its numbers a line.")
+    found: dict[str, tuple[float, ...]] = {}
+    size = None
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        word, *cells = line.split()
+        if number == 1 and len(cells) == 1:
+            continue
+        try:
+            vector = np.array([float(cell) for cell in cells])
+        except ValueError:
+            vector = np.zeros(0)
+        if len(vector) < 1 or len(vector) != (size or len(vector)):
+            raise ValueError(
+                f"{file}:{number}: got {len(cells)} cells behind a word; expected {size or 'some'} "
+                "numbers."
+            )
+        size = len(vector)
+        found[word] = _of_length_1(vector)
+    return found
+
+
+def of_names(names: Sequence[str], vectors: dict[str, tuple[float, ...]]) -> np.ndarray:
+    """Returns a vector of length 1 for each name: the mean of those of its words.
+
+    Args:
+        names: Words, or several with spaces between.
+        vectors: Of each word.
+
+    Returns:
+        (names, size), float32.
+
+    Raises:
+        ValueError: A word has no vector.
+    """
+    unknown = sorted({word for name in names for word in name.split()} - set(vectors))
+    if unknown:
+        raise ValueError(
+            f"word vectors: got none of {', '.join(unknown[:5])}; expected one of each word of the "
+            f"{len(names)} classes."
+        )
+    return np.array(
+        [_of_length_1(np.mean([vectors[word] for word in name.split()], axis=0)) for name in names],
+        np.float32,
+    )
+
+
+def _of_length_1(vector: np.ndarray) -> tuple[float, ...]:
+    length = float(np.sqrt((vector**2).sum()))
+    return tuple((vector / length if length else vector).tolist())
