@@ -1,0 +1,239 @@
+"""DeViSE: words' vectors, the ranking loss, classes that no training picture shows."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.toy import difference, interrupt, printed
+from zoo.data import coloured_digits, word_vectors
+from zoo.data.coloured_digits import NAMES, UNSEEN
+from zoo.models.build import create
+from zoo.models.saved import load_model
+from zoo.tasks.labels.devise import DeViSE
+from zoo.training.fitting import fit
+from zoo.training.run import Run
+
+SMALL = ["data.limit=1600", "train.epochs=4", "hardware={precision: float32, strategy: one}"]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return fit("devise_small", out=tmp_path_factory.mktemp("runs") / "devise", changes=SMALL)
+
+
+@pytest.fixture(scope="module")
+def run(bundle):
+    return Run(bundle.recipe, networks={"net": load_model(bundle.path)})
+
+
+# -- words ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.oracle
+def test_pmi_is_counted_one_pair_after_another():
+    sentences = [("a", "b"), ("a", "b", "c"), ("c", "d"), ("b", "c")]
+    pairs = [pair for one in sentences for pair in itertools.permutations(one, 2)]
+    words = "abcd"
+    counts = np.array([[pairs.count((one, other)) for other in words] for one in words], float)
+    found = word_vectors.positive_pmi(counts)
+    for row, column in itertools.product(range(4), repeat=2):
+        both = pairs.count((words[row], words[column])) / len(pairs)
+        one, other = (
+            sum(words[x] == pair[0] for pair in pairs) / len(pairs) for x in (row, column)
+        )
+        expected = max(0.0, math.log(both / (one * other))) if both else 0.0
+        assert found[row, column] == pytest.approx(expected, abs=1e-12)
+
+
+def test_words_that_are_told_alike_lie_near():
+    known = word_vectors.made(16)
+    near = lambda one, other: float(np.dot(known[one], known[other]))  # noqa: E731
+    assert near("red", "yellow") > 0.5 > near("red", "green")
+    assert near("seven", "five") > 0.5 > near("seven", "six") - 0.2 > near("seven", "zero")
+    assert all(abs(near("red", number)) < 0.05 for number in word_vectors.NUMBERS)
+    assert all(math.isclose(near(word, word), 1, abs_tol=1e-9) for word in known)
+    both = word_vectors.of_names(["red seven"], known)[0]
+    assert both @ known["red"] == pytest.approx(both @ known["seven"], abs=1e-6)
+
+
+def test_vectors_of_ones_own(tmp_path):
+    file = tmp_path / "words.txt"
+    file.write_text("2 3\nred 3 0 4\nseven 0 2 0\n")
+    known = word_vectors.read(file)
+    assert known == {"red": (0.6, 0.0, 0.8), "seven": (0.0, 1.0, 0.0)}
+    file.write_text("red 3 0 4\nseven 0 2\n")
+    with pytest.raises(
+        ValueError, match=r"words\.txt:2: got 2 cells behind a word; expected 3 num"
+    ):
+        word_vectors.read(file)
+    file.write_text("red 3 0 x\n")
+    with pytest.raises(ValueError, match=r"words\.txt:1: got 3 cells behind a word; expected some"):
+        word_vectors.read(file)
+    with pytest.raises(FileNotFoundError, match="expected a word and its numbers a line"):
+        word_vectors.read(tmp_path / "nowhere.txt")
+    with pytest.raises(
+        ValueError, match="got none of pink; expected one of each word of the 2 cla"
+    ):
+        word_vectors.of_names(["red", "pink"], word_vectors.made(16))
+    with pytest.raises(ValueError, match="got size 999; expected 1 to"):
+        word_vectors.made(999)
+
+
+# -- data and loss --------------------------------------------------------------------------------
+
+
+def test_unseen_classes_have_no_training_picture():
+    data = coloured_digits.load()
+    assert len(set(NAMES)) == 60 and len(UNSEEN) == 12
+    counts = {name: np.bincount(getattr(data, name)["label"], minlength=60)
+              for name in ("train", "validation", "test")}  # fmt: skip
+    assert counts["train"][:48].min() > 100 and not counts["train"][48:].any()
+    assert counts["test"].min() > 20 and counts["validation"].min() > 5
+    colours = {colour for colour, _ in UNSEEN}
+    assert len(colours) == 6 and len({digit for _, digit in UNSEEN}) > 5
+    # What is red is redder than it is blue.
+    image = data.test["image"].astype(float)
+    most = image[np.arange(len(image)), :, :].max(axis=(1, 2))
+    red, blue = (
+        np.char.startswith(np.array(NAMES)[data.test["label"]], x) for x in ("red", "blue")
+    )
+    assert (most[red, 0] > most[red, 2]).mean() > 0.99 < (most[blue, 2] > most[blue, 0]).mean()
+
+
+@pytest.mark.oracle
+def test_the_ranking_loss_is_that_of_the_paper():
+    """Sums over wrong classes one by one; unseen ones are none, and their examples do not count."""
+    random = np.random.RandomState(0)
+    scores, labels = random.normal(size=(6, 7)).astype("f4"), np.array([0, 4, 2, 6, 5, 1], "i4")
+    task = DeViSE(unseen=2, margin=0.3)
+    values, weights = task.loss_of({"label": labels}, tf.constant(scores))
+    assert weights.numpy().tolist() == [1, 1, 1, 0, 0, 1]
+    for row in (0, 1, 2, 5):
+        true = scores[row, labels[row]]
+        wrong = [scores[row, j] for j in range(5) if j != labels[row]]
+        expected = sum(max(0.0, 0.3 - true + score) for score in wrong)
+        assert float(values[row]) == pytest.approx(expected, rel=1e-5)
+    plain = DeViSE(unseen=2, loss="cross_entropy").loss_of({"label": labels}, tf.constant(scores))
+    shares = np.exp(scores[:, :5]) / np.exp(scores[:, :5]).sum(axis=1, keepdims=True)
+    assert float(plain.values[0]) == pytest.approx(-math.log(shares[0, 0]), rel=1e-5)
+
+
+def test_hits_are_counted_by_hand():
+    scores = np.array([[5, 4, 3, 2, 1, 0.0, 9], [0, 1, 2, 3, 4, 9, 5], [9, 0, 1, 2, 3, 4, 5]])
+    labels = np.array([0, 5, 6], "i4")
+    found = DeViSE(unseen=2).score({"label": labels}, scores.astype("f4"), {})
+    assert {key: value for key, value in found.metrics.items() if key != "loss"} == {
+        "hit1_seen": 0.0, "hit5_seen": 1.0, "hit1_unseen": 0.5, "hit5_unseen": 1.0,
+    }  # fmt: skip
+    last = found.tables["hits"][-1]
+    assert last["classes"] == "unseen, of these" and last["hit1"] == 1.0 and last["chance1"] == 0.5
+
+
+# -- learning -------------------------------------------------------------------------------------
+
+
+def test_it_names_classes_that_it_never_saw(bundle, run):
+    metrics = bundle.report.metrics
+    assert metrics["hit5_unseen"] > 3 * 5 / 60 and metrics["hit5_seen"] > 0.5
+    assert [row["classes"] for row in bundle.report.tables["hits"]][1] == "unseen"
+    words = load_model(bundle.path).get_layer("logits").get_weights()[0]
+    expected = word_vectors.of_names(NAMES, word_vectors.made(16)).T
+    np.testing.assert_array_equal(words, expected)
+    assert bundle.card.outputs["logits"].names == NAMES and not bundle.card.custom_layers
+    assert run.task.chosen(np.eye(60)).tolist() == list(range(60))
+
+
+@pytest.mark.slow
+def test_the_baseline_knows_no_unseen_class(tmp_path):
+    bundle = fit("devise_softmax", out=tmp_path / "softmax", changes=SMALL)
+    assert bundle.report.metrics["hit5_unseen"] < 0.3 < bundle.report.metrics["hit5_seen"]
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "message"),
+    [
+        ("mnist5k", [], r"^task\.unseen: got 12; expected 0 to 8, as mnist5k has 10 classes\.$"),
+        (
+            "mnist5k",
+            ["task.unseen=2"],
+            r"^task\.unseen: got 2; the training part of mnist5k has pic",
+        ),
+        (
+            "mnist5k",
+            ["task.unseen=0"],
+            r"^word vectors: got none of 0, 1, 2, 3, 4; expected one of",
+        ),
+        ("diabetes", [], r"^task\.kind: got devise, which learns label \(class\); diabetes has"),
+    ],
+)
+def test_other_data_are_refused(data, changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        fit("devise_small", data=data, out=tmp_path / "x", changes=changes)
+
+
+def test_vectors_of_another_number_are_refused():
+    with pytest.raises(ValueError, match=r"vectors: got \(2, 3\); expected 60 of 16 numbers"):
+        create("devise_small", vectors=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+def test_exported_devise_passes_the_gate(target, run, bundle, tmp_path):
+    import export
+
+    made = export.export(load_model(bundle.path), target, tmp_path / "x", samples=run.samples(64))
+    assert made.manifest.parity.passed
+
+
+@pytest.mark.parametrize("recipe", ["prune50", pytest.param("int8", marks=pytest.mark.slow)])
+def test_compressed_devise_is_measured_itself(recipe, run, bundle):
+    import compress
+    from compress import layers
+
+    layers.register()
+    model = load_model(bundle.path)
+    small = compress.apply(recipe, model, samples=run.samples(128))
+    before, after = (run.evaluate(m, "test").metrics["hit5_unseen"] for m in (model, small.model))
+    assert after > before - 0.2
+
+
+@pytest.mark.slow
+def test_resumed_run_equals_a_whole_one(tmp_path):
+    changes = [*SMALL, "train.epochs=2", "data.limit=640"]
+    whole = fit("devise_small", out=tmp_path / "a", changes=changes)
+    stopped = fit("devise_small", out=tmp_path / "b", callbacks=[interrupt(9)], changes=changes)
+    unlike = difference(load_model(whole.path), load_model(stopped.path))
+    again = fit("devise_small", out=tmp_path / "b", resume=True)
+    assert unlike > 0 and difference(load_model(whole.path), load_model(again.path)) == 0.0
+
+
+TWO_DEVICES = """
+    import json
+    import numpy as np
+    from zoo.recipe import resolve
+    from zoo.training.run import Run
+
+    def apart(one, other):
+        return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+
+    changes = ["data.limit=160", "train.epochs=2", "train.batch_size=32",
+               "train.optimizer={kind: sgd, learning_rate: 0.1, clip_global_norm: 0.1}"]
+    found = []
+    for devices in ("{strategy: mirrored, devices: 2, precision: float32}",
+                    "{strategy: one, precision: float32}"):
+        run = Run(resolve("devise_small", changes=[*changes, f"hardware={devices}"]))
+        networks = run.create()
+        before = networks["net"].get_weights()
+        run.train(networks)
+        found.append(networks["net"].get_weights())
+    print(json.dumps([apart(*found), apart(found[0], before)]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.dist
+def test_two_devices_take_the_steps_of_one():
+    weights, moved = printed(TWO_DEVICES)
+    assert moved > 0.001 and weights < 1e-5
