@@ -96,6 +96,10 @@ def test_mistakes_are_told_in_one_line(paths, tmp_path, zoo):
     vae = paths["vae"]
     assert "got count 0 and seed 0" in zoo("generate", vae, "--count", 0, expect=2)
     assert "got count 64 and seed -1" in zoo("generate", vae, "--seed", -1, expect=2)
+    for wrong in (2.5, True):
+        with pytest.raises(ValueError, match=f"got count {wrong} and seed 0; expected whole"):
+            generate(vae, count=wrong)
+    assert "is a folder; expected a picture" in zoo("generate", vae, "--from", tmp_path, expect=2)
     out = tmp_path / "a.png"
     told = zoo("generate", vae, "--set", "prompt=b", "--out", out, expect=2)
     assert told.strip() == (

@@ -432,6 +432,9 @@ def test_what_is_refused_is_one_line(bundle, photo, tmp_path, zoo, monkeypatch):
 
     assert "no such file" in told(bundle.path, tmp_path / "none.png")
     (tmp_path / "text.png").write_text("no picture")
+    assert "is a folder; expected a picture file" in told(bundle.path, tmp_path)
+    with pytest.raises(ValueError, match="got ndarray; expected the path of a picture file"):
+        enhance(bundle.path, np.zeros((8, 8, 3), np.uint8))
     assert "not a picture" in told(bundle.path, tmp_path / "text.png", "--out", tmp_path / "a.png")
     assert "expected a file that ends in .png" in told(bundle.path, photo, "--out", "a.jpg")
     assert "is what is read" in told(bundle.path, photo, "--out", photo, "--force")

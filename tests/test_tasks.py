@@ -434,3 +434,17 @@ def test_the_same_answer_is_asked_of_the_task(tmp_path):
     number = zoo.fit("linear_regression", out=tmp_path / "number", changes=["train.epochs=2"])
     (made,) = zoo.export(number, "tflite", out=tmp_path)
     assert zoo.evaluate(number, file=made.path).same_top1 is None
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "message"),
+    [
+        ("vae", "gan", r"got gan for vae, an architecture of vae: has decoder and encoder; expect"),
+        ("mlp", "vae", r"has net; expected decoder and encoder. Take an architecture of vae, e.g."),
+        ("vae", "autoencoder", r"its networks do not fit .ValueError: .* or task.kind=vae"),
+    ],
+)
+def test_networks_of_another_task_are_refused_in_one_line(model, kind, message, tmp_path):
+    changes = ["data.name=digits", f"task.kind={kind}", "train.epochs=1", "data.limit=64"]
+    with pytest.raises(ValueError, match=message):
+        fit(model, out=tmp_path / "run", changes=changes)

@@ -7,6 +7,7 @@ A flipped bit that still decodes as JPEG is not noticed.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from zoo.common.layouts import SUFFIXES
 
 __all__ = ["FORMATS", "SUFFIXES", "read_image", "read_mask"]
+LOG = logging.getLogger("zoo")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 
 
@@ -60,6 +62,8 @@ def read_mask(path: str | Path) -> np.ndarray:
 def _read(path: str | Path, formats: tuple[str, ...], make: Callable[[Any], Any]) -> Any:
     """What a function makes of a picture file that was opened."""
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; expected a picture file.")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     if not path.stat().st_size:
@@ -68,6 +72,8 @@ def _read(path: str | Path, formats: tuple[str, ...], make: Callable[[Any], Any]
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=formats) as file:
+                if (frames := getattr(file, "n_frames", 1)) > 1:
+                    LOG.warning("%s: an animation of %s frames; the first is taken", path, frames)
                 return make(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"{Image.MAX_IMAGE_PIXELS:,}"

@@ -212,7 +212,8 @@ class Train(Settings):
         if self.phases and sum(phase.epochs for phase in self.phases) != self.epochs:
             problems.append(
                 f".epochs: got {self.epochs}; expected "
-                f"{sum(phase.epochs for phase in self.phases)}, the sum of train.phases."
+                f"{sum(phase.epochs for phase in self.phases)}, the sum of train.phases. Set both, "
+                "e.g. train.epochs=2 and train.phases=[{epochs: 2, objectives: [classify]}]."
             )
         if self.phases and (transfer.frozen_epochs or optimizer.kind == "lbfgs"):
             problems.append(

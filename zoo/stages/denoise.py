@@ -137,10 +137,10 @@ def _pixels(array: np.ndarray) -> np.ndarray:
     """An array of pictures as uint8."""
     import numpy as np
 
-    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not len(array):
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
         raise ValueError(
             f"denoise: got an array {array.shape}; expected (n, height, width, channels), of 1 or 3"
-            " channels."
+            " channels, none of them 0."
         )
     if array.dtype == np.uint8:
         return array

@@ -90,6 +90,11 @@ def enhance(
             f"{bundle.path}: is of the task {bundle.card.task}, which makes no picture larger; "
             f"expected a bundle of {KIND}, e.g. of espcn3."
         )
+    if not isinstance(photo, (str, Path)):
+        raise ValueError(
+            f"enhance: got {type(photo).__name__}; expected the path of a picture file. Write the "
+            "pixels to a PNG file."
+        )
     places = [] if out is None else _places(Path(out), Path(photo), force=force)
     image = read_image(photo)
     model = load_model(bundle.path)

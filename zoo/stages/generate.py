@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -61,10 +62,11 @@ def generate(
             `out` ends otherwise, or there are more pictures to begin with than `count`.
     """
     bundle = find_bundle(bundle)
-    if count < 1 or not 0 <= seed < 2**31:
+    whole = all(isinstance(one, Integral) and not isinstance(one, bool) for one in (count, seed))
+    if not whole or count < 1 or not 0 <= seed < 2**31:
         raise ValueError(
-            f"generate: got count {count} and seed {seed}; expected a count of 1 or more and a seed"
-            " in [0, 2**31)."
+            f"generate: got count {count!r} and seed {seed!r}; expected whole numbers, a count of 1"
+            " or more and a seed in [0, 2**31)."
         )
     from zoo.tasks.made import refuse_options
 

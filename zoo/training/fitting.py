@@ -171,7 +171,7 @@ def _fit(
             film.write(stage)
 
     try:
-        history = run.train(networks, callbacks=callbacks, snapshot=snapshot, resume=resume)
+        history = _train(run, networks, callbacks, snapshot, resume=resume)
         bundle = write_bundle(
             run,
             out,
@@ -188,6 +188,17 @@ def _fit(
     if not history.interrupted:
         unfinished.remove()
     return bundle
+
+
+def _train(run: Run, networks: Any, callbacks: Any, snapshot: Path, *, resume: bool) -> Any:
+    """Trains; what fails for a task that the architecture is not of is told as such."""
+    try:
+        return run.train(networks, callbacks=callbacks, snapshot=snapshot, resume=resume)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if run.task.kind == run.architecture.task or snapshot.is_file():
+            raise
+        reason = " ".join(str(error).split())[:100]
+        raise run.unfit(f"its networks do not fit ({type(error).__name__}: {reason})") from error
 
 
 def _check_arguments(recipe: Any, data: Any, changes: Any) -> None:

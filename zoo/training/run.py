@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -100,8 +100,28 @@ class Run:
             **self.recipe.settings,
         )
         networks = {"net": built} if isinstance(built, keras.Model) else dict(built)
+        needed = {name for objective in self.task.objectives() for name in objective.learns}
+        needed |= {follow.of for follow in self.task.follows()}
+        if needed - set(networks):
+            raise self.unfit(f"has {_listed(networks)}; expected {_listed(needed)}")
         self.networks = self._followed(networks)
         return self.networks
+
+    def unfit(self, why: str) -> ValueError:
+        """Returns what to raise where an architecture's networks are none of the task's.
+
+        Args:
+            why: What is known of the reason, in a few words.
+        """
+        own, kind = self.architecture.task, self.task.kind
+        rows = [name for name, row in catalog.CATALOG.items() if row.task == kind]
+        instead = (
+            f"Take an architecture of {kind}, e.g. {rows[0]}, or task" if rows else "Take task"
+        )
+        return ValueError(
+            f"task.kind: got {kind} for {self.architecture.name}, an architecture of {own}: {why}. "
+            f"{instead}.kind={own}."
+        )
 
     def _followed(self, networks: dict[str, keras.Model]) -> dict[str, keras.Model]:
         """Adds the networks that follow others, as copies, where they are not there yet."""
@@ -261,3 +281,7 @@ class Run:
             if number == batches:
                 return
             yield [slope.numpy() for slope in step(batch)]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(sorted(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from zoo.training.run import SPLITS, Run
 KEPT = {"train": 64, "test": 32}  # raw examples in a bundle
 KEPT_BYTES = 2**22  # of one split in a bundle, at most, unless that is less than `KEPT_LEAST`
 KEPT_LEAST = 8
+LOG = logging.getLogger("zoo")
 
 
 def write_bundle(
@@ -62,6 +64,7 @@ def write_bundle(
         _keep(run, stage / bundles.SAMPLES)
         loaded = load_networks(stage)
         fresh = {name: loaded[name] for name in networks if name in loaded} or loaded
+        LOG.info("measures the test split")
         test = run.evaluate(fresh, "test")
         plots.curves(history.rows, run.task.headline.name, stage / bundles.CURVES)
         for name, draw in test.pictures.items():

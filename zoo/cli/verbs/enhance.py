@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     from zoo.bundle import find_bundle
 
     bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
-    if not arguments.photo.is_file():
+    if not arguments.photo.exists():
         raise FileNotFoundError(f"{arguments.photo}: no such file.")
     from zoo.stages.enhance import enhance
 

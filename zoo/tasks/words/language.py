@@ -164,7 +164,10 @@ class Language(Task):
             ValueError: An option is unknown or out of its range, or a character of the prompt is
                 not in the vocabulary.
         """
+        from zoo.tasks.made import FLAGS, refuse_options
         from zoo.tasks.words.writing import Options, write_texts
+
+        refuse_options(self, {name: options.pop(name) for name in FLAGS if name in options})
 
         chosen = Options.parse({"count": count, "seed": seed, **options}, where="generate")
         vocabulary = next(column.names for column in columns.values() if column.names)
