@@ -8,8 +8,9 @@ Luminance is that of ITU-R 601, from 0 to 255, as Pillow makes it.
 
 Photographs are split, not tiles: whoever learns from a tile of one is never asked about another of
 the same. A tile to learn from is turned by quarter turns, one after another; each photograph is
-learnt from at half its size too, where it is sharper. Tiles to report on are as they are, and
-cover their photograph.
+learnt from at half its size too, where it is sharper. Every second four of them are negatives: few
+photographs are white anywhere, and what never saw white makes it grey. Tiles to report on are as
+they are, and cover their photograph.
 """
 
 from __future__ import annotations
@@ -141,9 +142,15 @@ def _split(split: str, size: int) -> Split:
         if split == "train":
             half = np.asarray(Image.fromarray(picture).reduce(2))
             cut = [*tiles(picture, size, size // 4), *tiles(half, size, size // 8)]
-            cut = [np.rot90(tile, number % 4) for number, tile in enumerate(cut)]
+            cut = [_turned(tile, number) for number, tile in enumerate(cut)]
         else:
             cut = list(tiles(picture, size, size - 2 * BORDER))
         found += cut
         labels += [NAMES.index(name)] * len(cut)
     return Split({"image": np.stack(found)[..., None], "label": np.array(labels, np.int32)})
+
+
+def _turned(tile: np.ndarray, number: int) -> np.ndarray:
+    """The tile of a number as it is learnt from: turned, or the negative of that."""
+    turned = np.rot90(tile, number % 4)
+    return 255 - turned if number // 4 % 2 else turned
