@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import compress
 import export
@@ -15,6 +16,7 @@ from zoo.data import digit_lines, load
 from zoo.layers import MultiLSTM
 from zoo.models.build import create
 from zoo.models.saved import load_model
+from zoo.stages import read_lines
 from zoo.tasks.sequences import decoding, lattice
 from zoo.tasks.sequences.segment_lattice import SegmentLattice
 from zoo.tasks.sequences.transcribe import Transcribe
@@ -314,6 +316,27 @@ def test_the_beam_is_how_it_is_measured(name, bundles, zoo):
         return
     wide = zoo("evaluate", bundles[name].path, "--set", "task.beam=4", "--json")["metrics"]
     assert wide["loss"] == pytest.approx(bundles[name].report.metrics["loss"], rel=1e-5)
+
+
+@BOTH
+def test_predict_reads_a_picture_of_a_line(name, bundles, data, zoo, tmp_path):
+    """Dark ink on light paper, of another size, and one that is too wide."""
+    line = data.test["series"][0]
+    picture = Image.fromarray((255 - line.T * 255).astype(np.uint8))
+    picture.save(tmp_path / "line.png")
+    (row,) = zoo("predict", bundles[name].path, tmp_path / "line.png", "--json")
+    task = Run(bundles[name].recipe).task
+    (labels,) = task.read(load_model(bundles[name].path)(line[None]).numpy())
+    assert row["answer"] == "".join(digit_lines.NAMES[label] for label in labels)
+    half = picture.resize((56, 14))
+    half.save(tmp_path / "half.png")
+    found = read_lines.series(tmp_path / "half.png", 112, 28)
+    assert (
+        np.abs(found - line).mean() < 0.1 and np.corrcoef(found.ravel(), line.ravel())[0, 1] > 0.8
+    )
+    picture.resize((224, 28)).save(tmp_path / "wide.png")
+    told = zoo("predict", bundles[name].path, tmp_path / "wide.png", expect=2)
+    assert "wide.png: got 224 x 28 pixels, 224 wide at a height of 28; expected at most 112" in told
 
 
 @BOTH

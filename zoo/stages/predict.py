@@ -21,7 +21,7 @@ from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.data.regions import propose_all
 from zoo.models.saved import load_model
-from zoo.stages import own
+from zoo.stages import own, read_lines
 from zoo.stages.describe import drawn as describe
 from zoo.stages.describe import sentences
 from zoo.stages.enhance import KIND
@@ -117,6 +117,10 @@ def predict(
             ".keras file."
         )
     card = bundle.card
+    if card.task in read_lines.KINDS:
+        if out is not None or coco_file is not None:
+            raise ValueError(f"--out, --coco: got a model of {card.task}; its answers are text.")
+        return read_lines.lines(bundle, files, beam=beam)
     read = dict.fromkeys(column.kind for column in card.inputs.values())
     if not card.preprocessing or not {"image", "features"} & set(read):
         raise ValueError(
