@@ -68,9 +68,10 @@ def rnnsearch(
     gru = {"reset_after": False, "return_sequences": True, "unroll": True}
     ahead = layers.GRU(units, **gru, name="ahead")(x, mask=there)
     back = layers.GRU(units, **gru, go_backwards=True, name="back")(x, mask=there)
+    # Its last step has read the whole text; integers of 8 bits end where a text is turned round.
+    first = layers.Dense(units, "tanh", name="gru_h")(back[:, -1])
     back = ops.flip(back, axis=1)  # (batch, time, units), as the text is written
     seen = ops.concatenate([back, ahead], axis=-1)  # (batch, time, 2 units); the mask ends here
-    first = layers.Dense(units, "tanh", name="gru_h")(back[:, 0])  # it has read the whole text
     keys = layers.Dense(units, name=KEYS)(seen)
     known = {ANNOTATIONS: seen, KEYS: keys, MASK: real, "gru_h": first}
     encoder = keras.Model(source, known, name="encoder")
