@@ -12,7 +12,9 @@ from zoo.common import lazy
 
 if TYPE_CHECKING:
     from serving.server import Server, serve
+    from serving.writing import write
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "serve", "write"]
 
-__getattr__, __dir__, _ = lazy.attach(__name__, dict.fromkeys(__all__, "serving.server"))
+_HOMES = {"Server": "serving.server", "serve": "serving.server", "write": "serving.writing"}
+__getattr__, __dir__, _ = lazy.attach(__name__, _HOMES)

@@ -1,5 +1,6 @@
 """Language: windows and one step, what is deployed, what is written; small nets on real text."""
 
+import json
 import math
 import subprocess
 import sys
@@ -8,8 +9,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 
+import export
+import serving
+import zoo
+from compress.graph import copy_model
 from tests.toy import difference, interrupt, printed
+from zoo.common.writing import Options, draw
 from zoo.data import pydoc_topics
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
@@ -318,8 +325,6 @@ def test_samples_meet_the_states_of_a_run(run, bundle):
 
 @pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
 def test_exported_step_passes_the_gate(target, run, step, tmp_path):
-    import export
-
     made = export.export(step, target, tmp_path / "x", samples=run.samples(64))
     assert made.manifest.parity.passed
     names = {spec.name for spec in made.manifest.signature.inputs}
@@ -329,8 +334,6 @@ def test_exported_step_passes_the_gate(target, run, step, tmp_path):
 
 def test_an_exported_file_is_measured_along_the_text(run, step, tmp_path):
     import onnxruntime
-
-    import export
 
     made = export.export(step, "onnx", tmp_path / "x", samples=run.samples(8))
     session = onnxruntime.InferenceSession(made.path / made.manifest.file)
@@ -396,7 +399,7 @@ def test_a_compressed_bundle_holds_the_step_alone(run, bundle, step, tmp_path):
 
 
 def written(run, bundle, **options):
-    options = {"count": 1, "seed": 0, "length": 40} | options
+    options = {"count": 1, "seed": 0, "tokens": 40} | options
     return run.task.generate(run.networks, columns=bundle.card.outputs, **options)
 
 
@@ -417,17 +420,32 @@ def test_cold_writing_is_greedy(run, bundle):
         tokens[0, place] = net(tf.constant(tokens))[0, place - 1].numpy().argmax()
     expected = "".join(names[token] for token in tokens[0])
     for temperature in (0.0, 1e-6):
-        assert written(run, bundle, prompt=prompt, length=30, temperature=temperature) == [expected]
+        assert written(run, bundle, prompt=prompt, tokens=30, temperature=temperature) == [expected]
 
 
-def test_warm_writing_draws_from_the_softmax():
-    from zoo.tasks.words.writing import draw
+def shares(count=20_000, **options):
+    """How often each of three tokens is drawn."""
+    logits = np.tile(np.log([0.2, 0.5, 0.3]), (count, 1))
+    drawn = draw(logits, Options(**options), np.random.RandomState(0))
+    return np.bincount(drawn, minlength=3) / count
 
-    logits = np.tile(np.log([0.5, 0.3, 0.2]), (20_000, 1))
-    drawn = draw(logits, 1.0, np.random.RandomState(0))
-    np.testing.assert_allclose(np.bincount(drawn) / 20_000, [0.5, 0.3, 0.2], atol=0.015)
-    drawn = draw(logits, 0.5, np.random.RandomState(0))
-    np.testing.assert_allclose(np.bincount(drawn) / 20_000, np.array([25, 9, 4]) / 38, atol=0.015)
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [0.2, 0.5, 0.3]),
+        ({"temperature": 0.5}, np.array([4, 25, 9]) / 38),
+        ({"top_k": 2}, [0, 0.625, 0.375]),
+        ({"top_k": 9}, [0.2, 0.5, 0.3]),
+        ({"top_p": 0.5}, [0, 1, 0]),
+        ({"top_p": 0.51}, [0, 0.625, 0.375]),
+        ({"top_p": 0.65, "temperature": 0.5}, [0, 1, 0]),
+        ({"top_p": 0.7, "top_k": 2}, [0, 0.625, 0.375]),
+        ({"temperature": 0}, [0, 1, 0]),
+    ],
+)
+def test_warm_writing_draws_from_the_likeliest(options, expected):
+    np.testing.assert_allclose(shares(**options), expected, atol=0.015)
 
 
 @pytest.mark.parametrize(
@@ -435,8 +453,9 @@ def test_warm_writing_draws_from_the_softmax():
     [
         ({"prompt": "naïve ☃"}, r"^prompt: got 'ï', '☃'; expected characters of the \d+ that"),
         ({"temperature": -1.0}, r"^generate\.temperature: got -1\.0; expected greater than"),
-        ({"length": 0}, r"^generate\.length: got 0; expected greater than"),
-        ({"lenght": 9}, r"^generate\.lenght: unknown key\. Did you mean 'length'\?$"),
+        ({"tokens": 0}, r"^generate\.tokens: got 0; expected greater than"),
+        ({"top_p": 0.0}, r"^generate\.top_p: got 0\.0; expected greater than"),
+        ({"tokns": 9}, r"^generate\.tokns: unknown key\. Did you mean 'tokens'\?$"),
     ],
 )
 def test_wrong_options_of_writing(run, bundle, options, message):
@@ -452,3 +471,203 @@ def test_the_recipe_is_instant_and_its_optimizer_clips():
     code = "import sys, zoo.recipe as r; r.resolve('char_lstm'); print('keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+NO_TENSORFLOW = """
+import sys
+from zoo.cli import main
+main(["generate", sys.argv[1], "--prompt", "with the ", "--tokens", "40", "--temperature", "0",
+      "--json"])
+assert not {"tensorflow", "keras"} & set(sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def files(step, run, bundle, tmp_path_factory):
+    """Exported steps, by target."""
+    out = tmp_path_factory.mktemp("exported")
+    about = export.About(name="char_lstm", labels=bundle.card.labels)
+    return {
+        target: export.export(step, target, out / target, samples=run.samples(64), about=about).path
+        for target in ("tflite", "onnx")
+    }
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
+def test_a_file_writes_what_keras_writes(target, files, run, bundle):
+    options = {"prompt": "with the ", "tokens": 60, "temperature": 0.0}
+    assert serving.write(files[target], **options) == written(run, bundle, **options)
+    options = {"count": 2, "seed": 5, "tokens": 30, "temperature": 0.7, "top_p": 0.9}
+    texts = serving.write(files[target], **options)
+    assert len(texts) == 2 and texts == serving.write(files[target], **options)
+
+
+def test_a_file_writes_without_tensorflow(files, run, bundle):
+    """In a process of its own, by the command."""
+    command = [sys.executable, "-c", NO_TENSORFLOW, str(files["tflite"])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)["texts"]
+    assert found == written(run, bundle, prompt="with the ", temperature=0.0)
+
+
+def test_what_a_file_cannot_write(files, tmp_path):
+    with pytest.raises(ValueError, match=r"^prompt: got '☃'; expected characters of the \d+"):
+        serving.write(files["onnx"], prompt="☃")
+    with pytest.raises(ValueError, match="got --walk for an exported file; drop it"):
+        zoo.generate(files["onnx"], walk=True)
+    texts = zoo.generate(files["onnx"], tokens=5, out=tmp_path / "text.txt")
+    assert (tmp_path / "text.txt").read_text(encoding="utf-8") == f"{texts[0]}\n"
+
+
+@pytest.mark.slow
+def test_a_file_writes_many_times_as_fast_as_keras_predicts(files, step, run):
+    """Of the loop that Keras' users write, a step at a time by `predict`."""
+    import time
+
+    given = {t.name: np.zeros((1, *t.shape[1:]), t.dtype) for t in step.inputs}
+    step.predict(given, verbose=0)
+    began = time.perf_counter()
+    for _ in range(20):
+        found = step.predict(given, verbose=0)
+        given |= {name: found[f"next_{name}"] for name in given if name != "tokens"}
+    keras_seconds = (time.perf_counter() - began) / 20
+    began = time.perf_counter()
+    serving.write(files["tflite"], tokens=2000)
+    assert keras_seconds > 20 * (time.perf_counter() - began) / 2000
+
+
+# -- learning on from what is read ----------------------------------------------------------------
+
+
+def test_dynamic_evaluation_is_gradient_descent_behind_each_window(run):
+    """By the definition, in NumPy's order: predict, then learn, window by window."""
+    net = copy_model(run.networks["net"])
+    batch = run.data.test[:4].columns
+    meter = Language(dynamic=0.5).meter_with(run.data, run.networks)
+    meter.add(batch, run.networks["net"](batch["tokens"][:, :-1]).numpy())
+    found = meter.result().metrics
+    nats = 0.0
+    for tokens, counted in zip(batch["tokens"], batch["counted"], strict=True):
+        with tf.GradientTape() as tape:
+            logits = net(tokens[None, :-1])[0, -counted:]
+            loss = keras.ops.mean(
+                keras.ops.sparse_categorical_crossentropy(
+                    tokens[-counted:], logits, from_logits=True
+                )
+            )
+        nats += float(loss) * counted
+        slopes = tape.gradient(loss, [v.value for v in net.trainable_variables])
+        slopes = [np.array(tf.convert_to_tensor(slope)) for slope in slopes]
+        norm = np.sqrt(sum(float((slope**2).sum()) for slope in slopes))
+        for variable, slope in zip(net.trainable_variables, slopes, strict=True):
+            variable.assign(variable - 0.5 * slope / max(1.0, norm))
+    bits = nats / math.log(2) / batch["counted"].sum()
+    assert found["dynamic_bits_per_character"] == pytest.approx(bits, rel=1e-5)
+    assert bits != pytest.approx(found["bits_per_character"], rel=1e-4)
+
+
+def test_dynamic_evaluation_is_asked_for_and_helps(bundle):
+    found = zoo.evaluate(bundle, changes=["task.dynamic=0.05"]).evaluation.metrics
+    assert found["bits_per_character"] == pytest.approx(bundle.report.metrics["bits_per_character"])
+    assert found["dynamic_bits_per_character"] < found["bits_per_character"]
+
+
+# -- windows, words -------------------------------------------------------------------------------
+
+WINDOWED = {
+    "char_tcn_small": "{channels: [16, 12], embedding: 8, context: 24}",
+    "char_transformer_small": "{width: 16, depth: 2, heads: 2, units: 24, context: 24}",
+}
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_a_place_sees_none_behind_it(name):
+    settings = yaml.safe_load(WINDOWED[name])
+    net = shaken(create(name, input_shape=(None,), num_classes=11, **settings))
+    tokens = tokens_of(net, time=24)
+    changed = tokens.copy()
+    changed[:, 13:] = (changed[:, 13:] + 1) % 11
+    one, other = net(tokens).numpy(), net(changed).numpy()
+    np.testing.assert_allclose(one[:, :13], other[:, :13], atol=1e-5)
+    assert np.abs(one[:, 13:] - other[:, 13:]).max() > 0.01
+    changed = tokens.copy()
+    changed[:, 9] = (changed[:, 9] + 1) % 11  # and sees one that stands a little before it
+    assert np.abs(net(changed).numpy()[:, 13] - one[:, 13]).max() > 1e-4
+    np.testing.assert_allclose(net(tokens[2:3]), one[2:3], atol=1e-5)
+
+
+@pytest.mark.oracle
+def test_attention_equals_torch():
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    settings = yaml.safe_load(WINDOWED["char_transformer_small"]) | {"depth": 1}
+    net = shaken(create("char_transformer_small", input_shape=(None,), num_classes=11, **settings))
+    tokens = tokens_of(net, time=24)
+    weights = {
+        (layer.name, place): torch.tensor(value)
+        for layer in net.layers
+        for place, value in enumerate(layer.get_weights())
+    }
+
+    def linear(x, name):
+        return x @ weights[name, 0] + weights[name, 1]
+
+    def norm(x, name):
+        return torch.nn.functional.layer_norm(x, x.shape[-1:], weights[name, 0], weights[name, 1])
+
+    x = weights["embedding", 0][torch.tensor(tokens).long()] + weights["positions", 0]
+    y = norm(x, "layer1_attention_norm")
+    parts = [linear(y, f"layer1_{part}").reshape(4, 24, 2, 8).transpose(1, 2)
+             for part in ("query", "key", "value")]  # fmt: skip
+    y = torch.nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+    x = x + linear(y.transpose(1, 2).reshape(4, 24, 16), "layer1_attention_out")
+    y = torch.relu(linear(norm(x, "layer1_dense_norm"), "layer1_dense"))
+    x = x + linear(y, "layer1_dense_out")
+    expected = linear(norm(x, "logits_norm"), "logits")
+    np.testing.assert_allclose(net(tokens), expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("char_tcn_small", marks=pytest.mark.slow), "char_transformer_small"]
+)
+def test_a_model_of_windows_learns_and_its_file_writes(name, text, tmp_path):
+    changes = [*SMALL[1:], f"settings={WINDOWED[name]}", "train.epochs=2", "data.limit=320"]
+    bundle = fit(name, data=text, out=tmp_path / "run", changes=changes)
+    assert bundle.report.metrics["bits_per_character"] < math.log2(len(bundle.card.labels))
+    model, run = load_model(bundle.path), Run(bundle.recipe, networks=load_networks(bundle.path))
+    assert not is_step(model) and model.input_shape == (None, 24)
+    options = {"prompt": "with the ", "tokens": 30, "temperature": 0.0}
+    expected = run.task.generate(
+        {"net": model}, columns=bundle.card.outputs, count=1, seed=0, **options
+    )
+    about = export.About(name=name, labels=bundle.card.labels)
+    for target in ("tflite", "onnx"):
+        made = export.export(model, target, tmp_path / target, samples=run.samples(16), about=about)
+        assert made.manifest.parity.passed
+        assert serving.write(made.path, **options) == expected
+    with pytest.raises(ValueError, match=r"^data\.size: got 20; .* reads windows of 24\."):
+        fit(name, data=text, out=tmp_path / "x", changes=[*changes, "data.size=20"])
+
+
+def test_words_are_measured_by_the_characters_they_stand_for(text, tmp_path):
+    changes = [*SMALL[1:], "data.text={unit: word, vocabulary: 120}", "data.size=10",
+               "settings={units: [12], embedding: 8}", "train.epochs=2"]  # fmt: skip
+    bundle = fit("word_lstm", data=text, out=tmp_path / "run", changes=changes)
+    run = Run(bundle.recipe, networks=load_networks(bundle.path))
+    metrics, columns = bundle.report.metrics, run.data.test.columns
+    tokens = bundle.report.tables["counted"][0]["tokens"]
+    left = np.arange(10)[::-1][None] < columns["counted"][:, None]
+    characters = columns["lengths"][:, 1:][left].sum()
+    assert tokens == left.sum() and characters > 2 * tokens
+    bits = metrics["loss"] * tokens / math.log(2) / characters
+    assert metrics["bits_per_character"] == pytest.approx(bits, rel=1e-6)
+    batch = {name: tf.constant(values) for name, values in columns.items()}
+    values, weights = run.task.look("loss", run.networks, batch, training=False).measures[
+        "bits_per_character"
+    ]
+    found = float(tf.reduce_sum(values * weights) / tf.reduce_sum(weights))
+    assert found == pytest.approx(bits, rel=1e-4)
+    (line,) = run.task.generate(
+        run.networks, columns=bundle.card.outputs, count=1, seed=0, prompt="The zebra", tokens=9
+    )
+    assert line.startswith("The zebra") and len(line) > 20

@@ -1,14 +1,17 @@
-"""Texts as windows of characters, the user's own among them, and the n-gram model beside them."""
+"""Texts as windows of tokens, the user's own among them, and what a language model has to beat."""
 
 from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 
+import zoo
 from zoo.baselines.ngram import NGram
+from zoo.common import units
 from zoo.data import pydoc_topics, text
 from zoo.data.loading import load
 from zoo.datasets import DATASETS, check_name
+from zoo.recipe import Text
 
 PYTHON_3_11_7 = "37d06970fc926e60"
 
@@ -88,6 +91,147 @@ def test_texts_that_cannot_be_read(tmp_path):
         load(f"text:{path}")
 
 
+# -- words, byte pairs, folders, streams -----------------------------------------------------------
+
+
+def by_unit(unit, vocabulary=None, **more):
+    return load("pydoc_topics", size=20, text=Text(unit=unit, vocabulary=vocabulary), **more)
+
+
+def test_words_are_the_most_frequent_of_the_training_part():
+    data, whole = by_unit("word", 500), pydoc_topics.read()
+    names = data.labels
+    words = Counter(units.WORD.findall(whole[: text.bounds(len(whole))[0]]))
+    assert len(names) == 500 and names[0] == "<unk>" and set(names[1:]) <= set(words)
+    assert min(words[word] for word in names[1:]) >= max(
+        count for word, count in words.items() if word not in names
+    )
+    row = data.validation[:1]
+    shown, lengths = row["tokens"][0], row["lengths"][0]
+    begin = whole.index("".join(units.behind([0], shown[1:], names)).split("<unk>")[0].strip())
+    assert row["tokens"].shape == row["lengths"].shape == (1, 21) and begin > 0
+    assert set(data.columns) == {"tokens", "counted", "lengths"}
+    assert all(
+        length >= len(names[token]) for token, length in zip(shown, lengths, strict=True) if token
+    )
+
+
+def test_words_are_written_with_blanks_between():
+    names = ("<unk>", "\n", "a", "word", ".")
+    assert units.encode("a word.\nb", names, where="x") == [2, 3, 4, 1, 0]
+    assert units.decode([2, 3, 4, 1, 0, 2], names) == "a word .\n<unk> a"
+    assert units.behind([2], [3], names) == " word"
+
+
+@pytest.fixture(scope="module")
+def pieces():
+    pytest.importorskip("tokenizers")
+    return by_unit("byte_pair", 400)
+
+
+def test_byte_pairs_lose_nothing(pieces):
+    whole, names = pydoc_topics.read(), pieces.labels
+    assert len(names) == 400 and list(names[:103]) == sorted(set(whole))
+    joined = "".join(
+        "".join(names[token] for token in tokens[-count:])
+        for tokens, count in zip(pieces.test["tokens"], pieces.test["counted"], strict=True)
+    )
+    assert whole.endswith(joined)
+    assert len(joined) == pytest.approx(len(whole) / 10, rel=0.01)
+    sizes = np.array([len(name) for name in names])
+    assert np.array_equal(pieces.test["lengths"], sizes[pieces.test["tokens"]])
+
+
+def test_a_vocabulary_is_enough_to_join_byte_pairs_again(pieces):
+    """What the library's own trainer made reads a text as the vocabulary alone does."""
+    import tokenizers
+
+    whole = pydoc_topics.read()
+    train = whole[: text.bounds(len(whole))[0]]
+    own = tokenizers.Tokenizer(tokenizers.models.BPE())
+    own.pre_tokenizer = units.runs()
+    own.train_from_iterator(
+        [train],
+        tokenizers.trainers.BpeTrainer(
+            vocab_size=400, initial_alphabet=sorted(set(whole)), show_progress=False
+        ),
+    )
+    part = whole[-20_000:]
+    found = units.encode(part, pieces.labels, where="x")
+    assert [pieces.labels[token] for token in found] == own.encode(part).tokens
+    assert units.decode(found, pieces.labels) == part
+    with pytest.raises(ValueError, match=r"got 50; expected more than the 103 different char"):
+        by_unit("byte_pair", 50)
+    with pytest.raises(ValueError, match=r"^x: got '☃'; expected characters of the 103"):
+        units.encode("☃", pieces.labels, where="x")
+
+
+def test_units_that_cannot_be():
+    with pytest.raises(ValueError, match=r"^data\.text\.vocabulary: got 50 for characters; expect"):
+        by_unit("character", 50)
+    with pytest.raises(ValueError, match=r"^data\.text: got word for digits, which is no text"):
+        load("digits", text=Text(unit="word"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of three texts, one of them in a folder of its own, and what is none."""
+    whole = pydoc_topics.read()[:9000]
+    for name, part in {"b": whole[3000:6000], "a": whole[:3000], "c/d": whole[6000:]}.items():
+        (tmp_path / f"{name}.txt").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.txt").write_text(part, encoding="utf-8", newline="\r\n")
+    (tmp_path / "notes.md").write_text("no text of the folder")
+    (tmp_path / ".hidden.txt").write_text("hidden")
+    return tmp_path
+
+
+def test_a_folder_is_its_texts_one_after_another(folder):
+    whole = pydoc_topics.read()[:9000]
+    check_name(f"text:{folder}")
+    assert text.whole(f"text:{folder}") == whole
+    data = load(f"text:{folder}", size=20)
+    assert counted(data, data.test) == whole[8100:] and data.labels == tuple(sorted(set(whole)))
+    for path in folder.rglob("*.txt"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"a folder without a file that ends in \.txt"):
+        load(f"text:{folder}")
+
+
+@pytest.mark.parametrize("unit", ["character", "word"])
+def test_a_stream_is_the_text_that_is_held_in_memory(folder, unit, monkeypatch):
+    """In blocks so small that lines are cut by them."""
+    monkeypatch.setattr("zoo.data.text_files.BLOCK", 37)
+    name, tokens = f"text:{folder}", Text(unit=unit)
+    held = load(name, size=20, text=tokens)
+    data = load(name, size=20, text=tokens, stream=True)
+    assert data.labels == held.labels and data.source == held.source
+    for split in ("train", "validation", "test"):
+        one, other = getattr(held, split), getattr(data, split)
+        other = other[: len(other)]
+        assert len(one) == len(other) and set(one) == set(other)
+        order = np.lexsort(one["tokens"].T), np.lexsort(other["tokens"].T)
+        for column in one:
+            assert np.array_equal(one[column][order[0]], other[column][order[1]])
+    with pytest.raises(ValueError, match="stream: got true for pydoc_topics, which is held in mem"):
+        load("pydoc_topics", stream=True)
+
+
+def test_a_wrong_byte_is_named_wherever_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.data.text_files.BLOCK", 10)
+    path = tmp_path / "mine.txt"
+    for place in (0, 9, 10, 25):
+        good = ("é\n" * 20).encode()
+        path.write_bytes(good[: place // 3 * 3] + b"\xff" + good)
+        with pytest.raises(ValueError, match=f"byte {place // 3 * 3} is not UTF-8; expected a t"):
+            text.whole(f"text:{path}")
+    path.write_bytes("aé".encode()[:-1])
+    with pytest.raises(ValueError, match="byte 1 is not UTF-8"):
+        text.whole(f"text:{path}")
+
+
+# -- baselines ------------------------------------------------------------------------------------
+
+
 def plain_bits(order, train, test):
     """Witten-Bell by dictionaries, as the equation reads."""
     counts = [defaultdict(Counter) for _ in range(order)]
@@ -128,3 +272,34 @@ def test_ngram_refuses_what_it_cannot_number():
     model = NGram(np.zeros((1, 50), np.int32), vocabulary=3, order=4)
     with pytest.raises(ValueError, match="without 3 tokens before what counts"):
         model.bits(np.zeros((1, 5), np.int32), np.array([3]))
+
+
+def test_baselines_of_a_text(tmp_path):
+    """The n-gram by dictionaries; xz by what the module itself makes."""
+    import lzma
+
+    path = tmp_path / "mine.txt"
+    path.write_text(pydoc_topics.read()[:6000], encoding="utf-8")
+    whole = path.read_text(encoding="utf-8")
+    found = zoo.baseline("ngram", data=f"text:{path}", out=tmp_path / "ngram")
+    order, metrics = found.report.baseline.settings["order"], found.report.metrics
+    expected = plain_bits(order, whole[:5400], whole[5400:])
+    assert metrics["bits_per_character"] == pytest.approx(expected, rel=1e-9)
+    assert metrics["bits_of_training_part_alone"] > metrics["bits_per_character"]
+    tried = found.report.baseline.tried
+    assert min(tried, key=lambda one: one["bits_per_character"])["order"] == order
+    assert found.card.task == "language" and found.card.parameters > 1000
+    found = zoo.baseline("xz", data=f"text:{path}", out=tmp_path / "xz")
+    sizes = [
+        len(lzma.compress(part.encode(), preset=9 | lzma.PRESET_EXTREME))
+        for part in (whole[:5400], whole)
+    ]
+    bits = 8 * (sizes[1] - sizes[0]) / 600
+    assert found.report.metrics["bits_per_character"] == pytest.approx(bits)
+
+
+def test_baselines_want_what_they_read(tmp_path):
+    with pytest.raises(ValueError, match=r"^ngram: digits has no text of characters"):
+        zoo.baseline("ngram", data="digits", out=tmp_path / "x")
+    with pytest.raises(ValueError, match=r"^knn_l2: pydoc_topics has no images with classes"):
+        zoo.baseline("knn_l2", data="pydoc_topics", out=tmp_path / "x")

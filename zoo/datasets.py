@@ -165,7 +165,7 @@ def check_name(name: str) -> None:
             class_folders(root)
     elif name.startswith(FILES):
         path = file_path(name)
-        if not (path.is_file() or (name.startswith(NLI) and path.is_dir())):
+        if not (path.is_file() or (name.startswith((NLI, TEXT)) and path.is_dir())):
             raise FileNotFoundError(f"{name}: no such file.")
     elif name not in DATASETS:
         hint = nearest(name, [*DATASETS, *(f"{each}PATH" for each in (FOLDER, *FILES))])

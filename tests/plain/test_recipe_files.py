@@ -21,6 +21,7 @@ UNMEASURED = {
     *("ctc", "ctc_planes", "gtn", "luong", "rnnsearch", "seq2seq"),
     "devise",
     "devise_softmax",
+    *("char_tcn", "char_transformer", "word_lstm", "word2vec", "cbow", "glove"),
 }
 NOT_YET = "not measured yet"
 

@@ -1,6 +1,7 @@
-"""Classifiers that are not networks: what a network has to beat. The table, in plain text.
+"""What is no network, and what a network has to beat. The table, in plain text.
 
     zoo.baseline("hog_svm", data="mnist5k")
+    zoo.baseline("ngram", data="pydoc_topics")
 
 Each chooses its one free setting on the validation split and reports on the test split.
 """
@@ -19,10 +20,12 @@ class Baseline(NamedTuple):
     Attributes:
         name: What users type.
         title: What people call it.
-        method: The function that fits it, `module:function`.
+        method: The function that fits it, `module:function`: a classifier of images, or what
+            measures a text, `zoo.baselines.texts`.
         settings: Keyword arguments of that function.
         paper: Short citation.
         year: When the paper appeared.
+        task: What it competes in, a key of `zoo.catalog.TASKS`: `classify`, or `language`.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Baseline(NamedTuple):
     settings: dict[str, Any]
     paper: str
     year: int
+    task: str = "classify"
 
 
 _knn = partial(
@@ -45,6 +49,7 @@ _mixture = partial(
     paper="Dempster et al., J. R. Stat. Soc. B 39(1)",
     year=1977,
 )
+_compressor = partial(Baseline, method="zoo.baselines.texts:compressor", task="language")
 _ROWS = (
     _knn("knn_l1", "k nearest neighbours, L1", settings={"metric": "l1"}),
     _knn("knn_l2", "k nearest neighbours, L2", settings={"metric": "l2"}),
@@ -97,6 +102,43 @@ _ROWS = (
         settings={},
         paper="Cortes & Vapnik, Machine Learning 20(3)",
         year=1995,
+    ),
+    Baseline(
+        "ngram",
+        "n-gram, Witten-Bell smoothing",
+        method="zoo.baselines.texts:ngram",
+        settings={},
+        paper="Witten & Bell, IEEE Trans. Inf. Theory 37(4)",
+        year=1991,
+        task="language",
+    ),
+    _compressor(
+        "zlib",
+        "zlib: what stands before, then 32 kB of it",
+        settings={"kind": "zlib"},
+        paper="Deutsch, RFC 1951",
+        year=1996,
+    ),
+    _compressor(
+        "bz2",
+        "bzip2: blocks, sorted",
+        settings={"kind": "bz2"},
+        paper="Burrows & Wheeler, DEC SRC 124",
+        year=1994,
+    ),
+    _compressor(
+        "xz",
+        "xz: all that stands before",
+        settings={"kind": "xz"},
+        paper="Ziv & Lempel, IEEE Trans. Inf. Theory 23(3)",
+        year=1977,
+    ),
+    _compressor(
+        "ppmd",
+        "PPMd of order 16, where pyppmd is installed",
+        settings={"kind": "ppmd"},
+        paper="Cleary & Witten, IEEE Trans. Commun. 32(4)",
+        year=1984,
     ),
 )
 

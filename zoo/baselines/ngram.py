@@ -51,6 +51,11 @@ class NGram:
             totals = np.add.reduceat(counts, first)
             self._orders.append(_Order(grams, counts, histories, totals, kinds))
 
+    @property
+    def counts(self) -> int:
+        """Number of different grams that were counted."""
+        return sum(len(order.grams) for order in self._orders)
+
     def bits(self, windows: np.ndarray, counted: np.ndarray) -> float:
         """Returns the mean bits of the last tokens of windows.
 

@@ -12,6 +12,7 @@ from typing import Any
 from zoo import baselines
 from zoo import bundle as bundles
 from zoo.baselines.fitted import Fitted
+from zoo.baselines.texts import Predicted
 from zoo.bundle import Card, Record, Report
 from zoo.common import staging
 from zoo.data import loading
@@ -36,14 +37,14 @@ def baseline(
 
     Args:
         name: A row of `zoo.baselines.BASELINES`.
-        data: A data set of images with classes.
+        data: A data set of images with classes; for `ngram` and compressors, a text.
         size: Side of the square images, in pixels; `None` keeps the data set's own.
         limit: Number of training images to keep; `None` keeps all.
         out: The directory; `runs/NAME-DATA` when `None`.
         force: Whether to replace what an earlier run wrote there.
 
     Raises:
-        ValueError: A name is unknown, or the data are not images with classes.
+        ValueError: A name is unknown, or the data are not what the baseline reads.
         FileExistsError: There is something at `out`.
     """
     began = time.perf_counter()
@@ -64,35 +65,28 @@ def _baseline(
     began: float,
 ) -> Record:
     found = loading.load(data, size=size, limit=limit)
-    if [column.kind for column in found.columns.values()] != ["image", "class"]:
-        raise ValueError(
-            f"{row.name}: {data} has no images with classes; expected a data set of them."
-        )
+    kinds = [column.kind for column in found.columns.values()]
+    wanted = ["image", "class"] if row.task == "classify" else ["tokens", "count"]
+    if kinds != wanted:
+        what = "images with classes" if row.task == "classify" else "text of characters"
+        raise ValueError(f"{row.name}: {data} has no {what}; expected a data set that has.")
     sizes = ", ".join(f"{len(getattr(found, split)):,} {split}" for split in SPLITS)
     LOG.info("%s: %s", found.name, found.source)
-    LOG.info("images: %s", sizes)
+    LOG.info("examples: %s", sizes)
     module, function = row.method.split(":")
-    method: Callable[..., Fitted] = getattr(import_module(module), function)
-    fitted = method(found.train, found.validation, len(found.labels), **row.settings)
-    seconds = time.perf_counter() - began
-    scores = fitted.score(found.test["image"])  # (n, classes)
-    truth, guesses = found.test["label"], scores.argmax(axis=1)
+    method: Callable[..., Any] = getattr(import_module(module), function)
+    measure = _classified if row.task == "classify" else _predicted
+    fitted, seconds, tables = measure(row, method, found, began)
     with staging.staged(out, force=force) as stage:
         _dump(_card(row, found, fitted), stage / bundles.CARD)
         report = Report(
             status="complete",
-            metrics={
-                **{f"top{k}": top_k_accuracy(truth, scores, k) for k in (1, 5)},
-                **fitted.measure(found.test["image"]),
-            },
-            validation={"top1": max(one["top1"] for one in fitted.tried)},
+            metrics=fitted.metrics,
+            validation=fitted.validation,
             examples={split: len(getattr(found, split)) for split in SPLITS},
             source=found.source,
             problems=found.problems,
-            tables={
-                "per_class": list(per_class(truth, guesses, found.labels)),
-                "confusion": confusion_matrix(truth, guesses, len(found.labels)).tolist(),
-            },
+            tables=tables,
             epochs=0,
             seconds={"total": time.perf_counter() - began, "train": seconds, "epoch": 0.0},
             examples_per_second=len(found.train) / seconds,
@@ -100,19 +94,54 @@ def _baseline(
             versions=provenance.versions("numpy", "scikit-learn", "scikit-image"),
             seed=0,
             commit=provenance.commit(),
-            baseline=bundles.Baseline(settings=fitted.settings, tried=tuple(fitted.tried)),
+            baseline=bundles.Baseline(settings=fitted.settings, tried=fitted.tried),
         )
         _dump(report, stage / bundles.REPORT)
     return Record(out)
 
 
-def _card(row: baselines.Baseline, data: DataSet, fitted: Fitted) -> Card:
+Found = tuple[Predicted, float, dict[str, Any]]
+
+
+def _classified(
+    row: baselines.Baseline, method: Callable[..., Fitted], data: DataSet, began: float
+) -> Found:
+    """Fits and measures a classifier: what was measured, seconds of the fit, tables."""
+    fitted = method(data.train, data.validation, len(data.labels), **row.settings)
+    seconds = time.perf_counter() - began
+    scores = fitted.score(data.test["image"])  # (n, classes)
+    truth, guesses = data.test["label"], scores.argmax(axis=1)
+    metrics = {f"top{k}": top_k_accuracy(truth, scores, k) for k in (1, 5)}
+    found = Predicted(
+        metrics | fitted.measure(data.test["image"]),
+        {"top1": max(one["top1"] for one in fitted.tried)},
+        fitted.settings,
+        tuple(fitted.tried),
+        fitted.parameters,
+    )
+    tables = {
+        "per_class": list(per_class(truth, guesses, data.labels)),
+        "confusion": confusion_matrix(truth, guesses, len(data.labels)).tolist(),
+    }
+    return found, seconds, tables
+
+
+def _predicted(
+    row: baselines.Baseline, method: Callable[..., Predicted], data: DataSet, began: float
+) -> Found:
+    """Measures what foretells a text, likewise."""
+    found = method(data, **row.settings)
+    return found, time.perf_counter() - began, {}
+
+
+def _card(row: baselines.Baseline, data: DataSet, fitted: Predicted) -> Card:
+    answer = {"scores": data.columns["label"]} if row.task == "classify" else {}
     return Card(
         architecture=row.name,
-        task="classify",
+        task=row.task,
         paper=row.paper,
-        inputs={"image": data.columns["image"]},
-        outputs={"scores": data.columns["label"]},
+        inputs={data.input: data.columns[data.input]},
+        outputs=answer,
         preprocessing={},
         parameters=fitted.parameters,
         data=data.name,

@@ -34,7 +34,7 @@ VERBS = {
     "check": "is a fresh model sound: gradients, first loss, layers, does it learn at all",
     "find-lr": "sweep the learning rate and suggest one",
     "tune": "search the settings of a recipe, and cross-validate",
-    "baseline": "measure a classifier that is not a network",
+    "baseline": "measure what is not a network, as something to beat",
     "ensemble": "write a bundle that averages the probabilities of several",
     "weights": "list trained weights, or fetch those of one model",
 }

@@ -17,6 +17,7 @@ KINDS: Mapping[str, tuple[str, int]] = {
     "features": ("float32", 1),  # a table's row (features,), each in its own unit
     "series": ("float32", 2),  # a signal (time, features)
     "tokens": ("int32", 1),  # indices of a vocabulary (time,); 0 pads where the names say so
+    "counts": ("int32", 1),  # a whole number for each token (time,), e.g. its characters
     "phrases": ("int32", 2),  # tokens of each box's phrase (most, time); zeros behind the last box
     "heights": (
         "int32",

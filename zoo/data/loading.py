@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Literal
+from typing import Any, Literal
 
-from zoo.data import entailment, folder, pairs, text, trees
+from zoo.data import entailment, folder, pairs, trees
+from zoo.data import text as text_windows
 from zoo.data.dataset import DataSet, Split
 from zoo.data.images import fit, recolour
 from zoo.data.pictures import Pictures
 from zoo.datasets import DATASETS, FOLDER, NLI, PAIRS, TEXT, TREES, check_name
+from zoo.recipe import Text
 
 
 def load(
@@ -20,6 +22,7 @@ def load(
     channels: int | None = None,
     limit: int | None = None,
     stream: bool | Literal["auto"] = "auto",
+    text: Text | None = None,
 ) -> DataSet:
     """Loads a data set. The same name gives the same split on every machine.
 
@@ -33,7 +36,9 @@ def load(
             stored.
         limit: Number of training examples to keep, in the classes' proportions; `None`, or more
             than there are, keeps all.
-        stream: Whether the pictures of a folder stay on the disk, see `zoo.data.folder.load`.
+        stream: Whether the pictures of a folder stay on the disk, see `zoo.data.folder.load`, or
+            the tokens of a text, see `zoo.data.text.load`.
+        text: What a token of a text is; `None`: a character.
 
     Raises:
         ValueError: The name is unknown, `size` or `limit` is too small, `channels` is neither 1 nor
@@ -50,11 +55,17 @@ def load(
         raise ValueError(f"channels: got {channels}; expected 1 for grey or 3 for colour.")
     if limit is not None and limit < 1:
         raise ValueError(f"limit: got {limit} training examples; expected at least 1.")
-    if stream is True and not name.startswith(FOLDER):
+    if stream is True and not name.startswith((FOLDER, TEXT)):
         raise ValueError(
-            f"stream: got true for {name}, which is held in memory; expected auto, or folder:PATH."
+            f"stream: got true for {name}, which is held in memory; expected auto, folder:PATH or "
+            "text:PATH."
         )
-    data = _read(name, size, stream)
+    if text is not None and text != Text() and not _is_text(name):
+        raise ValueError(
+            f"data.text: got {text.unit} for {name}, which is no text; expected a text, e.g. "
+            "pydoc_topics or text:PATH."
+        )
+    data = _read(name, size, stream, text)
     if limit is not None:
         classes = next((c.names for c in data.columns.values() if c.kind == "class"), ())
         if limit < len(classes):
@@ -91,12 +102,21 @@ def _sized(name: str) -> bool:
     return name.startswith((TEXT, PAIRS)) or (name in DATASETS and DATASETS[name].sized)
 
 
-def _read(name: str, size: int | None, stream: bool | Literal["auto"]) -> DataSet:
+def _is_text(name: str) -> bool:
+    """Whether a set is a text, cut into windows of tokens."""
+    return name.startswith(TEXT) or (
+        name in DATASETS and DATASETS[name].kinds[:2] == ("tokens", "count")
+    )
+
+
+def _read(
+    name: str, size: int | None, stream: bool | Literal["auto"], tokens: Text | None
+) -> DataSet:
     """Reads or makes the whole set."""
     if name.startswith(FOLDER):
         return folder.load(name, size=size, stream=stream)
     if name.startswith(TEXT):
-        return text.load(name, size=size)
+        return text_windows.load(name, size=size, text=tokens, stream=stream)
     if name.startswith(TREES):
         return trees.load(name)
     if name.startswith(NLI):
@@ -106,7 +126,10 @@ def _read(name: str, size: int | None, stream: bool | Literal["auto"]) -> DataSe
     row = DATASETS[name]
     module, function = row.loader.split(":")
     load_rows = getattr(import_module(module), function)
-    made: DataSet = load_rows(size=size) if row.sized else load_rows()
+    settings: dict[str, Any] = {"size": size} if row.sized else {}
+    if _is_text(name):
+        settings["text"] = tokens
+    made: DataSet = load_rows(**settings)
     return made
 
 

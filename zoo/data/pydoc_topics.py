@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import platform
 
-from zoo.data import text
 from zoo.data.dataset import DataSet
+from zoo.data.text import windows
+from zoo.recipe import Text
 
 
-def load(*, size: int | None = None) -> DataSet:
-    """Loads the text as windows of characters.
+def load(*, size: int | None = None, text: Text | None = None) -> DataSet:
+    """Loads the text as windows of tokens.
 
     Args:
         size: Predictions in a window; `None` is `zoo.data.text.SIZE`.
+        text: What a token is; `None`: a character.
 
     Raises:
         ModuleNotFoundError: This Python was installed without its help texts.
         ValueError: The windows are too short, or too long for the text.
     """
     source = f"Python {platform.python_version()}, pydoc_data.topics"
-    return text.characters("pydoc_topics", read(), source=source, size=size)
+    whole = read()
+    return windows("pydoc_topics", lambda: [whole], source=source, size=size, text=text)
 
 
 def read() -> str:

@@ -12,7 +12,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-TOKENS, LOGITS, NEXT = "tokens", "logits", "next_"
+from zoo.common import writing
+
+TOKENS, LOGITS, NEXT = writing.TOKENS, writing.LOGITS, writing.NEXT
 STATES = {layers.LSTM: ("h", "c"), layers.GRU: ("h",), layers.SimpleRNN: ("h",)}
 CELLS = {
     layers.LSTM: layers.LSTMCell,
@@ -38,6 +40,11 @@ def is_step(net: keras.Model) -> bool:
 def states(step: keras.Model) -> dict[str, int]:
     """Returns the number of units of each state of a step, by name."""
     return {tensor.name: tensor.shape[-1] for tensor in step.inputs[1:]}
+
+
+def has_step(net: keras.Model) -> bool:
+    """Whether a model is a step, or has recurrent layers, of which a step is made."""
+    return is_step(net) or any(type(layer) in CELLS for layer in net.layers)
 
 
 def step_of(net: keras.Model) -> keras.Model:

@@ -31,6 +31,22 @@ class Augment(Settings):
     mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
+class Text(Settings):
+    """What the tokens of a text are, see `zoo.common.units`, and what an example is made of.
+
+    Attributes:
+        unit: A character, a word, or a byte pair, for which the extra `text` is installed.
+        vocabulary: Most tokens of a vocabulary; `None`: 10,000 words, or 1,000 byte pairs. All
+            characters that occur are kept.
+        form: `windows` that follow one another; of words, `contexts`, a word with those around it,
+            or `cooccurrences`, two words and how often they stand near one another.
+    """
+
+    unit: Literal["character", "word", "byte_pair"] = "character"
+    vocabulary: Annotated[int, Field(ge=2)] | None = None
+    form: Literal["windows", "contexts", "cooccurrences"] = "windows"
+
+
 class Data(Settings):
     """What the model learns from.
 
@@ -41,8 +57,9 @@ class Data(Settings):
             of a text of pairs, at most; `None` keeps the data set's own.
         channels: 1 for grey, 3 for RGB; `None` keeps the data set's own.
         limit: Number of training images to keep; `None` keeps all.
-        stream: Whether the pictures of a folder stay on the disk and are read for every batch;
-            `auto` does so from 1 GiB of pixels on.
+        stream: Whether the pictures of a folder, or the tokens of a text, stay on the disk and are
+            read for every batch; `auto` does so from 1 GiB of pixels or 256 MiB of text on.
+        text: What the tokens of a text are.
         augment: Random changes of the training images.
     """
 
@@ -51,6 +68,7 @@ class Data(Settings):
     channels: Literal[1, 3] | None = None
     limit: Count | None = None
     stream: bool | Literal["auto"] = "auto"
+    text: Text = Text()
     augment: Augment = Augment()
 
 

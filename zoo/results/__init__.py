@@ -2,8 +2,9 @@
 
     python -m zoo.results runs/vgg16 runs/vgg16-prune90 exported/vgg16-onnx
 
-copies the numbers of bundles, baselines and deployables, and of what `zoo bench --json` printed
-into a file, into the CSV files and writes README and docs/numbers.md anew. A row is found by its
+copies the numbers of bundles, baselines and deployables, of evaluations that measured a bundle
+otherwise, and of what `zoo bench --json` printed into a file, into the CSV files and writes README
+and docs/numbers.md anew. A row is found by its
 name, that of a compression by its command, so a second run of the same thing replaces its numbers.
 Weak rows stay. `papers.csv` holds what the papers report, written by hand; a row of a training
 finds it by its own name, its model's, or its model's without `_small`. Maintainers use this; it is
@@ -47,7 +48,7 @@ def read_rows(stage: str) -> list[Row]:
 
 
 def record(path: Path) -> str:
-    """Copies the numbers of a bundle, baseline, deployable or benchmark into its stage's file.
+    """Copies the numbers of a bundle, baseline, evaluation, deployable or benchmark into a file.
 
     Returns:
         The stage.
@@ -57,6 +58,8 @@ def record(path: Path) -> str:
     """
     if path.suffix == ".json":
         stage, rows = "bench", _timed(json.loads(path.read_text()))
+    elif (path / "evaluation.json").is_file():
+        stage, rows = "train", [_evaluation(path)]
     elif (path / "manifest.json").is_file():
         stage, rows = "export", [_deployable(path)]
     else:
@@ -177,6 +180,18 @@ def _record(bundle: Record) -> tuple[str, Row]:
         "task": bundle.card.task,
         **headline,
     }
+
+
+def _evaluation(path: Path) -> Row:
+    """The row of the bundle that was measured, with what its report lacks as the figure."""
+    found = json.loads((path / "evaluation.json").read_text())
+    bundle = Record(Path(found["bundle"]))
+    _, row = _record(bundle)
+    new = [name for name in found["metrics"] if name not in bundle.report.metrics]
+    if not new:
+        raise ValueError(f"{path}: got no measure that {bundle.path} lacks; expected one.")
+    value = _fraction(found["metrics"][new[0]])
+    return {**row, "name": path.resolve().name, "metric": new[0], "value": value}
 
 
 def _deployable(path: Path) -> Row:

@@ -94,7 +94,9 @@ def evaluate(
         found = _measured(bundle, split, file, brought)
         for name, draw in found.evaluation.pictures.items():
             draw(stage / f"{name}.png")
+        path = getattr(bundle, "path", bundle)
         values = {
+            "bundle": str(path) if isinstance(path, str | Path) else None,
             "changes": brought.get("changes", []),
             "examples": found.examples,
             "metrics": found.evaluation.metrics,

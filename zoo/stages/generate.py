@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     Start: TypeAlias = str | Path | Sequence[str | Path] | np.ndarray
 
-COUNT = 64
+COUNT = 64  # pictures; of texts 1
+MANIFEST = "manifest.json"  # of an exported directory
 GIVEN = ("self", "networks", "columns")  # of `Task.generate`, beside what `generate` is given
 FILM, GRID = ".gif", ".png"
 SECONDS = 0.1  # of each picture in a film
@@ -26,7 +27,7 @@ SECONDS = 0.1  # of each picture in a film
 def generate(
     bundle: Bundle | str | Path,
     *,
-    count: int = COUNT,
+    count: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     force: bool = False,
@@ -38,10 +39,12 @@ def generate(
     """Makes new examples; on one machine, the same seed makes the same ones.
 
         zoo.generate("vae", count=16, walk=True, out="walk.gif")
+        zoo.generate("exported/char_lstm-tflite", count=1, prompt="The ")  # without TensorFlow
 
     Args:
-        bundle: Bundle of a task that makes something, or its directory.
-        count: Number of examples, 1 or more.
+        bundle: Bundle of a task that makes something, or its directory; or the directory of an
+            exported language model.
+        count: Number of examples, 1 or more; `None`: 64 pictures, or 1 text.
         seed: Seed of the noise, in [0, 2**31).
         out: File to write: a PNG of a grid of pictures, a GIF of one after another, or a text file
             with a line for each text; `None` writes nothing.
@@ -61,7 +64,13 @@ def generate(
         ValueError: The task makes nothing, knows no such option, or an argument is wrong, e.g.
             `out` ends otherwise, or there are more pictures to begin with than `count`.
     """
+    if not isinstance(bundle, Bundle) and (Path(bundle) / MANIFEST).is_file():
+        given = {"--class": label is not None, "--walk": walk, "--from": start is not None}
+        options |= {"count": 1 if count is None else count, "seed": seed}
+        return _by_file(Path(bundle), given, out, force, options)
     bundle = find_bundle(bundle)
+    if count is None:
+        count = 1 if makes(bundle.card) == "texts" else COUNT
     whole = all(isinstance(one, Integral) and not isinstance(one, bool) for one in (count, seed))
     if not whole or count < 1 or not 0 <= seed < 2**31:
         raise ValueError(
@@ -100,6 +109,27 @@ def generate(
         with staging.staged_file(path) as partial:
             _write(made, partial)
     return made
+
+
+def _by_file(
+    directory: Path,
+    given: Mapping[str, bool],
+    out: str | Path | None,
+    force: bool,
+    options: Mapping[str, Any],
+) -> list[str]:
+    """Texts by an exported language model."""
+    from serving.writing import write
+
+    if told := [name for name, there in given.items() if there]:
+        raise ValueError(f"{directory}: got {', '.join(told)} for an exported file; drop it.")
+    if out is None:
+        return write(directory, **options)
+    staging.check_file(out, force=force)
+    texts = write(directory, **options)
+    with staging.staged_file(Path(out)) as partial:
+        _write(texts, partial)
+    return texts
 
 
 def class_of(bundle: Bundle, label: str | int) -> int:

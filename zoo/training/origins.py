@@ -94,6 +94,7 @@ def open_origin(
         channels=given.channels,
         limit=given.limit,
         stream=given.stream,
+        text=given.text,
     )
     return FromData(recipe, data, replicas=replicas, preprocessing=preprocessing)
 

@@ -1,4 +1,4 @@
-"""Measure a classifier that is not a network, as one to beat; writes a card and a report.
+"""Measure what is not a network, as something to beat; writes a card and a report.
 
 Its one free setting is chosen on the validation split; the report is on the test split.
 """
@@ -17,8 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("name", help=", ".join(BASELINES))
     parser.add_argument(
-        "--data", metavar="NAME", default="mnist5k",
-        help="a data set of images, or folder:PATH (default: mnist5k)",
+        "--data", metavar="NAME",
+        help="a data set of images, or folder:PATH (default: mnist5k); of n-grams and compressors"
+        " a text (default: pydoc_topics)",
     )  # fmt: skip
     parser.add_argument(
         "--size", type=numbers.whole(most=65535), metavar="PIXELS", help="side of the images"
@@ -37,13 +38,14 @@ def run(arguments: argparse.Namespace) -> None:
     from zoo.baselines import find_baseline
     from zoo.datasets import check_name
 
-    title = find_baseline(arguments.name).title
-    check_name(arguments.data)
+    row = find_baseline(arguments.name)
+    data = arguments.data or ("mnist5k" if row.task == "classify" else "pydoc_topics")
+    check_name(data)
     from zoo.baselines.run import baseline
 
     record = baseline(
         arguments.name,
-        data=arguments.data,
+        data=data,
         size=arguments.size,
         limit=arguments.limit,
         out=arguments.out,
@@ -57,12 +59,12 @@ def run(arguments: argparse.Namespace) -> None:
     settings = report.baseline.settings.items() if report.baseline else ()
     facts = {
         "directory": record.path,
-        "baseline": title,
+        "baseline": row.title,
         "data": report.source,
         "settings": ", ".join(f"{key}={value}" for key, value in settings),
-        "validation top1": report.validation["top1"],
+        **{f"validation {name}": value for name, value in report.validation.items()},
         **{f"test {name}": value for name, value in report.metrics.items()},
-        "test images": report.examples["test"],
+        "test examples": report.examples["test"],
         "seconds": f"{report.seconds['total']:.1f}",
         "numbers stored": record.card.parameters,
     }

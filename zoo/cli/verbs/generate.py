@@ -1,7 +1,8 @@
 """Make new pictures, or text, with a bundle. The same seed makes the same ones.
 
 Pictures are written as a grid, by default to BUNDLE.png in this directory, or where --out says so,
-as a film where that ends in .gif; text is printed, and written where --out says so.
+as a film where that ends in .gif; text is printed, and written where --out says so. The directory
+of an exported language model writes too, without TensorFlow.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ _OWN = {
     "label": "--class",
     "walk": "--walk",
     "start": "--from",
+    "prompt": "--prompt",
+    "tokens": "--tokens",
+    "temperature": "--temperature",
+    "top_k": "--top-k",
+    "top_p": "--top-p",
 }
+TEXT = ("prompt", "tokens", "temperature", "top_k", "top_p")  # what is said of texts alone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write")
     parser.add_argument(
-        "--count", type=numbers.integer, default=64, metavar="N", help="default: 64"
+        "--count", type=numbers.integer, metavar="N", help="default: 64 pictures, or 1 text"
     )
     parser.add_argument("--seed", type=numbers.integer, default=0, metavar="S", help="default: 0")
     parser.add_argument(
@@ -50,6 +57,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from", metavar="PICTURE", action="append", default=[], dest="start",
         help="a picture to begin with, as the task understands it; may be repeated",
     )  # fmt: skip
+    parser.add_argument("--prompt", metavar="TEXT", help="of texts: what each begins with")
+    parser.add_argument(
+        "--tokens",
+        type=numbers.whole(),
+        metavar="N",
+        help="of texts: tokens to write; default: 200",
+    )
+    parser.add_argument(
+        "--temperature", type=numbers.from_zero, metavar="T",
+        help="of texts: below 1 the likely becomes likelier, 0 takes the likeliest; default: 1",
+    )  # fmt: skip
+    parser.add_argument(
+        "--top-k", type=numbers.whole(), metavar="K", dest="top_k",
+        help="of texts: draw from the K likeliest tokens only",
+    )  # fmt: skip
+    parser.add_argument(
+        "--top-p", type=numbers.above_zero, metavar="P", dest="top_p",
+        help="of texts: draw from the likeliest tokens that together have the share P",
+    )  # fmt: skip
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="options",
         help="an option of the task; may be repeated",
@@ -60,17 +86,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Makes, writes and prints."""
     from zoo.bundle import find_bundle
+    from zoo.stages.generate import MANIFEST, generate, makes
 
-    bundle = find_bundle(arguments.bundle)  # before TensorFlow: a wrong path is told at once
     options = _options(arguments.options)
-    from zoo.stages.generate import generate, makes
-
-    out = arguments.out
-    if out is None and makes(bundle.card) == "pictures":
-        out = Path(f"{bundle.path.resolve().name}.png")
+    told = {name: getattr(arguments, name) for name in TEXT}
+    options |= {name: value for name, value in told.items() if value is not None}
+    out, made_by = arguments.out, arguments.bundle
+    if not (made_by / MANIFEST).is_file():
+        made_by = find_bundle(made_by)  # before TensorFlow: a wrong path is told at once
+        if out is None and makes(made_by.card) == "pictures":
+            out = Path(f"{made_by.path.resolve().name}.png")
+    path = getattr(made_by, "path", made_by)
 
     made = generate(
-        bundle,
+        made_by,
         count=arguments.count,
         seed=arguments.seed,
         out=out,
@@ -82,7 +111,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     texts = made if isinstance(made, list) else []
     if arguments.json:
-        values = {"bundle": str(bundle.path), "count": arguments.count, "seed": arguments.seed}
+        values = {"bundle": str(path), "count": len(made), "seed": arguments.seed}
         print(text.document({**values, "file": str(out) if out else None, "texts": texts}))
         return
     for line in texts:

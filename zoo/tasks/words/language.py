@@ -1,20 +1,25 @@
 """Language: which token comes next in a text.
 
 A network of this task is either of windows, tokens (b, time) to logits (b, time, vocabulary), or
-one step of such a one (`zoo.models.step`), which is what is deployed. Both are learnt and measured
-alike: a step is run along the window, so what is measured of a compressed step is the step's own.
+one step of such a one (`zoo.models.step`). Both are learnt and measured alike: a step is run along
+the window, so what is measured of a compressed step is the step's own. What is deployed is a step
+where the network has one, the network of windows of its one length where it has none.
 
-Where the data have a column `counted`, only so many of the last predictions of a window count.
+Where the data have a column `counted`, only so many of the last predictions of a window count;
+where they have `lengths`, the characters that each token stands for, bits are of those.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from zoo.common.columns import Column
-from zoo.tasks.task import Evaluation, Mean, Metric, Seen, Task
+from zoo.tasks.task import Mean, Metric, Seen, Task
+from zoo.tasks.words.predicting import COUNTED, LENGTHS, TOKENS, Counted, predictions
 
 if TYPE_CHECKING:
     import keras
@@ -23,17 +28,23 @@ if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.tasks.task import Batch, Networks
 
-TOKENS, COUNTED = "tokens", "counted"
-
 
 class Language(Task):
-    """The task of a model that predicts each token of a text from those before it."""
+    """The task of a model that predicts each token of a text from those before it.
+
+    Attributes:
+        dynamic: Rate at which the model goes on learning from the text that it is measured on,
+            behind each prediction; what comes of it is measured beside the rest, see
+            `zoo.tasks.words.dynamic`. At 0 nothing is learnt.
+    """
 
     headline: ClassVar[Metric] = Metric("bits_per_character", higher=False)
     served_apart: ClassVar[bool] = True
     deployed_answers: ClassVar[bool] = True
+    measured_by: ClassVar[tuple[str, ...]] = ("dynamic",)
 
     kind: Literal["language"] = "language"
+    dynamic: Annotated[float, Field(ge=0, le=10)] = 0.0
 
     def check(self, data: DataSet) -> None:
         """See `Task.check`."""
@@ -53,6 +64,7 @@ class Language(Task):
         """See `Task.look`: the cross-entropy of each prediction that counts, in nats."""
         from keras import ops
 
+        _check_size(networks["net"], batch[TOKENS])
         logits = predictions(networks["net"], batch[TOKENS][:, :-1], training=training)
         targets = batch[TOKENS][:, 1:]  # (b, time)
         nats = ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
@@ -60,15 +72,16 @@ class Language(Task):
         if COUNTED in batch:
             left = ops.arange(targets.shape[1] - 1, -1, -1)  # predictions behind each
             weights = ops.cast(left[None] < batch[COUNTED][:, None], nats.dtype)  # (b, time)
+        bits = Mean(nats / math.log(2), weights)
+        if LENGTHS in batch:  # the mean over characters
+            lengths = ops.cast(batch[LENGTHS][:, 1:], nats.dtype)  # (b, time)
+            bits = Mean(
+                bits.values / ops.maximum(lengths, 1),
+                lengths if weights is None else lengths * weights,
+            )
         _, best = ops.top_k(logits, 1)
         hits = ops.cast(best[..., 0] == ops.cast(targets, best.dtype), nats.dtype)
-        return Seen(
-            Mean(nats, weights),
-            {
-                "bits_per_character": Mean(nats / math.log(2), weights),
-                "top1": Mean(hits, weights),
-            },
-        )
+        return Seen(Mean(nats, weights), {"bits_per_character": bits, "top1": Mean(hits, weights)})
 
     def answer(self, networks: Networks, batch: Batch) -> Any:
         """See `Task.answer`: the logits of each prediction, (b, time, vocabulary)."""
@@ -77,6 +90,14 @@ class Language(Task):
     def meter(self, columns: Mapping[str, Column]) -> Counted:
         """See `Task.meter`."""
         return Counted()
+
+    def meter_with(self, data: DataSet, networks: Networks) -> Counted:
+        """See `Task.meter_with`: with a dynamic evaluation, if there is to be one."""
+        if not self.dynamic:
+            return Counted()
+        from zoo.tasks.words.dynamic import Dynamic
+
+        return Dynamic(networks["net"], self.dynamic)
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`: a score for each token of the vocabulary."""
@@ -102,6 +123,8 @@ class Language(Task):
 
         step = self.deployed(networks)
         windows = columns[TOKENS][:, :-1]
+        if not steps.is_step(step):
+            return windows
         found = steps.through_time(step, ops.convert_to_tensor(windows))
         rows = np.arange(len(windows))
         places = columns[TOKENS].sum(axis=1) % windows.shape[1]  # (n,)
@@ -114,7 +137,7 @@ class Language(Task):
 
     def asked(
         self,
-        call: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
+        call: Callable[[Any], Any],
         networks: Networks,
         columns: Mapping[str, np.ndarray],
     ) -> Any:
@@ -124,6 +147,8 @@ class Language(Task):
         from zoo.models import step as steps
 
         windows = columns[TOKENS][:, :-1]
+        if not steps.is_step(self.deployed(networks)):
+            return call(windows)
         widths = steps.states(self.deployed(networks))
         known = {name: np.zeros((len(windows), n), "float32") for name, n in widths.items()}
         logits = []
@@ -134,10 +159,10 @@ class Language(Task):
         return np.stack(logits, axis=1)  # (n, time, vocabulary)
 
     def deployed(self, networks: Networks) -> keras.Model:
-        """See `Task.deployed`: one step."""
-        from zoo.models.step import step_of
+        """See `Task.deployed`: one step, if the network has one."""
+        from zoo.models.step import has_step, step_of
 
-        return step_of(networks["net"])
+        return step_of(networks["net"]) if has_step(networks["net"]) else networks["net"]
 
     def generate(
         self,
@@ -155,70 +180,57 @@ class Language(Task):
             columns: What the model answers with, or the data's: `names` of one is the vocabulary.
             count: Number of texts.
             seed: Seed of the draws.
-            **options: `prompt`, `length` and `temperature`, see `zoo.tasks.words.writing.Options`.
+            **options: `prompt`, `tokens`, `temperature`, `top_k` and `top_p`, see
+                `zoo.common.writing.Options`.
 
         Returns:
             The texts, with the prompt.
 
         Raises:
-            ValueError: An option is unknown or out of its range, or a character of the prompt is
+            ValueError: An option is unknown or out of its range, or something of the prompt is
                 not in the vocabulary.
         """
+        from zoo.common import writing
         from zoo.tasks.made import FLAGS, refuse_options
-        from zoo.tasks.words.writing import Options, write_texts
 
         refuse_options(self, {name: options.pop(name) for name in FLAGS if name in options})
-
-        chosen = Options.parse({"count": count, "seed": seed, **options}, where="generate")
+        chosen = writing.Options.parse({"count": count, "seed": seed, **options}, where="generate")
         vocabulary = next(column.names for column in columns.values() if column.names)
-        return write_texts(self.deployed(networks), vocabulary, chosen)
+        return writing.write_texts(reader(self.deployed(networks), count), vocabulary, chosen)
 
 
-def predictions(net: keras.Model, tokens: Any, *, training: bool) -> Any:
-    """Returns the logits (b, time, vocabulary) of a network of windows, or of a step run along.
+def reader(model: keras.Model, count: int) -> Any:
+    """Returns what reads texts by a deployed model, see `zoo.common.writing.Reader`.
 
     Args:
-        net: See `Language`.
-        tokens: (b, time), int32.
-        training: Whether to run as in training; a step has nothing that differs.
+        model: One step, or a model of windows of one length.
+        count: Number of texts that are read side by side.
     """
-    from zoo.models.step import LOGITS, is_step, through_time
+    import tensorflow as tf
 
-    if is_step(net):
-        return through_time(net, tokens)[LOGITS]
-    return net(tokens, training=training)
+    from zoo.common import writing
+    from zoo.models import step as steps
+
+    forward = tf.function(lambda given: model(given, training=False), autograph=False)
+    names = [tensor.name for tensor in model.inputs]
+    if not steps.is_step(model):
+
+        def answer(given: Mapping[str, Any]) -> dict[str, Any]:
+            return {steps.LOGITS: forward(tf.constant(given[steps.TOKENS]))}
+
+        return writing.Windowed(answer, model.inputs[0].shape[1], count)
+
+    def call(given: Mapping[str, Any]) -> Any:
+        return forward([tf.convert_to_tensor(given[name]) for name in names])
+
+    return writing.Stepping(call, steps.states(model), count)
 
 
-class Counted:
-    """A meter that sums the nats of each prediction that counts, in float64."""
-
-    def __init__(self) -> None:
-        self._nats, self._hits, self._count = 0.0, 0, 0
-
-    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
-        """See `Meter.add`."""
-        import numpy as np
-        from scipy.special import logsumexp
-
-        targets = batch[TOKENS][:, 1:]  # (n, time)
-        left = np.arange(targets.shape[1])[::-1]
-        counts = batch.get(COUNTED, np.full(len(targets), targets.shape[1]))
-        real = left[None] < counts[:, None]  # (n, time)
-        logits, targets = outputs[real].astype("float64"), targets[real]
-        chosen = logits[np.arange(len(targets)), targets]
-        self._nats += float((logsumexp(logits, axis=1) - chosen).sum())
-        self._hits += int((logits.argmax(axis=1) == targets).sum())
-        self._count += len(targets)
-
-    def result(self) -> Evaluation:
-        """Returns `loss` in nats, `bits_per_character`, `perplexity` and `top1`."""
-        nats = self._nats / self._count
-        return Evaluation(
-            {
-                "loss": nats,
-                "bits_per_character": nats / math.log(2),
-                "perplexity": math.exp(nats),
-                "top1": self._hits / self._count,
-            },
-            {"counted": [{"tokens": self._count}]},
+def _check_size(net: keras.Model, tokens: Any) -> None:
+    """Refuses windows of another length than a network's own."""
+    size, own = tokens.shape[1] - 1, net.inputs[0].shape[1]
+    if len(net.inputs) == 1 and own not in (None, size):
+        raise ValueError(
+            f"data.size: got {size}; {net.name} reads windows of {own}. Write data.size={own}, or "
+            f"settings.context={size}."
         )

@@ -1,0 +1,55 @@
+"""Text from an exported language model, without TensorFlow: by the file's own runtime.
+
+serving.write("exported/char_lstm-tflite", prompt="The ", tokens=200, temperature=0.8)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from serving.engines import example_shape, open_deployable
+from zoo.common import writing
+from zoo.common.writing import LOGITS, NEXT, TOKENS, Options, Reader
+
+
+def write(directory: str | Path, *, num_threads: int = 1, **options: Any) -> list[str]:
+    """Writes texts, a token at a time; of greedy writing, those that the Keras model writes.
+
+    Args:
+        directory: What `zoo export` wrote of a language model.
+        num_threads: Threads of one inference; one step is too small for several.
+        **options: See `zoo.common.writing.Options`.
+
+    Returns:
+        The texts, with the prompt.
+
+    Raises:
+        FileNotFoundError: The directory, its manifest or its model file is missing.
+        ValueError: It holds no language model, an option is unknown or out of its range, or
+            something of the prompt is not in the vocabulary.
+    """
+    chosen = Options.parse(options, where="generate")
+    manifest, engine = open_deployable(directory, num_threads=num_threads)
+    inputs = {spec.name: spec for spec in engine.signature.inputs}
+    outputs = {spec.name for spec in engine.signature.outputs}
+    states = {name: example_shape(spec) for name, spec in inputs.items() if name != TOKENS}
+    wanted = {NEXT + name for name in states}
+    if TOKENS not in inputs or not wanted <= outputs or not manifest.labels:
+        raise ValueError(
+            f"{directory}: reads {', '.join(inputs)} and answers {', '.join(sorted(outputs))}; "
+            "expected a language model, which reads tokens of a vocabulary and its states."
+        )
+    reader: Reader
+    if states:
+        widths = {name: shape[0] for name, shape in states.items()}
+        reader = writing.Stepping(engine.predict, widths, chosen.count)
+    else:
+        (answer,) = outputs
+        (size,) = example_shape(inputs[TOKENS])
+
+        def call(given: Any) -> Any:
+            return {LOGITS: engine.predict(given)[answer]}
+
+        reader = writing.Windowed(call, size, chosen.count)
+    return writing.write_texts(reader, manifest.labels, chosen)

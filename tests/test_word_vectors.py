@@ -1,0 +1,284 @@
+"""Vectors of words: the data, the losses by hand, training, gensim beside them."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export
+from tests.toy import difference, interrupt, printed
+from zoo.data import pydoc_topics
+from zoo.data.loading import load
+from zoo.data.text_neighbours import contexts, cooccurrences, words_alone
+from zoo.models.build import create
+from zoo.models.saved import load_model, load_networks
+from zoo.recipe import Text
+from zoo.tasks.words import vectors
+from zoo.tasks.words.glove import GloVe
+from zoo.tasks.words.word2vec import Word2Vec
+from zoo.training.fitting import fit
+from zoo.training.run import Run
+
+SMALL = [
+    "settings={size: 12}",
+    "data.text.vocabulary=150",
+    "train.batch_size=64",
+    "train.epochs=3",
+    "hardware.strategy=one",
+]
+NAMES = ("<unk>", "the", "\n", "of", "a1", ".", "x")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "topics.txt"
+    path.write_text(pydoc_topics.read()[:40_000], encoding="utf-8")
+    return f"text:{path}"
+
+
+@pytest.fixture(
+    scope="module", params=["word2vec", pytest.param("cbow", marks=pytest.mark.slow), "glove"]
+)
+def bundle(request, text, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / request.param
+    return fit(request.param, data=text, out=out, changes=SMALL)
+
+
+# -- data -----------------------------------------------------------------------------------------
+
+
+def test_words_alone_are_words_of_the_vocabulary():
+    places = np.array([1, 0, 3, 2, 5, 4, 6, 0, 1])
+    parts = words_alone(places, NAMES, (5, 7, 9))
+    assert [part.tolist() for part in parts] == [[1, 3], [4, 6], [1]]
+
+
+def test_contexts_are_the_words_around_each():
+    part = np.array([1, 3, 4, 6])
+    columns, (train, test) = contexts([part, part], NAMES, 2)
+    assert test["tokens"].tolist() == [
+        [0, 0, 1, 3, 4], [0, 1, 3, 4, 6], [1, 3, 4, 6, 0], [3, 4, 6, 0, 0],
+    ]  # fmt: skip
+    assert sorted(train["tokens"].tolist()) == sorted(test["tokens"].tolist())
+    assert columns["tokens"].shape == (5,) and columns["tokens"].names == NAMES
+
+
+def test_cooccurrences_are_counted_as_by_a_loop():
+    part = np.random.RandomState(0).choice([1, 3, 4, 6], 60)
+    _, (found,) = cooccurrences([part], NAMES, 3)
+    expected = Counter()
+    for place, word in enumerate(part):
+        for other in range(max(0, place - 3), min(len(part), place + 4)):
+            if other != place:
+                expected[word, part[other]] += 1 / abs(other - place)
+    pairs = map(tuple, found["tokens"].tolist())
+    times = dict(zip(pairs, found["times"].tolist(), strict=True))
+    assert times == pytest.approx(expected)
+    assert sum(times.values()) == pytest.approx(2 * (59 + 58 / 2 + 57 / 3), rel=1e-6)
+
+
+def test_forms_that_cannot_be(text):
+    with pytest.raises(ValueError, match=r"^data\.text\.form: got contexts of characters; expec"):
+        load(text, text=Text(form="contexts"))
+    with pytest.raises(ValueError, match=r"^task\.kind: got word2vec, which learns a word with 5"):
+        Word2Vec().check(load(text, size=4, text=Text(unit="word", form="contexts")))
+    with pytest.raises(ValueError, match=r"^task\.kind: got glove, which learns how often words"):
+        GloVe().check(load(text, size=4, text=Text(unit="word", form="contexts")))
+
+
+# -- losses ---------------------------------------------------------------------------------------
+
+
+def test_wrong_words_are_drawn_by_their_counts_to_the_three_quarters():
+    counts = (7, 1000, 100, 10, 0)
+    networks = create("word2vec", num_classes=5, size=4, counts=counts)
+    places = np.arange(networks["wrong"].layers[1].input_dim)[:, None]
+    found = np.bincount(networks["wrong"](places).numpy()[:, 0].astype(int), minlength=5)
+    weights = np.array([0, 1000, 100, 10, 0]) ** 0.75
+    np.testing.assert_allclose(found / len(places), weights / weights.sum(), atol=1e-5)
+    shares = networks["shares"](np.arange(5)[:, None]).numpy()[:, 0]
+    np.testing.assert_allclose(shares, np.array([0, 1000, 100, 10, 0]) / 1110, rtol=1e-6)
+
+
+def shaken(name, **settings):
+    """Networks of seven words with large vectors."""
+    networks, random = create(name, num_classes=7, size=4, **settings), np.random.RandomState(0)
+    for network in networks.values():
+        for weight in network.trainable_weights:
+            weight.assign(random.normal(size=weight.shape))
+    return networks
+
+
+@pytest.mark.parametrize("predicts", ["context", "word"])
+@pytest.mark.parametrize("training", [False, True])
+def test_nats_are_those_of_the_equation(predicts, training):
+    """Equation 4 of Mikolov et al. 2013, word by word."""
+    networks = shaken("word2vec", counts=(0, 50, 30, 9, 5, 4, 2))
+    task = Word2Vec(predicts=predicts, window=2, negatives=3, threshold=0.05)
+    random = np.random.RandomState(1)
+    batch = {"tokens": random.randint(0, 7, (20, 5)).astype("int32")}
+    batch |= {
+        name: random.uniform(size=(20, *draw.shape)).astype("float32")
+        for name, draw in task.draws(networks).items()
+    }
+    one, other = (networks[name].weights[0].numpy() for name in ("words", "contexts"))
+    table, shares = (networks[name].weights[0].numpy()[:, 0] for name in ("wrong", "shares"))
+    total, count = 0.0, 0
+    for tokens, reach, left_out, wrong in zip(*batch.values(), strict=True):
+        rare = 0.05 / np.maximum(shares[tokens], 1e-12)
+        stays = (left_out < np.sqrt(rare) + rare) | (not training)
+        wrong = table[(wrong * len(table)).astype(int)].astype(int).reshape(-1, 3)
+        beside = [
+            place
+            for place in (0, 1, 3, 4)
+            if tokens[place] and tokens[2] and stays[place] and stays[2]
+            and abs(place - 2) <= 1 + int(reach[0] * 2)
+        ]  # fmt: skip
+        pairs = [(tokens[p], one[tokens[2]], wrong[p - (p > 2)]) for p in beside if len(wrong) > 1]
+        if predicts == "word" and beside:
+            pairs = [(tokens[2], one[tokens[beside]].mean(axis=0), wrong[0])]
+        for right, given, others in pairs:
+            total += np.log1p(np.exp(-given @ other[right]))
+            total += sum(np.log1p(np.exp(given @ other[n])) for n in others if n != right)
+            count += 1
+    tensors = {name: tf.constant(values) for name, values in batch.items()}
+    seen = task.look("loss", networks, tensors, training=training)
+    values, weights = seen.loss
+    assert count > 5 and float(tf.reduce_sum(weights)) == count
+    assert float(tf.reduce_sum(values * weights)) == pytest.approx(total, rel=1e-5)
+    assert seen.measures["nats_per_pair"] == seen.loss
+
+
+def test_errors_are_those_of_the_equation():
+    """Equations 8 and 9 of Pennington et al. 2014."""
+    networks, random = shaken("glove"), np.random.RandomState(1)
+    pairs, times = random.randint(1, 7, (30, 2)), random.uniform(0.1, 40, 30)
+    one, other, bias, bias_other = (
+        networks[name].weights[0].numpy()
+        for name in ("words", "contexts", "word_biases", "context_biases")
+    )
+    i, j = pairs.T
+    found = (one[i] * other[j]).sum(axis=1) + bias[i, 0] + bias_other[j, 0]
+    expected = np.minimum(1, (times / 10) ** 0.75) * (found - np.log(times)) ** 2
+    batch = {"tokens": tf.constant(pairs, tf.int32), "times": tf.constant(times, tf.float32)}
+    seen = GloVe(most=10).look("loss", networks, batch, training=True)
+    np.testing.assert_allclose(seen.loss.values, expected, rtol=1e-4)
+
+
+# -- training -------------------------------------------------------------------------------------
+
+
+def test_it_learns_and_its_bundle_says_so(bundle):
+    with (bundle.path / "history.csv").open() as file:
+        names = file.readline().strip().split(",")
+        losses = [float(line.split(",")[names.index("loss")]) for line in file]
+    headline = bundle.recipe.task.headline.name
+    assert losses[-1] < 0.97 * losses[0] and headline in bundle.report.metrics
+    rows = bundle.report.tables["neighbours"]
+    assert len(rows) > 5 and all(len(row["nearest"].split(", ")) == vectors.NEAR for row in rows)
+    assert {"words_pca.png", "words_tsne.png"} <= {p.name for p in bundle.path.glob("*.png")}
+    run = Run(bundle.recipe, networks=load_networks(bundle.path))
+    again = run.evaluate(run.networks, "test").metrics[headline]
+    assert again == pytest.approx(bundle.report.metrics[headline], rel=1e-6)
+
+
+def test_what_is_deployed_is_a_vector_for_a_word(bundle, tmp_path):
+    model = load_model(bundle.path)
+    run = Run(bundle.recipe, networks=load_networks(bundle.path))
+    whole = model(np.array([[3], [9]])).numpy()
+    assert whole.shape == (2, 12)
+    np.testing.assert_array_equal(model(np.array([[9]])).numpy()[0], whole[1])
+    if bundle.card.architecture == "glove":  # the networks are alike
+        for target in ("tflite", "onnx"):
+            made = export.export(model, target, tmp_path / target, samples=run.samples(16))
+            assert made.manifest.parity.passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["word2vec", "glove"])
+def test_resumed_run_equals_a_whole_one(name, text, tmp_path):
+    changes = [*SMALL, "train.epochs=2", "data.limit=640"]
+    whole = fit(name, data=text, out=tmp_path / "a", changes=changes)
+    stopped = fit(name, data=text, out=tmp_path / "b", changes=changes, callbacks=[interrupt(13)])
+    one, other = load_networks(whole.path), load_networks(stopped.path)
+    assert stopped.report.status == "interrupted" and difference(one, other) > 0
+    resumed = fit(name, out=tmp_path / "b", resume=True)
+    assert difference(one, load_networks(resumed.path)) == 0.0
+
+
+TWO_DEVICES = """
+    import json, sys
+    import numpy as np
+    from zoo.recipe import resolve
+    from zoo.training.run import Run
+
+    changes = ["settings={size: 8}", "data.text.vocabulary=100", "data.limit=320",
+               "train.epochs=1", "train.batch_size=32",
+               "train.optimizer={kind: sgd, learning_rate: 0.5}"]
+    found = []
+    for devices in (["strategy=mirrored", "hardware.devices=2"], ["strategy=one"]):
+        machine = [f"hardware.{devices[0]}", *devices[1:]]
+        run = Run(resolve("word2vec", data=sys.argv[1], changes=[*changes, *machine]))
+        networks = run.create()
+        before = networks["words"].get_weights()[0]
+        run.train(networks)
+        found.append([networks[n].get_weights()[0] for n in ("words", "contexts")])
+    apart = max(float(np.abs(a - b).max()) for a, b in zip(*found))
+    print(json.dumps([apart, float(np.abs(found[0][0] - before).max())]))
+"""
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_two_devices_take_the_steps_of_one(text):
+    apart, moved = printed(TWO_DEVICES, text)
+    assert moved > 1e-4 and apart < 1e-6
+
+
+# -- gensim ---------------------------------------------------------------------------------------
+
+
+def near(one, other, which):
+    """The share of the ten nearest words that two sets of vectors have in common."""
+    found = (vectors.nearest(v, which, 10) for v in (one, other))
+    return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(*found, strict=True)])
+
+
+@pytest.mark.oracle
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["word2vec", "cbow"])
+def test_vectors_are_as_good_as_gensims(name, tmp_path):
+    """The same words, vocabulary, window and negatives: nats of the same pairs; neighbours."""
+    gensim = pytest.importorskip("gensim")
+    changes = ["data.text.vocabulary=1000", "settings={size: 50}", "task.threshold=0"]
+    bundle = fit(name, out=tmp_path / "run", changes=changes)
+    run = Run(bundle.recipe, networks=load_networks(bundle.path))
+    names = run.data.columns["tokens"].names
+    whole = pydoc_topics.read()
+    from zoo.data.text import bounds
+    from zoo.data.text_tokens import tokenize
+
+    held, _ = bounds(len(whole))
+    places = tokenize(lambda: [whole[:held]], Text(unit="word", vocabulary=1000), training=held)
+    (words,) = words_alone(places.places, names, (len(places.places),))
+    corpus = [[names[word] for word in words[at : at + 9000]] for at in range(0, len(words), 9000)]
+    tables = []
+    for seed in (1, 2):
+        theirs = gensim.models.Word2Vec(
+            corpus, vector_size=50, window=5, sg=int(name == "word2vec"), negative=5, min_count=1,
+            sample=0, epochs=bundle.recipe.train.epochs, workers=1, seed=seed,
+        )  # fmt: skip
+        known = [theirs.wv.key_to_index.get(word, -1) for word in names]
+        pair = [np.where(np.array(known)[:, None] < 0, 0, table[known]) for table in
+                (theirs.wv.vectors, theirs.syn1neg)]  # fmt: skip
+        tables.append(pair)
+    ours = run.evaluate(run.networks, "train").metrics["nats_per_pair"]
+    mine = run.networks["words"].get_weights()[0]
+    for network, table in zip(("words", "contexts"), tables[0], strict=True):
+        run.networks[network].layers[1].set_weights([table])
+    gensims = run.evaluate(run.networks, "train").metrics["nats_per_pair"]
+    which = np.arange(50, 250)
+    both, seeds = near(mine, tables[0][0], which), near(tables[0][0], tables[1][0], which)
+    assert ours < 1.02 * gensims, (ours, gensims)
+    assert both > 0.5 * seeds, (both, seeds)

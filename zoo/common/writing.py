@@ -1,0 +1,150 @@
+"""Writing with a language model: a token after another, each drawn from what the model expects.
+
+Nothing here knows what runs the model: Keras, or the runtime of an exported file. A model is one
+step, which reads a token and its states, or reads whole windows and looks back no further.
+
+Sources: nucleus, the likeliest tokens that together have a share: Holtzman et al. 2020, The curious
+case of neural text degeneration, arXiv:1904.09751; the k likeliest: Fan et al. 2018,
+arXiv:1805.04833.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from zoo.common import units
+from zoo.common.settings import Settings
+
+TOKENS, LOGITS, NEXT = (
+    "tokens",
+    "logits",
+    "next_",
+)  # names of a step's tensors, see `zoo.models.step`
+START = "\n"  # what stands before a text without a prompt, where the vocabulary has it
+
+Call = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
+
+
+class Options(Settings):
+    """How to write.
+
+    Attributes:
+        count: Number of texts.
+        seed: Seed of the draws.
+        prompt: What every text begins with.
+        tokens: Tokens to write behind the prompt.
+        temperature: What the logits are divided by; 0 takes the likeliest token each time.
+        top_k: Draws from so many of the likeliest tokens only; 0 draws from all.
+        top_p: Draws from the likeliest tokens that together have this share; 1 draws from all.
+    """
+
+    count: Annotated[int, Field(ge=1)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    prompt: str = ""
+    tokens: Annotated[int, Field(ge=1)] = 200
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class Reader(Protocol):
+    """A model that reads texts side by side, a token of each at a time."""
+
+    def read(self, tokens: np.ndarray) -> np.ndarray:
+        """Reads the next token of each text (n,); returns logits (n, vocabulary) of the next."""
+
+
+class Stepping:
+    """Reads by a step, which carries states.
+
+    Args:
+        call: The step: `tokens` (n, 1) and states (n, units) to `logits` and new states.
+        widths: Units of each state, by name.
+        count: Number of texts.
+    """
+
+    def __init__(self, call: Call, widths: Mapping[str, int], count: int):
+        self._call = call
+        self._known = {name: np.zeros((count, units), "float32") for name, units in widths.items()}
+
+    def read(self, tokens: np.ndarray) -> np.ndarray:
+        """See `Reader.read`."""
+        found = self._call({TOKENS: tokens[:, None].astype(np.int32), **self._known})
+        self._known = {name: found[NEXT + name] for name in self._known}
+        return np.asarray(found[LOGITS])
+
+
+class Windowed:
+    """Reads by a model of whole windows, of which the last tokens are the text so far.
+
+    Args:
+        call: `tokens` (n, size) to `logits` (n, size, vocabulary), each a function of the tokens
+            up to its place.
+        size: Tokens of a window.
+        count: Number of texts.
+    """
+
+    def __init__(self, call: Call, size: int, count: int):
+        self._call, self._size = call, size
+        self._texts = np.zeros((count, 0), np.int32)
+
+    def read(self, tokens: np.ndarray) -> np.ndarray:
+        """See `Reader.read`."""
+        self._texts = np.concatenate([self._texts, tokens[:, None].astype(np.int32)], axis=1)
+        shown = self._texts = self._texts[:, -self._size :]
+        num = shown.shape[1]
+        # What stands behind a place changes nothing there.
+        padded = np.pad(shown, ((0, 0), (0, self._size - num)))
+        return np.asarray(self._call({TOKENS: padded})[LOGITS])[:, num - 1]
+
+
+def write_texts(reader: Reader, vocabulary: Sequence[str], options: Options) -> list[str]:
+    """Returns texts that begin with the prompt.
+
+    Args:
+        reader: A model that has read nothing yet.
+        vocabulary: The token of each index, see `zoo.common.units`.
+        options: How to write.
+
+    Raises:
+        ValueError: Something of the prompt is not in the vocabulary.
+    """
+    random = np.random.RandomState(options.seed)
+    prompt = units.encode(options.prompt, vocabulary, where="prompt")
+    begin = prompt or [vocabulary.index(START) if START in vocabulary else 0]
+    for token in begin:
+        logits = reader.read(np.full(options.count, token))
+    written: list[np.ndarray] = []
+    while True:
+        written.append(draw(logits, options, random))
+        if len(written) == options.tokens:
+            break
+        logits = reader.read(written[-1])
+    rows = np.stack(written, axis=1)  # (count, tokens)
+    return [options.prompt + units.behind(prompt, row, vocabulary) for row in rows]
+
+
+def draw(logits: np.ndarray, options: Options, random: np.random.RandomState) -> np.ndarray:
+    """Returns a token for each row of logits (n, vocabulary), as (n,).
+
+    The largest of logits / temperature + Gumbel noise is a draw from their softmax; so the draw
+    goes to the likeliest token as the temperature goes to 0.
+    """
+    noise = random.gumbel(size=logits.shape)
+    logits = logits.astype("float64")
+    order = np.argsort(-logits, axis=1, kind="stable")
+    ranked = np.take_along_axis(logits, order, axis=1)
+    place = np.arange(logits.shape[1])[None]
+    kept = place < (options.top_k or logits.shape[1])
+    if options.top_p < 1 and options.temperature > 0:
+        shares = np.exp((ranked - ranked[:, :1]) / options.temperature)
+        shares = np.where(kept, shares, 0)
+        before = np.cumsum(shares, axis=1) - shares
+        kept = kept & (before < options.top_p * shares.sum(axis=1, keepdims=True))
+    scores = ranked + options.temperature * np.take_along_axis(noise, order, axis=1)
+    best = np.where(kept, scores, -np.inf).argmax(axis=1)
+    return np.take_along_axis(order, best[:, None], axis=1)[:, 0]

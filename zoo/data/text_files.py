@@ -1,0 +1,72 @@
+"""Files of text, read block by block: a file, or all `.txt` files of a folder in turn."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from zoo.datasets import TEXT
+
+ENDING = ".txt"
+BLOCK = 1 << 20  # bytes that are read at once
+
+
+def text_files(path: Path) -> tuple[Path, ...]:
+    """Returns the files of a text: itself, or those of a folder, sorted by their path in it.
+
+    Args:
+        path: A file of any name, or a folder, whose `.txt` files count at any depth.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder, or no text in it.
+    """
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise FileNotFoundError(f"{TEXT}{path}: no such file.")
+    found = sorted(
+        one
+        for one in path.rglob(f"*{ENDING}")
+        if one.is_file() and not any(part.startswith(".") for part in one.relative_to(path).parts)
+    )
+    if not found:
+        raise FileNotFoundError(
+            f"{TEXT}{path}: got a folder without a file that ends in {ENDING}; expected one or "
+            "more. Rename them, or give a single file."
+        )
+    return tuple(found)
+
+
+def blocks(files: tuple[Path, ...]) -> Iterator[str]:
+    """Gives the text of files, in blocks that end with a line break, but for the last of a file.
+
+    Args:
+        files: In UTF-8; line breaks of other systems become our own.
+
+    Raises:
+        ValueError: A file is not UTF-8; the line names the first byte that is not.
+    """
+    for path in files:
+        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), True)
+        read, rest = 0, ""
+        with path.open("rb") as file:
+            while True:
+                block = file.read(BLOCK)
+                try:
+                    rest += decoder.decode(block, final=not block)
+                except UnicodeDecodeError as error:
+                    first = read - (len(error.object) - len(block)) + error.start
+                    raise ValueError(
+                        f"{TEXT}{path}: byte {first} is not UTF-8; expected a text in UTF-8. "
+                        "Convert it, e.g. `iconv -f latin1 -t utf-8`."
+                    ) from None
+                read += len(block)
+                if not block:
+                    break
+                whole, newline, rest = rest.rpartition("\n")
+                if newline:
+                    yield whole + newline
+        if rest:
+            yield rest

@@ -1,0 +1,115 @@
+"""Vectors of words by how often words stand near one another: GloVe.
+
+Source: Pennington, Socher & Manning 2014, GloVe: global vectors for word representation, EMNLP,
+equations 8 and 9: of each pair that occurs X times,
+
+    f(X) (u . v + b + c - log X)^2,   f(X) = min(1, (X / x_max)^0.75)
+
+Differs: what is deployed are the vectors of words, not their sum with those of contexts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from zoo.common.columns import Column
+from zoo.tasks.task import Mean, Metric, Objective, Seen, Task
+from zoo.tasks.words import vectors
+from zoo.tasks.words.word2vec import TOKENS, Pairs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.data.dataset import DataSet
+    from zoo.tasks.task import Batch, Networks
+
+TIMES = "times"
+POWER = 0.75
+
+
+class GloVe(Task):
+    """The task of vectors whose products are logarithms of counts.
+
+    Attributes:
+        most: Times from which on a pair weighs no more; the paper's is 100, of a text of 6 billion
+            words.
+    """
+
+    headline: ClassVar[Metric] = Metric("squared_error", higher=False)
+
+    kind: Literal["glove"] = "glove"
+    most: Annotated[float, Field(gt=0)] = 100.0
+
+    def check(self, data: DataSet) -> None:
+        """See `Task.check`."""
+        if TIMES not in data.columns or TOKENS not in data.columns:
+            has = ", ".join(f"{key} ({column.kind})" for key, column in data.columns.items())
+            raise ValueError(
+                f"task.kind: got glove, which learns how often words stand near one another; "
+                f"{data.name} has {has}. Write data.text={{unit: word, form: cooccurrences}}."
+            )
+
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`."""
+        return {"input_shape": (1,), "num_classes": len(data.columns[TOKENS].names)}
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """See `Task.objectives`."""
+        return (Objective(learns=("words", "contexts", "word_biases", "context_biases")),)
+
+    def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
+        """See `Task.look`: the weighted error of each pair."""
+        errors = self._errors(networks, batch)
+        return Seen(Mean(errors), {"squared_error": Mean(errors)})
+
+    def answer(self, networks: Networks, batch: Batch) -> Any:
+        """See `Task.answer`: the weighted error of each pair, (b,)."""
+        from keras import ops
+
+        errors = self._errors(networks, batch)
+        return {"nats": errors, "real": ops.ones_like(errors)}
+
+    def meter(self, columns: Mapping[str, Column]) -> Errors:
+        """See `Task.meter`."""
+        return Errors()
+
+    def meter_with(self, data: DataSet, networks: Networks) -> Errors:
+        """See `Task.meter_with`: with the neighbours of some words."""
+        return Errors(networks["words"], data.columns[TOKENS].names)
+
+    def pictures(self, networks: Networks, meter: Any, columns: Mapping[str, Column]) -> Any:
+        """See `Task.pictures`: the most frequent words in a plane."""
+        names = columns[TOKENS].names
+        return vectors.pictures(vectors.table(networks["words"], len(names)), names)
+
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`: the vector of a word."""
+        return {"vector": Column("features", (None,))}
+
+    def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
+        """See `Task.inputs`: the first word of each pair, (n, 1)."""
+        return columns[TOKENS][:, :1]
+
+    def _errors(self, networks: Networks, batch: Batch) -> Any:
+        """Equation 8, of each pair (b,)."""
+        from keras import ops
+
+        one, other = batch[TOKENS][:, :1], batch[TOKENS][:, 1:]
+        times = ops.cast(batch[TIMES], "float32")
+        found = ops.sum(networks["words"](one) * networks["contexts"](other), axis=1)
+        found = found + networks["word_biases"](one)[:, 0] + networks["context_biases"](other)[:, 0]
+        weights = ops.minimum(ops.power(times / self.most, POWER), 1.0)
+        return weights * ops.square(ops.cast(found, "float32") - ops.log(times))
+
+
+class Errors(Pairs):
+    """A meter that takes the mean of the errors of pairs."""
+
+    def result(self) -> Any:
+        """Returns `squared_error`, and the nearest of the most frequent words."""
+        found = super().result()
+        error = found.metrics["nats_per_pair"]
+        return type(found)({"loss": error, "squared_error": error}, found.tables)

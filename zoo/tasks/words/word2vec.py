@@ -1,0 +1,202 @@
+"""Vectors of words by which words stand near which: skip-gram and CBOW with negative samples.
+
+Sources: Mikolov et al. 2013, arXiv:1301.3781, sections 3.1 and 3.2; arXiv:1310.4546, equation 4,
+and section 2.3 in the form of word2vec.c, sqrt(t / f) + t / f, whose window reaches 1 to `window`
+words, each as often. The loss of a pair, right word o beside v and k wrong ones n,
+
+    -log s(u_o . v) - sum over n of log s(-u_n . v)
+
+Differs: Adam in place of descent pair by pair; a word that is left out still takes its place in the
+window; a wrong word that is the right one does not count, as in word2vec.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from zoo.common.columns import Column
+from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen, Task
+from zoo.tasks.words import vectors
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.data.dataset import DataSet
+    from zoo.data.source import Draw
+    from zoo.tasks.task import Batch, Networks
+
+TOKENS = "tokens"
+
+
+class Word2Vec(Task):
+    """The task of vectors of words.
+
+    Attributes:
+        predicts: `context`: each word predicts those near it (skip-gram); `word`: the mean of those
+            near it predicts the word (CBOW).
+        window: Words on each side, at most.
+        negatives: Wrong words beside each right one.
+        threshold: Share of the text above which a word is left out now and then; 0 leaves none out.
+    """
+
+    headline: ClassVar[Metric] = Metric("nats_per_pair", higher=False)
+
+    kind: Literal["word2vec"] = "word2vec"
+    predicts: Literal["context", "word"] = "context"
+    window: Annotated[int, Field(ge=1, le=50)] = 5
+    negatives: Annotated[int, Field(ge=1, le=50)] = 5
+    threshold: Annotated[float, Field(ge=0, le=1)] = 1e-3
+
+    def check(self, data: DataSet) -> None:
+        """See `Task.check`."""
+        column = data.columns.get(TOKENS)
+        if column is None or column.shape != (2 * self.window + 1,) or len(data.columns) > 1:
+            has = ", ".join(f"{key} ({column.kind})" for key, column in data.columns.items())
+            raise ValueError(
+                f"task.kind: got word2vec, which learns a word with {self.window} words on each "
+                f"side; {data.name} has {has}. Write data.text={{unit: word, form: contexts}} and "
+                f"data.size={self.window}."
+            )
+
+    def sizes(self, data: DataSet) -> dict[str, Any]:
+        """See `Task.sizes`: how often each word occurs in the training part, too."""
+        import numpy as np
+
+        names = data.columns[TOKENS].names
+        centres = data.train[: len(data.train)][TOKENS][:, self.window]
+        counts = np.bincount(centres, minlength=len(names))
+        return {
+            "input_shape": (1,),
+            "num_classes": len(names),
+            "counts": tuple(int(count) for count in counts),
+        }
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """See `Task.objectives`."""
+        return (Objective(learns=("words", "contexts")),)
+
+    def draws(self, networks: Networks) -> Mapping[str, Draw]:
+        """See `Task.draws`: how far a window reaches, who is left out, wrong answers."""
+        from zoo.data.source import Draw
+
+        pairs = 2 * self.window if self.predicts == "context" else 1
+        return {
+            "reach": Draw("uniform", (1,)),
+            "left_out": Draw("uniform", (2 * self.window + 1,)),
+            "wrong": Draw("uniform", (pairs * self.negatives,)),
+        }
+
+    def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
+        """See `Task.look`: nats of each pair; in training, some words are left out."""
+        nats, real = self._nats(networks, batch, leaves_out=training and self.threshold > 0)
+        return Seen(Mean(nats, real), {"nats_per_pair": Mean(nats, real)})
+
+    def answer(self, networks: Networks, batch: Batch) -> Any:
+        """See `Task.answer`: the nats of each pair (b, pairs), and whether it is one."""
+        nats, real = self._nats(networks, batch, leaves_out=False)
+        return {"nats": nats, "real": real}
+
+    def meter(self, columns: Mapping[str, Column]) -> Pairs:
+        """See `Task.meter`."""
+        return Pairs()
+
+    def meter_with(self, data: DataSet, networks: Networks) -> Pairs:
+        """See `Task.meter_with`: with the neighbours of some words."""
+        return Pairs(networks["words"], data.columns[TOKENS].names)
+
+    def pictures(self, networks: Networks, meter: Any, columns: Mapping[str, Column]) -> Any:
+        """See `Task.pictures`: the most frequent words in a plane."""
+        names = columns[TOKENS].names
+        return vectors.pictures(vectors.table(networks["words"], len(names)), names)
+
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`: the vector of a word."""
+        return {"vector": Column("features", (None,))}
+
+    def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
+        """See `Task.inputs`: the words in the middle, (n, 1)."""
+        return columns[TOKENS][:, self.window, None]
+
+    def _nats(self, networks: Networks, batch: Batch, *, leaves_out: bool) -> tuple[Any, Any]:
+        """The nats of each pair (b, pairs), and whether it counts, 1 or 0."""
+        from keras import ops
+
+        tokens, size = batch[TOKENS], self.window
+        centre = tokens[:, size]
+        near = ops.concatenate([tokens[:, :size], tokens[:, size + 1 :]], axis=1)  # (b, 2 size)
+        away = ops.convert_to_tensor([*range(size, 0, -1), *range(1, size + 1)], "float32")
+        real = ops.logical_and(near > 0, centre[:, None] > 0)
+        real = ops.logical_and(real, away[None] <= 1 + ops.floor(batch["reach"] * size))
+        if leaves_out:
+            shares = _looked_up(networks["shares"], tokens)  # (b, 2 size + 1)
+            rare = self.threshold / ops.maximum(shares, 1e-12)
+            stays = batch["left_out"] < ops.sqrt(rare) + rare
+            beside = ops.concatenate([stays[:, :size], stays[:, size + 1 :]], axis=1)
+            real = ops.logical_and(real, ops.logical_and(beside, stays[:, size : size + 1]))
+        real = ops.cast(real, "float32")
+        places = networks["wrong"].layers[1].input_dim
+        wrong = ops.cast(batch["wrong"] * places, "int32")
+        wrong = ops.cast(_looked_up(networks["wrong"], ops.minimum(wrong, places - 1)), "int32")
+        if self.predicts == "context":
+            given = _vectors(networks["words"], centre[:, None])  # (b, 1, size)
+            right = near  # (b, pairs)
+        else:
+            around = _vectors(networks["words"], near) * real[..., None]
+            num = ops.sum(real, axis=1, keepdims=True)  # (b, 1)
+            given = ops.sum(around, axis=1, keepdims=True) / ops.maximum(num, 1)[..., None]
+            right, real = centre[:, None], ops.cast(num > 0, "float32")
+        wrong = ops.reshape(wrong, (-1, right.shape[1], self.negatives))  # (b, pairs, k)
+        answers = ops.concatenate([right[..., None], wrong], axis=2)  # (b, pairs, 1 + k)
+        found = _vectors(networks["contexts"], ops.reshape(answers, (ops.shape(answers)[0], -1)))
+        scores = ops.matmul(found, ops.transpose(given, (0, 2, 1)))  # (b, pairs (1 + k), 1)
+        scores = ops.reshape(scores, ops.shape(answers))
+        counts = ops.cast(wrong != right[..., None], "float32")
+        nats = ops.softplus(-scores[..., 0]) + ops.sum(ops.softplus(scores[..., 1:]) * counts, -1)
+        return nats, real
+
+
+def _vectors(network: Any, tokens: Any) -> Any:
+    """The vectors of tokens (b, n), as (b, n, size)."""
+    from keras import ops
+
+    found = network(ops.reshape(tokens, (-1, 1)))
+    return ops.cast(ops.reshape(found, (-1, tokens.shape[1], found.shape[-1])), "float32")
+
+
+def _looked_up(network: Any, places: Any) -> Any:
+    """The numbers of a table at places (b, n), alike."""
+    from keras import ops
+
+    return ops.reshape(network(ops.reshape(places, (-1, 1))), (-1, places.shape[1]))
+
+
+class Pairs:
+    """A meter that sums the loss of each pair, in float64.
+
+    Args:
+        words: Network of vectors, whose neighbours are told.
+        names: The vocabulary.
+    """
+
+    def __init__(self, words: Any = None, names: tuple[str, ...] = ()):
+        self._words, self._names = words, names
+        self._nats, self._count = 0.0, 0.0
+
+    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
+        """See `Meter.add`."""
+        real = outputs["real"].astype("float64")
+        self._nats += float((outputs["nats"] * real).sum())
+        self._count += float(real.sum())
+
+    def result(self) -> Evaluation:
+        """Returns `nats_per_pair`, and the nearest of the most frequent words."""
+        nats = self._nats / max(self._count, 1)
+        tables: dict[str, Any] = {"counted": [{"pairs": int(self._count)}]}
+        if self._words is not None:
+            which = [i for i, name in enumerate(self._names) if i and len(name) > 3]
+            found = vectors.table(self._words, len(self._names))
+            tables["neighbours"] = vectors.neighbours(found, self._names, which[: vectors.SHOWN])
+        return Evaluation({"loss": nats, "nats_per_pair": nats}, tables)
