@@ -44,6 +44,7 @@ TASKS = {
     "tree": "zoo.tasks.sequences.tree:Tree",
     "inference": "zoo.tasks.sequences.inference:Inference",
     "devise": "zoo.tasks.labels.devise:DeViSE",
+    "traits": "zoo.tasks.labels.traits:Traits",
 }
 VECTOR = ("classify", "binary", "regress")  # take one vector of outputs: any of them fits
 
@@ -943,6 +944,17 @@ _gtn = partial(
     recipe="gtn",
 )
 _LINES: dict[str, Any] = {"input_shape": (112, 28), "num_classes": 11}
+_panda = partial(
+    Architecture,
+    builder="zoo.models.panda:panda",
+    task="traits",
+    paper="Zhang et al., arXiv:1311.5591",
+    year=2014,
+    input_shape=(64, 64, 3),
+    num_classes=10,
+    smallest=16,
+    recipe="panda",
+)
 
 _A, _B, _D, _E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _R18, _R34, _R101, _R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -977,6 +989,7 @@ _PIXELS = {"features": 32, "blocks": 6}
 _ASKED = {**_PIXELS, "classes": 10}
 _ROWS = {"along": "row", "features": 16, "blocks": 5}
 _DIAGONALS = {"along": "diagonal", "features": 16, "blocks": 2}
+_APART = {"apart": True, "width": 5, "units": 20}
 _TREE = {"vocabulary": 16, "levels": 14}
 _TREE_LSTM = {**_TREE, "compose": "lstm"}
 _TREE_TENSOR = {**_TREE, "compose": "tensor"}
@@ -1167,6 +1180,8 @@ ROWS = (
     _devise_small("devise_small", "DeViSE, small", 580_160, {"trunk": "small", "size": 16}),
     _devise_softmax("devise_softmax", "Softmax beside DeViSE", 585_852, {}),
     _devise("devise", "DeViSE", 59_051_840, {}),
+    _panda("panda", "PANDA, three parts", 154_250, {}),
+    _panda("panda_apart", "PANDA, a network for each attribute", 153_610, _APART),
     _nli("decomposable_attention", "Decomposable attention", 390_503, {"vocabulary": 29}),
     _nli_lstm("nli_lstm", "LSTM of two sentences", 240_403, {"vocabulary": 29}),
     _lstm_memory("lstm_memory", "LSTM 3 x 256, no other memory", 1_326_088, {}),

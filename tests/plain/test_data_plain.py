@@ -50,6 +50,7 @@ def test_only_digits_change_class_in_a_mirror():
         "digit_scenes_regions",
         "digit_captions",
         "coloured_digits",
+        "digit_figures",
         "eyes",
         "chair_views",
     }
