@@ -52,11 +52,9 @@ def _made(digits: Split, num: int, random: np.random.RandomState) -> Split:
         warm, random.uniform(-0.05, 0.18, warm.shape), random.uniform(0.4, 0.7, warm.shape)
     )
     left = random.randint(0, SIDE - PART + 1, size=(num, len(PARTS)))
-    left[:, 1] += left[:, 1] == left[:, 0]  # of the same place it is neither
-    left = np.minimum(left, SIDE - PART)
     top = random.randint(-2, 3, size=(num, len(PARTS))) + np.array([2, 22, 42])
     for row, part in np.ndindex(num, len(PARTS)):
-        ink = np.array(colorsys.hsv_to_rgb(hues[row, part] % 1, 0.8, 0.9))
+        ink = np.array(colorsys.hsv_to_rgb(float(hues[row, part]) % 1, 0.8, 0.9), np.float64)
         digit = digits["image"][chosen[row, part], MARGIN:-MARGIN, MARGIN:-MARGIN] / 255
         y, x = top[row, part], left[row, part]
         place = pixels[row, y : y + PART, x : x + PART]

@@ -49,12 +49,11 @@ def panda(
     regions = keras.Input((parts, 4), name="regions")
     height, across, channels = input_shape
     cut = ROIAlign(BINS, strides=(1,), name="patches")([image, regions])
-    patches = [
-        layers.Reshape((BINS, BINS, channels), name=f"part{number}")(one)
-        for number, one in enumerate(ops.split(cut, parts, axis=1), start=1)
-    ]
     whole = layers.AveragePooling2D((height // BINS, across // BINS), name="whole")(image)
-    patches = {"whole": whole} | {f"part{n}": x for n, x in enumerate(patches, start=1)}
+    patches = {"whole": whole}
+    for number, one in enumerate(ops.split(cut, parts, axis=1), start=1):
+        place = f"part{number}"
+        patches[place] = layers.Reshape((BINS, BINS, channels), name=place)(one)
     answers = []
     for number in range(1, 1 + (num_classes if apart else 1)):
         prefix = f"trait{number}_" if apart else ""
