@@ -6,12 +6,14 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.toy import difference, interrupt, printed
 from zoo.data import coloured_digits, word_vectors
 from zoo.data.coloured_digits import NAMES, UNSEEN
 from zoo.models.build import create
 from zoo.models.saved import load_model
+from zoo.stages.predict import predict
 from zoo.tasks.labels.devise import DeViSE
 from zoo.training.fitting import fit
 from zoo.training.run import Run
@@ -144,6 +146,20 @@ def test_it_names_classes_that_it_never_saw(bundle, run):
     np.testing.assert_array_equal(words, expected)
     assert bundle.card.outputs["logits"].names == NAMES and not bundle.card.custom_layers
     assert run.task.chosen(np.eye(60)).tolist() == list(range(60))
+
+
+def test_a_picture_is_named(bundle, run, tmp_path):
+    """A seven in red: the name of a class, of all that there are, and how near it is."""
+    place = int(np.flatnonzero(run.data.test["label"] == NAMES.index("red seven"))[0])
+    Image.fromarray(run.data.test["image"][place]).save(tmp_path / "seven.png")
+    rows = predict(bundle, tmp_path / "seven.png", top=60)
+    assert {row["label"] for row in rows} == set(NAMES)
+    scores = [row["score"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    known = run.preprocessing.apply(run.data.test["image"][place : place + 1])
+    found = run.networks["net"](known).numpy()[0]
+    assert rows[0]["label"] == NAMES[found.argmax()]
+    assert scores[0] == pytest.approx(found.max(), rel=1e-4)
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ _POINTS = f"y, x of each point {_IN_FRACTIONS}"
 MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an only output
     "classify": {"": "logits of the classes"},
     "binary": {"": "logit of the second class"},
+    "devise": {"": "products of the picture's vector with that of each class's words"},
     "regress": {"": "the value"},
     "segment": {"": "logits of the classes, for each pixel"},
     "localise": {"logits": "logits of the classes", "box": f"y1, x1, y2, x2 {_IN_FRACTIONS}"},
@@ -60,7 +61,8 @@ def answers(
         top: Number of classes to name for an example.
 
     Returns:
-        For each example, of classes: `label` and `probability`, the best first; of a number:
+        For each example, of classes: `label` and `probability`, the best first; of words that are
+        near: `label` and `score`; of a number:
         `value`; of a mask: `label` and `share`, the fraction of the pixels, the largest first; of
         the object in a picture: `label`, `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of
         the picture as the model sees it; of the things that a detector finds: the same of each, the
@@ -106,6 +108,13 @@ def _classes(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[st
             for best in share.argsort()[::-1][:top]
         ]
         for share in softmax(outputs, axis=1)
+    ]
+
+
+def _nearest(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    return [
+        [{"label": labels[best], "score": float(row[best])} for best in row.argsort()[::-1][:top]]
+        for row in outputs
     ]
 
 
@@ -183,6 +192,7 @@ def _ellipse(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[st
 _FORMS: dict[str, Any] = {
     "classify": _classes,
     "binary": _yes_or_no,
+    "devise": _nearest,
     "regress": _number,
     "segment": _shares,
     "localise": _box,
