@@ -135,7 +135,10 @@ def test_every_file_that_is_named_is_there():
 
 
 def test_readme_is_short():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 170
+    """What is written by hand: its generated tables grow with the zoo."""
+    readme = (ROOT / "README.md").read_text()
+    by_hand = re.sub(r"<!-- (\w+): written.*?<!-- end of \1 -->", "", readme, flags=re.DOTALL)
+    assert len(by_hand.splitlines()) <= 115
 
 
 @pytest.fixture(scope="module")

@@ -101,9 +101,9 @@ def test_mistakes_are_told_in_one_line(paths, tmp_path, zoo):
             generate(vae, count=wrong)
     assert "is a folder; expected a picture" in zoo("generate", vae, "--from", tmp_path, expect=2)
     out = tmp_path / "a.png"
-    told = zoo("generate", vae, "--set", "prompt=b", "--out", out, expect=2)
+    told = zoo("generate", vae, "--set", "colour=b", "--out", out, expect=2)
     assert told.strip() == (
-        "zoo generate: task vae: got prompt, which it does not know; expected none."
+        "zoo generate: task vae: got colour, which it does not know; expected none."
     )
     told = zoo("generate", vae, "--set", "seed=3", "--out", out, expect=2)
     assert told.strip() == "zoo generate: --set: got 'seed=3'; expected --seed for that."
