@@ -17,6 +17,7 @@ import tensorflow as tf
 from export.examples import WORDS, Arrays, in_batches
 from export.manifest import Signature, TensorSpec
 from export.names import called, input_names, output_names
+from export.recurrent import Writer, written_as
 from export.rewrite import built_again, is_rebuilt
 from export.tracing import plain_winners
 from zoo.common.names import scope_names
@@ -119,13 +120,16 @@ def words(net: keras.Model) -> list[str]:
     return known or list(WORDS)
 
 
-def serving_function(net: keras.Model, signature: Signature, *, batch: int | None) -> Any:
+def serving_function(
+    net: keras.Model, signature: Signature, *, batch: int | None, writer: Writer | None = None
+) -> Any:
     """Returns a `tf.function` over the named inputs, in inference mode.
 
     Args:
         net: What `prepare` returned.
         signature: Likewise.
         batch: Size of the first dimension; `None` leaves it free.
+        writer: How recurrent layers are written, see `export.recurrent`.
     """
     specs = {
         spec.name: tf.TensorSpec((batch, *spec.shape[1:]), spec.dtype, name=spec.name)
@@ -134,7 +138,7 @@ def serving_function(net: keras.Model, signature: Signature, *, batch: int | Non
 
     def serve(inputs: dict[str, tf.Tensor]) -> Any:
         # Without `training=False` RandomFlip and its kin stay random: their default is True.
-        with plain_winners():
+        with plain_winners(), written_as(writer):
             return net([inputs[spec.name] for spec in signature.inputs], training=False)
 
     return tf.function(serve, input_signature=[specs], autograph=False)

@@ -19,6 +19,7 @@ TASKS = {
     "language": "zoo.tasks.words.language:Language",
     "word2vec": "zoo.tasks.words.word2vec:Word2Vec",
     "glove": "zoo.tasks.words.glove:GloVe",
+    "forecast": "zoo.tasks.sequences.forecast:Forecast",
     "segment": "zoo.tasks.places.segment:Segment",
     "detect": "zoo.tasks.places.detect:Detect",
     "ellipse": "zoo.tasks.places.ellipse:EllipseTask",
@@ -62,7 +63,7 @@ class Architecture(NamedTuple):
         paper: Short citation, with the arXiv number or the journal.
         year: When the paper appeared.
         input_shape: The paper's input, (height, width, channels); (features,) for a table's rows;
-            (time,) of a text.
+            (time,) of a text; (time, features) of a signal.
         num_classes: The paper's number of classes; 1 for a number, for a yes or no, or where there
             are none; tokens of a vocabulary; actions.
         smallest: The smallest height and width that work, in pixels.
@@ -486,6 +487,31 @@ _word2vec = partial(
     smallest=1,
     recipe="word2vec",
 )
+_lstm_series = partial(
+    Architecture,
+    builder="zoo.models.recurrent_series:recurrent_series",
+    task="classify",
+    paper="Hochreiter & Schmidhuber, Neural Computation 9(8)",
+    year=1997,
+    input_shape=(80, 2),
+    num_classes=4,
+    smallest=1,
+    recipe="recurrent_series",
+)
+_bilstm_series = partial(_lstm_series, paper="Schuster & Paliwal, IEEE Trans. Signal Proc. 45(11)")
+_gru_series = partial(_lstm_series, paper="Cho et al., arXiv:1406.1078", year=2014)
+_elman_series = partial(_lstm_series, paper="Elman, Cognitive Science 14(2)", year=1990)
+_lstm_forecast = partial(
+    _lstm_series,
+    builder="zoo.models.recurrent_series:recurrent_forecast",
+    task="forecast",
+    input_shape=(60, 1),
+    num_classes=20,
+    recipe="recurrent_forecast",
+)
+_gru_forecast = partial(_lstm_forecast, paper="Cho et al., arXiv:1406.1078", year=2014)
+_elman_forecast = partial(_lstm_forecast, paper="Elman, Cognitive Science 14(2)", year=1990)
+_WAVES = {"units": (32,), "ragged": True}
 _unet = partial(
     Architecture,
     builder="zoo.models.unet:unet",
@@ -1092,6 +1118,19 @@ ROWS = (
                {"units": (650, 650), "embedding": 650, "dropout": 0.5}),
     _word_lstm("word_lstm", "LSTM of words, small", 2_833_168,
                {"units": (128, 128), "embedding": 128, "dropout": 0.3}),
+    _lstm_series("lstm_series", "LSTM of signals", 4_612, _WAVES),
+    _lstm_series("lstm2_series", "LSTM of signals, two layers", 12_932,
+                 {**_WAVES, "units": (32, 32)}),
+    _bilstm_series("bilstm_series", "LSTM of signals, both ways", 9_220,
+                   {**_WAVES, "both_ways": True}),
+    _gru_series("gru_series", "GRU of signals", 3_588, {**_WAVES, "recurrent": "gru"}),
+    _elman_series("elman_series", "Elman network of signals", 1_252,
+                  {**_WAVES, "recurrent": "elman"}),
+    _lstm_forecast("lstm_forecast", "LSTM that forecasts", 5_012, {"units": (32,)}),
+    _gru_forecast("gru_forecast", "GRU that forecasts", 4_020,
+                  {"units": (32,), "recurrent": "gru"}),
+    _elman_forecast("elman_forecast", "Elman network that forecasts", 1_748,
+                    {"units": (32,), "recurrent": "elman"}),
     _a2c("a2c", "A2C 64-64", 9_155, {"units": (64, 64)}),
     _dqn("dqn", "DQN 256-256", 67_586, {"units": (256, 256)}),
     _unet("unet", "U-Net", 31_030_658, {}),

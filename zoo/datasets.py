@@ -18,7 +18,10 @@ NLI = "nli:"
 """What the name of a file, or a folder, of pairs of sentences starts with; the path follows."""
 PAIRS = "pairs:"
 """What the name of a file of pairs of texts starts with; the path follows."""
-FILES = (TEXT, TREES, NLI, PAIRS)  # what names of the user's own texts start with
+TS = "ts:"
+"""What the name of labelled signals of the user's own starts with; the path follows."""
+FILES = (TEXT, TREES, NLI, PAIRS, TS)  # what names of the user's own texts and signals start with
+FOLDERS = (NLI, TEXT, TS)  # those of them that a folder may stand for
 
 
 class DataFacts(NamedTuple):
@@ -35,7 +38,7 @@ class DataFacts(NamedTuple):
         source: Where the images or rows come from, and their licence.
         kinds: Kinds of its columns (`zoo.common.columns.KINDS`), what a model reads first.
         sized: Whether the set is made in the size that is asked for: the side of its images, or the
-            predictions in a window of its text.
+            predictions in a window of its text, the places of a window of its signal.
     """
 
     name: str
@@ -82,6 +85,15 @@ _ROWS = (
     DataFacts("dates", "zoo.data.dates:load", (28,), 14, False,
               "12,000 dates as people write them and as ISO 8601 has them, drawn by a formula",
               kinds=("tokens", "tokens")),
+    DataFacts("waveforms", "zoo.data.waveforms:load", (80, 2), 4, False,
+              "2,400 waves of four kinds and several lengths with noise, drawn by a formula",
+              kinds=("series", "class")),
+    DataFacts("sine", "zoo.data.forecasts:sine", (60, 1), 20, False,
+              "windows of a sine and the 20 values behind each, drawn by a formula",
+              kinds=("series", "series"), sized=True),
+    DataFacts("sunspots", "zoo.data.forecasts:sunspots", (60, 1), 20, False,
+              "windows of 309 years of sunspots, SILSO, in statsmodels; public domain",
+              kinds=("series", "series"), sized=True),
     DataFacts("digit_scenes", "zoo.data.digit_scenes:load", (64, 64, 3), 11, False,
               "3,600 scenes: digits of mnist5k on CC0 pictures of scikit-image, made here",
               kinds=("image", "mask", "boxes", "classes", "instances", "count"), sized=True),
@@ -168,7 +180,7 @@ def check_name(name: str) -> None:
             class_folders(root)
     elif name.startswith(FILES):
         path = file_path(name)
-        if not (path.is_file() or (name.startswith((NLI, TEXT)) and path.is_dir())):
+        if not (path.is_file() or (name.startswith(FOLDERS) and path.is_dir())):
             raise FileNotFoundError(f"{name}: no such file.")
     elif name not in DATASETS:
         hint = nearest(name, [*DATASETS, *(f"{each}PATH" for each in (FOLDER, *FILES))])

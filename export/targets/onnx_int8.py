@@ -60,7 +60,7 @@ class ONNXInt8(Target):
         """
         import onnx
 
-        content = TFLiteInt8().content(source)
+        content = TFLiteInt8(fused=False).content(source)
         model = _converted(content, source)
         if foreign := sorted({n.op_type for n in model.graph.node if n.op_type.startswith("TFL_")}):
             quantise(source, directory / FILE)

@@ -127,7 +127,7 @@ class OpenVINOInt8(_OpenVINO):
         """
         import openvino
 
-        content = TFLiteInt8().content(source)
+        content = TFLiteInt8(fused=False).content(source)
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, "model.tflite")
             path.write_bytes(content)

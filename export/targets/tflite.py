@@ -1,7 +1,7 @@
 """TFLite files for LiteRT: phones, microcontrollers, and CPUs through XNNPACK.
 
-The batch is one unless told otherwise: with a free batch recurrent layers become operators that no
-runtime from PyPI has. Only built-in operators are allowed, for the same reason.
+The batch is one unless told otherwise: with a free batch recurrent layers have to be unrolled. Only
+built-in operators are allowed: no runtime from PyPI has others.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from export import processes
 from export.manifest import Signature, TensorSpec
@@ -17,7 +17,13 @@ from export.names import called
 from export.target import INT8, Session, Source, Target, Tolerance, Written
 from zoo.common.settings import nearest
 
+if TYPE_CHECKING:
+    from export.recurrent import Writer
+
 FILE = "model.tflite"
+FLOATS = ("float32", "float16")  # of which the converter writes loops too
+UNFUSED = ("int16x8", "int4")  # of which it has no fused LSTM
+STATEFUL = "it keeps the states of its recurrent layers: reset its variables before each example"
 
 # The operators that hold nearly all of a network's weights and arithmetic.
 _PRODUCTS = {
@@ -35,12 +41,16 @@ class _LiteRT(Target):
     """What all precisions share.
 
     Attributes:
-        batch: Number of examples that a call takes; `None` for any, which recurrent layers and
-            some delegates do not bear.
+        batch: Number of examples that a call takes; `None` for any, which some delegates do not
+            bear.
+        fused: Whether an LSTM becomes one operator where that can be. It keeps its states from one
+            call to the next, so that the caller resets its variables before each example. Other
+            recurrent layers are unrolled in files of integers, and loops in files of floats.
         timeout_seconds: How long the converter may take.
     """
 
     batch: Literal[1] | None = 1
+    fused: bool = True
     timeout_seconds: float = 900.0
 
     runtime: ClassVar[str] = "ai-edge-litert"
@@ -55,12 +65,20 @@ class _LiteRT(Target):
             ValueError: There are no examples to calibrate with.
         """
         from export.formats.tflite.convert import convert
+        from export.formats.tflite.litert import keeps_states
         from export.formats.tflite.metadata import embedded
 
         path = directory / FILE
         options = {"precision": self.precision, **self._options()}
         try:
-            convert(source, path, options, batch=self.batch, seconds=self.timeout_seconds)
+            convert(
+                source,
+                path,
+                options,
+                batch=self.batch,
+                seconds=self.timeout_seconds,
+                writer=self._writer(),
+            )
         except TimeoutError:
             who = f"export to {self.kind}: the converter"
             raise processes.too_slow(who, self.timeout_seconds) from None
@@ -69,8 +87,9 @@ class _LiteRT(Target):
             for note in getattr(error, "__notes__", ()):
                 told.add_note(note)
             raise told from None
-        path.write_bytes(embedded(path.read_bytes(), source))
-        return Written(FILE)
+        content = embedded(path.read_bytes(), source)
+        path.write_bytes(content)
+        return Written(FILE, {"stateful": STATEFUL} if keeps_states(content) else {})
 
     def signature(self, signature: Signature) -> Signature:
         """Returns the signature with the file's batch."""
@@ -93,6 +112,20 @@ class _LiteRT(Target):
 
     def _options(self) -> dict[str, Any]:
         return {}
+
+    def _writer(self) -> Writer | None:
+        """How recurrent layers are written.
+
+        Of a loop the converter makes integers with a segmentation fault, and none for a free batch.
+        """
+        from export import recurrent
+
+        if self.batch is None:
+            return recurrent.unrolled
+        one = self.fused and self.precision not in UNFUSED
+        if self.precision in FLOATS:
+            return recurrent.fused if one else None
+        return recurrent.fused_or_unrolled if one else recurrent.unrolled
 
     def _end(self, spec: TensorSpec) -> TensorSpec:
         return spec.model_copy(update={"shape": (self.batch, *spec.shape[1:])})
@@ -142,7 +175,7 @@ class _Integers(_LiteRT):
         written = super().write(source, directory)
         content = (directory / written.file).read_bytes()
         return written._replace(
-            facts={"quantisation": quantisation(content)},
+            facts={**written.facts, "quantisation": quantisation(content)},
             signature=as_written(self.signature(source.signature), content),
         )
 

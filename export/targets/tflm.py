@@ -19,10 +19,16 @@ import numpy as np
 from export.examples import Arrays
 from export.formats.micro import arena
 from export.formats.tflite.agreement import steps_apart
-from export.formats.tflite.litert import as_written, from_file, quantisation, to_file
+from export.formats.tflite.litert import (
+    as_written,
+    from_file,
+    keeps_states,
+    quantisation,
+    to_file,
+)
 from export.manifest import Signature
 from export.target import INT8, Session, Source, Target, Tolerance, Written
-from export.targets.tflite import FILE, TFLiteInt8
+from export.targets.tflite import FILE, STATEFUL, TFLiteInt8
 
 CODE, HEADER, OPERATORS = "model.cc", "model.h", "model_ops.h"
 
@@ -86,6 +92,7 @@ class TFLM(Target):
                 f"export to {self.kind}: an output is {steps} steps of int8 from LiteRT's."
             )
         facts = {
+            **({"stateful": STATEFUL} if keeps_states(content) else {}),
             "arena_bytes": arena_bytes,
             "flash_bytes": len(content),
             "steps_from_reference": steps,
@@ -122,6 +129,7 @@ class TFLM(Target):
         }
 
         def call(arrays: Arrays) -> Arrays:
+            interpreter.reset()  # the states of a fused LSTM
             for name, place in inputs.items():
                 interpreter.set_input(to_file(arrays[name], entries[name]), place)
             interpreter.invoke()

@@ -58,6 +58,8 @@ class LiteRT:
 
     def __init__(self, path: Path, signature: Signature, *, num_threads: int) -> None:
         interpreter = Interpreter(model_path=str(path), num_threads=num_threads)
+        interpreter.allocate_tensors()
+        self._reset = interpreter.reset_all_variables  # the states of a fused LSTM
         self._run = interpreter.get_signature_runner("serving_default")
         self._lock = threading.Lock()
         self._inputs = _tensors(self._run.get_input_details(), signature.inputs)
@@ -79,6 +81,7 @@ class LiteRT:
 
     def _run_one(self, example: Arrays) -> Arrays:
         with self._lock:
+            self._reset()
             outputs: Arrays = self._run(**example)
             return outputs
 

@@ -235,7 +235,7 @@ def test_a_target_refuses_unknown_and_wrong_settings():
     with pytest.raises(ValueError, match=r"^onnx\.opset: got 19; expected less than or equal to 1"):
         find_target("onnx", {"opset": 19})
     with pytest.raises(
-        ValueError, match=r"^tflite\.opset: unknown key\. Known: batch, timeout_seconds\.$"
+        ValueError, match=r"^tflite\.opset: unknown key\. Known: batch, fused, timeout_seconds\.$"
     ):
         find_target("tflite", {"opset": 13})
     with pytest.raises(ValidationError, match="frozen"):

@@ -28,6 +28,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an o
     "binary": {"": "logit of the second class"},
     "devise": {"": "products of the picture's vector with that of each class's words"},
     "regress": {"": "the value"},
+    "forecast": {"": "the next values of the signal, in its own unit"},
     "segment": {"": "logits of the classes, for each pixel"},
     "localise": {"logits": "logits of the classes", "box": f"y1, x1, y2, x2 {_IN_FRACTIONS}"},
     "detect": {
@@ -62,14 +63,14 @@ def answers(
 
     Returns:
         For each example, of classes: `label` and `probability`, the best first; of words that are
-        near: `label` and `score`; of a number:
-        `value`; of a mask: `label` and `share`, the fraction of the pixels, the largest first; of
-        the object in a picture: `label`, `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of
-        the picture as the model sees it; of the things that a detector finds: the same of each, the
-        best first, in pixels of the picture as the model sees it; of a dense captioner likewise,
-        with `phrase` in the place of `label`; of points: `point`, `y`, `x` in
-        fractions of the picture; of an ellipse: `y`, `x`, half-axes `a` and `b` in fractions (of
-        the height), and `degrees` of the longer one, clockwise.
+        near: `label` and `score`; of a number: `value`; of a forecast: `place` and `value` of each; of a mask: `label` and `share`, the
+        fraction of the pixels, the largest first; of the object in a picture: `label`,
+        `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of the picture as the model sees it;
+        of the things that a detector finds: the same of each, the best first, in pixels of the
+        picture as the model sees it; of a dense captioner likewise, with `phrase` in the place of
+        `label`; of points: `point`, `y`, `x` in fractions of the picture; of an ellipse: `y`, `x`,
+        half-axes `a` and `b` in fractions (of the height), and `degrees` of the longer one,
+        clockwise.
 
     Raises:
         ValueError: Nothing is known of the answers of this task.
@@ -189,7 +190,15 @@ def _ellipse(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[st
     return rows
 
 
+def _ahead(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    return [
+        [{"place": place, "value": float(value)} for place, value in enumerate(row[:, 0], start=1)]
+        for row in outputs
+    ]
+
+
 _FORMS: dict[str, Any] = {
+    "forecast": _ahead,
     "classify": _classes,
     "binary": _yes_or_no,
     "devise": _nearest,

@@ -6,12 +6,12 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal
 
-from zoo.data import entailment, folder, pairs, trees
+from zoo.data import entailment, folder, pairs, trees, ts_files
 from zoo.data import text as text_windows
 from zoo.data.dataset import DataSet, Split
 from zoo.data.images import fit, recolour
 from zoo.data.pictures import Pictures
-from zoo.datasets import DATASETS, FOLDER, NLI, PAIRS, TEXT, TREES, check_name
+from zoo.datasets import DATASETS, FOLDER, NLI, PAIRS, TEXT, TREES, TS, check_name
 from zoo.recipe import Text
 
 
@@ -27,11 +27,11 @@ def load(
     """Loads a data set. The same name gives the same split on every machine.
 
     Args:
-        name: A name of `zoo.data.DATASETS`, `folder:PATH`, `text:PATH` or `pairs:PATH`.
+        name: A name of `zoo.data.DATASETS`, `folder:PATH`, `text:PATH`, `pairs:PATH` or `ts:PATH`.
         size: Side of the square images in pixels, see `zoo.data.images.fit`; `None` keeps the
             stored size, and makes the images of a folder 64. A set that is made takes it as the
-            side that it makes, a text as the predictions in a window, pairs as the tokens of
-            a text, at most.
+            side that it makes, a text as the predictions in a window, a signal as its places, pairs
+            as the tokens of a text, at most.
         channels: 1 for grey, 3 for colour, see `zoo.data.images.recolour`; `None` keeps what is
             stored.
         limit: Number of training examples to keep, in the classes' proportions; `None`, or more
@@ -123,6 +123,8 @@ def _read(
         return entailment.load(name)
     if name.startswith(PAIRS):
         return pairs.load(name, size=size)
+    if name.startswith(TS):
+        return ts_files.load(name)
     row = DATASETS[name]
     module, function = row.loader.split(":")
     load_rows = getattr(import_module(module), function)

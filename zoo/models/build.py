@@ -73,6 +73,8 @@ def create(
     takes = {1: "TAKES_TEXT", 2: "TAKES_SERIES"}.get(len(shape), "")
     if getattr(module, takes, False):
         shape = tuple(shape)
+    elif getattr(module, "TAKES_SERIES", False):
+        raise _no_signal(row, shape)
     elif len(shape) == 1 and getattr(module, "TAKES_ROWS", False):
         shape = _row_shape(row, shape)
     else:
@@ -185,6 +187,13 @@ def _row_shape(row: Architecture, shape: Sequence[int]) -> tuple[int, ...]:
             "above 0."
         )
     return (int(shape[0]),)
+
+
+def _no_signal(row: Architecture, shape: Sequence[int]) -> ValueError:
+    return ValueError(
+        f"create({row.name!r}): input_shape got {tuple(shape)!r}; expected (time, features), two "
+        "integers above 0. Take a data set of signals, e.g. waveforms, sine or ts:PATH."
+    )
 
 
 def _image_shape(row: Architecture, shape: Sequence[int]) -> tuple[int, ...]:

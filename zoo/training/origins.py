@@ -29,7 +29,7 @@ EVALUATION_BATCH = 250  # examples, at most
 EVALUATED = 4  # times the examples of a step: without a gradient, they fit where a step does
 NOISE_SEED = 2015  # of the noise that samples and evaluations are drawn with
 MEASURED = 5000  # examples of a stream that its preprocessing is measured on
-NOUNS = {"image": "images", "features": "rows", "tokens": "texts"}
+NOUNS = {"image": "images", "features": "rows", "tokens": "texts", "series": "signals"}
 
 Answer = Callable[[Mapping[str, np.ndarray]], Any]  # preprocessed columns to outputs, (n, ...)
 

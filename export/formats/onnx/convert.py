@@ -8,6 +8,7 @@ weights as inputs, converted while it is thin, and the arrays are attached at th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -21,6 +22,7 @@ from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
 from export.formats.onnx.mending import mend_transposed, silent
 from export.manifest import Signature
+from export.recurrent import MARK, Cells, marked, written_as
 from export.source import is_compressed
 from export.tracing import inlined, plain_winners
 
@@ -43,9 +45,10 @@ def to_onnx(
         nchw: Names of the inputs that the file takes with their channels first.
     """
     large = {f"{_WEIGHT}{i}": variable for i, variable in enumerate(_large(net))}
-    frozen, output_names = _trace(net, signature, large)
+    cells: list[Cells] = []
+    frozen, output_names = _trace(net, signature, large, cells)
     input_names = [spec.name for spec in signature.inputs] + list(large)
-    thin = _convert(frozen, input_names, output_names, opset=opset, nchw=nchw)
+    thin = _convert(frozen, input_names, output_names, opset=opset, nchw=nchw, cells=cells)
     mend_transposed(thin)
     arrays = _turned(thin, {name: variable.numpy() for name, variable in large.items()})
     # onnxslim copies the model several times, and cannot beyond the 2 GB of a protobuf. It needs
@@ -67,16 +70,26 @@ def to_onnx(
 
 
 def _large(net: keras.Model) -> list[Any]:
-    # tf2onnx recognises a recurrent layer by its constant weights, and rounds to ranges that are
-    # constant alone: those of a quantised model come of its kernels.
-    layers = net._flatten_layers()
-    if any(isinstance(layer, keras.layers.RNN) or is_compressed(layer) for layer in layers):
+    # tf2onnx rounds to ranges that are constant alone: those of a quantised model come of its
+    # kernels. The weights of a recurrent layer are turned here, as constants.
+    layers = list(net._flatten_layers())
+    if any(is_compressed(layer) for layer in layers):
         return []
-    return [v for v in net.variables if np.prod(v.shape) >= _LARGE and v.dtype == "float32"]
+    recurrent = {id(v) for one in layers if isinstance(one, keras.layers.RNN) for v in one.weights}
+    own = [v for v in net.variables if id(v) not in recurrent]
+    return [v for v in own if np.prod(v.shape) >= _LARGE and v.dtype == "float32"]
 
 
-def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tuple[Any, list[str]]:
+def _trace(
+    net: keras.Model, signature: Signature, large: dict[str, Any], cells: list[Cells]
+) -> tuple[Any, list[str]]:
     """Traces inference as a function of the inputs and of the large weights.
+
+    Args:
+        net: The model.
+        signature: Its signature.
+        large: Weights that become inputs, by name.
+        cells: Takes the recurrent layers that become an operator each.
 
     Returns:
         The frozen function, and the names of its outputs in order.
@@ -96,7 +109,7 @@ def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tup
 
         trainable = [value(variable) for variable in net.trainable_variables]
         fixed = [value(variable) for variable in net.non_trainable_variables]
-        with plain_winners():
+        with plain_winners(), written_as(marked(cells)):
             outputs, _ = net.stateless_call(trainable, fixed, inputs, training=False)
         return outputs
 
@@ -112,7 +125,13 @@ def _trace(net: keras.Model, signature: Signature, large: dict[str, Any]) -> tup
 
 
 def _convert(
-    frozen: Any, input_names: list[str], output_names: list[str], *, opset: int, nchw: Sequence[str]
+    frozen: Any,
+    input_names: list[str],
+    output_names: list[str],
+    *,
+    opset: int,
+    nchw: Sequence[str],
+    cells: list[Cells],
 ) -> onnx.ModelProto:
     """Runs tf2onnx on a frozen function, and gives its ends our names."""
     inputs = [tensor.name for tensor in frozen.inputs]
@@ -129,7 +148,7 @@ def _convert(
             name="keras",
             continue_on_error=False,
             opset=opset,
-            custom_op_handlers={"Erfc": (_erfc, [])},
+            custom_op_handlers={"Erfc": (_erfc, []), MARK: (partial(_recurrent, cells), [])},
             input_names=inputs,
             inputs_as_nchw=list(nchw),
             output_names=outputs,
@@ -165,6 +184,48 @@ def _erfc(context: Any, node: Any, _name: str, _arguments: list[Any]) -> None:
     context.make_node(
         "Sub", [one.output[0], erf.output[0]], outputs=outputs, shapes=shapes, dtypes=dtypes
     )
+
+
+def _recurrent(
+    marks: Sequence[Cells], context: Any, node: Any, _name: str, _arguments: list[Any]
+) -> None:
+    """A recurrent layer that was marked (`export.recurrent`) as ONNX's operator.
+
+    Its outputs are those of the mark: all places (time, batch, units), then the last states (1,
+    batch, units).
+    """
+    cells = marks[node.get_attr_int("seed")]
+    weights = [
+        context.make_const(tf2onnx.utils.make_name(f"{cells.operator}_{name}"), array).output[0]
+        for name, array in zip("WRB", cells.arrays, strict=True)
+    ]
+    inputs = [node.input[0], *weights]
+    count = 2 if cells.operator == "LSTM" else 1  # states
+    if cells.states:
+        inputs += ["", *node.input[1 : 1 + count]]
+    shapes, dtypes, outputs = node.output_shapes, node.output_dtypes, node.output
+    context.remove_node(node.name)
+    time, batch, units = shapes[0] or (-1, -1, cells.attributes["hidden_size"])
+    made = context.make_node(
+        cells.operator,
+        inputs,
+        attr=dict(cells.attributes),
+        output_count=1 + count,
+        shapes=[[time, 1, batch, units], *shapes[1 : 1 + count]],
+        dtypes=dtypes[: 1 + count],
+    )
+    axes = context.make_const(tf2onnx.utils.make_name("axes"), np.array([1])).output[0]
+    context.make_node(
+        "Squeeze", [made.output[0], axes], outputs=outputs[:1], shapes=shapes[:1], dtypes=dtypes[:1]
+    )
+    for place in range(count):
+        context.make_node(
+            "Identity",
+            [made.output[1 + place]],
+            outputs=[outputs[1 + place]],
+            shapes=[shapes[1 + place]],
+            dtypes=[dtypes[1 + place]],
+        )
 
 
 def _part(model: onnx.ModelProto) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.recurrent import Writer
 from export.source import run_keras, serving_function, tables
 from export.target import SIGNATURE, Source
 from zoo.common.preprocessing import Preprocessing
@@ -19,7 +20,14 @@ PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
-def save(source: Source, path: Path, *, batch: int | None, classify: bool = False) -> None:
+def save(
+    source: Source,
+    path: Path,
+    *,
+    batch: int | None,
+    classify: bool = False,
+    writer: Writer | None = None,
+) -> None:
     """Writes a SavedModel.
 
     Args:
@@ -27,13 +35,15 @@ def save(source: Source, path: Path, *, batch: int | None, classify: bool = Fals
         path: The folder, to be made.
         batch: Number of examples that its signature takes; `None` for any.
         classify: Whether to add `classify_bytes` where it can be.
+        writer: How recurrent layers are written, see `export.recurrent`.
     """
     module = tf.Module()
     # The variables, not the model: to save a tracked Keras model TensorFlow traces its own
     # `serving_default`, where augmentation is live.
     module.variables_to_save = [variable.value for variable in source.net.variables]
     module.tables = tables(source.net)
-    signatures = {SIGNATURE: serving_function(source.net, source.signature, batch=batch)}
+    serve = serving_function(source.net, source.signature, batch=batch, writer=writer)
+    signatures = {SIGNATURE: serve}
     with tempfile.TemporaryDirectory() as scratch:
         if classify and source.about.labels:
             labels = Path(scratch, "labels.txt")

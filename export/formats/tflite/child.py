@@ -27,6 +27,7 @@ from export.formats.tflite.constants import rescaled
 from export.formats.tflite.entries import alike, in_floats, indices
 from export.formats.tflite.int4 import narrowed
 from export.formats.tflite.int16 import widened
+from export.formats.tflite.states import one_grid
 from export.target import SIGNATURE
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
@@ -86,7 +87,7 @@ def convert(
             raise ValueError("the model has integer ranges; export it as tflite-int8")
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         _set_ends(converter, io)
-        data = rescaled(bytes(converter.convert()))
+        data = one_grid(rescaled(bytes(converter.convert())))
         return widened(data) if bits == 16 else data
     if precision in CALIBRATED and not examples:
         raise ValueError("no examples to calibrate with; pass `samples`, or --samples FILE.npy")
@@ -101,7 +102,7 @@ def convert(
         converter.target_spec.supported_ops = [CALIBRATED[precision]]
         _refine(converter, examples, precision)
         _set_ends(converter, io)
-        return rescaled(bytes(converter.convert()))
+        return one_grid(rescaled(bytes(converter.convert())))
     return bytes(converter.convert())
 
 

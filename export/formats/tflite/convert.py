@@ -1,7 +1,7 @@
 """The door to `export.formats.tflite.child`: one process for all conversions, which forks for each.
 
 To import TensorFlow takes that process six seconds, once; a conversion that ends in a segmentation
-fault, as integer recurrent layers do, ends a fork and no more.
+fault, as integers of loops do, ends a fork and no more.
 """
 
 from __future__ import annotations
@@ -25,11 +25,18 @@ import numpy as np
 
 from export import processes
 from export.failures import MOST
+from export.recurrent import Writer
 from export.target import Source
 
 
 def convert(
-    source: Source, path: Path, options: Mapping[str, Any], *, batch: int | None, seconds: float
+    source: Source,
+    path: Path,
+    options: Mapping[str, Any],
+    *,
+    batch: int | None,
+    seconds: float,
+    writer: Writer | None = None,
 ) -> None:
     """Writes a `.tflite` file.
 
@@ -39,6 +46,7 @@ def convert(
         options: Arguments of `export.formats.tflite.child.convert`.
         batch: Number of examples that a call takes; `None` for any.
         seconds: Time that it may take.
+        writer: How recurrent layers are written, see `export.recurrent`.
 
     Raises:
         RuntimeError: The converter failed, with its last words; the whole log is a note of it.
@@ -47,7 +55,7 @@ def convert(
     from export.formats.saved_model.signatures import save
 
     with tempfile.TemporaryDirectory() as scratch:
-        save(source, Path(scratch, "saved_model"), batch=batch)
+        save(source, Path(scratch, "saved_model"), batch=batch, writer=writer)
         for name, array in source.calibration.items():
             np.save(Path(scratch, f"{name}.npy"), array)
         job = {"scratch": scratch, "out": str(path.absolute()), "options": dict(options)}
@@ -120,7 +128,7 @@ atexit.register(_PROCESS.end)
 def _cause(status: int, words: str) -> str:
     """Finds the one line that says why in the converter's many."""
     if status < 0:
-        return f"signal {-status} ended it; integer recurrent layers do that"
+        return f"signal {-status} ended it; integers of loops do that"
     if missing := re.findall(r"(?:Select|Custom) ops: (.+)", words):
         return f"TFLite has no built-in operator for {missing[-1].strip()}"
     # What is told: the layer's own name, and what its operator did not bear.

@@ -39,10 +39,14 @@ def open_file(
     interpreter = Interpreter(
         model_content=content, num_threads=threads, experimental_op_resolver_type=kernels
     )
+    if stateful := keeps_states(content):
+        interpreter.allocate_tensors()  # which is refused once there is a runner
     runner = interpreter.get_signature_runner(SIGNATURE)
     entries, exits = runner.get_input_details(), runner.get_output_details()
 
     def call(inputs: Arrays) -> Arrays:
+        if stateful:
+            interpreter.reset_all_variables()
         outputs = runner(**{name: to_file(inputs[name], entries[name]) for name in inputs})
         return {name: from_file(array, exits[name]) for name, array in outputs.items()}
 
@@ -78,6 +82,7 @@ def calls(
 
     entries = interpreter.get_signature_runner(SIGNATURE).get_input_details()
     for example in examples:
+        interpreter.reset_all_variables()
         for name, entry in entries.items():
             interpreter.set_tensor(entry["index"], example[name])
         interpreter.invoke()
@@ -190,6 +195,18 @@ def as_written(signature: Signature, content: bytes) -> Signature:
                 *(got.name, got.dtype, asked.dtype),
             )
     return written
+
+
+def keeps_states(content: bytes) -> bool:
+    """Whether a file has variables: the states of a fused LSTM, which one call leaves to the next.
+
+    Who calls it sets them to zero before each example, by `reset_all_variables`.
+    """
+    model = schema.Model.GetRootAs(content)
+    graphs = map(model.Subgraphs, range(model.SubgraphsLength()))
+    return any(
+        graph.Tensors(i).IsVariable() for graph in graphs for i in range(graph.TensorsLength())
+    )
 
 
 def has_own_ranges(content: bytes) -> bool:

@@ -1,0 +1,239 @@
+"""Signals: `.ts` files, waves and a sine; recurrent classifiers and forecasters that learn them."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import export
+from tests.toy import difference, interrupt, printed
+from zoo.data.dataset import Split
+from zoo.data.loading import load
+from zoo.models import create
+from zoo.models.saved import load_model, load_networks
+from zoo.tasks.sequences.forecast import Forecast, Forecasts, goes_on
+from zoo.training.fitting import fit
+from zoo.training.run import Run
+
+SMALL = [
+    "settings={units: [8]}",
+    "data.limit=320",
+    "train.epochs=3",
+    "train.batch_size=16",
+    "train.optimizer.learning_rate=0.02",
+    "hardware.strategy=one",
+]
+HEAD = "@problemName Toy\n@classLabel true a b\n@data\n"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "forecast"
+    return fit("elman_forecast", out=out, changes=SMALL)
+
+
+def written(path, lines, name="Toy_TRAIN.ts"):
+    (path / name).write_text(HEAD + "\n".join(lines) + "\n")
+    return f"ts:{path / name}"
+
+
+# -- data -----------------------------------------------------------------------------------------
+
+
+def test_ts_files_of_two_splits_and_two_features(tmp_path):
+    train = [f"{n},1,2:5,6,{n}:{'ab'[n % 2]}" for n in range(10)]
+    name = written(tmp_path, train)
+    written(tmp_path, ["7,8,9:1,2,3:b", "0,0,0:0,0,0:a"], "Toy_TEST.ts")
+    data = load(name)
+    assert (len(data.train), len(data.validation), len(data.test)) == (8, 2, 2)
+    assert data.columns["series"].shape == (3, 2) and data.labels == ("a", "b")
+    np.testing.assert_array_equal(data.test["series"][0], [[7, 1], [8, 2], [9, 3]])
+    assert data.test["label"].tolist() == [1, 0]
+    assert len(load(f"ts:{tmp_path}").train) == 8  # the folder of the two
+
+
+def test_ragged_signals_say_where_they_end(tmp_path):
+    lines = [",".join("1" * (2 + n % 3)) + f":{'ab'[n % 2]}" for n in range(20)]
+    data = load(written(tmp_path, lines, "one.ts"))
+    assert data.columns["series"].shape == (4, 2)
+    assert (len(data.train), len(data.validation), len(data.test)) == (10, 4, 6)
+    for row in data.train["series"]:
+        ends = int(row[:, 1].sum())
+        np.testing.assert_array_equal(row[:, 1], np.arange(4) < ends)
+        assert not row[ends:].any() and (row[:ends, 0] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["1,2:a", "1,x:b"], "line 5: got what is no number; expected labelled signals"),
+        (["1,2:a", "1,?:b"], "line 5: got what is no number"),
+        (["1,2:c"], "line 4: got class 'c'; expected one of a, b."),
+        (["1,2:3:a"], "line 4: got features of 2, 1 places; expected one length in a line."),
+        (["1,2:a", "1,2:1,2:a"], "line 5: got 2 features; expected 1, as before."),
+        (["1,nan:a"], "line 4: got NaN or infinite values; expected finite ones."),
+        ([], "got no line behind @data; expected labelled signals"),
+    ],
+)
+def test_what_is_wrong_in_a_ts_file_is_named_by_line(lines, told, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        load(written(tmp_path, lines))
+
+
+def test_a_ts_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"ts:.*none\.ts: no such file"):
+        load(f"ts:{tmp_path / 'none.ts'}")
+    with pytest.raises(FileNotFoundError, match=r"got 0 files \*_TRAIN\.ts; expected one"):
+        load(f"ts:{tmp_path}")
+
+
+def test_windows_of_the_test_part_are_the_signal_each_value_once():
+    data = load("sine")
+    ahead = data.test["ahead"][..., 0].reshape(-1)
+    np.testing.assert_allclose(ahead, np.sin(2 * np.pi * np.arange(2000, 3000) / 40), atol=1e-6)
+    np.testing.assert_array_equal(data.test["series"][1, -20:], data.test["ahead"][0])
+    assert load("sine", size=45).columns["series"].shape == (45, 1)
+    with pytest.raises(ValueError, match="size: got 1 for sine; expected windows of 2 to"):
+        load("sine", size=1)
+
+
+# -- networks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"recurrent": "gru", "both_ways": True}])
+def test_what_stands_behind_the_end_of_a_signal_is_not_read(settings):
+    """A batch of one is a batch of many with padding."""
+    keras.utils.set_random_seed(0)
+    rows = [np.random.RandomState(n).randn(n, 1).astype("float32") for n in (3, 7, 5)]
+    given = np.zeros((3, 9, 2), "float32")
+    for row, values in enumerate(rows):
+        given[row, : len(values)] = np.concatenate([values, np.ones_like(values)], axis=1)
+    name, known = "lstm_series", {"units": (6, 5), "ragged": True, **settings}
+    net = create(name, input_shape=(9, 2), num_classes=3, **known)
+    together = np.asarray(net(given))
+    assert np.abs(together[0] - together[1]).max() > 1e-3
+    for row, values in enumerate(rows):
+        alone = create(name, input_shape=(len(values), 2), num_classes=3, **known)
+        alone.set_weights(net.get_weights())
+        np.testing.assert_allclose(
+            alone(given[row : row + 1, : len(values)]), together[row : row + 1], atol=1e-6
+        )
+
+
+def test_a_forecast_moves_and_grows_with_its_signal():
+    keras.utils.set_random_seed(0)
+    net = create("lstm_forecast", input_shape=(30, 1), num_classes=5)
+    x = np.random.RandomState(0).randn(4, 30, 1).astype("float32")
+    found = np.asarray(net(x))
+    assert found.shape == (4, 5, 1) and np.abs(found).max() > 0.05
+    np.testing.assert_allclose(net(7 * x - 40), 7 * found - 40, atol=1e-4)
+    assert np.isfinite(net(np.full((1, 30, 1), 3.0))).all()  # a window of one value
+
+
+def test_other_data_than_signals_are_refused():
+    with pytest.raises(ValueError, match=r"lstm_series.*expected \(time, features\)"):
+        create("lstm_series", input_shape=(28, 28, 1))
+    with pytest.raises(ValueError, match=r"got 2 features; expected 1, the signal that goes on"):
+        create("lstm_forecast", input_shape=(30, 2))
+    with pytest.raises(ValueError, match=r"task.period: got 61 for sine, whose windows are \(60,"):
+        Forecast(period=61).check(load("sine"))
+
+
+# -- measures -------------------------------------------------------------------------------------
+
+
+def test_baselines_of_a_sine_by_hand():
+    """A sine is two terms of a linear prediction, and repeats itself; its last value does not."""
+    data = load("sine")
+    meter = Forecasts(data, None, 40)
+    meter.add(data.test.columns, data.test["ahead"] + 0.5)
+    result = meter.result()
+    rows = {row["forecast"]: row for row in result.tables["forecasts"]}
+    assert rows["network"]["mae"] == result.metrics["mae"] == pytest.approx(0.5, abs=1e-6)
+    assert rows["a period before"]["mae"] < 1e-6 and rows["linear prediction"]["rmse"] < 1e-5
+    ahead = data.test["ahead"][..., 0]
+    last = data.test["series"][:, -1]
+    assert rows["last value"]["mae"] == pytest.approx(np.abs(ahead - last).mean(), rel=1e-5)
+
+
+def test_going_on_alone_reads_what_was_said():
+    def net(window, training):
+        return window[:, -1:] + np.arange(1, 4)[None, :, None]  # counts on from the last
+
+    assert goes_on(net, np.zeros(5), 8).tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+# -- training -------------------------------------------------------------------------------------
+
+
+def test_a_forecast_learns_and_its_bundle_says_so(bundle):
+    rows = {row["forecast"]: row["mae"] for row in bundle.report.tables["forecasts"]}
+    assert rows["network"] < 0.5 * rows["last value"]
+    assert set(bundle.report.metrics) == {"loss", "mae", "rmse", "alone", "alone_mae"}
+    assert bundle.card.inputs["series"].shape == (60, 1)
+    assert (bundle.path / "forecast.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+def test_what_is_deployed_goes_through_the_gate(target, tmp_path):
+    made = fit("lstm_forecast", out=tmp_path / "run", changes=SMALL)
+    run = Run(made.recipe, networks=load_networks(made.path))
+    done = export.export(load_model(made.path), target, tmp_path / "x", samples=run.samples(64))
+    assert done.manifest.parity.passed
+
+
+@pytest.mark.slow
+def test_a_classifier_learns_waves(tmp_path):
+    changes = ["settings.units=[16]", "data.limit=600", "train.epochs=6", "hardware.strategy=one",
+               "train.optimizer.learning_rate=0.01"]  # fmt: skip
+    made = fit("gru_series", out=tmp_path / "run", changes=changes)
+    assert made.report.metrics["top1"] > 0.5 and made.card.labels[0] == "sawtooth"
+
+
+@pytest.mark.slow
+def test_a_resumed_run_equals_a_whole_one(tmp_path):
+    changes = [*SMALL, "train.epochs=2", "data.limit=96"]
+    whole = fit("lstm_forecast", out=tmp_path / "a", changes=changes)
+    fit("lstm_forecast", out=tmp_path / "b", changes=changes, callbacks=[interrupt(8)])
+    resumed = fit("lstm_forecast", out=tmp_path / "b", resume=True)
+    assert difference(load_model(whole.path), load_model(resumed.path)) == 0.0
+
+
+TWO_DEVICES = """
+    import json
+    import numpy as np
+    from zoo.recipe import resolve
+    from zoo.training.run import Run
+
+    def apart(one, other):
+        return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+
+    changes = ["settings={units: [6]}", "data.limit=96", "train.epochs=2", "train.batch_size=32",
+               "train.optimizer={kind: sgd, learning_rate: 0.1, clip_global_norm: 0.1}"]
+    found = []
+    # Two first: the processor is split before TensorFlow's first operation.
+    for devices in (["strategy=mirrored", "hardware.devices=2"], ["strategy=one"]):
+        machine = [f"hardware.{devices[0]}", *devices[1:]]
+        run = Run(resolve("lstm_forecast", changes=[*changes, *machine]))
+        networks = run.create()
+        before = networks["net"].get_weights()
+        run.train(networks)
+        found.append(networks["net"].get_weights())
+    two, one = found
+    print(json.dumps([apart(one, two), apart(one, before)]))
+"""
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_two_devices_take_the_steps_of_one():
+    weights, moved = printed(TWO_DEVICES)
+    assert moved > 0.01 and weights < 1e-6
+
+
+def test_a_split_of_signals_is_taken_in_parts():
+    data = load("waveforms")
+    assert isinstance(data.train, Split) and data.train["series"].shape == (1200, 80, 2)
+    assert np.bincount(data.train["label"]).tolist() == [300] * 4
