@@ -63,14 +63,14 @@ def answers(
 
     Returns:
         For each example, of classes: `label` and `probability`, the best first; of words that are
-        near: `label` and `score`; of a number: `value`; of a forecast: `place` and `value` of each; of a mask: `label` and `share`, the
-        fraction of the pixels, the largest first; of the object in a picture: `label`,
-        `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of the picture as the model sees it;
-        of the things that a detector finds: the same of each, the best first, in pixels of the
-        picture as the model sees it; of a dense captioner likewise, with `phrase` in the place of
-        `label`; of points: `point`, `y`, `x` in fractions of the picture; of an ellipse: `y`, `x`,
-        half-axes `a` and `b` in fractions (of the height), and `degrees` of the longer one,
-        clockwise.
+        near: `label` and `score`; of a number: `value`; of a forecast: `place` and `value` of each;
+        of a mask: `label` and `share`, the fraction of the pixels, the largest first; of the object
+        in a picture: `label`, `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of the picture
+        as the model sees it; of the things that a detector finds: the same of each, the best first,
+        in pixels of the picture as the model sees it; of a dense captioner likewise, with `phrase`
+        in the place of `label`; of points: `point`, `y`, `x` in fractions of the picture; of an
+        ellipse: `y`, `x`, half-axes `a` and `b` in fractions (of the height), and `degrees` of the
+        longer one, clockwise.
 
     Raises:
         ValueError: Nothing is known of the answers of this task.
