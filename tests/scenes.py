@@ -5,8 +5,6 @@ import json
 import pytest
 
 from tests import toy
-from zoo.models.saved import load_model
-from zoo.training.fitting import fit
 
 COUNTS = {"train": 96, "validation": 24, "test": 24}
 
@@ -51,18 +49,6 @@ TWO_DEVICES = """
     moved = len({row["loss"] for row in rows})
     print(json.dumps({"replicas": [two, one], "weights": far, "history": told, "moved": moved}))
 """
-
-
-def check_resumed(whole, out, *, changes, stop_at):
-    """A run that is stopped and resumed comes to what one comes to that nothing stopped."""
-    name = whole.card.architecture
-    part = fit(name, out=out, changes=changes, callbacks=[toy.interrupt(stop_at)])
-    assert part.report.status == "interrupted"
-    assert toy.difference(load_model(whole.path), load_model(part.path)) > 0
-    resumed = fit(name, out=out, resume=True)
-    assert resumed.report.status == "complete"
-    assert toy.difference(load_model(whole.path), load_model(resumed.path)) == 0.0
-    assert resumed.report.metrics == whole.report.metrics
 
 
 def two_devices(model, changes, home, *, frozen=""):

@@ -442,43 +442,18 @@ def test_resumed_run_equals_a_whole_one(name, tmp_path):
     changes = [*SMALL, "train.epochs=2", "data.limit=48"]
     changes += ["settings.dropout=0.3"] if name == TELL else []
     whole = fit(name, out=tmp_path / "a", changes=changes)
-    stopped = fit(name, out=tmp_path / "b", changes=changes, callbacks=[toy.interrupt(4)])
-    assert stopped.report.status == "interrupted"
-    unlike = toy.difference(load_model(whole.path), load_model(stopped.path))
-    resumed = fit(name, out=tmp_path / "b", resume=True)
-    assert unlike > 0
-    assert toy.difference(load_model(whole.path), load_model(resumed.path)) == 0.0
-    assert resumed.report.metrics == whole.report.metrics
+    toy.check_resumed(whole, tmp_path / "b", changes=changes, stop_at=4)
 
 
 TWO_DEVICES = """
     import json, sys
-    import keras
-    import numpy as np
+    from tests import two
     from zoo.data import digit_captions
-    from zoo.recipe import resolve
-    from zoo.training.run import Run
 
     digit_captions.COUNTS = {"train": 48, "validation": 18, "test": 4}
     changes = ["settings.units=12", "train.epochs=2", "train.batch_size=16",
-               "hardware.precision=float32",
                "train.optimizer={kind: sgd, learning_rate: 0.05, clip_global_norm: 0.5}"]
-    found = []
-    for devices in (["strategy=mirrored", "hardware.devices=2"], ["strategy=one"]):
-        run = Run(resolve(sys.argv[1], changes=[*changes, f"hardware.{devices[0]}", *devices[1:]]))
-        networks = run.create()
-        for network in networks.values():  # statistics of a batch are a replica's own
-            for layer in network.layers:
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.trainable = False
-        before = [w for n in networks.values() for w in n.get_weights()]
-        history = run.train(networks)
-        after = [w for n in networks.values() for w in n.get_weights()]
-        found.append((after, [[r["loss"], r["val_loss"]] for r in history.rows]))
-    (two, losses_of_two), (one, losses) = found
-    apart = lambda a, b: max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
-    losses = [np.array(one) for one in (losses, losses_of_two)]
-    print(json.dumps([apart(one, two), apart(one, before), apart(*losses)]))
+    print(json.dumps(two.of_recipe(sys.argv[1], changes, prepare=two.freeze_statistics)))
 """
 
 
@@ -486,7 +461,7 @@ TWO_DEVICES = """
 @pytest.mark.dist
 @ONE
 def test_two_devices_take_the_steps_of_one(name, tmp_path):
-    weights, moved, losses = toy.printed(TWO_DEVICES, name, ZOO_HOME=str(tmp_path))
+    weights, losses, moved = toy.printed(TWO_DEVICES, name, ZOO_HOME=str(tmp_path))
     assert moved > 1e-3 and weights < 1e-5 and losses < 1e-5
 
 

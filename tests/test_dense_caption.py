@@ -359,37 +359,19 @@ def test_it_learns_and_explains_itself(trained):
 
 @pytest.mark.slow  # a detector is resumed in tests/test_detect_learning.py
 def test_a_resumed_run_equals_a_whole_one(trained, tmp_path):
-    kit.check_resumed(trained, tmp_path / "part", changes=[*SMALL, *QUICK], stop_at=20)
+    toy.check_resumed(trained, tmp_path / "part", changes=[*SMALL, *QUICK], stop_at=20)
 
 
 TWO_DEVICES = """
     import json, sys
-    import keras
-    import numpy as np
+    from tests import two
     from zoo.data import digit_scenes
-    from zoo.recipe import resolve
-    from zoo.training.run import Run
 
     digit_scenes.COUNTS = {"train": 64, "validation": 30, "test": 4}  # 30: a batch that is padded
     changes = json.loads(sys.argv[1]) + [
         "train.epochs=2", "train.optimizer={kind: sgd, learning_rate: 0.05, clip_global_norm: 0.5}"
     ]
-    found = []
-    for devices in (["strategy=mirrored", "hardware.devices=2"], ["strategy=one"]):
-        hardware = [f"hardware.{devices[0]}", *devices[1:]]
-        run = Run(resolve("densecap_small", changes=[*changes, *hardware]))
-        networks = run.create()
-        for layer in networks["net"].layers:  # statistics of a batch are a replica's own
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
-        before = networks["net"].get_weights()
-        history = run.train(networks)
-        found.append((networks["net"].get_weights(), [[r["loss"], r["val_loss"]] for r in
-                      history.rows]))
-    (two, losses_of_two), (one, losses) = found
-    apart = lambda a, b: max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
-    losses = [np.array(one) for one in (losses, losses_of_two)]
-    print(json.dumps([apart(one, two), apart(one, before), apart(*losses)]))
+    print(json.dumps(two.of_recipe("densecap_small", changes, prepare=two.freeze_statistics)))
 """
 
 
@@ -397,7 +379,7 @@ TWO_DEVICES = """
 @pytest.mark.slow  # the detector's steps and the captioner's are taken so in their own files
 def test_two_devices_take_the_steps_of_one(tmp_path):
     found = toy.printed(TWO_DEVICES, json.dumps(SMALL), ZOO_HOME=str(tmp_path))
-    weights, moved, losses = found
+    weights, losses, moved = found
     assert moved > 1e-3 and weights < 1e-5 and losses < 1e-4
 
 

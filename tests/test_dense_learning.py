@@ -8,7 +8,7 @@ import pytest
 
 import export
 from export.formats.tflite.flatbuffer import parse, schema
-from tests import programs
+from tests import programs, toy
 from tests import scenes as kit
 from tests.golden.vector import fill
 from zoo.bundle import Bundle
@@ -44,7 +44,7 @@ def test_eleven_classes_are_judged_by_mean_iou(trained):
 
 @pytest.mark.slow
 def test_a_resumed_fcn_equals_a_whole_one(trained, tmp_path):
-    kit.check_resumed(trained, tmp_path / "part", changes=TWICE, stop_at=8)
+    toy.check_resumed(trained, tmp_path / "part", changes=TWICE, stop_at=8)
 
 
 @pytest.mark.slow  # tests/test_detect_learning.py has two devices too

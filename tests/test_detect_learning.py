@@ -5,6 +5,7 @@ import pytest
 import zoo
 from export.manifest import Manifest
 from tests import scenes as kit
+from tests import toy
 from zoo.cli import main
 from zoo.training.fitting import fit
 
@@ -28,7 +29,7 @@ def parent(_few, tmp_path_factory):
 def test_a_resumed_run_equals_a_whole_one(parent, tmp_path):
     """Four steps make an epoch: stopped within the second."""
     assert set(parent.card.outputs) == {"boxes", "scores", "classes", "masks"}
-    kit.check_resumed(parent, tmp_path / "part", changes=TWICE, stop_at=6)
+    toy.check_resumed(parent, tmp_path / "part", changes=TWICE, stop_at=6)
 
 
 @pytest.mark.dist

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.toy import difference, interrupt, printed
+from tests.toy import check_resumed, printed
 from zoo.data import coloured_digits, word_vectors
 from zoo.data.coloured_digits import NAMES, UNSEEN
 from zoo.models.build import create
@@ -73,6 +73,11 @@ def test_vectors_of_ones_own(tmp_path):
         word_vectors.read(file)
     file.write_text("red 3 0 x\n")
     with pytest.raises(ValueError, match=r"words\.txt:1: got 3 cells behind a word; expected some"):
+        word_vectors.read(file)
+    file.write_text("\ufeffred 3 4\n\nblue 0 2\n", encoding="utf-8")
+    assert word_vectors.read(file) == {"red": (0.6, 0.8), "blue": (0.0, 1.0)}
+    file.write_bytes(b"red 3 4\nr\xf8d 1 2\n")
+    with pytest.raises(ValueError, match=r"words\.txt: byte 9 is not UTF-8; expected a text in UT"):
         word_vectors.read(file)
     with pytest.raises(FileNotFoundError, match="expected a word and its numbers a line"):
         word_vectors.read(tmp_path / "nowhere.txt")
@@ -219,37 +224,21 @@ def test_compressed_devise_is_measured_itself(recipe, run, bundle):
 def test_resumed_run_equals_a_whole_one(tmp_path):
     changes = [*SMALL, "train.epochs=2", "data.limit=640"]
     whole = fit("devise_small", out=tmp_path / "a", changes=changes)
-    stopped = fit("devise_small", out=tmp_path / "b", callbacks=[interrupt(9)], changes=changes)
-    unlike = difference(load_model(whole.path), load_model(stopped.path))
-    again = fit("devise_small", out=tmp_path / "b", resume=True)
-    assert unlike > 0 and difference(load_model(whole.path), load_model(again.path)) == 0.0
+    check_resumed(whole, tmp_path / "b", changes=changes, stop_at=9)
 
 
 TWO_DEVICES = """
     import json
-    import numpy as np
-    from zoo.recipe import resolve
-    from zoo.training.run import Run
-
-    def apart(one, other):
-        return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+    from tests import two
 
     changes = ["data.limit=160", "train.epochs=2", "train.batch_size=32",
                "train.optimizer={kind: sgd, learning_rate: 0.1, clip_global_norm: 0.1}"]
-    found = []
-    for devices in ("{strategy: mirrored, devices: 2, precision: float32}",
-                    "{strategy: one, precision: float32}"):
-        run = Run(resolve("devise_small", changes=[*changes, f"hardware={devices}"]))
-        networks = run.create()
-        before = networks["net"].get_weights()
-        run.train(networks)
-        found.append(networks["net"].get_weights())
-    print(json.dumps([apart(*found), apart(found[0], before)]))
+    print(json.dumps(two.of_recipe("devise_small", changes)))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one():
-    weights, moved = printed(TWO_DEVICES)
+    weights, _, moved = printed(TWO_DEVICES)
     assert moved > 0.001 and weights < 1e-5

@@ -15,7 +15,7 @@ import export
 import serving
 import zoo
 from compress.graph import copy_model
-from tests.toy import difference, interrupt, printed
+from tests.toy import check_resumed, printed
 from zoo.common.writing import Options, draw
 from zoo.data import pydoc_topics
 from zoo.models.build import create
@@ -253,44 +253,24 @@ def test_resumed_run_equals_a_whole_one(text, tmp_path):
     changes = [*SMALL, "train.epochs=2", "data.limit=160",
                "settings={units: [8], embedding: 6, dropout: 0.3}"]  # fmt: skip
     whole = fit("char_lstm", data=text, out=tmp_path / "a", changes=changes)
-    stopped = fit("char_lstm", data=text, out=tmp_path / "b", changes=changes,
-                  callbacks=[interrupt(9)])  # fmt: skip
-    assert stopped.report.status == "interrupted"
-    unlike = difference(load_model(whole.path), load_model(stopped.path))
-    resumed = fit("char_lstm", out=tmp_path / "b", resume=True)
-    assert unlike > 0 and difference(load_model(whole.path), load_model(resumed.path)) == 0.0
+    check_resumed(whole, tmp_path / "b", data=text, changes=changes, stop_at=9)
 
 
 TWO_DEVICES = """
     import json, sys
-    import numpy as np
-    from zoo.recipe import resolve
-    from zoo.training.run import Run
-
-    def apart(one, other):
-        return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+    from tests import two
 
     changes = ["settings={units: [8], embedding: 6}", "data.size=10", "data.limit=160",
-               "train.epochs=2", "train.batch_size=32", "hardware.precision=float32",
+               "train.epochs=2", "train.batch_size=32",
                "train.optimizer={kind: sgd, learning_rate: 0.5, clip_global_norm: 0.1}"]
-    found = []
-    # Two first: the processor is split before TensorFlow's first operation.
-    for devices in (["strategy=mirrored", "hardware.devices=2"], ["strategy=one"]):
-        machine = [f"hardware.{devices[0]}", *devices[1:]]
-        run = Run(resolve("char_lstm", data=sys.argv[1], changes=[*changes, *machine]))
-        networks = run.create()
-        before = networks["net"].get_weights()
-        history = run.train(networks)
-        losses = [np.array([r["loss"], r["val_bits_per_character"]]) for r in history.rows]
-        found.append((networks["net"].get_weights(), losses))
-    (two, losses_of_two), (one, losses) = found
-    print(json.dumps([apart(one, two), apart(one, before), apart(losses, losses_of_two)]))
+    keys = ("loss", "val_bits_per_character")
+    print(json.dumps(two.of_recipe("char_lstm", changes, data=sys.argv[1], keys=keys)))
 """
 
 
 @pytest.mark.dist
 def test_two_devices_take_the_steps_of_one(text):
-    weights, moved, losses = printed(TWO_DEVICES, text)
+    weights, losses, moved = printed(TWO_DEVICES, text)
     assert moved > 0.01 and weights < 1e-6 and losses < 1e-5
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, log_loss
 import compress
 import export
 from tests import scenes as kit
+from tests import toy
 from zoo.common.columns import Column
 from zoo.data.loading import load
 from zoo.metrics.boxes import iou
@@ -153,7 +154,7 @@ def whole(_few, tmp_path_factory):
 @pytest.mark.parametrize("stop_at", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_a_whole_one(whole, tmp_path, stop_at):
     """Six steps make an epoch: within the first, and within the second."""
-    kit.check_resumed(whole, tmp_path / "part", changes=TWICE, stop_at=stop_at)
+    toy.check_resumed(whole, tmp_path / "part", changes=TWICE, stop_at=stop_at)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, log
 import compress
 import export
 from tests import scenes as kit
+from tests import toy
 from zoo.bundle import find_bundle
 from zoo.common.columns import IGNORED, Column
 from zoo.data.loading import load
@@ -177,7 +178,7 @@ def whole(_few, tmp_path_factory):
 @pytest.mark.parametrize("stop_at", [3, 8])
 def test_a_resumed_run_equals_a_whole_one(whole, tmp_path, stop_at):
     """Six steps make an epoch: within the first, and within the second."""
-    kit.check_resumed(whole, tmp_path / "part", changes=TWICE, stop_at=stop_at)
+    toy.check_resumed(whole, tmp_path / "part", changes=TWICE, stop_at=stop_at)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import export
-from tests.toy import difference, interrupt, printed
+from tests.toy import check_resumed, printed
 from zoo.data.dataset import Split
 from zoo.data.loading import load
 from zoo.models import create
@@ -196,40 +196,23 @@ def test_a_classifier_learns_waves(tmp_path):
 def test_a_resumed_run_equals_a_whole_one(tmp_path):
     changes = [*SMALL, "train.epochs=2", "data.limit=96"]
     whole = fit("lstm_forecast", out=tmp_path / "a", changes=changes)
-    fit("lstm_forecast", out=tmp_path / "b", changes=changes, callbacks=[interrupt(8)])
-    resumed = fit("lstm_forecast", out=tmp_path / "b", resume=True)
-    assert difference(load_model(whole.path), load_model(resumed.path)) == 0.0
+    check_resumed(whole, tmp_path / "b", changes=changes, stop_at=8)
 
 
 TWO_DEVICES = """
     import json
-    import numpy as np
-    from zoo.recipe import resolve
-    from zoo.training.run import Run
-
-    def apart(one, other):
-        return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+    from tests import two
 
     changes = ["settings={units: [6]}", "data.limit=96", "train.epochs=2", "train.batch_size=32",
                "train.optimizer={kind: sgd, learning_rate: 0.1, clip_global_norm: 0.1}"]
-    found = []
-    # Two first: the processor is split before TensorFlow's first operation.
-    for devices in (["strategy=mirrored", "hardware.devices=2"], ["strategy=one"]):
-        machine = [f"hardware.{devices[0]}", *devices[1:]]
-        run = Run(resolve("lstm_forecast", changes=[*changes, *machine]))
-        networks = run.create()
-        before = networks["net"].get_weights()
-        run.train(networks)
-        found.append(networks["net"].get_weights())
-    two, one = found
-    print(json.dumps([apart(one, two), apart(one, before)]))
+    print(json.dumps(two.of_recipe("lstm_forecast", changes)))
 """
 
 
 @pytest.mark.dist
 @pytest.mark.slow
 def test_two_devices_take_the_steps_of_one():
-    weights, moved = printed(TWO_DEVICES)
+    weights, _, moved = printed(TWO_DEVICES)
     assert moved > 0.01 and weights < 1e-6
 
 

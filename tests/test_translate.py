@@ -386,36 +386,17 @@ def test_the_likeliest_answer_counts(bundle, run):
 def test_resumed_run_equals_a_whole_one(file, tmp_path):
     short = [*changes(ATTEND, file), "train.epochs=2", "data.limit=64", "settings.dropout=0.2"]
     whole = fit(ATTEND, out=tmp_path / "a", changes=short)
-    stopped = fit(ATTEND, out=tmp_path / "b", changes=short, callbacks=[toy.interrupt(5)])
-    assert stopped.report.status == "interrupted"
-    unlike = toy.difference(load_model(whole.path), load_model(stopped.path))
-    resumed = fit(ATTEND, out=tmp_path / "b", resume=True)
-    assert unlike > 0
-    assert toy.difference(load_model(whole.path), load_model(resumed.path)) == 0.0
+    toy.check_resumed(whole, tmp_path / "b", changes=short, stop_at=5)
 
 
 TWO_DEVICES = """
     import json, sys
-    import numpy as np
-    from zoo.recipe import resolve
-    from zoo.training.run import Run
+    from tests import two
 
     changes = ["settings={units: 12, embedding: 6}", "train.epochs=2", "train.batch_size=16",
-               "data.limit=96", "hardware.precision=float32",
+               "data.limit=96",
                "train.optimizer={kind: sgd, learning_rate: 0.5, clip_global_norm: 0.5}"]
-    found = []
-    for devices in (["strategy=mirrored", "hardware.devices=2"], ["strategy=one"]):
-        machine = [f"hardware.{devices[0]}", *devices[1:]]
-        run = Run(resolve(sys.argv[1], data=sys.argv[2], changes=[*changes, *machine]))
-        networks = run.create()
-        before = [w for n in networks.values() for w in n.get_weights()]
-        history = run.train(networks)
-        after = [w for n in networks.values() for w in n.get_weights()]
-        found.append((after, [[r["loss"], r["val_loss"]] for r in history.rows]))
-    (two, losses_of_two), (one, losses) = found
-    apart = lambda a, b: max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
-    losses = [np.array(one) for one in (losses, losses_of_two)]
-    print(json.dumps([apart(one, two), apart(one, before), apart(*losses)]))
+    print(json.dumps(two.of_recipe(sys.argv[1], changes, data=sys.argv[2])))
 """
 
 
@@ -424,7 +405,7 @@ TWO_DEVICES = """
 @EVERY
 def test_two_devices_take_the_steps_of_one(name, file):
     """Texts of several lengths: the mean is of tokens, over both devices."""
-    weights, moved, losses = toy.printed(TWO_DEVICES, name, f"pairs:{file}")
+    weights, losses, moved = toy.printed(TWO_DEVICES, name, f"pairs:{file}")
     assert moved > 0.01 and weights < 1e-5 and losses < 1e-5
 
 

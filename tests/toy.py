@@ -11,9 +11,11 @@ from tests.programs import printed  # noqa: F401
 from zoo.data.feed import Feed
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
+from zoo.models.saved import load_model
 from zoo.recipe import Hardware, Optimizer, Train
 from zoo.tasks.labels.classify import Classify
 from zoo.training import strategy
+from zoo.training.fitting import fit
 from zoo.training.trainer import Trainer
 
 DATA = load("digits", limit=640)
@@ -90,6 +92,19 @@ def resumed(make, train, snapshot, *, step, losses=("loss",)):
     for name in losses:
         assert [row[name] for row in second.rows] == [row[name] for row in reference.rows]
     return reference
+
+
+def check_resumed(whole, out, *, changes, stop_at, data=None):
+    """A run that is stopped and resumed comes to what one comes to that nothing stopped."""
+    name = whole.card.architecture
+    options = {"changes": changes, "data": data}
+    part = fit(name, out=out, callbacks=[interrupt(stop_at)], **options)
+    assert part.report.status == "interrupted"
+    assert difference(load_model(whole.path), load_model(part.path)) > 0
+    resumed = fit(name, out=out, resume=True)
+    assert resumed.report.status == "complete"
+    assert difference(load_model(whole.path), load_model(resumed.path)) == 0.0
+    assert resumed.report.metrics == whole.report.metrics
 
 
 def interrupt(step):

@@ -5,7 +5,8 @@ TensorFlow splits the CPU into two devices only before its first operation.
 
 import numpy as np
 
-from zoo.recipe import Hardware
+from zoo.recipe import Hardware, resolve
+from zoo.training.run import Run
 from zoo.training.strategy import choose_machine
 from zoo.training.trainer import Trainer
 
@@ -30,3 +31,42 @@ def trained(make, batches, task, settings, keys):
         histories.append([row[key] for row in history.rows for key in keys])
     apart = float(np.abs(np.subtract(*histories)).max())
     return [difference(*ends), apart, difference(ends[0], make())], ends
+
+
+def of_recipe(model, changes, *, data=None, prepare=None, keys=("loss", "val_loss")):
+    """A recipe's run on either, in float32; what `prepare` does is done to fresh networks.
+
+    Returns how far apart the weights are, how far apart `keys` of the histories, and how far the
+    weights have moved, each at most.
+    """
+    ends, histories = [], []
+    for devices in (["strategy=mirrored", "devices=2"], ["strategy=one"]):
+        machine = [f"hardware.{setting}" for setting in (*devices, "precision=float32")]
+        run = Run(resolve(model, data=data, changes=[*changes, *machine]))
+        networks = run.create()
+        if prepare is not None:
+            prepare(networks)
+        before = _weights(networks)
+        history = run.train(networks)
+        ends.append(_weights(networks))
+        histories.append([row[key] for row in history.rows for key in keys])
+    apart = float(np.abs(np.subtract(*histories)).max())
+    return [_apart(*ends), apart, _apart(ends[1], before)]
+
+
+def freeze_statistics(networks):
+    """Normalisations learn nothing: statistics of a batch are a replica's own."""
+    import keras
+
+    for network in networks.values():
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+
+
+def _weights(networks):
+    return [array for network in networks.values() for array in network.get_weights()]
+
+
+def _apart(one, other):
+    return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))

@@ -29,6 +29,7 @@ import numpy as np
 
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split
+from zoo.data.text_files import read_text
 from zoo.datasets import NLI, file_path
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -201,12 +202,7 @@ def _file(folder: Path, word: str) -> Path:
 
 def _pairs(path: Path, problems: list[str]) -> Iterator[tuple[str, str, str]]:
     """The pairs of a file; what is left out is told of."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{NLI}{path}: byte {error.start} is not UTF-8; expected a text in UTF-8."
-        ) from None
+    lines = read_text(path, kind=NLI).splitlines()
     unlabelled = 0
     for number, one, other, label in _rows(path, lines):
         if label == "-":

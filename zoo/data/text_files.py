@@ -1,4 +1,4 @@
-"""Files of text, read block by block: a file, or all `.txt` files of a folder in turn."""
+"""Files of text, read whole or block by block: a file, or all `.txt` files of a folder in turn."""
 
 from __future__ import annotations
 
@@ -58,10 +58,7 @@ def blocks(files: tuple[Path, ...]) -> Iterator[str]:
                     rest += decoder.decode(block, final=not block)
                 except UnicodeDecodeError as error:
                     first = read - (len(error.object) - len(block)) + error.start
-                    raise ValueError(
-                        f"{TEXT}{path}: byte {first} is not UTF-8; expected a text in UTF-8. "
-                        "Convert it, e.g. `iconv -f latin1 -t utf-8`."
-                    ) from None
+                    raise _not_utf8(f"{TEXT}{path}", first) from None
                 read += len(block)
                 if not block:
                     break
@@ -70,3 +67,26 @@ def blocks(files: tuple[Path, ...]) -> Iterator[str]:
                     yield whole + newline
         if rest:
             yield rest
+
+
+def read_text(path: Path, *, kind: str = "") -> str:
+    """Returns the text of a file.
+
+    Args:
+        path: In UTF-8, with a mark of the order of bytes or without.
+        kind: What the name of the data set begins with, e.g. `trees:`; it opens an error line.
+
+    Raises:
+        ValueError: It is not UTF-8; the line names the first byte that is not.
+    """
+    try:
+        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(f"{kind}{path}", error.start) from None
+
+
+def _not_utf8(where: str, byte: int) -> ValueError:
+    return ValueError(
+        f"{where}: byte {byte} is not UTF-8; expected a text in UTF-8. Convert it, e.g. "
+        "`iconv -f latin1 -t utf-8`."
+    )

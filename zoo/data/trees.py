@@ -21,6 +21,7 @@ import numpy as np
 
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, stratify
+from zoo.data.text_files import read_text
 from zoo.datasets import TREES, file_path
 
 EMPTY, UNKNOWN = "", "<unknown>"
@@ -55,14 +56,8 @@ def load(name: str) -> DataSet:
     path = file_path(name)
     if not path.is_file():
         raise FileNotFoundError(f"{TREES}{path}: no such file.")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{TREES}{path}: byte {error.start} is not UTF-8; expected a text in UTF-8."
-        ) from None
     trees = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path, kind=TREES).splitlines(), start=1):
         if line.strip():
             try:
                 trees.append(parse(line))

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.data.text_files import read_text
+
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
 THERE_ARE = {
@@ -97,7 +99,9 @@ def read(path: str | Path) -> dict[str, tuple[float, ...]]:
         raise FileNotFoundError(f"{file}: no such file; expected a word and its numbers a line.")
     found: dict[str, tuple[float, ...]] = {}
     size = None
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        if not line.strip():
+            continue
         word, *cells = line.split()
         if number == 1 and len(cells) == 1:
             continue

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.common.columns import Column
-from zoo.tasks.task import Mean, Metric, Objective, Seen, Task
-from zoo.tasks.words import vectors
-from zoo.tasks.words.word2vec import TOKENS, Pairs
+from zoo.tasks.task import Mean, Metric, Objective, Seen
+from zoo.tasks.words.vectors import TOKENS, WordVectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +28,7 @@ TIMES = "times"
 POWER = 0.75
 
 
-class GloVe(Task):
+class GloVe(WordVectors):
     """The task of vectors whose products are logarithms of counts.
 
     Attributes:
@@ -70,24 +68,7 @@ class GloVe(Task):
         from keras import ops
 
         errors = self._errors(networks, batch)
-        return {"nats": errors, "real": ops.ones_like(errors)}
-
-    def meter(self, columns: Mapping[str, Column]) -> Errors:
-        """See `Task.meter`."""
-        return Errors()
-
-    def meter_with(self, data: DataSet, networks: Networks) -> Errors:
-        """See `Task.meter_with`: with the neighbours of some words."""
-        return Errors(networks["words"], data.columns[TOKENS].names)
-
-    def pictures(self, networks: Networks, meter: Any, columns: Mapping[str, Column]) -> Any:
-        """See `Task.pictures`: the most frequent words in a plane."""
-        names = columns[TOKENS].names
-        return vectors.pictures(vectors.table(networks["words"], len(names)), names)
-
-    def outputs(self, data: DataSet) -> dict[str, Column]:
-        """See `Task.outputs`: the vector of a word."""
-        return {"vector": Column("features", (None,))}
+        return {"loss": errors, "real": ops.ones_like(errors)}
 
     def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
         """See `Task.inputs`: the first word of each pair, (n, 1)."""
@@ -103,13 +84,3 @@ class GloVe(Task):
         found = found + networks["word_biases"](one)[:, 0] + networks["context_biases"](other)[:, 0]
         weights = ops.minimum(ops.power(times / self.most, POWER), 1.0)
         return weights * ops.square(ops.cast(found, "float32") - ops.log(times))
-
-
-class Errors(Pairs):
-    """A meter that takes the mean of the errors of pairs."""
-
-    def result(self) -> Any:
-        """Returns `squared_error`, and the nearest of the most frequent words."""
-        found = super().result()
-        error = found.metrics["nats_per_pair"]
-        return type(found)({"loss": error, "squared_error": error}, found.tables)

@@ -1,4 +1,4 @@
-"""Vectors of words: which are near, and pictures of them."""
+"""Vectors of words: what tasks that learn them share, which are near, and pictures of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,74 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.common.columns import Column
+from zoo.tasks.task import Evaluation, Task
+
 if TYPE_CHECKING:
     import numpy as np
 
+    from zoo.data.dataset import DataSet
+    from zoo.tasks.task import Networks
+
+TOKENS = "tokens"
 SHOWN, NEAR = 16, 6  # words in a table of neighbours, and neighbours of each
 DRAWN = 120  # words in a picture of the plane
+
+
+class WordVectors(Task):
+    """A task whose network `words` has a vector for each word, learnt from pairs of words.
+
+    It answers with `loss`, of each pair, and `real`, whether it is one; `headline` is its mean.
+    """
+
+    kind: str
+
+    def meter(self, columns: Mapping[str, Column]) -> Pairs:
+        """See `Task.meter`."""
+        return Pairs(self.headline.name)
+
+    def meter_with(self, data: DataSet, networks: Networks) -> Pairs:
+        """See `Task.meter_with`: with the neighbours of some words."""
+        return Pairs(self.headline.name, networks["words"], data.columns[TOKENS].names)
+
+    def pictures(self, networks: Networks, meter: Any, columns: Mapping[str, Column]) -> Any:
+        """See `Task.pictures`: the most frequent words in a plane."""
+        names = columns[TOKENS].names
+        return pictures(table(networks["words"], len(names)), names)
+
+    def outputs(self, data: DataSet) -> dict[str, Column]:
+        """See `Task.outputs`: the vector of a word."""
+        return {"vector": Column("features", (None,))}
+
+
+class Pairs:
+    """A meter that takes the mean of the loss of pairs, in float64.
+
+    Args:
+        name: What the mean is called.
+        words: Network of vectors, whose neighbours are told.
+        names: The vocabulary.
+    """
+
+    def __init__(self, name: str, words: Any = None, names: tuple[str, ...] = ()):
+        self._name, self._words, self._names = name, words, names
+        self._sum, self._count = 0.0, 0.0
+
+    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
+        """See `Meter.add`."""
+        real = outputs["real"].astype("float64")
+        self._sum += float((outputs["loss"] * real).sum())
+        self._count += float(real.sum())
+
+    def result(self) -> Evaluation:
+        """Returns the mean, and the nearest of the most frequent words."""
+        mean = self._sum / max(self._count, 1)
+        tables: dict[str, Any] = {"counted": [{"pairs": int(self._count)}]}
+        if self._words is not None:
+            which = [i for i, name in enumerate(self._names) if i and len(name) > 3]
+            found = table(self._words, len(self._names))
+            tables["neighbours"] = neighbours(found, self._names, which[:SHOWN])
+        return Evaluation({"loss": mean, self._name: mean}, tables)
 
 
 def table(network: Any, words: int) -> np.ndarray:

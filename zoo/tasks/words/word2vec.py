@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.common.columns import Column
-from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen, Task
-from zoo.tasks.words import vectors
+from zoo.tasks.task import Mean, Metric, Objective, Seen
+from zoo.tasks.words.vectors import TOKENS, WordVectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from zoo.data.source import Draw
     from zoo.tasks.task import Batch, Networks
 
-TOKENS = "tokens"
 
-
-class Word2Vec(Task):
+class Word2Vec(WordVectors):
     """The task of vectors of words.
 
     Attributes:
@@ -97,24 +94,7 @@ class Word2Vec(Task):
     def answer(self, networks: Networks, batch: Batch) -> Any:
         """See `Task.answer`: the nats of each pair (b, pairs), and whether it is one."""
         nats, real = self._nats(networks, batch, leaves_out=False)
-        return {"nats": nats, "real": real}
-
-    def meter(self, columns: Mapping[str, Column]) -> Pairs:
-        """See `Task.meter`."""
-        return Pairs()
-
-    def meter_with(self, data: DataSet, networks: Networks) -> Pairs:
-        """See `Task.meter_with`: with the neighbours of some words."""
-        return Pairs(networks["words"], data.columns[TOKENS].names)
-
-    def pictures(self, networks: Networks, meter: Any, columns: Mapping[str, Column]) -> Any:
-        """See `Task.pictures`: the most frequent words in a plane."""
-        names = columns[TOKENS].names
-        return vectors.pictures(vectors.table(networks["words"], len(names)), names)
-
-    def outputs(self, data: DataSet) -> dict[str, Column]:
-        """See `Task.outputs`: the vector of a word."""
-        return {"vector": Column("features", (None,))}
+        return {"loss": nats, "real": real}
 
     def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
         """See `Task.inputs`: the words in the middle, (n, 1)."""
@@ -171,32 +151,3 @@ def _looked_up(network: Any, places: Any) -> Any:
     from keras import ops
 
     return ops.reshape(network(ops.reshape(places, (-1, 1))), (-1, places.shape[1]))
-
-
-class Pairs:
-    """A meter that sums the loss of each pair, in float64.
-
-    Args:
-        words: Network of vectors, whose neighbours are told.
-        names: The vocabulary.
-    """
-
-    def __init__(self, words: Any = None, names: tuple[str, ...] = ()):
-        self._words, self._names = words, names
-        self._nats, self._count = 0.0, 0.0
-
-    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
-        """See `Meter.add`."""
-        real = outputs["real"].astype("float64")
-        self._nats += float((outputs["nats"] * real).sum())
-        self._count += float(real.sum())
-
-    def result(self) -> Evaluation:
-        """Returns `nats_per_pair`, and the nearest of the most frequent words."""
-        nats = self._nats / max(self._count, 1)
-        tables: dict[str, Any] = {"counted": [{"pairs": int(self._count)}]}
-        if self._words is not None:
-            which = [i for i, name in enumerate(self._names) if i and len(name) > 3]
-            found = vectors.table(self._words, len(self._names))
-            tables["neighbours"] = vectors.neighbours(found, self._names, which[: vectors.SHOWN])
-        return Evaluation({"loss": nats, "nats_per_pair": nats}, tables)
