@@ -59,7 +59,7 @@ def test_gradients_do_not_see_brightness_but_do_see_direction():
     assert np.abs(across - down).max() > 0.1
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", [row.name for row in BASELINES.values() if row.task == "classify"])
 def test_beats_chance_by_far(name, zoo, tmp_path, monkeypatch):
     from zoo.baselines import kmeans, mixtures, sparse_coding, words
 

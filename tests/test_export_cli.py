@@ -194,7 +194,7 @@ def test_a_lambda_layer_loads_when_it_is_trusted(anybodys, zoo, tmp_path):
         (
             ["onnx", "tflite", "--set", "opset=17"],
             2,
-            "tflite.opset: unknown key. Known: batch, tim",
+            "tflite.opset: unknown key. Known: batch, fus",
         ),
         (["onyx"], 2, "unknown target 'onyx'. Did you mean 'onnx'?"),
         (["onnx", "--pixels"], 2, "got --pixels; a .keras file does not say how pixels become"),

@@ -302,6 +302,7 @@ def norm_of_gradient(score: Any, pictures: Any) -> Any:
     import tensorflow as tf
     from keras import ops
 
+    pictures = tf.convert_to_tensor(pictures)
     with tf.GradientTape() as tape:
         tape.watch(pictures)
         scores = score(pictures)
