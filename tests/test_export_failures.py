@@ -72,7 +72,7 @@ def test_a_failure_is_one_line(target, build, tmp_path, monkeypatch, capfd):
 def test_integers_made_of_another_file_fail_by_their_own_name(tmp_path):
     samples = np.ones((4, *by_bits().inputs[0].shape[1:]), "float32")
     with pytest.raises(
-        RuntimeError, match="^export to onnx-int8: the converter failed: "
+        RuntimeError, match=r"^export to onnx-int8: the converter failed: "
     ) as caught:
         export.export(by_bits(), "onnx-int8", tmp_path / "out", samples=samples)
     assert told(caught.value)
