@@ -236,11 +236,16 @@ def near(one, other, which):
 
 @pytest.mark.oracle
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["word2vec", "cbow"])
-def test_vectors_are_as_good_as_gensims(name, tmp_path):
-    """The same words, vocabulary, window and negatives: nats of the same pairs; neighbours."""
+@pytest.mark.parametrize(("name", "rate", "share"), [("word2vec", 9.6, 0.95), ("cbow", 3.8, 0.65)])
+def test_vectors_are_as_good_as_gensims(name, rate, share, tmp_path):
+    """The same words, vocabulary, window and negatives: nats of the same pairs; neighbours.
+
+    Ours sees the text shuffled, so gensim's second run does too: in pieces of 20 words. CBOW takes
+    the gradient as it is, which gensim does not, and so finds other neighbours.
+    """
     gensim = pytest.importorskip("gensim")
     changes = ["data.text.vocabulary=1000", "settings={size: 50}", "task.threshold=0"]
+    changes += [f"train.optimizer.learning_rate={rate}"]
     bundle = fit(name, out=tmp_path / "run", changes=changes)
     run = Run(bundle.recipe, networks=load_networks(bundle.path))
     names = run.data.columns["tokens"].names
@@ -251,9 +256,13 @@ def test_vectors_are_as_good_as_gensims(name, tmp_path):
     held, _ = bounds(len(whole))
     places = tokenize(lambda: [whole[:held]], Text(unit="word", vocabulary=1000), training=held)
     (words,) = words_alone(places.places, names, (len(places.places),))
-    corpus = [[names[word] for word in words[at : at + 9000]] for at in range(0, len(words), 9000)]
     tables = []
-    for seed in (1, 2):
+    for seed, cut in ((1, 9000), (2, 20)):
+        corpus = [
+            [names[word] for word in words[at : at + cut]] for at in range(0, len(words), cut)
+        ]
+        if seed == 2:
+            np.random.RandomState(0).shuffle(corpus)
         theirs = gensim.models.Word2Vec(
             corpus, vector_size=50, window=5, sg=int(name == "word2vec"), negative=5, min_count=1,
             sample=0, epochs=bundle.recipe.train.epochs, workers=1, seed=seed,
@@ -270,4 +279,4 @@ def test_vectors_are_as_good_as_gensims(name, tmp_path):
     which = np.arange(50, 250)
     both, seeds = near(mine, tables[0][0], which), near(tables[0][0], tables[1][0], which)
     assert ours < 1.02 * gensims, (ours, gensims)
-    assert both > 0.5 * seeds, (both, seeds)
+    assert both > share * seeds, (both, seeds)

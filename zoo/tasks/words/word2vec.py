@@ -6,7 +6,8 @@ words, each as often. The loss of a pair, right word o beside v and k wrong ones
 
     -log s(u_o . v) - sum over n of log s(-u_n . v)
 
-Differs: Adam in place of descent pair by pair; a word that is left out still takes its place in the
+Differs: descent by batches in place of pair by pair; the words near one share the gradient of their
+mean, where word2vec.c gives each the whole of it; a word that is left out still takes its place in the
 window; a wrong word that is the right one does not count, as in word2vec.c.
 """
 
