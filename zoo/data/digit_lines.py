@@ -21,7 +21,7 @@ from zoo.data.scenes import turned
 
 VERSION = 1  # of the generator; it goes up when the code makes other lines
 SEED = 2006
-COUNTS = {"train": 7500, "validation": 500, "test": 1000}
+COUNTS = {"train": 20_000, "validation": 500, "test": 1000}
 HEIGHT, WIDTH = 28, 112  # of a line, in pixels
 FEWEST, MOST = 2, 5  # digits
 SIDES = (24, 29)  # of a digit with its margin, in pixels; the last is out

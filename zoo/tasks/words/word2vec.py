@@ -6,9 +6,9 @@ words, each as often. The loss of a pair, right word o beside v and k wrong ones
 
     -log s(u_o . v) - sum over n of log s(-u_n . v)
 
-Differs: descent by batches in place of pair by pair; the words near one share the gradient of their
-mean, where word2vec.c gives each the whole of it; a word that is left out still takes its place in the
-window; a wrong word that is the right one does not count, as in word2vec.c.
+Differs: descent by batches in place of pair by pair; the words near one share the gradient of
+their mean, where word2vec.c gives each the whole of it; a word that is left out still takes its
+place in the window; a wrong word that is the right one does not count, as in word2vec.c.
 """
 
 from __future__ import annotations
