@@ -315,6 +315,31 @@ def test_damaged_files_are_refused(tmp_path):
         compress.pack(model, path)
 
 
+def test_a_file_beside_another_holds_what_is_its_own(tmp_path):
+    whole = net()
+    part = keras.Model(whole.inputs, layers.Dense(3, name="own")(whole.layers[-2].output))
+    (tmp_path / "networks").mkdir()
+    beside, path = tmp_path / "net.packed", tmp_path / "networks" / "part.packed"
+    compress.pack(whole, beside)
+    own = sum(weight.value.numpy().nbytes for weight in part.get_layer("own").weights)
+    assert own < compress.pack(part, path, beside=beside) < own + 1500
+    found = compress.unpack(path)
+    for here, there in zip(found.weights, part.weights, strict=True):
+        assert here.path == there.path and np.array_equal(here.value, there.value)
+    with pytest.raises(
+        ValueError, match=r"elsewhere/m: stands elsewhere; expected it in .*networks"
+    ):
+        compress.pack(part, path, beside=tmp_path / "elsewhere" / "m")
+    compress.pack(part, beside)
+    with pytest.raises(
+        ValueError, match=r"part\.packed: is damaged \(\.\./net\.packed, whose weights"
+    ):
+        compress.unpack(path)
+    beside.unlink()
+    with pytest.raises(ValueError, match=r"part\.packed: is damaged \(.*No such file.*net\.packed"):
+        compress.unpack(path)
+
+
 def test_huffman_counts_the_file(tmp_path):
     plan = [compress.Prune(sparsity=0.9), compress.ShareWeights(bits=4), compress.Huffman()]
     small = compress.apply(compress.Pipeline(plan), net())

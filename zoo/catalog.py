@@ -1020,7 +1020,7 @@ _TREE = {"vocabulary": 16, "levels": 14}
 _TREE_LSTM = {**_TREE, "compose": "lstm"}
 _TREE_TENSOR = {**_TREE, "compose": "tensor"}
 _PLAIN = {"controller": "feedforward", "places": 32}
-_PAIRED = {"units": (64, 64), "together": 2}
+_PAIRED = {"units": (100, 100), "together": 2, "dropout": 0.2}
 _TORCH = {"batch_norm": True, "dropout": 0.2}
 _SMALL_U = {"width": 12, "depth": 3, "padding": "same", "batch_norm": True, "dropout": 0.0}
 
@@ -1228,7 +1228,7 @@ ROWS = (
     _multi("ctc_multi_small", "Multi-dimensional LSTM with CTC, small", 42_179, {}),
     _rows("ctc_rows_small", "LSTMs of columns and rows with CTC, small", 36_395, {}),
     _gtn("gtn", "Graph transformer network", 44_511, {}),
-    _ctc("ctc_blstm_small", "Bidirectional LSTM with CTC, small", 162_187, _PAIRED, **_LINES),
+    _ctc("ctc_blstm_small", "Bidirectional LSTM with CTC, small", 368_611, _PAIRED, **_LINES),
 )
 # fmt: on
 

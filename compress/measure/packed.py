@@ -12,11 +12,14 @@ The file, numbers little-endian:
     32 bytes    sha256 of it; a file of the first version, `KPACK1`, has neither
     4 bytes     length of the header
     header      JSON, deflated: `model`, as Keras serialises it; `weights`, one entry for each of
-                `model.weights`, in that order
+                `model.weights`, in that order; `beside`, where weights stand in another file too:
+                its `file`, seen from this one, and its `digest`
     streams     one behind the other, as long as the entries say
 
 An entry has `shape`, `dtype`, and then either
 
+    same        the number of the weight in the file beside that is equal bit for bit
+    or
     raw         bytes of a deflated array, its bytes ordered by significance
     or
     order       `C` or `F`: how the array is laid out on a line
@@ -33,10 +36,13 @@ in units of 4 bytes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
+import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -61,30 +67,41 @@ MOST_VALUES = 1 << 16  # of a code book
 MOST_HELD_BYTES = 1 << 28  # of streams that are kept: the report asks for what the file holds
 SIDE_BYTES = 1.2  # what a count costs in the header, about: chooses between alphabets
 
-_CODED: dict[tuple[bytes, str, tuple[int, ...]], Coded] = {}  # by what a weight holds
+_Known: TypeAlias = tuple[bytes, str, tuple[int, ...]]  # a digest of the content, a type, a shape
+_CODED: dict[_Known, Coded] = {}  # by what a weight holds
 
 
-def pack(model: keras.Model, path: str | Path) -> int:
+def pack(model: keras.Model, path: str | Path, *, beside: str | Path | None = None) -> int:
     """Writes a model to one file; returns its bytes. How it was compiled is left out.
 
     Args:
         model: Functional or Sequential.
         path: The file; what was there is replaced once the new one is whole.
+        beside: Another packed file, whose weights are not written again; the two are moved
+            together from then on. In the same directory or the one above.
 
     Raises:
         OSError: It cannot be written, or another process writes it.
         ValueError: A weight is not finite, or a layer could not be read back.
     """
     path = Path(path)
-    config = graph_config(model)
+    header: dict[str, Any] = {"model": graph_config(model)}
+    known: dict[_Known, int] = {}
+    if beside is not None:
+        header["beside"], arrays = _neighbour(path, Path(beside))
+        known = {_known(array): index for index, array in enumerate(arrays)}
     entries, streams = [], []
     for weight in model.weights:
-        entry, parts = _encode(keras.ops.convert_to_numpy(weight), weight.path)
+        array = keras.ops.convert_to_numpy(weight)
+        if (same := known.get(_known(array))) is not None:
+            entry: dict[str, Any] = {"same": same}
+        else:
+            entry, own = _encode(array, weight.path)
+            streams += own
         entries.append({"shape": list(weight.shape), "dtype": weight.dtype, **entry})
-        streams += parts
-    text = json.dumps({"model": config, "weights": entries}, separators=(",", ":"))
-    header = zlib.compress(text.encode(), 9)
-    parts = [len(header).to_bytes(4, "little"), header, *streams]
+    text = json.dumps({**header, "weights": entries}, separators=(",", ":"))
+    folded = zlib.compress(text.encode(), 9)
+    parts = [len(folded).to_bytes(4, "little"), folded, *streams]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -112,8 +129,17 @@ def unpack(path: str | Path) -> keras.Model:
     data = Path(path).read_bytes()
     if data[:6] not in (MAGIC, FIRST):
         raise ValueError(f"{path}: not a packed model; expected a file that `compress.pack` wrote.")
+    with _whole_or_told(path):
+        header, stream = _opened(data)
+        arrays = _beside(Path(path), header)
+        return _unpacked(header, stream, arrays)
+
+
+@contextlib.contextmanager
+def _whole_or_told(path: str | Path) -> Iterator[None]:
+    """Tells of whatever a damaged file makes its reader raise in one line."""
     try:
-        return _unpacked(data)
+        yield
     except BaseException as error:
         # The range coder, written in Rust, panics on some codes, which is no `Exception`.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
@@ -123,7 +149,8 @@ def unpack(path: str | Path) -> keras.Model:
         ) from error
 
 
-def _unpacked(data: bytes) -> keras.Model:
+def _opened(data: bytes) -> tuple[dict[str, Any], _Stream]:
+    """The header of a file, and its streams."""
     stream = _Stream(data, len(MAGIC))
     if data.startswith(MAGIC):
         length, digest = int.from_bytes(stream.take(8), "little"), stream.take(DIGEST_BYTES)
@@ -134,10 +161,55 @@ def _unpacked(data: bytes) -> keras.Model:
             raise ValueError("its digest is another")
     length = int.from_bytes(stream.take(4), "little")
     header = json.loads(_unfolded(stream.take(length), MOST_HEADER_BYTES))
+    return header, stream
+
+
+def _declared(header: dict[str, Any], data: bytes) -> int:
+    """How many weights a file declares, which is looked at before anything is made of it."""
     declared = sum(_size(entry["shape"]) for entry in header["weights"])
     if declared > MOST_WEIGHTS + MOST_PER_BYTE * len(data):
         raise ValueError(f"it declares {declared:,} weights in {len(data):,} bytes")
-    with limited(declared):
+    return declared
+
+
+def _known(array: np.ndarray) -> _Known:
+    """What tells whether two arrays are equal bit for bit."""
+    digest = hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=20).digest()
+    return digest, array.dtype.str, array.shape
+
+
+def _neighbour(path: Path, other: Path) -> tuple[dict[str, str], list[np.ndarray]]:
+    """What a header says of the file beside, and the arrays of that one."""
+    here, there = path.resolve().parent, other.resolve().parent
+    if there not in (here, here.parent):
+        raise ValueError(f"{other}: stands elsewhere; expected it in {here} or the one above.")
+    name = other.name if there == here else f"../{other.name}"
+    data = other.read_bytes()
+    return {"file": name, "digest": hashlib.sha256(data).hexdigest()}, _arrays(data)
+
+
+def _beside(path: Path, header: dict[str, Any]) -> list[np.ndarray]:
+    """The arrays of the file that stands beside one; none, where it needs none."""
+    if "beside" not in header:
+        return []
+    name, digest = header["beside"]["file"], header["beside"]["digest"]
+    if not re.fullmatch(r"(\.\./)?[\w.-]+", name):
+        raise ValueError(f"it names a file {name!r} beside it")
+    data = (path.parent / name).read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ValueError(f"{name}, whose weights it shares, is another")
+    return _arrays(data)
+
+
+def _arrays(data: bytes) -> list[np.ndarray]:
+    """The weights of a packed file that has all of its own."""
+    header, stream = _opened(data)
+    _declared(header, data)
+    return [_decode(entry, stream) for entry in header["weights"]]
+
+
+def _unpacked(header: dict[str, Any], stream: _Stream, beside: list[np.ndarray]) -> keras.Model:
+    with limited(_declared(header, stream.data)):
         model = built(header["model"])
     if not isinstance(model, keras.Model):
         raise ValueError(f"it holds a {type(model).__name__}")
@@ -145,8 +217,8 @@ def _unpacked(data: bytes) -> keras.Model:
         found = tuple(entry["shape"]), entry["dtype"]
         if found != (tuple(weight.shape), weight.dtype):
             raise ValueError(f"{weight.path} is declared as {found[1]} {found[0]}")
-        weight.assign(_decode(entry, stream))
-    if stream.place != len(data):
+        weight.assign(beside[entry["same"]] if "same" in entry else _decode(entry, stream))
+    if stream.place != len(stream.data):
         raise ValueError("it is longer than its header says")
     return model
 
@@ -180,11 +252,7 @@ class _Stream:
 
 def _encode(array: np.ndarray, name: str) -> Coded:
     """As `_coded`; a weight that was coded before, by any caller, is not coded again."""
-    key = (
-        hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=20).digest(),
-        array.dtype.str,
-        array.shape,
-    )
+    key = _known(array)
     if (found := _CODED.get(key)) is None:
         found = _CODED[key] = _coded(array, name)
         held = sum(_num_bytes(one) for one in _CODED.values())

@@ -48,7 +48,7 @@ def ship(path: str | Path) -> Path:
     for network in bundle.card.networks:
         (place / NETWORKS).mkdir(exist_ok=True)
         model = load_model(bundle.path / NETWORKS / f"{network}.keras")
-        pack(model, place / NETWORKS / f"{network}.packed")
+        pack(model, place / NETWORKS / f"{network}.packed", beside=place / PACKED)
     for name in (CARD, RECIPE):
         shutil.copy(bundle.path / name, place)
     _thin(bundle.path / SAMPLES, place / SAMPLES)
