@@ -20,6 +20,8 @@ from zoo.recipe import Recipe, resolve
 from zoo.stages.play import play
 from zoo.tasks.agents.a2c import A2C
 from zoo.tasks.agents.dqn import DQN, Explore
+from zoo.tasks.agents.ppo import PPO
+from zoo.tasks.agents.reinforce import Reinforce
 from zoo.training import steps
 from zoo.training.fitting import fit
 from zoo.training.run import Run
@@ -109,7 +111,7 @@ def test_the_policy_is_exported(agent, samples, target, tmp_path):
 
 def networks_of(task, world, *, seed=0):
     num = world.num_actions
-    if task.kind == "a2c":
+    if task.kind != "dqn":
         return {
             "policy": dense(world, num, hidden=(8,), seed=seed),
             "value": dense(world, 1, hidden=(8,), seed=seed + 1),
@@ -122,8 +124,13 @@ def networks_of(task, world, *, seed=0):
 
 @pytest.mark.parametrize(
     ("task", "stop_at", "keep"),
-    [(A2C(), 11, "best"), (DQN(**QUICK), 139, "last")],
-    ids=["a2c", "dqn"],
+    [
+        (A2C(), 11, "best"),
+        (DQN(**QUICK), 139, "last"),
+        (PPO(parts=2, passes=3), 27, "last"),
+        (Reinforce(), 1, "best"),
+    ],
+    ids=["a2c", "dqn", "ppo", "reinforce"],
 )
 def test_resumed_run_equals_a_whole_one(task, stop_at, keep, tmp_path):
     """A stop in the middle of an epoch, of episodes, and of the memory's ring."""
@@ -191,6 +198,106 @@ def test_the_gradient_of_a_bandit_is_the_analytic_one():
     wanted += weight * shares * (np.log(shares) + entropy)
     np.testing.assert_allclose(slope, wanted, atol=1e-6)
     np.testing.assert_allclose(seen.measures["entropy"].values, entropy, rtol=1e-5)
+
+
+@pytest.mark.oracle
+def test_the_clipped_ratio_is_its_equation():
+    """Equation 7, example by example; before the first step the gradient is A2C's."""
+    world, random = corridor(), np.random.RandomState(4)
+    networks, num = {"policy": dense(world, 2, seed=1)}, 60
+    features = random.normal(size=(num, LENGTH)).astype("float32")
+    actions = random.randint(2, size=num).astype("int32")
+    logits = np.asarray(networks["policy"](features), "float64")
+    logs = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(num), actions]
+    then = logs + random.uniform(-0.5, 0.5, num)
+    gains = random.normal(size=num)
+    batch = {
+        "features": features, "action": actions, "likelihood": then.astype("float32"),
+        "advantage": gains.astype("float32"), "return": np.zeros(num), "finished": np.zeros(num),
+        "weight": np.ones(num, "float32"),
+    }  # fmt: skip
+    task = PPO(clip=0.2)
+    seen = task.look("policy", networks, batch, training=False)
+    ratio = np.exp(logs - then)
+    wanted = -np.minimum(ratio * gains, ratio.clip(0.8, 1.2) * gains)
+    np.testing.assert_allclose(seen.loss.values, wanted, atol=1e-5)
+    assert np.mean(seen.measures["clipped"].values) == pytest.approx(np.mean(abs(ratio - 1) > 0.2))
+    batch["likelihood"] = logs.astype("float32")
+    slopes = [
+        steps.gradient(
+            one, one.objectives()[0], networks, {k: tf.constant(v) for k, v in batch.items()},
+            variables=networks["policy"].trainable_variables,
+        )[1]
+        for one in (PPO(), A2C(entropy=0.0))
+    ]  # fmt: skip
+    for one, other in zip(*slopes, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def slope_of(task, world, networks, *, seed, episodes=128):
+    """The gradient of a policy by the episodes of one batch, a row of numbers."""
+    batch = task.experience(world, settings(batch_size=episodes), seed=seed).collect(networks, 0)
+    batch = {name: tf.constant(values) for name, values in batch.items()}
+    found = steps.gradient(
+        task, task.objectives()[0], networks, batch,
+        variables=networks["policy"].trainable_variables,
+    )[1]  # fmt: skip
+    return np.concatenate([np.ravel(one) for one in found])
+
+
+@pytest.mark.oracle
+def test_reinforce_is_the_gradient_of_the_return_and_baselines_take_variance_from_it():
+    """Differences of the corridor's exact return. (With a discount, algorithms leave out the share
+    discount^t of an action that stands at t: it is not the gradient of the discounted return.)
+    """
+    world = corridor()
+    networks = {"policy": dense(world, 2, bias=False), "value": dense(world, 1, bias=False)}
+
+    def worth(kernel):  # of each place, exactly; episodes are cut off at their limit
+        shares = np.exp(kernel) / np.exp(kernel).sum(axis=1, keepdims=True)
+        values = np.zeros(LENGTH)
+        for _ in range(world.limit):
+            fresh = np.zeros(LENGTH)
+            for place in range(LENGTH - 1):
+                for action in range(2):
+                    after, reward, ended = walk(place, action)
+                    later = 0.0 if ended else values[after]
+                    fresh[place] += shares[place, action] * (reward + later)
+            values = fresh
+        return values
+
+    kernel, step = networks["policy"].get_weights()[0].astype("float64"), 1e-5
+    wanted = np.zeros_like(kernel)
+    for place in np.ndindex(kernel.shape):
+        moved = np.zeros_like(kernel)
+        moved[place] = step
+        rise = worth(kernel + moved) - worth(kernel - moved)
+        wanted[place] = rise[: LENGTH - 1].mean() / (2 * step)  # where episodes begin
+    networks["value"].set_weights([worth(kernel)[:, None]])
+    spread = {}
+    kinds = {"to go": (True, "none"), "all": (False, "none"), "mean": (True, "mean"),
+             "value": (True, "value")}  # fmt: skip
+    for name, (to_go, baseline) in kinds.items():
+        task = Reinforce(to_go=to_go, baseline=baseline, discount=1.0)
+        found = np.array([slope_of(task, world, networks, seed=seed) for seed in range(16)])
+        spread[name] = found.var(axis=0).sum()
+        error = found.std(axis=0) / np.sqrt(len(found))
+        assert (np.abs(-found.mean(axis=0) - wanted.ravel()) < 4 * error + 1e-6).all(), name
+    assert spread["value"] < spread["to go"] and spread["mean"] < spread["to go"]
+    pole = cart_pole()  # where there is a reward in every step, not at the end alone
+    networks = {name: dense(pole, size) for name, size in (("policy", 2), ("value", 1))}
+    spread = {
+        to_go: np.var(
+            [
+                slope_of(Reinforce(to_go=to_go, baseline="none"), pole, networks, seed=seed,
+                         episodes=8)
+                for seed in range(16)
+            ],
+            axis=0,
+        ).sum()
+        for to_go in (True, False)
+    }  # fmt: skip
+    assert spread[True] < 0.7 * spread[False]
 
 
 @pytest.mark.oracle

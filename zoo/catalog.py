@@ -15,6 +15,8 @@ TASKS = {
     "binary": "zoo.tasks.labels.binary:Binary",
     "regress": "zoo.tasks.labels.regress:Regress",
     "a2c": "zoo.tasks.agents.a2c:A2C",
+    "ppo": "zoo.tasks.agents.ppo:PPO",
+    "reinforce": "zoo.tasks.agents.reinforce:Reinforce",
     "dqn": "zoo.tasks.agents.dqn:DQN",
     "language": "zoo.tasks.words.language:Language",
     "word2vec": "zoo.tasks.words.word2vec:Word2Vec",
@@ -142,6 +144,10 @@ _a2c = partial(
     num_classes=2,
     smallest=1,
     recipe="a2c",
+)
+_ppo = partial(_a2c, task="ppo", paper="Schulman et al., arXiv:1707.06347", year=2017, recipe="ppo")
+_reinforce = partial(
+    _a2c, task="reinforce", paper="Williams, Machine Learning 8", year=1992, recipe="reinforce"
 )
 _dqn = partial(
     _a2c,
@@ -1096,7 +1102,8 @@ ROWS = (
     _lite("efficientnet_lite0", "EfficientNet-Lite0", 4_652_008, {}),
     _lite1("efficientnet_lite1", "EfficientNet-Lite1", 5_416_680, {"depth": 1.1}),
     _lite2("efficientnet_lite2", "EfficientNet-Lite2", 6_092_072, {"width": 1.1, "depth": 1.2}),
-    _char_lstm("char_lstm", "LSTM of characters", 361_767, _CHAR),
+    _char_lstm("char_lstm", "LSTM of characters", 1_241_127,
+               {**_CHAR, "units": (512,), "dropout": 0.3}),
     _char_gru("char_gru", "GRU of characters", 280_359, {**_CHAR, "recurrent": "gru"}),
     _char_tcn("char_tcn", "Temporal convolutions of characters", 3_248_200,
               {"channels": (450, 450, 450), "embedding": 100}, num_classes=50),
@@ -1132,6 +1139,8 @@ ROWS = (
     _elman_forecast("elman_forecast", "Elman network that forecasts", 1_748,
                     {"units": (32,), "recurrent": "elman"}),
     _a2c("a2c", "A2C 64-64", 9_155, {"units": (64, 64)}),
+    _ppo("ppo", "PPO 64-64", 9_155, {"units": (64, 64)}),
+    _reinforce("reinforce", "REINFORCE 64-64", 9_155, {"units": (64, 64)}),
     _dqn("dqn", "DQN 256-256", 67_586, {"units": (256, 256)}),
     _unet("unet", "U-Net", 31_030_658, {}),
     _unet("unet_small", "U-Net, 12 maps", 271_922, _SMALL_U, input_shape=(64, 64, 3), smallest=8),

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from scipy.special import log_softmax
 
 from zoo.environments.acting import Asked, dealt, returns, sampled
-from zoo.environments.copies import ACT, Copies, generator
+from zoo.environments.copies import ACT, DRAW, Copies, generator
 from zoo.environments.world import World
 
 
@@ -52,10 +53,12 @@ def advantages(
 class Rollouts:
     """Batches of what the networks `policy` and `value` do: a `zoo.data.source.Source`.
 
-    A batch is what all copies do in the same number of steps, batch_size / copies. Its columns:
-    `features` (b, features), `action` (b,), `advantage` (b,), of mean 0 and deviation 1 over the
-    batch, `target` (b,), the value that the critic should have told, and the returns of the
-    episodes that are over, see `acting.returns`.
+    A turn is what all copies do in the same number of steps, parts * batch_size / copies. It is
+    gone through `passes` times, each time in another order, in batches of batch_size. Its columns:
+    `features` (b, features), `action` (b,), `likelihood` (b,), log p of the action when it was
+    taken, `advantage` (b,), of mean 0 and deviation 1 over the turn, `target` (b,), the value that
+    the critic should have told, and the returns of the episodes that are over, see
+    `acting.returns`.
 
     Args:
         world: What is acted in.
@@ -63,23 +66,37 @@ class Rollouts:
         seed: Seed of the episodes and of the actions, at least 0.
         discount: See `advantages`.
         trace: See `advantages`.
+        parts: Batches of one pass over a turn.
+        passes: How often a turn is gone through.
 
     Attributes:
         batch_size: As given.
         steps: Batches in an epoch.
 
     Raises:
-        ValueError: The copies cannot share a batch evenly.
+        ValueError: The copies cannot share a turn evenly.
     """
 
-    def __init__(self, world: World, *, batch_size: int, seed: int, discount: float, trace: float):
+    def __init__(
+        self,
+        world: World,
+        *,
+        batch_size: int,
+        seed: int,
+        discount: float,
+        trace: float,
+        parts: int = 1,
+        passes: int = 1,
+    ):
         num = world.settings.copies
-        if batch_size % num:
+        if batch_size * parts % num:
             raise ValueError(
-                f"train.batch_size: got {batch_size} frames; expected a multiple of "
-                f"environment.copies, {num}: each copy takes as many steps."
+                f"train.batch_size: got {batch_size} frames{f' in {parts} parts' * (parts > 1)}; "
+                f"expected a multiple of environment.copies, {num}: each copy takes as many steps."
             )
-        self.batch_size, self.steps = batch_size, max(1, world.settings.frames // batch_size)
+        self.batch_size, self._parts, self._passes = batch_size, parts, passes
+        self.steps = max(1, world.settings.frames // (batch_size * parts)) * parts * passes
+        self._turn: dict[str, np.ndarray] = {}
         self._world, self._seed, self._discount, self._trace = world, seed, discount, trace
         self._copies = Copies(world, num, seed=seed)
         self._asked = Asked()
@@ -94,22 +111,42 @@ class Rollouts:
     ) -> Iterator[Any]:
         """See `zoo.data.source.Source.batches`; the networks act."""
         for step in range(start, self.steps):
-            yield dealt(self.collect(networks, epoch * self.steps + step), strategy)
+            yield dealt(self.batch(networks, epoch * self.steps + step), strategy)
 
-    def collect(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:
-        """Acts, and returns the columns of one batch.
+    def batch(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:
+        """Returns the columns of one batch; acts where it is the first of a turn.
 
         Args:
             networks: `policy` and `value`.
-            number: Number of the batch, from 0; its actions are drawn by it.
+            number: Number of the batch, from 0.
+        """
+        turn, place = divmod(number, self._parts * self._passes)
+        if place == 0:
+            self._turn = self.collect(networks, turn)
+        if self._parts * self._passes == 1:
+            return self._turn
+        done, part = divmod(place, self._parts)
+        size = self._parts * self.batch_size
+        order = generator(self._seed, DRAW, turn, done).permutation(size)
+        chosen = order[part * self.batch_size : (part + 1) * self.batch_size]
+        return {name: values[chosen] for name, values in self._turn.items()}
+
+    def collect(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:
+        """Acts, and returns the columns of one turn.
+
+        Args:
+            networks: `policy` and `value`.
+            number: Number of the turn, from 0; its actions are drawn by it.
         """
         policy, value = self._asked(networks, "policy"), self._asked(networks, "value")
-        num, length = len(self._copies), self.batch_size // len(self._copies)
+        num, size = len(self._copies), self._parts * self.batch_size
+        length = size // num
         uniform = generator(self._seed, ACT, number).random((length, num))
-        seen, actions, moves = [], [], []
+        seen, logits, actions, moves = [], [], [], []
         for drawn in uniform:
             seen.append(self._copies.observations)
-            actions.append(sampled(policy(seen[-1]), drawn))
+            logits.append(policy(seen[-1]))
+            actions.append(sampled(logits[-1], drawn))
             moves.append(self._copies.act(actions[-1]))
         rewards, ended, over, successors = map(np.stack, zip(*moves, strict=True))
         before = np.concatenate(seen)  # (time * copies, features)
@@ -121,19 +158,25 @@ class Rollouts:
         )
         targets = found + values[0]
         found = (found - found.mean()) / (found.std() + 1e-8)
+        taken = np.concatenate(actions).astype(np.int32)
+        logs = log_softmax(np.concatenate(logits), axis=1)
         return {
             "features": before,
-            "action": np.concatenate(actions).astype(np.int32),
+            "action": taken,
+            "likelihood": logs[np.arange(size), taken],
             "advantage": found.reshape(-1),
             "target": targets.reshape(-1),
-            **returns(self._copies.finished, self.batch_size),
-            "weight": np.ones(self.batch_size, np.float32),
+            **returns(self._copies.finished, size),
+            "weight": np.ones(size, np.float32),
         }
 
     def state(self) -> dict[str, Any]:
-        """See `zoo.data.source.Source.state`: where the copies stand."""
-        return self._copies.state()
+        """See `zoo.data.source.Source.state`: where the copies stand, and the turn."""
+        turn = self._turn if self._parts * self._passes > 1 else {}
+        return {**{f"turn/{name}": values for name, values in turn.items()}, **self._copies.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """See `zoo.data.source.Source.restore`."""
+        turn = {name: values for name, values in state.items() if name.startswith("turn/")}
+        self._turn = {name.removeprefix("turn/"): values for name, values in turn.items()}
         self._copies.restore(state)

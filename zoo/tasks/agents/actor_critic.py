@@ -1,0 +1,82 @@
+"""What tasks with a policy and a critic share; the networks are `policy` and `value`.
+
+They share no layer and have an optimizer each, so that neither gradient clips the other and the
+critic's loss needs no weight.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from zoo.tasks.agents.agent import Agent
+from zoo.tasks.task import Mean, Objective, Seen
+
+if TYPE_CHECKING:
+    from zoo.environments import World
+    from zoo.environments.rollouts import Rollouts
+    from zoo.recipe import Train
+    from zoo.tasks.task import Batch, Networks
+
+POLICY, VALUE = "policy", "value"
+
+
+class ActorCritic(Agent):
+    """A task of a policy and a critic, the objectives `policy` and `value`.
+
+    Attributes:
+        trace: Lambda of the advantages: 0 looks one step ahead, 1 to the end of the turn.
+        entropy: Weight of the policy's entropy, in nats, which keeps it from settling early.
+    """
+
+    actor: ClassVar[str] = POLICY
+
+    trace: Annotated[float, Field(ge=0, le=1)] = 0.95
+    entropy: Annotated[float, Field(ge=0)] = 0.01
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """See `Task.objectives`."""
+        return Objective(POLICY, (POLICY,)), Objective(VALUE, (VALUE,))
+
+    def rollouts(
+        self, world: World, train: Train, *, seed: int, parts: int = 1, passes: int = 1
+    ) -> Rollouts:
+        """Returns what both learn from; see `Rollouts`."""
+        from zoo.environments.rollouts import Rollouts
+
+        self.plan(train)
+        return Rollouts(
+            world,
+            batch_size=train.batch_size,
+            seed=seed,
+            discount=self.discount,
+            trace=self.trace,
+            parts=parts,
+            passes=passes,
+        )
+
+    def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
+        """See `Task.look`."""
+        from keras import ops
+
+        features = batch["features"]
+        if objective == VALUE:
+            told = networks[VALUE](features, training=training)[:, 0]
+            return Seen(Mean((told - batch["target"]) ** 2))
+        logs = ops.log_softmax(networks[POLICY](features, training=training), axis=1)
+        taken = ops.one_hot(batch["action"], logs.shape[1], dtype=logs.dtype)
+        entropy = -ops.sum(ops.exp(logs) * logs, axis=1)
+        loss, shown = self.act(ops.sum(logs * taken, axis=1), batch)
+        returns = Mean(batch["return"], batch["finished"])
+        seen = {"entropy": Mean(entropy), **shown, "return": returns}
+        return Seen(Mean(loss - self.entropy * entropy), seen)
+
+    def act(self, logs: Any, batch: Batch) -> tuple[Any, dict[str, Mean]]:
+        """Returns the policy's loss without its entropy (b,), and what else is shown.
+
+        Args:
+            logs: log p of the actions that were taken, (b,).
+            batch: Has `advantage` (b,), and `likelihood` (b,), what `logs` were then.
+        """
+        raise NotImplementedError
