@@ -217,7 +217,10 @@ def test_vectors_of_another_number_are_refused():
         create("devise_small", vectors=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+@pytest.mark.parametrize(
+    "target",
+    [*(pytest.param(x, marks=pytest.mark.slow) for x in ("tflite", "onnx")), "tflite-int8"],
+)
 def test_exported_devise_passes_the_gate(target, run, bundle, tmp_path):
     import export
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.toy import check_resumed, printed
-from zoo.data import entailment
+from zoo.data import entailment, trees
 from zoo.data.entailment import LABELS, Sentence, claims, relation
 from zoo.data.loading import load
 from zoo.models.build import create
@@ -287,7 +287,8 @@ def test_it_learns_more_than_the_commonest_class(bundle):
     assert bundle.card.outputs["logits"].names == LABELS and not bundle.card.custom_layers
 
 
-def test_other_data_are_refused(tmp_path):
+def test_other_data_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(trees, "EXAMPLES", 400)
     with pytest.raises(
         ValueError, match=r"which reads hypothesis \(tokens\); arithmetic has tokens"
     ):
@@ -318,7 +319,10 @@ def test_two_sentences_are_asked_about(bundle, run, zoo, monkeypatch):
     assert lines[0].startswith("--text: zebras not among the ") and len(lines) == 1
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+@pytest.mark.parametrize(
+    "target",
+    [*(pytest.param(x, marks=pytest.mark.slow) for x in ("tflite", "onnx")), "tflite-int8"],
+)
 def test_exported_attention_passes_the_gate(target, run, bundle, tmp_path):
     import export
 

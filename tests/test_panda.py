@@ -24,6 +24,13 @@ SMALL = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few_figures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "COUNTS", {"train": 640, "validation": 100, "test": 400})
+        yield
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     return fit("panda", out=tmp_path_factory.mktemp("runs") / "panda", changes=SMALL)
@@ -163,7 +170,10 @@ def test_other_data_are_refused(tmp_path):
         fit("panda", data="digits", out=tmp_path / "x", changes=[])
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+@pytest.mark.parametrize(
+    "target",
+    [*(pytest.param(x, marks=pytest.mark.slow) for x in ("tflite", "onnx")), "tflite-int8"],
+)
 def test_exported_panda_passes_the_gate(target, run, bundle, tmp_path):
     import export
 

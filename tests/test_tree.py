@@ -144,8 +144,9 @@ def rebuilt(words, joins):
     return rebuilt(words[left], joins[:place]), rebuilt(words[right], joins[right])
 
 
-def test_heights_tell_the_tree_and_its_value():
-    data = load("arithmetic", limit=300)
+def test_heights_tell_the_tree_and_its_value(monkeypatch):
+    monkeypatch.setattr(trees, "EXAMPLES", 400)
+    data = load("arithmetic")
     names = data.columns["tokens"].names
     for tokens, joins, label in zip(*(data.train[n] for n in data.columns), strict=True):
         words = [names[token] for token in tokens[tokens > 0]]
@@ -239,7 +240,10 @@ def test_an_expression_is_asked_about(bundle, zoo):
         assert line in zoo("predict", bundle.path, "--text", text, expect=2)
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+@pytest.mark.parametrize(
+    "target",
+    [*(pytest.param(x, marks=pytest.mark.slow) for x in ("tflite", "onnx")), "tflite-int8"],
+)
 def test_exported_tree_passes_the_gate(target, run, bundle, tmp_path):
     import export
 

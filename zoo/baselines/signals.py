@@ -32,7 +32,8 @@ def plain(data: DataSet, *, guess: str) -> Predicted:
 
     def measured(split: Split, period: int) -> dict[str, float]:
         series, ahead = (split[name][..., 0].astype("float64") for name in ("series", "ahead"))
-        found = forecast.guesses(series, ahead.shape[1], period=period, data=data)
+        known = data if guess == forecast.LINEAR else None
+        found = forecast.guesses(series, ahead.shape[1], period=period, data=known)
         return forecast.errors(ahead, found[guess])
 
     time, steps = data.columns["series"].shape[0] or 1, data.columns["ahead"].shape[0] or 1
@@ -87,8 +88,8 @@ def exponential_smoothing(data: DataSet) -> Predicted:
         found: np.ndarray = model.fit().forecast(steps)
         return found
 
-    scored = [_measured(split, fitted) for split in (data.test, data.validation)]
-    return Predicted(*scored, {"trend": "damped"}, (), 5)
+    test, validation = (_measured(split, fitted) for split in (data.test, data.validation))
+    return Predicted(test, validation, {"trend": "damped"}, (), 5)
 
 
 def _measured(split: Split, fit: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:

@@ -60,9 +60,9 @@ def _table(path: Path, expected: str) -> np.ndarray:
     lines = reading.text(path, f"a {expected}").splitlines()
     cells = [line.split(",") for line in lines if line.strip()]
     try:
-        table = np.array(cells, dtype=np.float32)  # refuses a short line, and a word
+        table: np.ndarray = np.array(cells, dtype=np.float32)  # refuses a short line, and a word
     except ValueError:
-        table = np.zeros(0)
+        table = np.zeros(0, np.float32)
     if table.ndim != 2:
         raise ValueError(
             f"{path}: got lines of several lengths, or no numbers; expected {expected}, without a "

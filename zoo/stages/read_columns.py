@@ -133,7 +133,7 @@ def _of_file(bundle: Bundle, path: Path) -> dict[str, np.ndarray]:
                 f"{path}: has no {', '.join(missing)}; expected arrays called as the model's "
                 f"inputs, {', '.join(inputs)}."
             )
-        found = {name: arrays.get(name, arrays.get(SPLIT + name)) for name in inputs}
+        found = {name: arrays[name if name in arrays else SPLIT + name] for name in inputs}
         sizes = {len(values) for values in found.values()}
         if len(sizes) > 1 or 0 in sizes:
             raise ValueError(f"{path}: got {sizes} examples; expected as many of each array.")
@@ -155,8 +155,8 @@ def _of_file(bundle: Bundle, path: Path) -> dict[str, np.ndarray]:
         return {name: np.stack([_last(path, signal, time) for signal in signals])}
     # A line of labels may end before its signal does: behind it there is nothing, zeros.
     fills = is_ragged or any(column.kind == "tokens" for column in bundle.card.outputs.values())
-    found = [_whole(path, signal, time, fills=fills, tells=is_ragged) for signal in signals]
-    return {name: np.stack(found)}
+    whole = [_whole(path, signal, time, fills=fills, tells=is_ragged) for signal in signals]
+    return {name: np.stack(whole)}
 
 
 def _tells_ends(bundle: Bundle, name: str) -> bool:
