@@ -113,6 +113,34 @@ def test_layers_without_a_prunable_kernel_say_why():
     assert zeros(pruned.get_layer("separable").pointwise_kernel) == 4
 
 
+def test_a_table_of_words_is_a_kernel():
+    """Pruned, shared, and as a product of two; one that does not learn stays."""
+    keras.utils.set_random_seed(0)
+    words = keras.Input((5,), dtype="int32", name="words")
+    table = layers.Embedding(30, 8, mask_zero=True, name="table")
+    fixed = layers.Embedding(30, 8, trainable=False, name="fixed")
+    x = layers.LSTM(4, name="lstm")(layers.Add(name="add")([table(words), fixed(words)]))
+    model = keras.Model(words, layers.Dense(3, name="fc")(x))
+    old = table.embeddings.numpy()
+    for item, note in (
+        (compress.Prune(sparsity=0.5), "of 240 kernel weights are zero"),
+        (compress.ShareWeights(bits=3), "8 values"),
+        (compress.LowRank(rank=2), "rank 2: 76 weights for 240"),
+    ):
+        small, report = item.apply(model)
+        rows = {row.path: row for row in report.layers}
+        assert rows["table"].changed and note in rows["table"].note
+        assert not rows["fixed"].changed and rows["fixed"].note == "its table does not learn"
+        assert rows["lstm"].note.startswith("LSTM is ")
+    u, s, vt = np.linalg.svd(old, full_matrices=False)
+    tokens = np.arange(30).reshape(6, 5)
+    first, second = small.get_layer("table_u"), small.get_layer("table")
+    np.testing.assert_allclose(
+        second(first(tokens[0])), ((u[:, :2] * s[:2]) @ vt[:2])[:5], atol=1e-6
+    )
+    assert first.mask_zero and small(tokens).shape == (6, 3)
+
+
 def test_quantised_kernels_stay():
     model = keras.Sequential([keras.Input((6,)), layers.Dense(6, name="fc")])
     model.quantize("int8")

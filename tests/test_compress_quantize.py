@@ -220,6 +220,21 @@ def test_what_stays_in_floats_is_named_and_exact(in_lsb, name):
     assert apart[0].mean() < 0.01 and apart[0].max() <= 1
 
 
+def test_what_a_quotient_a_power_and_a_root_read_is_not_rounded_to_zero(in_lsb):
+    """Shares of sharpened numbers, as a memory is addressed by: in steps they are 0 over 0."""
+    x = keras.Input((6,), name="x")
+    positive = keras.ops.relu(x)
+    sharp = keras.ops.power(positive + 0.01, 6.0)
+    length = keras.ops.sqrt(keras.ops.sum(positive, axis=1, keepdims=True) + 2.0)
+    shares = sharp / keras.ops.sum(sharp, axis=1, keepdims=True)
+    both = keras.ops.concatenate([shares, positive / length, positive / 2.0], axis=1)
+    model = filled(keras.Model(x, layers.Dense(3, name="out")(both), name="net"))
+    (apart,), operators, _ = in_lsb(model)
+    assert np.isfinite(apart).all() and apart.max() <= 3
+    assert {"POW", "DIV"} <= in_float(operators)
+    assert "FULLY_CONNECTED" not in in_float(operators)
+
+
 def test_whole_numbers_as_inputs(in_lsb):
     words = keras.Input((6,), dtype="int32", name="words")
     x = layers.Embedding(11, 8, name="embedding")(words)

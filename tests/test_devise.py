@@ -12,7 +12,7 @@ from tests.toy import check_resumed, printed
 from zoo.data import coloured_digits, word_vectors
 from zoo.data.coloured_digits import NAMES, UNSEEN
 from zoo.models.build import create
-from zoo.models.saved import load_model
+from zoo.models.saved import load_model, load_networks
 from zoo.stages.predict import predict
 from zoo.tasks.labels.devise import DeViSE
 from zoo.training.fitting import fit
@@ -195,12 +195,32 @@ def test_other_data_are_refused(data, changes, message, tmp_path):
         fit("devise_small", data=data, out=tmp_path / "x", changes=changes)
 
 
+def test_words_come_from_a_bundle_that_has_learnt_them(tmp_path, bundle):
+    lines = [" ".join(sentence) for sentence in word_vectors.text()]
+    (tmp_path / "words.txt").write_text("\n".join(lines * 6) + "\n")
+    changes = ["settings={size: 6}", "train.epochs=1", "data.text.vocabulary=200"]
+    data, out = f"text:{tmp_path / 'words.txt'}", tmp_path / "words"
+    made = fit("word2vec", data=data, out=out, changes=changes)
+    found = DeViSE(vectors=str(made.path))._vectors(NAMES)
+    assert found.shape == (60, 6)
+    names = made.card.columns["tokens"].names
+    words = load_networks(made.path)["words"]
+    two = [words(np.array([[names.index(word)]]))[0].numpy() for word in NAMES[0].split()]
+    mean = np.mean([one / np.linalg.norm(one) for one in two], axis=0)
+    np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-5)
+    with pytest.raises(ValueError, match="is of the task devise; expected a bundle of word vect"):
+        DeViSE(vectors=str(bundle.path))._vectors(NAMES)
+
+
 def test_vectors_of_another_number_are_refused():
     with pytest.raises(ValueError, match=r"vectors: got \(2, 3\); expected 60 of 16 numbers"):
         create("devise_small", vectors=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+@pytest.mark.parametrize(
+    "target",
+    [*(pytest.param(x, marks=pytest.mark.slow) for x in ("tflite", "onnx")), "tflite-int8"],
+)
 def test_exported_devise_passes_the_gate(target, run, bundle, tmp_path):
     import export
 

@@ -262,7 +262,7 @@ def test_a_bundle_is_exported_and_not_asked_for_a_picture(bundle, tmp_path, zoo)
     assert done["parity"]["passed"] and not done["preprocessing"]
     (tmp_path / "a.png").write_bytes(b"no picture")
     told = zoo("predict", bundle.path, tmp_path / "a.png", expect=2)
-    assert "reads noise; expected a model of pictures or rows. `zoo generate`" in told
+    assert "reads noise; expected a model of pictures, rows or signals. `zoo generate`" in told
     options = ("--data", "digits", *LITTLE, "--steps", "50", "--out", tmp_path / "rates", "--json")
     found = zoo("find-lr", "dcgan_small", *options)
     assert found["suggestion"] > 0

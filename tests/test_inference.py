@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 
 from tests.toy import check_resumed, printed
-from zoo.data import entailment
+from zoo.data import entailment, trees
 from zoo.data.entailment import LABELS, Sentence, claims, relation
 from zoo.data.loading import load
 from zoo.models.build import create
 from zoo.models.saved import load_model
+from zoo.stages import say
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 
@@ -286,14 +287,42 @@ def test_it_learns_more_than_the_commonest_class(bundle):
     assert bundle.card.outputs["logits"].names == LABELS and not bundle.card.custom_layers
 
 
-def test_other_data_are_refused(tmp_path):
+def test_other_data_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(trees, "EXAMPLES", 400)
     with pytest.raises(
         ValueError, match=r"which reads hypothesis \(tokens\); arithmetic has tokens"
     ):
         fit("nli_lstm", data="arithmetic", out=tmp_path / "x", changes=["data.limit=50"])
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+def test_two_sentences_are_asked_about(bundle, run, zoo, monkeypatch):
+    pair = [run.data.test[name][:1] for name in ("tokens", "hypothesis")]
+    names = run.data.columns["tokens"].names
+    told = [" ".join(names[token] for token in row[0] if token) for row in pair]
+    asked = " | ".join(told)
+    logits = load_model(bundle.path)(pair).numpy()[0]
+    rows = zoo("predict", bundle.path, "--text", asked, "--text", "\t".join(told), "--json")
+    assert len(rows) == 6 and rows[0]["text"] == asked
+    best = LABELS[logits.argmax()]
+    assert rows[0]["label"] == rows[3]["label"] == best
+    share = np.exp(logits.max()) / np.exp(logits).sum()
+    assert rows[0]["probability"] == pytest.approx(share, rel=1e-4)
+    for text, line in (
+        ("all dogs run", "--text: got 'all dogs run'; expected two sentences with '|' or a tab"),
+        ("all dogs run |", "expected two sentences with '|'"),
+        (f"{'all ' * 30}| no men sit", "--text: got 30 words, all all all all ...; expected at"),
+    ):
+        assert line in zoo("predict", bundle.path, "--text", text, expect=2)
+    lines = []
+    monkeypatch.setattr(say.LOG, "warning", lambda *told: lines.append(told[0] % told[1:]))
+    zoo("predict", bundle.path, "--text", "all zebras run | no men sit")
+    assert lines[0].startswith("--text: zebras not among the ") and len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    "target",
+    [*(pytest.param(x, marks=pytest.mark.slow) for x in ("tflite", "onnx")), "tflite-int8"],
+)
 def test_exported_attention_passes_the_gate(target, run, bundle, tmp_path):
     import export
 

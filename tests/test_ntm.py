@@ -17,12 +17,20 @@ from zoo.training.run import Run
 
 SMALL = [
     "settings={units: 24, places: 8, width: 8}",
-    "data={name: copy, size: 2, limit: 800}",
+    "data={name: copy, size: 2, limit: 640}",
     "train.epochs=5",
     "train.batch_size=16",
     "train.optimizer.learning_rate=0.01",
     "hardware={precision: float32, strategy: one, jit: false}",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_sequences():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(algorithms, "TRAIN", 1_600)
+        patch.setattr(algorithms, "VALIDATION", 100)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +298,9 @@ def test_two_devices_take_the_steps_of_one():
 # -- what is deployed -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+@pytest.mark.parametrize(
+    "target", [pytest.param("tflite", marks=pytest.mark.slow), "onnx", "tflite-int8"]
+)
 def test_exported_step_passes_the_gate(target, run, tmp_path):
     import export
 

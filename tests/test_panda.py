@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.toy import check_resumed, printed
 from zoo.common.columns import Column
@@ -21,6 +22,13 @@ SMALL = [
     "train.optimizer.learning_rate=0.005",
     "hardware={precision: float32, strategy: one}",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_figures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "COUNTS", {"train": 640, "validation": 100, "test": 400})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +131,49 @@ def test_it_learns_attributes_of_parts(bundle):
     assert bundle.card.custom_layers == ("zoo>ROIAlign",)
 
 
+def test_a_figure_and_its_parts_are_asked_about(bundle, run, zoo, tmp_path):
+    """Boxes are in the picture's own pixels: of one twice as large they are twice as large."""
+    rows = run.data.test[:1]
+    logits = load_model(bundle.path)(run.inputs(rows.columns)).numpy()[0]
+    told = zoo("predict", bundle.path, _drawn(tmp_path, rows, 1), "--json")
+    assert [row["trait"] for row in told] == list(TRAITS)
+    shares = [row["probability"] for row in told]
+    np.testing.assert_allclose(shares, 1 / (1 + np.exp(-logits)), atol=1e-5)
+    large = zoo("predict", bundle.path, _drawn(tmp_path, rows, 2), "--json")
+    # Pillow's filter makes it smaller, so pixels are those around too.
+    np.testing.assert_allclose([row["probability"] for row in large], shares, atol=0.05)
+    np.savez(tmp_path / "two.npz", **{name: run.data.test[:2][name] for name in bundle.card.inputs})
+    both = zoo("predict", bundle.path, tmp_path / "two.npz", "--json")
+    np.testing.assert_allclose([row["probability"] for row in both[:10]], shares, atol=1e-5)
+    assert both[10]["example"].endswith("two.npz:2")
+    (tmp_path / "1.csv").write_text("0,0,9,9\n")
+    line = zoo("predict", bundle.path, tmp_path / "1.png", expect=2)
+    assert "1.csv: got 1 boxes, or an empty one; expected 3 lines y1,x1,y2,x2" in line
+    (tmp_path / "1.csv").unlink()
+    line = zoo("predict", bundle.path, tmp_path / "1.png", expect=2)
+    assert "1.csv: no such file; expected 3 lines y1,x1,y2,x2, the boxes of the parts of" in line
+    np.savez(tmp_path / "no.npz", image=rows["image"])
+    line = zoo("predict", bundle.path, tmp_path / "no.npz", expect=2)
+    assert "no.npz: has no regions; expected arrays called as the model's inputs" in line
+
+
+def _drawn(folder, rows, times):
+    picture = np.kron(rows["image"][0], np.ones((times, times, 1), np.uint8))
+    Image.fromarray(picture).save(folder / f"{times}.png")
+    lines = [",".join(map(str, box)) for box in rows["regions"][0] * times]
+    (folder / f"{times}.csv").write_text("\n".join(lines) + "\n")
+    return folder / f"{times}.png"
+
+
 def test_other_data_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"learns traits \(features\); digits has image"):
         fit("panda", data="digits", out=tmp_path / "x", changes=[])
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+@pytest.mark.parametrize(
+    "target",
+    [*(pytest.param(x, marks=pytest.mark.slow) for x in ("tflite", "onnx")), "tflite-int8"],
+)
 def test_exported_panda_passes_the_gate(target, run, bundle, tmp_path):
     import export
 

@@ -175,6 +175,55 @@ def test_a_forecast_learns_and_its_bundle_says_so(bundle):
     assert (bundle.path / "forecast.png").stat().st_size > 5000
 
 
+def test_signals_are_asked_how_they_go_on(bundle, zoo, tmp_path):
+    signal = np.sin(np.arange(75) / 6).astype("float32")
+    expected = np.asarray(load_model(bundle.path)(signal[None, -60:, None]))[0, :, 0]
+    np.savetxt(tmp_path / "places.csv", signal)
+    np.savetxt(tmp_path / "lines.csv", [signal, -signal], delimiter=",")
+    np.save(tmp_path / "x.npy", signal)
+    for file, num in (("places.csv", 1), ("lines.csv", 2), ("x.npy", 1)):
+        rows = zoo("predict", bundle.path, tmp_path / file, "--json")
+        assert len(rows) == 20 * num and [row["place"] for row in rows[:3]] == [1, 2, 3]
+        np.testing.assert_allclose([row["value"] for row in rows[:20]], expected, atol=1e-4)
+    kept = zoo("predict", bundle.path, bundle.path / "samples.npz", "--json")
+    assert len(kept) % 20 == 0 and "samples.npz:1" in kept[0]["example"]
+    np.save(tmp_path / "short.npy", signal[:9])
+    np.save(tmp_path / "two.npy", np.zeros((80, 2)))
+    np.save(tmp_path / "nan.npy", np.full(80, np.nan))
+    (tmp_path / "words.csv").write_text("a,b\n1\n")
+    for file, line in (
+        ("short.npy", "got a signal of 9 places; expected 60 or more, of which the last are read"),
+        ("two.npy", "got (80, 2), (places, features); expected .csv, .npy, .ts of signals of 1"),
+        ("nan.npy", "got NaN or infinite values"),
+        ("words.csv", "got lines of several lengths, or no numbers"),
+        ("none.csv", "none.csv: not found; expected a .csv, .npy, .ts of signals of 1 feature"),
+        ("x.png", "x.png: expected .csv, .npy, .ts of signals of 1 feature."),
+    ):
+        told = zoo("predict", bundle.path, tmp_path / file, expect=2)
+        assert line in told and told.count("\n") == 1, told
+
+
+def test_signals_are_asked_for_their_class(tmp_path, zoo):
+    """Of several lengths, one padded as in training."""
+    random = np.random.RandomState(0)
+    lines = [
+        ",".join(f"{x:.3f}" for x in random.randn(3 + n % 4) + 2 * (n % 2)) + f":{'ab'[n % 2]}"
+        for n in range(40)
+    ]
+    name = written(tmp_path, lines, "one.ts")
+    changes = ["settings={units: [4]}", "train.epochs=1", "hardware.strategy=one"]
+    made = fit("elman_series", data=name, out=tmp_path / "run", changes=changes)
+    rows = zoo("predict", made.path, tmp_path / "one.ts", "--top", "1", "--json")
+    assert len(rows) == 40 and {row["label"] for row in rows} <= {"a", "b"}
+    np.savetxt(tmp_path / "first.csv", np.array(lines[0].split(":")[0].split(","), float))
+    (one,) = zoo("predict", made.path, tmp_path / "first.csv", "--top", "1", "--json")
+    assert one["label"] == rows[0]["label"]
+    assert one["probability"] == pytest.approx(rows[0]["probability"], abs=1e-5)
+    np.save(tmp_path / "long.npy", np.zeros(7))
+    told = zoo("predict", made.path, tmp_path / "long.npy", expect=2)
+    assert "long.npy: got a signal of 7 places; expected at most 6, as in training." in told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
 def test_what_is_deployed_goes_through_the_gate(target, tmp_path):

@@ -328,9 +328,16 @@ def test_predict_reads_a_picture_of_a_line(name, bundles, data, zoo, tmp_path):
     task = Run(bundles[name].recipe).task
     (labels,) = task.read(load_model(bundles[name].path)(line[None]).numpy())
     assert row["answer"] == "".join(digit_lines.NAMES[label] for label in labels)
+    np.save(tmp_path / "bytes.npy", np.asarray(picture))
+    np.save(tmp_path / "line.npy", line[:100])
+    np.savez(tmp_path / "lines.npz", series=data.test["series"][:2])
+    files = [tmp_path / file for file in ("bytes.npy", "line.npy", "lines.npz")]
+    rows = zoo("predict", bundles[name].path, *files, "--json")
+    assert len(rows) == 4 and rows[0]["answer"] == rows[2]["answer"] == row["answer"]
+    assert rows[3]["image"].endswith("lines.npz:2")
     half = picture.resize((56, 14))
     half.save(tmp_path / "half.png")
-    found = read_lines.series(tmp_path / "half.png", 112, 28)
+    found = read_lines.series("half.png", half, 112, 28)
     assert (
         np.abs(found - line).mean() < 0.1 and np.corrcoef(found.ravel(), line.ravel())[0, 1] > 0.8
     )

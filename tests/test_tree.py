@@ -144,8 +144,9 @@ def rebuilt(words, joins):
     return rebuilt(words[left], joins[:place]), rebuilt(words[right], joins[right])
 
 
-def test_heights_tell_the_tree_and_its_value():
-    data = load("arithmetic", limit=300)
+def test_heights_tell_the_tree_and_its_value(monkeypatch):
+    monkeypatch.setattr(trees, "EXAMPLES", 400)
+    data = load("arithmetic")
     names = data.columns["tokens"].names
     for tokens, joins, label in zip(*(data.train[n] for n in data.columns), strict=True):
         words = [names[token] for token in tokens[tokens > 0]]
@@ -217,7 +218,32 @@ def test_other_data_are_refused(tmp_path):
         fit("tree_rnn", data="digits", out=tmp_path / "x", changes=[])
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
+def test_an_expression_is_asked_about(bundle, zoo):
+    model, labels = load_model(bundle.path), bundle.card.labels
+    words, joins = trees.flat(("7", ("max", ("3", ("+", "4")))))
+    columns = bundle.card.inputs
+    given = np.zeros((2, 1, *columns["tokens"].shape), "int32")
+    given[0, 0, : len(words)] = [columns["tokens"].names.index(word) for word in words]
+    given[1, 0, : len(joins)] = joins
+    logits = model(list(given)).numpy()[0]
+    asked = "(7 (max (3 (+ 4))))"
+    rows = zoo("predict", bundle.path, "--text", asked, "--top", "2", "--json")
+    assert [row["label"] for row in rows] == [labels[n] for n in logits.argsort()[::-1][:2]]
+    assert rows[0]["text"] == asked and 0.1 < rows[0]["probability"] <= 1
+    assert trees.unlabelled("(2 7 (max 3))") == ("7", ("max", "3")) and trees.unlabelled("7") == "7"
+    for text, line in (
+        ("(7 (max 3)", "--text: got '(7 (max 3)'; expected a closing bracket"),
+        ("(7 (max 3)))", "expected nothing behind the tree's last bracket"),
+        (" ", "--text: got an empty text; expected a tree, e.g. (not (very bad))."),
+        ("(1 (+ (1 (+ (1 (+ (1 (+ 1))))))))", "words, 1 + 1 + ...; expected at most"),
+    ):
+        assert line in zoo("predict", bundle.path, "--text", text, expect=2)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [*(pytest.param(x, marks=pytest.mark.slow) for x in ("tflite", "onnx")), "tflite-int8"],
+)
 def test_exported_tree_passes_the_gate(target, run, bundle, tmp_path):
     import export
 

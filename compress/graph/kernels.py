@@ -13,6 +13,7 @@ from zoo.common.reading import one_line
 
 _KERNELS = {
     layers.Dense: "kernel",
+    layers.Embedding: "embeddings",
     layers.Conv1D: "kernel",
     layers.Conv2D: "kernel",
     layers.Conv3D: "kernel",
@@ -35,6 +36,8 @@ def inner(layer: layers.Layer) -> layers.Layer:
 
 def kernel_of(layer: layers.Layer) -> keras.Variable:
     """Returns the stored kernel of a dense layer or convolution; of a separable one, the pointwise.
+
+    That of an embedding is its table.
 
     Raises:
         KeyError: The layer has none.
@@ -69,6 +72,8 @@ def find_kernels(
             reasons[path] = "depthwise: its few weights are all that each channel has"
         elif not _name(layer):
             reasons[path] = f"{type(layer).__name__} is neither a dense layer nor a convolution"
+        elif isinstance(layer, layers.Embedding) and not layer.trainable_weights:
+            reasons[path] = "its table does not learn"
         elif not _is_plain(getattr(layer, _name(layer))):
             reasons[path] = "its kernel is quantised or adapted"
         else:
@@ -108,6 +113,8 @@ def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
 
 def _name(layer: layers.Layer) -> str:
     own: str = getattr(layer, "kernel_name", "")  # of a layer of ours
+    if isinstance(layer, layers.ReversibleEmbedding):  # which is called in two ways
+        return own
     return next((name for kind, name in _KERNELS.items() if isinstance(layer, kind)), own)
 
 

@@ -2,6 +2,8 @@
 
     zoo.baseline("hog_svm", data="mnist5k")
     zoo.baseline("ngram", data="pydoc_topics")
+    zoo.baseline("nearest", data="waveforms")
+    zoo.baseline("linear_prediction", data="sine")
 
 Each chooses its one free setting on the validation split and reports on the test split.
 """
@@ -20,12 +22,14 @@ class Baseline(NamedTuple):
     Attributes:
         name: What users type.
         title: What people call it.
-        method: The function that fits it, `module:function`: a classifier of images, or what
-            measures a text, `zoo.baselines.texts`.
+        method: The function that fits it, `module:function`: a classifier, or what measures a text
+            or a signal, `zoo.baselines.texts`, `zoo.baselines.signals`.
         settings: Keyword arguments of that function.
         paper: Short citation.
         year: When the paper appeared.
-        task: What it competes in, a key of `zoo.catalog.TASKS`: `classify`, or `language`.
+        task: What it competes in, a key of `zoo.catalog.TASKS`: `classify`, `language` or
+            `forecast`.
+        reads: Kinds of what a classifier may read.
     """
 
     name: str
@@ -35,11 +39,13 @@ class Baseline(NamedTuple):
     paper: str
     year: int
     task: str = "classify"
+    reads: tuple[str, ...] = ("image",)
 
 
 _knn = partial(
     Baseline,
     method="zoo.baselines.neighbours:neighbours",
+    reads=("image", "series"),
     paper="Cover & Hart, IEEE Trans. Inf. Theory 13(1)",
     year=1967,
 )
@@ -49,8 +55,16 @@ _mixture = partial(
     paper="Dempster et al., J. R. Stat. Soc. B 39(1)",
     year=1977,
 )
+_forecast = partial(
+    Baseline,
+    method="zoo.baselines.signals:plain",
+    paper="Yule, Phil. Trans. R. Soc. A 226",
+    year=1927,
+    task="forecast",
+)
 _compressor = partial(Baseline, method="zoo.baselines.texts:compressor", task="language")
 _ROWS = (
+    _knn("nearest", "The nearest neighbour, L2", settings={"metric": "l2", "most": 1}),
     _knn("knn_l1", "k nearest neighbours, L1", settings={"metric": "l1"}),
     _knn("knn_l2", "k nearest neighbours, L2", settings={"metric": "l2"}),
     Baseline(
@@ -140,9 +154,28 @@ _ROWS = (
         paper="Cleary & Witten, IEEE Trans. Commun. 32(4)",
         year=1984,
     ),
+    _forecast("last_value", "The last value of a signal", settings={"guess": "last value"}),
+    _forecast("period_before", "The value a period before", settings={"guess": "a period before"}),
+    _forecast("linear_prediction", "Linear prediction", settings={"guess": "linear prediction"}),
+    _forecast(
+        "autoregression",
+        "Autoregression of each window, where statsmodels is installed",
+        method="zoo.baselines.signals:autoregression",
+        settings={},
+    ),
+    _forecast(
+        "exponential_smoothing",
+        "A level and a damped trend, where statsmodels is installed",
+        method="zoo.baselines.signals:exponential_smoothing",
+        settings={},
+        paper="Holt, Int. J. Forecasting 20(1)",
+        year=1957,
+    ),
 )
 
 BASELINES = {row.name: row for row in _ROWS}
+USUAL = {"classify": "mnist5k", "language": "pydoc_topics", "forecast": "sine"}
+"""The data set of a task when none is asked for."""
 
 
 def find_baseline(name: str) -> Baseline:

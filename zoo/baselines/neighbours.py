@@ -1,8 +1,8 @@
-"""k nearest neighbours on the pixels: nothing is learnt, everything is remembered.
+"""k nearest neighbours on pixels or signals: nothing is learnt, everything is remembered.
 
 Source: Cover & Hart 1967, Nearest neighbor pattern classification, IEEE Trans. Inf. Theory 13(1).
 `k` is chosen on the validation split. Of classes with equally many votes, the one with the nearest
-neighbour wins.
+neighbour wins. Signals are compared place by place, nothing is warped.
 """
 
 from __future__ import annotations
@@ -16,26 +16,30 @@ NUMBERS = (1, 3, 5, 7, 9)
 METRICS = {"l1": "manhattan", "l2": "euclidean"}
 
 
-def neighbours(train: Split, validation: Split, num_classes: int, *, metric: str) -> Fitted:
+def neighbours(
+    train: Split, validation: Split, num_classes: int, *, metric: str, most: int = NUMBERS[-1]
+) -> Fitted:
     """Fits the classifier.
 
     Args:
-        train: Images that vote.
-        validation: Images that choose `k`.
+        train: Images or signals that vote.
+        validation: Those that choose `k`.
         num_classes: Number of classes.
         metric: `l1` sums the differences of the pixels, `l2` their squares.
+        most: Largest `k`.
     """
     from sklearn.neighbors import NearestNeighbors
 
-    numbers = [k for k in NUMBERS if k <= len(train)]
+    (name,) = {"image", "series"} & set(train)
+    numbers = [k for k in NUMBERS if k <= min(most, len(train))]
     search = NearestNeighbors(n_neighbors=numbers[-1], metric=METRICS[metric], algorithm="brute")
-    search.fit(_flat(train["image"]))
+    search.fit(_flat(train[name]))
 
     def vote(images: np.ndarray) -> np.ndarray:
         """The classes of the nearest training images, the nearest first: (n, k)."""
         return train["label"][search.kneighbors(_flat(images), return_distance=False)]
 
-    votes = vote(validation["image"])
+    votes = vote(validation[name])
     _, k, tried = fit_best(
         "k",
         numbers,
@@ -46,7 +50,7 @@ def neighbours(train: Split, validation: Split, num_classes: int, *, metric: str
         score=lambda images: count(vote(images)[:, : int(k)], num_classes),
         settings={"metric": metric, "k": k},
         tried=tried,
-        parameters=train["image"].size,
+        parameters=train[name].size,
     )
 
 

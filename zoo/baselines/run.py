@@ -20,6 +20,11 @@ from zoo.data.dataset import DataSet
 from zoo.metrics.classification import confusion_matrix, per_class, top_k_accuracy
 from zoo.training import provenance
 
+WANTED = {  # kinds of the columns, of a classifier behind what it reads; and what they are
+    "classify": (["class"], "images with classes"),
+    "language": (["tokens", "count"], "text of characters"),
+    "forecast": (["series", "series"], "signal that goes on"),
+}
 SPLITS = ("train", "validation", "test")
 LOG = logging.getLogger("zoo")
 
@@ -27,7 +32,7 @@ LOG = logging.getLogger("zoo")
 def baseline(
     name: str,
     *,
-    data: str = "mnist5k",
+    data: str | None = None,
     size: int | None = None,
     limit: int | None = None,
     out: str | Path | None = None,
@@ -37,9 +42,11 @@ def baseline(
 
     Args:
         name: A row of `zoo.baselines.BASELINES`.
-        data: A data set of images with classes; for `ngram` and compressors, a text.
-        size: Side of the square images, in pixels; `None` keeps the data set's own.
-        limit: Number of training images to keep; `None` keeps all.
+        data: A data set of images with classes, for neighbours also of signals; for `ngram` and
+            compressors, a text; for forecasts, a signal; `None` is that of `zoo.baselines.USUAL`.
+        size: Side of the square images, in pixels; places of a window; `None` keeps the data set's
+            own.
+        limit: Number of training examples to keep; `None` keeps all.
         out: The directory; `runs/NAME-DATA` when `None`.
         force: Whether to replace what an earlier run wrote there.
 
@@ -49,6 +56,7 @@ def baseline(
     """
     began = time.perf_counter()
     row = baselines.find_baseline(name)
+    data = baselines.USUAL[row.task] if data is None else data
     out = Path(out or Path("runs") / f"{name}-{Path(data).name.replace(':', '-')}")
     with staging.claimed(out, force=force):
         return _baseline(row, out, data=data, size=size, limit=limit, force=force, began=began)
@@ -66,9 +74,9 @@ def _baseline(
 ) -> Record:
     found = loading.load(data, size=size, limit=limit)
     kinds = [column.kind for column in found.columns.values()]
-    wanted = ["image", "class"] if row.task == "classify" else ["tokens", "count"]
-    if kinds != wanted:
-        what = "images with classes" if row.task == "classify" else "text of characters"
+    wanted, what = WANTED[row.task]
+    fit = [[read, *wanted] for read in row.reads] if row.task == "classify" else [wanted]
+    if kinds not in fit:
         raise ValueError(f"{row.name}: {data} has no {what}; expected a data set that has.")
     sizes = ", ".join(f"{len(getattr(found, split)):,} {split}" for split in SPLITS)
     LOG.info("%s: %s", found.name, found.source)
@@ -109,11 +117,11 @@ def _classified(
     """Fits and measures a classifier: what was measured, seconds of the fit, tables."""
     fitted = method(data.train, data.validation, len(data.labels), **row.settings)
     seconds = time.perf_counter() - began
-    scores = fitted.score(data.test["image"])  # (n, classes)
+    scores = fitted.score(data.test[data.input])  # (n, classes)
     truth, guesses = data.test["label"], scores.argmax(axis=1)
     metrics = {f"top{k}": top_k_accuracy(truth, scores, k) for k in (1, 5)}
     found = Predicted(
-        metrics | fitted.measure(data.test["image"]),
+        metrics | fitted.measure(data.test[data.input]),
         {"top1": max(one["top1"] for one in fitted.tried)},
         fitted.settings,
         tuple(fitted.tried),
@@ -129,13 +137,14 @@ def _classified(
 def _predicted(
     row: baselines.Baseline, method: Callable[..., Predicted], data: DataSet, began: float
 ) -> Found:
-    """Measures what foretells a text, likewise."""
+    """Measures what foretells a text or a signal, likewise."""
     found = method(data, **row.settings)
     return found, time.perf_counter() - began, {}
 
 
 def _card(row: baselines.Baseline, data: DataSet, fitted: Predicted) -> Card:
     answer = {"scores": data.columns["label"]} if row.task == "classify" else {}
+    answer |= {"ahead": data.columns["ahead"]} if row.task == "forecast" else {}
     return Card(
         architecture=row.name,
         task=row.task,

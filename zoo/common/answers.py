@@ -25,6 +25,9 @@ _IN_FRACTIONS = "in fractions of the picture's height and width"
 _POINTS = f"y, x of each point {_IN_FRACTIONS}"
 MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an only output
     "classify": {"": "logits of the classes"},
+    "inference": {"": "logits of the classes"},
+    "tree": {"": "logits of the classes"},
+    "traits": {"": "logit of each attribute"},
     "binary": {"": "logit of the second class"},
     "devise": {"": "products of the picture's vector with that of each class's words"},
     "regress": {"": "the value"},
@@ -63,14 +66,15 @@ def answers(
 
     Returns:
         For each example, of classes: `label` and `probability`, the best first; of words that are
-        near: `label` and `score`; of a number: `value`; of a forecast: `place` and `value` of each;
-        of a mask: `label` and `share`, the fraction of the pixels, the largest first; of the object
-        in a picture: `label`, `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of the picture
-        as the model sees it; of the things that a detector finds: the same of each, the best first,
-        in pixels of the picture as the model sees it; of a dense captioner likewise, with `phrase`
-        in the place of `label`; of points: `point`, `y`, `x` in fractions of the picture; of an
-        ellipse: `y`, `x`, half-axes `a` and `b` in fractions (of the height), and `degrees` of the
-        longer one, clockwise.
+        near: `label` and `score`; of attributes: `trait` and `probability` of each; of a number:
+        `value`; of a forecast: `place` and `value` of each; of a mask: `label` and `share`, the
+        fraction of the pixels, the largest first; of the object in a picture: `label`,
+        `probability` and `y1`, `x1`, `y2`, `x2`, in fractions of the picture as the model sees it;
+        of the things that a detector finds: the same of each, the best first, in pixels of the
+        picture as the model sees it; of a dense captioner likewise, with `phrase` in the place of
+        `label`; of points: `point`, `y`, `x` in fractions of the picture; of an ellipse: `y`, `x`,
+        half-axes `a` and `b` in fractions (of the height), and `degrees` of the longer one,
+        clockwise.
 
     Raises:
         ValueError: Nothing is known of the answers of this task.
@@ -124,6 +128,15 @@ def _yes_or_no(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[
 
     # sigmoid(s) is the softmax of 0 and s
     return _classes(np.concatenate([np.zeros_like(outputs), outputs], axis=1), labels, top)
+
+
+def _traits(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    from scipy.special import expit
+
+    return [
+        [{"trait": name, "probability": float(x)} for name, x in zip(labels, row, strict=True)]
+        for row in expit(outputs)
+    ]
 
 
 def _number(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
@@ -200,6 +213,9 @@ def _ahead(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str,
 _FORMS: dict[str, Any] = {
     "forecast": _ahead,
     "classify": _classes,
+    "inference": _classes,
+    "tree": _classes,
+    "traits": _traits,
     "binary": _yes_or_no,
     "devise": _nearest,
     "regress": _number,

@@ -109,6 +109,23 @@ def parse(line: str) -> Labelled:
     return Labelled(words[1], tree)
 
 
+def unlabelled(text: str) -> Tree:
+    """Reads a tree in brackets that has no label, e.g. `(not (very bad))`, or one word.
+
+    Three in a bracket are a label and two parts.
+
+    Raises:
+        ValueError: See `parse`.
+    """
+    words = ["(", "?", *text.replace("(", " ( ").replace(")", " ) ").split(), ")"]
+    if len(words) < 4:
+        raise ValueError("got an empty text; expected a tree, e.g. (not (very bad)).")
+    tree, end = _read(words, 0, text)
+    if end != len(words):
+        raise ValueError(f"got {_short(text)}; expected nothing behind the tree's last bracket.")
+    return tree
+
+
 def _read(words: list[str], place: int, line: str) -> tuple[Tree, int]:
     """The tree that begins at a place, and the place behind it; of parts, labels are read over."""
     if place >= len(words):

@@ -76,7 +76,7 @@ def made(size: int) -> dict[str, tuple[float, ...]]:
     found = left[:, :size] * np.sqrt(values[:size])
     # The sign of a direction is the library's choice: the largest number of each is positive.
     found *= np.sign(found[np.abs(found).argmax(axis=0), np.arange(size)])
-    return {word: _of_length_1(row) for word, row in zip(words, found, strict=True)}
+    return {word: of_length_1(row) for word, row in zip(words, found, strict=True)}
 
 
 def positive_pmi(counts: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ def read(path: str | Path) -> dict[str, tuple[float, ...]]:
                 "numbers."
             )
         size = len(vector)
-        found[word] = _of_length_1(vector)
+        found[word] = of_length_1(vector)
     return found
 
 
@@ -139,11 +139,12 @@ def of_names(names: Sequence[str], vectors: dict[str, tuple[float, ...]]) -> np.
             f"{len(names)} classes."
         )
     return np.array(
-        [_of_length_1(np.mean([vectors[word] for word in name.split()], axis=0)) for name in names],
+        [of_length_1(np.mean([vectors[word] for word in name.split()], axis=0)) for name in names],
         np.float32,
     )
 
 
-def _of_length_1(vector: np.ndarray) -> tuple[float, ...]:
+def of_length_1(vector: np.ndarray) -> tuple[float, ...]:
+    """Returns a vector divided by its length; zeros as they are."""
     length = float(np.sqrt((vector**2).sum()))
     return tuple((vector / length if length else vector).tolist())

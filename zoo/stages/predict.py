@@ -1,4 +1,4 @@
-"""Asks a bundle about files, what is on a picture, what a row is worth; or about texts."""
+"""Asks a bundle about files, what is on a picture, what a row or signal is; or about texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from compress.graph.shares import find_shares, takes_logits
-from zoo.bundle import CARD, Bundle, find_bundle
+from zoo.bundle import CARD, Bundle, Card, find_bundle
 from zoo.common import reading, staging
 from zoo.common.answers import MEANINGS, SIDES, answers
 from zoo.common.picture_files import read_image
@@ -21,7 +21,7 @@ from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.data.regions import propose_all
 from zoo.models.saved import load_model
-from zoo.stages import own, read_lines
+from zoo.stages import own, read_columns, read_lines
 from zoo.stages.describe import drawn as describe
 from zoo.stages.describe import sentences
 from zoo.stages.enhance import KIND
@@ -73,7 +73,8 @@ def predict(
 
     Args:
         bundle: A bundle, or its directory; or a `.keras` or `.h5` file, or a Keras model.
-        files: Pictures; CSV files of numbers for a model of a table.
+        files: Pictures; CSV files of numbers for a model of a table; signals, or arrays of what a
+            model reads, see `zoo.stages.read_columns`.
         texts: What a model of texts is asked about, in the place of files, see `zoo.stages.say`.
         top: Number of classes to name for an example.
         out: Folder to draw each picture into, with its mask or its box, as `NAME.png`; `None` draws
@@ -86,7 +87,8 @@ def predict(
         **brought: What belongs to a model that is no bundle, see `Brought`.
 
     Returns:
-        Answers in the task's own form, see `zoo.common.answers`; `image` or `row` tells which file.
+        Answers in the task's own form, see `zoo.common.answers`; `image`, `row` or `example` tells
+        which file.
 
     Raises:
         FileExistsError: A file to write exists.
@@ -103,7 +105,9 @@ def predict(
     if texts:
         return _said(bundle, texts, files, top=top, out=out, coco_file=coco_file, beam=beam)
     if not files:
-        raise ValueError("predict: got no file; expected pictures, tables as CSV, or texts.")
+        raise ValueError(
+            "predict: got no file; expected pictures, tables as CSV, signals, or texts."
+        )
     if own.is_own(bundle):
         if coco_file is not None:
             raise ValueError("--coco: got a model that is no bundle; expected one of a detector.")
@@ -122,16 +126,23 @@ def predict(
             raise ValueError(f"--out, --coco: got a model of {card.task}; its answers are text.")
         return read_lines.lines(bundle, files, beam=beam)
     read = dict.fromkeys(column.kind for column in card.inputs.values())
-    if not card.preprocessing or not {"image", "features"} & set(read):
+    is_array = any(Path(file).suffix == read_columns.ARRAYS for file in files)
+    if not is_array and "series" not in read and (
+        not card.preprocessing or not {"image", "features"} & set(read)
+    ):  # fmt: skip
         raise ValueError(
-            f"{bundle.path}: reads {', '.join(read)}; expected a model of pictures or rows. "
-            f"`{_verb(bundle)}` asks it."
+            f"{bundle.path}: reads {', '.join(read)}; expected a model of pictures, rows or "
+            f"signals. `{_verb(bundle)}` asks it."
         )
     if card.task not in (*MEANINGS, "caption"):
         raise ValueError(
             f"{bundle.path}: is of the task {card.task}, which has no answer for a file; expected "
             f"one of {', '.join(MEANINGS)}, caption. `{_verb(bundle)}` asks it."
         )
+    if is_array or "series" in read:
+        if card.task == "caption" or not (out is coco_file is beam is None):
+            raise ValueError("--out, --coco, --beam: got arrays or signals; expected pictures.")
+        return read_columns.rows(bundle, files, top=top)
     known = Preprocessing.parse(card.preprocessing, where=f"{bundle.path}/card.json")
     key, names, raw = _read(known, files)
     if out is not None and card.task not in (*_DRAWN, "caption"):
@@ -163,7 +174,7 @@ def predict(
             f"{bundle.path}: the model reads {wanted}, and card.json prepares {known.shape}; "
             "expected the same. Train or compress it again."
         )
-    outputs = model.predict_on_batch(_inputs(model, known.apply(raw), raw))
+    outputs = model.predict_on_batch(_inputs(model, known.apply(raw), raw, card, files))
     if getattr(bundle.recipe.task, "probabilities", False):
         logits = bundle.recipe.task.logits(outputs)  # type: ignore[attr-defined]
         outputs = keras.tree.map_structure(keras.ops.convert_to_numpy, logits)
@@ -241,10 +252,17 @@ def _read(known: Preprocessing, files: Sequence[str | Path]) -> tuple[str, list[
     return "image", [str(path) for path in files], np.stack([known.image(p) for p in files])
 
 
-def _inputs(model: keras.Model, examples: np.ndarray, raw: np.ndarray) -> Any:
+def _inputs(
+    model: keras.Model,
+    examples: np.ndarray,
+    raw: np.ndarray,
+    card: Card,
+    files: Sequence[str | Path],
+) -> Any:
     """What a model reads: the examples, and the regions of each picture where it is given them.
 
     Raises:
+        FileNotFoundError: The boxes of its parts are not beside a picture.
         ValueError: It reads something that no file tells.
     """
     if len(model.inputs) == 1:
@@ -253,6 +271,11 @@ def _inputs(model: keras.Model, examples: np.ndarray, raw: np.ndarray) -> Any:
     for tensor in model.inputs:
         if tensor.name == "image":
             columns[tensor.name] = examples
+        elif tensor.name == "regions" and card.task == "traits":  # of parts, which are known
+            num, size = tensor.shape[1], raw.shape[1]
+            columns[tensor.name] = np.stack(
+                [read_columns.parts_of(file, num, size) for file in files]
+            )
         elif tensor.name == "regions":
             columns[tensor.name] = propose_all(raw.astype(np.uint8), tensor.shape[1])
         else:

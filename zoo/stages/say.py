@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from compress.graph.graph import trace
 from zoo.bundle import Bundle
+from zoo.data import entailment, trees
 from zoo.data.vocabulary import Vocabulary
-from zoo.models.saved import load_networks
+from zoo.models.saved import load_model, load_networks
+from zoo.stages import read_columns
 from zoo.tasks.words import telling
 from zoo.tasks.words.translate import SOURCE
+
+LOG = logging.getLogger("zoo")
+SENTENCES = "|"  # stands between a sentence and what may follow from it; or a tab
 
 Row = dict[str, Any]
 
@@ -57,7 +66,78 @@ def _translated(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> l
     ]
 
 
+def _related(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[Row]:
+    """Whether the second sentence of each text follows from the first, the likeliest first."""
+    pairs = []
+    for text in texts:
+        parts = text.split("\t" if "\t" in text else SENTENCES)
+        if len(parts) != 2 or not all(map(str.strip, parts)):
+            raise ValueError(
+                f"--text: got {text!r}; expected two sentences with {SENTENCES!r} or a tab between "
+                "them."
+            )
+        pairs.append([entailment.words(part) for part in parts])
+    columns = {
+        name: _tokens(bundle, name, [pair[place] for pair in pairs])
+        for place, name in enumerate(bundle.card.inputs)
+    }
+    return _judged(bundle, texts, columns, top)
+
+
+def _valued(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[Row]:
+    """The class of each text in brackets, the likeliest first."""
+    flats = []
+    for text in texts:
+        try:
+            flats.append(trees.flat(trees.unlabelled(text)))
+        except ValueError as error:
+            raise ValueError(f"--text: {error}") from None
+    tokens = _tokens(bundle, "tokens", [words for words, _ in flats])
+    joins = np.zeros_like(tokens)
+    steps = trace(load_model(bundle.path)).calls
+    highest = sum(step.path == "compose" for step in steps)  # a call for each height
+    for row, (text, (_, heights)) in enumerate(zip(texts, flats, strict=True)):
+        if max(heights, default=0) > highest:
+            raise ValueError(
+                f"--text: got a tree of height {max(heights)}, {text[:40]!r}; expected at most "
+                f"{highest}, as in training."
+            )
+        joins[row, : len(heights)] = heights
+    return _judged(bundle, texts, {"tokens": tokens, "joins": joins}, top)
+
+
+def _tokens(bundle: Bundle, name: str, texts: Sequence[Sequence[str]]) -> np.ndarray:
+    """Words as a column of the model, (n, time), int32; what it does not know is told of."""
+    column = bundle.card.inputs[name]
+    places = {word: place for place, word in enumerate(column.names)}
+    (time,) = column.shape
+    found = np.zeros((len(texts), time or max(map(len, texts))), np.int32)
+    unknown = dict.fromkeys(word for words in texts for word in words if word not in places)
+    if unknown:
+        LOG.warning(
+            "--text: %s not among the %d words of the training; read as %s",
+            ", ".join(unknown), len(places) - 2, entailment.UNKNOWN,
+        )  # fmt: skip
+    for row, words in enumerate(texts):
+        if len(words) > found.shape[1]:
+            raise ValueError(
+                f"--text: got {len(words)} words, {' '.join(words[:4])} ...; expected at most "
+                f"{found.shape[1]}, as in training."
+            )
+        found[row, : len(words)] = [places.get(word, 1) for word in words]
+    return found
+
+
+def _judged(
+    bundle: Bundle, texts: Sequence[str], columns: Mapping[str, np.ndarray], top: int
+) -> list[Row]:
+    found = read_columns.answered(bundle, columns, top=top)
+    return [{"text": text, **row} for text, rows in zip(texts, found, strict=True) for row in rows]
+
+
 ANSWERS: Mapping[str, Callable[[Bundle, Sequence[str], int, int], list[Row]]] = {
     "translate": _translated,
+    "inference": _related,
+    "tree": _valued,
 }
 """Kinds of learning that are asked about a text."""

@@ -1,4 +1,4 @@
-"""Smaller layers in place of one: of a dense layer two, of a convolution two or three."""
+"""Smaller layers in place of one: of a dense layer or table two, of a convolution two or three."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from compress.graph.anew import made_anew
+from compress.graph.kernels import find_kernels, kernel_of
 from compress.passes.low_rank import convolutions, singular
 from compress.passes.low_rank.singular import Svd
 
@@ -36,14 +37,15 @@ def factorise(
         return "is a factor already", None
     if isinstance(layer, keras.layers.Conv2D) and form != "keep":
         return _convolution(layer, form, to_rank)
-    if type(layer) is not keras.layers.Dense:
+    if type(layer) not in (keras.layers.Dense, keras.layers.Embedding):
         return f"{type(layer).__name__} is not a dense layer", None
-    if not (isinstance(layer.kernel, keras.Variable) and "float" in layer.kernel.dtype):
-        return "its kernel is quantised or adapted", None
-    n, m = layer.kernel.shape
+    kernels, reasons = find_kernels({path: layer})
+    if not kernels:
+        return reasons[path], None
+    n, m = kernels[path].shape
     svd = decompose(layer)
     rank = to_rank(
-        np.asarray(layer.kernel.value), svd.s, lambda share: int(share * n * m / (n + m))
+        keras.ops.convert_to_numpy(kernels[path]), svd.s, lambda share: int(share * n * m / (n + m))
     )
     text, saves = _told(f"rank {rank}", f"of rank {rank}", rank * (n + m), n * m)
     if not saves:
@@ -83,18 +85,22 @@ def _told(kept: str, lost: str, size: int, old: int) -> tuple[str, bool]:
     return f"{kept}: {size:,} weights for {old:,}", True
 
 
-def decompose(layer: keras.layers.Dense) -> Svd:
+def decompose(layer: keras.layers.Layer) -> Svd:
     """Returns the singular value decomposition of the kernel, (n, m)."""
-    return singular.decompose(keras.ops.convert_to_numpy(layer.kernel))
+    return singular.decompose(keras.ops.convert_to_numpy(kernel_of(layer)))
 
 
-def split(layer: keras.layers.Dense, svd: Svd, rank: int) -> list[keras.layers.Dense]:
+def split(layer: keras.layers.Layer, svd: Svd, rank: int) -> list[keras.layers.Layer]:
     """Returns two built layers that together multiply by the closest matrix of this rank.
+
+    Of an embedding the first is one of shorter vectors, and the second a dense layer.
 
     The first is named `NAME_u`; the second keeps the name, the bias and the activation. A penalty
     on the kernel becomes one on each factor: for an L2 of weight c, at the start 2 c times the sum
     of the singular values, not c times that of their squares; it favours a low rank.
     """
+    if isinstance(layer, keras.layers.Embedding):
+        return _split_table(layer, svd, rank)
     first = keras.layers.Dense(
         rank,
         use_bias=False,
@@ -114,4 +120,16 @@ def split(layer: keras.layers.Dense, svd: Svd, rank: int) -> list[keras.layers.D
     if layer.use_bias:
         second.bias.assign(layer.bias)
         second.bias.trainable = layer.bias.trainable
+    return [first, second]
+
+
+def _split_table(layer: keras.layers.Embedding, svd: Svd, rank: int) -> list[keras.layers.Layer]:
+    facts = {"dtype": layer.dtype_policy, "trainable": layer.trainable}
+    first = made_anew(layer, output_dim=rank, name=layer.name + SUFFIX)
+    second = keras.layers.Dense(layer.output_dim, use_bias=False, name=layer.name, **facts)
+    first.build()
+    second.build((None, rank))
+    root = np.sqrt(svd.s[:rank])
+    first.embeddings.assign(svd.u[:, :rank] * root)  # (n, r)
+    second.kernel.assign(root[:, None] * svd.vt[:rank])  # (r, m)
     return [first, second]

@@ -9,6 +9,8 @@
     softmax, sigmoid, tanh         a range that the kernel fixes
     an input                       a range, where it is of floats
     a layer with `needs_float32`   none between two of them, nor at the end; it computes in floats
+    what a quotient, a power, a    none: LiteRT computes these in floats, and a small number that is
+    root or a logarithm reads      rounded to 0 would make NaN of them
 
 Before that, what has no integer form of its own is written in one that has: separable convolutions
 as two, batch normalisations folded (`compress.graph.folding`) or as 1x1 depthwise convolutions,
@@ -64,6 +66,7 @@ _SAME_GRID = (
     *("Cropping", "UpSampling", "Permute", "RepeatVector", *_NOTHING),
 )
 _NORMS = ("LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization")
+_FRAGILE = ("Divide", "TrueDivide", "Power", "Log", "Log1p", "Sqrt", "Rsqrt", "Reciprocal")
 _NARROW = ("Concatenate", "UpSampling")  # not of int16
 _MEANS = ("AveragePooling", "UpSampling")  # of integers, rounded
 
@@ -143,6 +146,8 @@ def ranged(
             continue
         if _exact(call) and all(_exact(reader) for reader in readers.get(id(tensor), [])):
             continue  # boxes stay boxes, between layers and at the end
+        if any(_fragile(reader) for reader in readers.get(id(tensor), [])):
+            continue
         inside = id(call.operation) in entry.operations
         if inside and id(tensor) not in entry.borders - entry.raw:
             continue
@@ -245,6 +250,14 @@ def _does_nothing(call: Call) -> bool:
 def _exact(call: Call) -> bool:
     """Whether a step works with places in a picture: whole pixels would be lost in integers."""
     return bool(getattr(call.operation, "needs_float32", False))
+
+
+def _fragile(call: Call) -> bool:
+    """Whether a step of `keras.ops` makes infinite or no numbers of a 0 where none should be."""
+    name = type(call.operation).__name__
+    if call.path or name not in _FRAGILE:
+        return False
+    return len(call.inputs) == 2 or "Divide" not in name  # or a constant divides
 
 
 def _waits(call: Call, follower: Call | None) -> bool:

@@ -18,14 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help=", ".join(BASELINES))
     parser.add_argument(
         "--data", metavar="NAME",
-        help="a data set of images, or folder:PATH (default: mnist5k); of n-grams and compressors"
-        " a text (default: pydoc_topics)",
+        help="a data set of images, or folder:PATH (default: mnist5k), of nearest and knn_ also of"
+        " signals; of n-grams and compressors a text (default: pydoc_topics); of forecasts a signal"
+        " (default: sine)",
     )  # fmt: skip
     parser.add_argument(
-        "--size", type=numbers.whole(most=65535), metavar="PIXELS", help="side of the images"
-    )
+        "--size", type=numbers.whole(most=65535), metavar="PIXELS",
+        help="side of the images, or places of a window of a signal",
+    )  # fmt: skip
     parser.add_argument(
-        "--limit", type=numbers.whole(), metavar="N", help="training images to keep"
+        "--limit", type=numbers.whole(), metavar="N", help="training examples to keep"
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="the directory (default: runs/NAME-DATA)"
@@ -35,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fits, measures, and prints what came of it."""
-    from zoo.baselines import find_baseline
+    from zoo.baselines import USUAL, find_baseline
     from zoo.datasets import check_name
 
     row = find_baseline(arguments.name)
-    data = arguments.data or ("mnist5k" if row.task == "classify" else "pydoc_topics")
+    data = arguments.data or USUAL[row.task]
     check_name(data)
     from zoo.baselines.run import baseline
 

@@ -1,4 +1,4 @@
-"""Say what is on an image, in a row of a table, or what a text becomes.
+"""Say what is on an image, in a row of a table or a signal, or what a text becomes.
 
 Answers are classes and probabilities, numbers, or words.
 """
@@ -35,11 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "images", type=Path, nargs="+",
-        help="image files, or CSV files of numbers for a model of a table",
+        help="image files, or CSV files of numbers for a model of a table; of signals .csv, .npy or"
+        " .ts; or .npz of arrays called as the model's inputs",
     )  # fmt: skip
     parser.add_argument(
         "--text", metavar="TEXT", action=_InPlaceOfFiles, default=[], dest="texts",
-        help="a text for a model of texts, in the place of files; may be repeated",
+        help="a text for a model of texts, in the place of files; may be repeated. Two sentences"
+        " have a | between them; a tree has brackets",
     )  # fmt: skip
     parser.add_argument(
         "--out",

@@ -9,6 +9,7 @@ several words is the mean of theirs (`zoo.data.word_vectors`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -34,7 +35,8 @@ class DeViSE(Supervised):
         margin: How much nearer the true word has to be.
         unseen: So many of the last classes have no training picture, and are no wrong answers in
             the loss.
-        vectors: `made`, those of `zoo.data.word_vectors`; or the path of a file of them.
+        vectors: `made`, those of `zoo.data.word_vectors`; or the path of a file of them, or of a
+            bundle that has learnt them, e.g. of word2vec.
         size: Numbers of a vector that is made.
     """
 
@@ -76,9 +78,15 @@ class DeViSE(Supervised):
 
     def _vectors(self, names: tuple[str, ...]) -> np.ndarray:
         from zoo.data import word_vectors
+        from zoo.tasks.words import vectors
 
-        made = self.vectors == MADE
-        known = word_vectors.made(self.size) if made else word_vectors.read(self.vectors)
+        path = Path(self.vectors).expanduser()
+        if self.vectors == MADE:
+            known = word_vectors.made(self.size)
+        elif path.is_dir():
+            known = vectors.of_bundle(path)
+        else:
+            known = word_vectors.read(path)
         return word_vectors.of_names(names, known)
 
     def outputs(self, data: DataSet) -> dict[str, Column]:

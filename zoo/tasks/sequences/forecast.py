@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.tasks.task import Batch, Networks
 
+LAST, PERIOD, LINEAR = "last value", "a period before", "linear prediction"
 RIDGE = 1e-8  # of the linear prediction's squares: windows of a sine are of rank 2
 
 
@@ -108,16 +109,12 @@ class Forecasts:
         series, ahead, found = (np.concatenate(part) for part in zip(*self._parts, strict=True))
         series, ahead, found = (x[..., 0].astype("float64") for x in (series, ahead, found))
         steps = ahead.shape[1]
-        places = -self._period + np.arange(steps) % self._period
-        guesses = {
-            "network": found,
-            "last value": np.repeat(series[:, -1:], steps, axis=1),
-            "a period before": series[:, places],
-        }
-        if self._data is not None:
-            guesses["linear prediction"] = _linear(self._data, series)
-        rows = [{"forecast": name, **_errors(ahead, one)} for name, one in guesses.items()]
-        metrics = {"loss": float(np.mean((ahead - found) ** 2)), **_errors(ahead, found)}
+        beside = guesses(series, steps, period=self._period, data=self._data)
+        rows = [
+            {"forecast": name, **errors(ahead, one)}
+            for name, one in {"network": found, **beside}.items()
+        ]
+        metrics = {"loss": float(np.mean((ahead - found) ** 2)), **errors(ahead, found)}
         pictures = {}
         # Windows that follow one another: what comes behind them is the signal itself.
         joined = len(series) > 1 and np.array_equal(series[1, -steps:], ahead[0])
@@ -150,7 +147,28 @@ def goes_on(net: Any, window: np.ndarray, count: int) -> np.ndarray:
     return known[size : size + count].astype("float64")
 
 
-def _errors(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
+def guesses(
+    series: np.ndarray, steps: int, *, period: int, data: DataSet | None
+) -> dict[str, np.ndarray]:
+    """Returns what needs no network, by name, each (n, steps).
+
+    Args:
+        series: Windows (n, time), float64.
+        steps: Values to say.
+        period: See `Forecast`.
+        data: Its training split is what the linear prediction is solved on; `None` leaves it out.
+    """
+    import numpy as np
+
+    found = {
+        LAST: np.repeat(series[:, -1:], steps, axis=1),
+        PERIOD: series[:, -period + np.arange(steps) % period],
+    }
+    return found | ({} if data is None else {LINEAR: _linear(data, series)})
+
+
+def errors(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    """Returns `mae` and `rmse`, in the unit of the signal."""
     import numpy as np
 
     error = truth - found

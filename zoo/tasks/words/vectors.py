@@ -76,6 +76,32 @@ class Pairs:
         return Evaluation({"loss": mean, self._name: mean}, tables)
 
 
+def of_bundle(path: Path) -> dict[str, tuple[float, ...]]:
+    """Returns the vector of each word of a bundle, of length 1.
+
+    Args:
+        path: Of a bundle of word vectors.
+
+    Raises:
+        FileNotFoundError: There is no such bundle.
+        ValueError: It has no word vectors.
+    """
+    from zoo.bundle import Bundle
+    from zoo.data import word_vectors
+    from zoo.models.saved import load_networks
+
+    bundle = Bundle(path)
+    if not isinstance(bundle.recipe.task, WordVectors):
+        raise ValueError(
+            f"{path}: is of the task {bundle.card.task}; expected a bundle of word vectors, e.g. of"
+            " word2vec, or a file of words and their numbers."
+        )
+    names = bundle.card.columns[TOKENS].names
+    found = table(load_networks(path)["words"], len(names))
+    pairs = zip(names, found, strict=True)
+    return {name: word_vectors.of_length_1(row) for name, row in pairs if name}
+
+
 def table(network: Any, words: int) -> np.ndarray:
     """Returns the vectors of all words, (words, size).
 
