@@ -26,6 +26,8 @@ class Baseline(NamedTuple):
         paper: Short citation.
         year: When the paper appeared.
         task: What it competes in, a key of `zoo.catalog.TASKS`: `classify`, or `language`.
+        reads: Kinds of the columns of its data.
+        data: What it is measured on when nothing else is asked for.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Baseline(NamedTuple):
     paper: str
     year: int
     task: str = "classify"
+    reads: tuple[str, ...] = ("image", "class")
+    data: str = "mnist5k"
 
 
 _knn = partial(
@@ -49,7 +53,12 @@ _mixture = partial(
     paper="Dempster et al., J. R. Stat. Soc. B 39(1)",
     year=1977,
 )
-_compressor = partial(Baseline, method="zoo.baselines.texts:compressor", task="language")
+_TEXT: dict[str, Any] = {
+    "task": "language",
+    "reads": ("tokens", "count"),
+    "data": "pydoc_topics",
+}
+_compressor = partial(Baseline, method="zoo.baselines.texts:compressor", **_TEXT)
 _ROWS = (
     _knn("knn_l1", "k nearest neighbours, L1", settings={"metric": "l1"}),
     _knn("knn_l2", "k nearest neighbours, L2", settings={"metric": "l2"}),
@@ -110,7 +119,17 @@ _ROWS = (
         settings={},
         paper="Witten & Bell, IEEE Trans. Inf. Theory 37(4)",
         year=1991,
-        task="language",
+        **_TEXT,
+    ),
+    Baseline(
+        "ngram_bayes",
+        "Naive Bayes of n-grams, Witten-Bell smoothing",
+        method="zoo.baselines.ngram_bayes:ngram_bayes",
+        settings={},
+        paper="Peng & Schuurmans, ECIR, LNCS 2633",
+        year=2003,
+        reads=("tokens", "class"),
+        data="names",
     ),
     _compressor(
         "zlib",

@@ -20,6 +20,11 @@ from zoo.data.dataset import DataSet
 from zoo.metrics.classification import confusion_matrix, per_class, top_k_accuracy
 from zoo.training import provenance
 
+_READ = {
+    ("image", "class"): "images with classes",
+    ("tokens", "count"): "text of characters",
+    ("tokens", "class"): "short texts with classes",
+}
 SPLITS = ("train", "validation", "test")
 LOG = logging.getLogger("zoo")
 
@@ -37,7 +42,8 @@ def baseline(
 
     Args:
         name: A row of `zoo.baselines.BASELINES`.
-        data: A data set of images with classes; for `ngram` and compressors, a text.
+        data: A data set of images with classes; for `ngram` and compressors, a text; for
+            `ngram_bayes`, short texts with classes.
         size: Side of the square images, in pixels; `None` keeps the data set's own.
         limit: Number of training images to keep; `None` keeps all.
         out: The directory; `runs/NAME-DATA` when `None`.
@@ -66,10 +72,11 @@ def _baseline(
 ) -> Record:
     found = loading.load(data, size=size, limit=limit)
     kinds = [column.kind for column in found.columns.values()]
-    wanted = ["image", "class"] if row.task == "classify" else ["tokens", "count"]
-    if kinds != wanted:
-        what = "images with classes" if row.task == "classify" else "text of characters"
-        raise ValueError(f"{row.name}: {data} has no {what}; expected a data set that has.")
+    if kinds != list(row.reads):
+        raise ValueError(
+            f"{row.name}: {data} has no {_READ[row.reads]}; expected a data set that has, e.g. "
+            f"{row.data}."
+        )
     sizes = ", ".join(f"{len(getattr(found, split)):,} {split}" for split in SPLITS)
     LOG.info("%s: %s", found.name, found.source)
     LOG.info("examples: %s", sizes)
@@ -107,13 +114,15 @@ def _classified(
     row: baselines.Baseline, method: Callable[..., Fitted], data: DataSet, began: float
 ) -> Found:
     """Fits and measures a classifier: what was measured, seconds of the fit, tables."""
-    fitted = method(data.train, data.validation, len(data.labels), **row.settings)
+    read = data.columns[data.input]
+    sizes = {"vocabulary": len(read.names)} if read.kind == "tokens" else {}
+    fitted = method(data.train, data.validation, len(data.labels), **sizes, **row.settings)
     seconds = time.perf_counter() - began
-    scores = fitted.score(data.test["image"])  # (n, classes)
+    scores = fitted.score(data.test[data.input])  # (n, classes)
     truth, guesses = data.test["label"], scores.argmax(axis=1)
     metrics = {f"top{k}": top_k_accuracy(truth, scores, k) for k in (1, 5)}
     found = Predicted(
-        metrics | fitted.measure(data.test["image"]),
+        metrics | fitted.measure(data.test[data.input]),
         {"top1": max(one["top1"] for one in fitted.tried)},
         fitted.settings,
         tuple(fitted.tried),

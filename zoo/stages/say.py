@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zoo.bundle import Bundle
+from zoo.common.answers import answers
 from zoo.data.vocabulary import Vocabulary
-from zoo.models.saved import load_networks
+from zoo.models.saved import load_model, load_networks
 from zoo.tasks.words import telling
-from zoo.tasks.words.translate import SOURCE
+from zoo.tasks.words.translate import SOURCE, TOKENS
 
 Row = dict[str, Any]
 
@@ -42,7 +43,7 @@ def said(bundle: Bundle, texts: Sequence[str], *, width: int = 1, top: int = 1) 
 def _translated(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[Row]:
     """The likeliest answers of a translator, the best first."""
     columns, networks = bundle.card.columns, load_networks(bundle.path)
-    source, tokens = columns[SOURCE], columns[telling.TOKENS]
+    source, tokens = columns[SOURCE], columns[TOKENS]
     read, says = Vocabulary.read(source.names), Vocabulary.read(tokens.names)
     rows = read.encode(texts, length=source.shape[0], where="--text")
     length = (tokens.shape[0] or 1) - 1
@@ -57,7 +58,23 @@ def _translated(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> l
     ]
 
 
+def _classified(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[Row]:
+    """The likeliest classes of each text, the best first."""
+    card = bundle.card
+    column = card.inputs.get(TOKENS)
+    if column is None or len(card.inputs) != 1 or width > 1:
+        told = f"--beam {width}" if width > 1 else f"a model that reads {', '.join(card.inputs)}"
+        raise ValueError(f"--text: got {told}; expected a classifier of texts, which has no beam.")
+    read = Vocabulary.read(column.names)
+    rows = read.encode(texts, length=column.shape[0], where="--text")
+    found = answers(
+        card.task, load_model(bundle.path).predict_on_batch(rows), labels=card.labels, top=top
+    )
+    return [{"text": text, **row} for text, each in zip(texts, found, strict=True) for row in each]
+
+
 ANSWERS: Mapping[str, Callable[[Bundle, Sequence[str], int, int], list[Row]]] = {
     "translate": _translated,
+    "classify": _classified,
 }
 """Kinds of learning that are asked about a text."""

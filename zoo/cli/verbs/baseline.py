@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="NAME",
         help="a data set of images, or folder:PATH (default: mnist5k); of n-grams and compressors"
-        " a text (default: pydoc_topics)",
+        " a text (default: pydoc_topics); of ngram_bayes short texts with classes (default: names)",
     )  # fmt: skip
     parser.add_argument(
         "--size", type=numbers.whole(most=65535), metavar="PIXELS", help="side of the images"
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     from zoo.datasets import check_name
 
     row = find_baseline(arguments.name)
-    data = arguments.data or ("mnist5k" if row.task == "classify" else "pydoc_topics")
+    data = arguments.data or row.data
     check_name(data)
     from zoo.baselines.run import baseline
 
