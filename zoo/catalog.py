@@ -517,7 +517,16 @@ _lstm_forecast = partial(
 )
 _gru_forecast = partial(_lstm_forecast, paper="Cho et al., arXiv:1406.1078", year=2014)
 _elman_forecast = partial(_lstm_forecast, paper="Elman, Cognitive Science 14(2)", year=1990)
+_name_lstm = partial(
+    _lstm_series,
+    builder="zoo.models.recurrent_text:recurrent_text",
+    input_shape=(40,),
+    num_classes=12,
+    recipe="recurrent_text",
+)
+_name_elman = partial(_name_lstm, paper="Elman, Cognitive Science 14(2)", year=1990)
 _WAVES = {"units": (32,), "ragged": True}
+_NAMES = {"units": (128,), "vocabulary": 104}
 _unet = partial(
     Architecture,
     builder="zoo.models.unet:unet",
@@ -1105,6 +1114,8 @@ ROWS = (
     _char_lstm("char_lstm", "LSTM of characters", 1_241_127,
                {**_CHAR, "units": (512,), "dropout": 0.3}),
     _char_gru("char_gru", "GRU of characters", 280_359, {**_CHAR, "recurrent": "gru"}),
+    _char_lstm("name_generator", "LSTM of lines of names", 362_409, {**_CHAR, "dropout": 0.3},
+               input_shape=(50,), num_classes=105, recipe="name_generator"),
     _char_tcn("char_tcn", "Temporal convolutions of characters", 3_248_200,
               {"channels": (450, 450, 450), "embedding": 100}, num_classes=50),
     _char_tcn("char_tcn_small", "Temporal convolutions of characters, small", 496_423,
@@ -1133,6 +1144,10 @@ ROWS = (
     _gru_series("gru_series", "GRU of signals", 3_588, {**_WAVES, "recurrent": "gru"}),
     _elman_series("elman_series", "Elman network of signals", 1_252,
                   {**_WAVES, "recurrent": "elman"}),
+    _name_elman("name_elman", "Elman network of names", 31_244,
+                {**_NAMES, "recurrent": "elman"}),
+    _name_lstm("name_lstm", "LSTM of names, both ways", 207_372,
+               {**_NAMES, "embedding": 64, "both_ways": True, "dropout": 0.3}),
     _lstm_forecast("lstm_forecast", "LSTM that forecasts", 5_012, {"units": (32,)}),
     _gru_forecast("gru_forecast", "GRU that forecasts", 4_020,
                   {"units": (32,), "recurrent": "gru"}),

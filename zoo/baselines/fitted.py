@@ -22,12 +22,12 @@ class Fitted:
     """A fitted baseline.
 
     Attributes:
-        score: Gives scores (n, classes), the larger the likelier, of pixels (n, height, width,
-            channels), uint8.
+        score: Gives scores (n, classes), the larger the likelier, of what it reads: pixels (n,
+            height, width, channels), uint8, or tokens (n, time).
         settings: All settings, the chosen one among them.
         tried: Each value that was tried, with `top1` on the validation split.
         parameters: Numbers that were learnt or stored.
-        measure: Gives what else is measured of pixels, by name, beside how often they are right.
+        measure: Gives what else is measured of the same, by name, beside how often they are right.
     """
 
     score: Callable[[np.ndarray], np.ndarray]

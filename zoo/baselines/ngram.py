@@ -32,12 +32,21 @@ class NGram:
             given as one, (1, time).
         vocabulary: Number of tokens.
         order: Tokens of a gram, history and what follows; a history has `order` - 1.
+        counted: How many of the last tokens of each window are counted, (n,), with histories that
+            reach before them; `None`: all, each with as much of a history as there is.
 
     Raises:
         ValueError: The grams are too long to be numbered in 63 bits.
     """
 
-    def __init__(self, windows: np.ndarray, *, vocabulary: int, order: int):
+    def __init__(
+        self,
+        windows: np.ndarray,
+        *,
+        vocabulary: int,
+        order: int,
+        counted: np.ndarray | None = None,
+    ):
         if order < 1 or vocabulary**order >= 2**63:
             raise ValueError(
                 f"NGram: got order {order} with {vocabulary} tokens; expected at least 1 and "
@@ -45,7 +54,10 @@ class NGram:
             )
         self._vocabulary, self._orders = vocabulary, []
         for length in range(order):
-            grams, counts = np.unique(_numbers(windows, length + 1, vocabulary), return_counts=True)
+            numbers = _numbers(windows, length + 1, vocabulary)  # (n, time - length)
+            if counted is not None:
+                numbers = numbers[_last(numbers.shape[1], counted)]
+            grams, counts = np.unique(numbers, return_counts=True)
             histories, first = np.unique(grams // vocabulary, return_index=True)
             kinds = np.diff(np.append(first, len(grams)))
             totals = np.add.reduceat(counts, first)
@@ -57,12 +69,24 @@ class NGram:
         return sum(len(order.grams) for order in self._orders)
 
     def bits(self, windows: np.ndarray, counted: np.ndarray) -> float:
-        """Returns the mean bits of the last tokens of windows.
+        """Returns the mean bits of the last tokens of windows; see `log_shares`."""
+        shares = self.log_shares(windows, counted)
+        there = _last(shares.shape[1], counted)
+        return float(-shares[there].mean() / np.log(2))
+
+    def log_shares(self, windows: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        """Returns the logarithm of the share of each of the last tokens of windows.
 
         Args:
             windows: Tokens (n, time).
             counted: How many tokens of each window count, (n,); before them stand at least as many
                 as a history has.
+
+        Returns:
+            (n, places), 0 where a token does not count.
+
+        Raises:
+            ValueError: Before what counts stand fewer tokens than a history has.
         """
         longest = len(self._orders) - 1
         if (windows.shape[1] - counted < longest).any():
@@ -77,8 +101,7 @@ class NGram:
             kinds = _look_up(histories, known.histories, known.kinds)
             mixed = (count + kinds * shares) / np.maximum(total + kinds, 1)
             shares = np.where(total > 0, mixed, shares)
-        left = np.arange(shape[1])[::-1]
-        return float(-np.log2(shares[left[None] < counted[:, None]]).mean())
+        return np.where(_last(shape[1], counted), np.log(shares), 0.0)
 
 
 def _numbers(windows: np.ndarray, length: int, vocabulary: int) -> np.ndarray:
@@ -88,6 +111,12 @@ def _numbers(windows: np.ndarray, length: int, vocabulary: int) -> np.ndarray:
     for place in range(length):
         numbers = numbers * vocabulary + windows[:, place : place + places]
     return numbers
+
+
+def _last(places: int, counted: np.ndarray) -> np.ndarray:
+    """Whether each of some places is one of the last that count, (n, places)."""
+    found: np.ndarray = np.arange(places)[::-1] < counted[:, None]
+    return found
 
 
 def _look_up(keys: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:

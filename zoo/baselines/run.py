@@ -17,13 +17,19 @@ from zoo.bundle import Card, Record, Report
 from zoo.common import staging
 from zoo.data import loading
 from zoo.data.dataset import DataSet
+from zoo.datasets import GYM
+from zoo.environments.world import World
 from zoo.metrics.classification import confusion_matrix, per_class, top_k_accuracy
+from zoo.recipe import Environment
 from zoo.training import provenance
 
-WANTED = {  # kinds of the columns, of a classifier behind what it reads; and what they are
-    "classify": (["class"], "images with classes"),
-    "language": (["tokens", "count"], "text of characters"),
-    "forecast": (["series", "series"], "signal that goes on"),
+READ: dict[tuple[str, ...], str] = {  # kinds of columns, and what they are
+    ("image", "class"): "images with classes",
+    ("series", "class"): "signals with classes",
+    ("series", "series"): "a signal that goes on",
+    ("tokens", "count"): "a text of characters",
+    ("tokens", "class"): "short texts with classes",
+    ("features", "class"): "an environment",
 }
 SPLITS = ("train", "validation", "test")
 LOG = logging.getLogger("zoo")
@@ -42,8 +48,8 @@ def baseline(
 
     Args:
         name: A row of `zoo.baselines.BASELINES`.
-        data: A data set of images with classes, for neighbours also of signals; for `ngram` and
-            compressors, a text; for forecasts, a signal; `None` is that of `zoo.baselines.USUAL`.
+        data: What the row reads: images, signals or short texts with classes, a text, a signal,
+            `gym:NAME`; `None` is the row's own.
         size: Side of the square images, in pixels; places of a window; `None` keeps the data set's
             own.
         limit: Number of training examples to keep; `None` keeps all.
@@ -56,7 +62,7 @@ def baseline(
     """
     began = time.perf_counter()
     row = baselines.find_baseline(name)
-    data = baselines.USUAL[row.task] if data is None else data
+    data = row.data if data is None else data
     out = Path(out or Path("runs") / f"{name}-{Path(data).name.replace(':', '-')}")
     with staging.claimed(out, force=force):
         return _baseline(row, out, data=data, size=size, limit=limit, force=force, began=began)
@@ -72,18 +78,18 @@ def _baseline(
     force: bool,
     began: float,
 ) -> Record:
-    found = loading.load(data, size=size, limit=limit)
+    found = _loaded(row, data, size=size, limit=limit)
     kinds = [column.kind for column in found.columns.values()]
-    wanted, what = WANTED[row.task]
-    fit = [[read, *wanted] for read in row.reads] if row.task == "classify" else [wanted]
-    if kinds not in fit:
-        raise ValueError(f"{row.name}: {data} has no {what}; expected a data set that has.")
-    sizes = ", ".join(f"{len(getattr(found, split)):,} {split}" for split in SPLITS)
+    if tuple(kinds) not in row.reads:
+        wanted = " or ".join(READ[read] for read in row.reads)
+        raise ValueError(f"{row.name}: {data} is not {wanted}; expected that, e.g. {row.data}.")
+    count = {split: _count(found, split) for split in SPLITS}
+    sizes = ", ".join(f"{number:,} {split}" for split, number in count.items())
     LOG.info("%s: %s", found.name, found.source)
     LOG.info("examples: %s", sizes)
     module, function = row.method.split(":")
     method: Callable[..., Any] = getattr(import_module(module), function)
-    measure = _classified if row.task == "classify" else _predicted
+    measure: Callable[..., Found] = _classified if row.task == "classify" else _predicted
     fitted, seconds, tables = measure(row, method, found, began)
     with staging.staged(out, force=force) as stage:
         _dump(_card(row, found, fitted), stage / bundles.CARD)
@@ -91,13 +97,13 @@ def _baseline(
             status="complete",
             metrics=fitted.metrics,
             validation=fitted.validation,
-            examples={split: len(getattr(found, split)) for split in SPLITS},
+            examples=count,
             source=found.source,
             problems=found.problems,
             tables=tables,
             epochs=0,
             seconds={"total": time.perf_counter() - began, "train": seconds, "epoch": 0.0},
-            examples_per_second=len(found.train) / seconds,
+            examples_per_second=count["train"] / seconds,
             hardware={"processor": provenance.processor(), "cores": provenance.cores()},
             versions=provenance.versions("numpy", "scikit-learn", "scikit-image"),
             seed=0,
@@ -108,6 +114,23 @@ def _baseline(
     return Record(out)
 
 
+def _loaded(
+    row: baselines.Baseline, data: str, *, size: int | None, limit: int | None
+) -> DataSet | World:
+    """A data set, or the environment of `gym:NAME`."""
+    if not data.startswith(GYM):
+        return loading.load(data, size=size, limit=limit)
+    for name, value in (("size", size), ("limit", limit)):
+        if value is not None:
+            raise ValueError(f"{name}: got {value} for {data}; an environment has neither.")
+    return World(Environment(name=data.removeprefix(GYM)))
+
+
+def _count(data: DataSet | World, split: str) -> int:
+    """The examples of a split, or the episodes of an environment."""
+    return data.examples(split) if isinstance(data, World) else len(getattr(data, split))
+
+
 Found = tuple[Predicted, float, dict[str, Any]]
 
 
@@ -115,7 +138,9 @@ def _classified(
     row: baselines.Baseline, method: Callable[..., Fitted], data: DataSet, began: float
 ) -> Found:
     """Fits and measures a classifier: what was measured, seconds of the fit, tables."""
-    fitted = method(data.train, data.validation, len(data.labels), **row.settings)
+    read = data.columns[data.input]
+    sizes = {"vocabulary": len(read.names)} if read.kind == "tokens" else {}
+    fitted = method(data.train, data.validation, len(data.labels), **sizes, **row.settings)
     seconds = time.perf_counter() - began
     scores = fitted.score(data.test[data.input])  # (n, classes)
     truth, guesses = data.test["label"], scores.argmax(axis=1)
@@ -135,16 +160,17 @@ def _classified(
 
 
 def _predicted(
-    row: baselines.Baseline, method: Callable[..., Predicted], data: DataSet, began: float
+    row: baselines.Baseline, method: Callable[..., Predicted], data: DataSet | World, began: float
 ) -> Found:
-    """Measures what foretells a text or a signal, likewise."""
+    """Measures what foretells a text or a signal, or an agent, likewise."""
     found = method(data, **row.settings)
     return found, time.perf_counter() - began, {}
 
 
-def _card(row: baselines.Baseline, data: DataSet, fitted: Predicted) -> Card:
+def _card(row: baselines.Baseline, data: DataSet | World, fitted: Predicted) -> Card:
     answer = {"scores": data.columns["label"]} if row.task == "classify" else {}
     answer |= {"ahead": data.columns["ahead"]} if row.task == "forecast" else {}
+    answer |= {"action": data.columns["action"]} if isinstance(data, World) else {}
     return Card(
         architecture=row.name,
         task=row.task,

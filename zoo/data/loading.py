@@ -6,12 +6,12 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal
 
-from zoo.data import entailment, folder, pairs, trees, ts_files
+from zoo.data import entailment, folder, names, pairs, trees, ts_files
 from zoo.data import text as text_windows
 from zoo.data.dataset import DataSet, Split
 from zoo.data.images import fit, recolour
 from zoo.data.pictures import Pictures
-from zoo.datasets import DATASETS, FOLDER, NLI, PAIRS, TEXT, TREES, TS, check_name
+from zoo.datasets import DATASETS, FOLDER, NAMED, NLI, PAIRS, TEXT, TREES, TS, check_name
 from zoo.recipe import Text
 
 
@@ -123,6 +123,8 @@ def _read(
         return entailment.load(name)
     if name.startswith(PAIRS):
         return pairs.load(name, size=size)
+    if name.startswith(NAMED):
+        return names.load_file(name)
     if name.startswith(TS):
         return ts_files.load(name)
     row = DATASETS[name]

@@ -56,12 +56,13 @@ def load(name: str, *, size: int | None = None) -> DataSet:
     return paired(name, split(found), source=f"{path}, sha256 {digest}", size=size)
 
 
-def read(path: Path, *, where: str) -> list[Pair]:
+def read(path: Path, *, where: str, noun: str = "what is to be said") -> list[Pair]:
     """Returns the pairs of a file, in its order; empty lines are none.
 
     Args:
         path: A file of two columns, see above.
         where: Opens the error line.
+        noun: What stands in the second column.
 
     Raises:
         ValueError: See `load`.
@@ -83,7 +84,7 @@ def read(path: Path, *, where: str) -> list[Pair]:
             told = "an empty cell" if len(cells) == 2 else f"{len(cells)} of them"
             raise ValueError(
                 f"{where}: line {number}: got {told}; expected 2 cells with a "
-                f"{'comma' if comma else 'tab'} between: what is read, and what is to be said."
+                f"{'comma' if comma else 'tab'} between: what is read, and {noun}."
             )
         found.append(Pair(*(cell.strip() for cell in cells)))
     return found

@@ -12,12 +12,13 @@ unit: the network sees the shape of a signal, wherever it is and however large.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import keras
 from keras import layers, ops
 
 TAKES_SERIES = True
+Kind: TypeAlias = Literal["elman", "lstm", "gru"]
 LAYERS = {"elman": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 LEAST = 1e-3  # deviation that a window is divided by
 
@@ -28,7 +29,7 @@ def recurrent_series(
     input_shape: tuple[int, int],
     num_classes: int,
     units: Sequence[int],
-    recurrent: Literal["elman", "lstm", "gru"] = "lstm",
+    recurrent: Kind = "lstm",
     both_ways: bool = False,
     ragged: bool = False,
     dropout: float = 0.0,
@@ -48,7 +49,7 @@ def recurrent_series(
     """
     series = keras.Input(input_shape, name="series")
     x = layers.Masking(name="ends")(series) if ragged else series
-    x = _states(x, units, recurrent, both_ways=both_ways)
+    x = last_state(x, units, recurrent, both_ways=both_ways)
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
@@ -61,7 +62,7 @@ def recurrent_forecast(
     input_shape: tuple[int, int],
     num_classes: int,
     units: Sequence[int],
-    recurrent: Literal["elman", "lstm", "gru"] = "lstm",
+    recurrent: Kind = "lstm",
 ) -> keras.Model:
     """Returns a forecaster: `series` (batch, time, 1) to `ahead` (batch, num_classes, 1).
 
@@ -83,15 +84,22 @@ def recurrent_forecast(
     last = series[:, -1:]  # (batch, 1, 1)
     x = ops.subtract(series, last)
     spread = ops.maximum(ops.std(x, axis=1, keepdims=True), LEAST)  # (batch, 1, 1)
-    x = _states(ops.divide(x, spread), units, recurrent, both_ways=False)
+    x = last_state(ops.divide(x, spread), units, recurrent, both_ways=False)
     x = layers.Dense(num_classes, dtype="float32", name="shape")(x)
     x = layers.Reshape((num_classes, 1), name="steps")(x)
     ahead = layers.Add(dtype="float32", name="ahead")([ops.multiply(x, spread), last])
     return keras.Model(series, ahead, name=name)
 
 
-def _states(x: Any, units: Sequence[int], recurrent: str, *, both_ways: bool) -> Any:
-    """The last state (batch, units) of some recurrent layers."""
+def last_state(x: Any, units: Sequence[int], recurrent: Kind, *, both_ways: bool) -> Any:
+    """Returns the last state (batch, units) of recurrent layers, that of both directions joined.
+
+    Args:
+        x: (batch, time, features), with or without a mask.
+        units: Units of each layer, of one direction.
+        recurrent: Kind of the layers.
+        both_ways: Whether each reads forwards and backwards.
+    """
     for index, width in enumerate(units, start=1):
         place = f"{recurrent}{index}"
         layer = LAYERS[recurrent](width, return_sequences=index < len(units), name=place)

@@ -9,7 +9,7 @@ from typing import Any
 from zoo import catalog
 from zoo.common import plain_yaml
 from zoo.common.settings import put, shown
-from zoo.datasets import DATASETS
+from zoo.datasets import DATASETS, GYM
 from zoo.recipe.whole import Recipe, load_values
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -36,7 +36,7 @@ def resolve(
     Args:
         model: Name of an architecture of the catalogue; or the path of a recipe of one's own, which
             ends in `.yaml` and names its `model`, e.g. the `recipe.yaml` of a bundle.
-        data: Name of a data set in place of the recipe's.
+        data: Name of a data set in place of the recipe's; `gym:NAME` of an environment.
         changes: `key=value` with dots between the keys, e.g. `train.epochs=5`; the value is YAML.
         smoke: Whether to apply the file's `smoke` block: a run of seconds that shows that the
             parts fit together.
@@ -60,7 +60,12 @@ def resolve(
             size = known.shape[0] if known.kinds[0] == "image" and not known.sized else None
         if size is not None and size < smallest:  # of a smaller network of the family
             values["data"] = {**values["data"], "size": smallest}
-    if data is not None:
+    if data is not None and data.startswith(GYM):
+        values.pop("data", None)
+        name = data.removeprefix(GYM)
+        values["environment"] = {**values.get("environment", {}), "name": name}
+    elif data is not None:
+        values.pop("environment", None)
         values["data"] = {**values.get("data", {}), "name": data}
     for change in changes:
         _change(values, change)

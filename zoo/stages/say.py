@@ -15,7 +15,7 @@ from zoo.data.vocabulary import Vocabulary
 from zoo.models.saved import load_model, load_networks
 from zoo.stages import read_columns
 from zoo.tasks.words import telling
-from zoo.tasks.words.translate import SOURCE
+from zoo.tasks.words.translate import SOURCE, TOKENS
 
 LOG = logging.getLogger("zoo")
 SENTENCES = "|"  # stands between a sentence and what may follow from it; or a tab
@@ -51,7 +51,7 @@ def said(bundle: Bundle, texts: Sequence[str], *, width: int = 1, top: int = 1) 
 def _translated(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[Row]:
     """The likeliest answers of a translator, the best first."""
     columns, networks = bundle.card.columns, load_networks(bundle.path)
-    source, tokens = columns[SOURCE], columns[telling.TOKENS]
+    source, tokens = columns[SOURCE], columns[TOKENS]
     read, says = Vocabulary.read(source.names), Vocabulary.read(tokens.names)
     rows = read.encode(texts, length=source.shape[0], where="--text")
     length = (tokens.shape[0] or 1) - 1
@@ -128,9 +128,22 @@ def _tokens(bundle: Bundle, name: str, texts: Sequence[Sequence[str]]) -> np.nda
     return found
 
 
+def _classified(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[Row]:
+    """The likeliest classes of each text, the best first."""
+    card = bundle.card
+    column = card.inputs.get(TOKENS)
+    if column is None or len(card.inputs) != 1 or width > 1:
+        told = f"--beam {width}" if width > 1 else f"a model that reads {', '.join(card.inputs)}"
+        raise ValueError(f"--text: got {told}; expected a classifier of texts, which has no beam.")
+    read = Vocabulary.read(column.names)
+    rows = read.encode(texts, length=column.shape[0], where="--text")
+    return _judged(bundle, texts, {TOKENS: rows}, top)
+
+
 def _judged(
     bundle: Bundle, texts: Sequence[str], columns: Mapping[str, np.ndarray], top: int
 ) -> list[Row]:
+    """The likeliest classes of texts, as columns of the model."""
     found = read_columns.answered(bundle, columns, top=top)
     return [{"text": text, **row} for text, rows in zip(texts, found, strict=True) for row in rows]
 
@@ -139,5 +152,6 @@ ANSWERS: Mapping[str, Callable[[Bundle, Sequence[str], int, int], list[Row]]] = 
     "translate": _translated,
     "inference": _related,
     "tree": _valued,
+    "classify": _classified,
 }
 """Kinds of learning that are asked about a text."""

@@ -18,9 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help=", ".join(BASELINES))
     parser.add_argument(
         "--data", metavar="NAME",
-        help="a data set of images, or folder:PATH (default: mnist5k), of nearest and knn_ also of"
-        " signals; of n-grams and compressors a text (default: pydoc_topics); of forecasts a signal"
-        " (default: sine)",
+        help="a data set of images, or folder:PATH (default: mnist5k); of others what they read:"
+        " signals, short texts with classes, a text, gym:NAME",
     )  # fmt: skip
     parser.add_argument(
         "--size", type=numbers.whole(most=65535), metavar="PIXELS",
@@ -37,12 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fits, measures, and prints what came of it."""
-    from zoo.baselines import USUAL, find_baseline
-    from zoo.datasets import check_name
+    from zoo import datasets, environments
+    from zoo.baselines import find_baseline
 
     row = find_baseline(arguments.name)
-    data = arguments.data or USUAL[row.task]
-    check_name(data)
+    data = arguments.data or row.data
+    if data.startswith(datasets.GYM):
+        environments.check_name(data.removeprefix(datasets.GYM))
+    else:
+        datasets.check_name(data)
     from zoo.baselines.run import baseline
 
     record = baseline(

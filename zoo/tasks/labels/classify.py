@@ -85,8 +85,10 @@ class Classify(Labelled):
     loss: LossSpec = Loss(kind="cross_entropy")
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
-        """See `Task.sizes`: one output for each class."""
-        return super().sizes(data) | {"num_classes": len(data.columns["label"].names)}
+        """See `Task.sizes`: one output for each class; of a text also its vocabulary."""
+        found = super().sizes(data) | {"num_classes": len(data.columns["label"].names)}
+        read = data.columns[data.input]
+        return found | ({"vocabulary": len(read.names)} if read.kind == "tokens" else {})
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`."""
