@@ -299,7 +299,7 @@ def test_baselines_of_a_text(tmp_path):
 
 
 def test_baselines_want_what_they_read(tmp_path):
-    with pytest.raises(ValueError, match=r"^ngram: digits has no text of characters"):
+    with pytest.raises(ValueError, match=r"^ngram: digits is not a text of characters"):
         zoo.baseline("ngram", data="digits", out=tmp_path / "x")
-    with pytest.raises(ValueError, match=r"^knn_l2: pydoc_topics has no images with classes"):
+    with pytest.raises(ValueError, match=r"^knn_l2: pydoc_topics is not images with classes"):
         zoo.baseline("knn_l2", data="pydoc_topics", out=tmp_path / "x")

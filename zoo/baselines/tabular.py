@@ -23,7 +23,7 @@ FRAMES = 2_000_000
 START = 1.0  # value of what was never tried
 POWER, LEAST = 0.6, 0.02
 EXPLORES = 0.95  # share of the frames after which no action is by chance
-FALL = 3  # power by which their share falls until then
+FALL = {"q_learning": 1, "sarsa": 3}  # power by which their share falls until then
 DRAWN = 4096  # random numbers that are drawn at once
 
 
@@ -93,7 +93,7 @@ def learn(
         if frame % DRAWN == 0:
             luck[:] = generator(seed, ACT, frame // DRAWN).random((DRAWN, 2)).tolist()
         whether, which = luck[frame % DRAWN]
-        if whether < max(0.0, 1 - frame / (EXPLORES * frames)) ** FALL:
+        if whether < max(0.0, 1 - frame / (EXPLORES * frames)) ** FALL[kind]:
             return int(which * actions)
         return int(values[state].argmax())
 

@@ -65,7 +65,6 @@ def resolve(
         name = data.removeprefix(GYM)
         values["environment"] = {**values.get("environment", {}), "name": name}
     elif data is not None:
-        values.pop("environment", None)
         values["data"] = {**values.get("data", {}), "name": data}
     for change in changes:
         _change(values, change)
