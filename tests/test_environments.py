@@ -168,10 +168,10 @@ def test_a_batch_that_copies_cannot_share_is_refused():
         Rollouts(corridor(), batch_size=30, seed=0, discount=0.9, trace=1.0)
 
 
-def replay(world, *, memory=64, epsilon=0.5, seed=0, rate=4):
+def replay(world, *, memory=64, epsilon=0.5, seed=0, rate=4, **options):
     return Replay(
         world, batch_size=32, seed=seed, memory=memory, warmup=16, frames_per_step=rate,
-        epsilon=lambda frame: epsilon,
+        epsilon=lambda frame: epsilon, discount=0.9, **options,
     )  # fmt: skip
 
 
@@ -183,18 +183,87 @@ def test_the_memory_holds_what_happened_and_forgets_the_oldest():
     batch = source.collect(networks, 64)
     for place, action, reward, after, ended in zip(
         batch["features"].argmax(1), batch["action"], batch["reward"],
-        batch["successor"].argmax(1), batch["ended"], strict=True,
+        batch["successor"].argmax(1), batch["later"] == 0, strict=True,
     ):  # fmt: skip
         assert walk(place, action) == (after, pytest.approx(reward), bool(ended))
+    assert set(batch["later"]) == {np.float32(0.9), np.float32(0)}
     assert source.state()["memory/action"].shape == (50,)
     with pytest.raises(ValueError, match=r"task.memory: got 20 frames; expected at least 32"):
         replay(world, memory=20)
 
 
-def test_the_memory_goes_back_exactly():
+def test_rewards_of_several_steps_are_summed_up_to_the_end_or_the_present():
+    """By a loop over what each copy did, also where the ring has come round."""
+    world = corridor()
+    source, networks = replay(world, memory=50, reach=3, epsilon=0.3), {"net": dense(world, 2)}
+    for number in range(40):
+        batch = source.collect(networks, number)
+    held = {name.removeprefix("memory/"): values for name, values in source.state().items()}
+    frames = [frame % 50 for frame in range(source.frames - 50, source.frames)]
+    wanted = {}
+    for start in range(50):
+        total, factor, at = 0.0, 1.0, start
+        for step in range(3):
+            total += factor * held["reward"][frames[at]]
+            factor *= 0.9
+            if held["over"][frames[at]] or at + 4 >= 50 or step == 2:
+                break
+            at += 4  # the next frame of the same copy
+        last = frames[at]
+        key = (held["features"][frames[start]].argmax(), held["action"][frames[start]])
+        found = (total, held["successor"][last].argmax(), factor * (1 - held["ended"][last]))
+        wanted.setdefault(key, []).append(found)
+    seen = zip(batch["features"].argmax(1), batch["action"], batch["reward"],
+               batch["successor"].argmax(1), batch["later"], strict=True)  # fmt: skip
+    lengths = set()
+    for place, action, reward, after, later in seen:
+        near = [
+            np.allclose((reward, after, later), one, atol=1e-6) for one in wanted[place, action]
+        ]
+        assert any(near)
+        lengths.add(round(float(later), 3))
+    assert {0.81, 0.729} <= lengths
+
+
+def test_what_surprised_is_drawn_more_often_and_counts_less():
+    world, networks = corridor(), {"net": dense(world=corridor(), outputs=2)}
+    errors = []
+
+    def surprise(asks, batch):
+        errors.append(batch["features"].argmax(1) + 1.0)  # places surprise as far as they are
+        return errors[-1]
+
+    source = replay(
+        world, priority=0.5, correction=lambda frame: 0.4, surprise=surprise, rate=1
+    )  # fmt: skip
+    for number in range(400):
+        source.collect(networks, number)
+    held = source.state()["memory/surprise"]
+    shares, drawn = held / held.sum(), np.zeros(len(held))
+    features = source.state()["memory/features"].argmax(1)
+    settled = np.isclose(held, (features + 1.0) ** 0.5, atol=1e-4)
+    assert settled.mean() > 0.8  # the rest is new, and as likely as the most surprising
+    random = np.random.RandomState(0)
+    counted = np.searchsorted(np.cumsum(shares), random.uniform(size=20_000), side="right")
+    drawn += np.bincount(counted, minlength=len(held))
+    np.testing.assert_allclose(drawn / 20_000, shares, atol=0.01)
+    batch = source.collect(networks, 400)
+    weight = {}
+    for place, importance in zip(batch["features"].argmax(1), batch["importance"], strict=True):
+        weight.setdefault(int(place), set()).add(round(float(importance), 4))
+    common = [place for place in weight if len(weight[place]) == 1]
+    one, other = min(common), max(common)
+    ratio = next(iter(weight[one])) / next(iter(weight[other]))
+    assert ratio == pytest.approx(((other + 1) / (one + 1)) ** (0.5 * 0.4), rel=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"reach": 3, "priority": 0.6}], ids=["plain", "rainbow"])
+def test_the_memory_goes_back_exactly(options):
     world = cart_pole()
     networks = {"net": dense(world, 2)}
-    whole, again = replay(world), replay(world)
+    if options:
+        options["surprise"] = lambda asks, batch: asks["net"](batch["features"])[:, 0]
+    whole, again = replay(world, **options), replay(world, **options)
     steps = whole.batches(ONE, networks=networks)
     for _ in range(30):
         next(steps)

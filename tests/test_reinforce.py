@@ -310,7 +310,8 @@ def test_the_error_of_q_learning_is_its_definition(double):
         "features": random.normal(size=(num, LENGTH)),
         "successor": random.normal(size=(num, LENGTH)),
         "action": random.randint(2, size=num), "reward": random.normal(size=num) * 3,
-        "ended": random.randint(2, size=num).astype(float),
+        "later": discount * random.randint(2, size=num).astype(float),
+        "importance": random.uniform(0.5, 1, size=num),
         "return": np.zeros(num), "finished": np.zeros(num),
     }  # fmt: skip
     batch = {k: v.astype("int32" if k == "action" else "float32") for k, v in batch.items()}
@@ -322,10 +323,10 @@ def test_the_error_of_q_learning_is_its_definition(double):
     )
     for i in range(num):
         best = later[i].argmax() if not double else own[i].argmax()
-        wanted = batch["reward"][i] + discount * (1 - batch["ended"][i]) * later[i, best]
+        wanted = batch["reward"][i] + batch["later"][i] * later[i, best]
         error = abs(q[i, batch["action"][i]] - wanted)
         loss = 0.5 * error**2 if error < 1 else error - 0.5
-        assert found[i] == pytest.approx(loss, rel=1e-4, abs=1e-6)
+        assert found[i] == pytest.approx(loss * batch["importance"][i], rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.oracle

@@ -1157,6 +1157,8 @@ ROWS = (
     _ppo("ppo", "PPO 64-64", 9_155, {"units": (64, 64)}),
     _reinforce("reinforce", "REINFORCE 64-64", 9_155, {"units": (64, 64)}),
     _dqn("dqn", "DQN 256-256", 67_586, {"units": (256, 256)}),
+    _dqn("dueling_dqn", "Dueling DQN 256-256", 67_459, {"units": (256, 256), "dueling": True},
+         paper="Wang et al., arXiv:1511.06581", year=2016),
     _unet("unet", "U-Net", 31_030_658, {}),
     _unet("unet_small", "U-Net, 12 maps", 271_922, _SMALL_U, input_shape=(64, 64, 3), smallest=8),
     _fcn("fcn32s", "FCN-32s, VGG-16", 134_346_581, {"stride": 32}),

@@ -3,7 +3,8 @@
 Sources: Mnih et al. 2016, arXiv:1602.01783 (an actor and a critic), at the size of the control
 tasks of Schulman et al. 2017, arXiv:1707.06347, section 6.1: two hidden layers of 64 tanh units,
 nothing shared; Mnih et al. 2015, Nature 518 (one network that tells the value of every action),
-without the convolutions, which rows of numbers do not need.
+without the convolutions, which rows of numbers do not need; Wang et al. 2016, arXiv:1511.06581
+(dueling; equation 9).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 import keras
-from keras import layers
+from keras import layers, ops
 from keras.initializers import Orthogonal
 
 TAKES_ROWS = True
@@ -50,7 +51,12 @@ def actor_critic(
 
 
 def q_network(
-    *, name: str, input_shape: tuple[int, ...], num_classes: int, units: Sequence[int]
+    *,
+    name: str,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    units: Sequence[int],
+    dueling: bool = False,
 ) -> keras.Model:
     """Returns a network of action values: (batch, features) to `values` (batch, actions).
 
@@ -59,9 +65,18 @@ def q_network(
         input_shape: (features,).
         num_classes: Number of actions.
         units: Units of each hidden layer.
+        dueling: Whether a value is that of the state and what the action adds to the mean of all,
+            each behind a half of the last hidden layer.
     """
     x = features = keras.Input(input_shape, name="features")
     for index, width in enumerate(units, start=1):
         place = f"hidden{index}"
         x = layers.Dense(width, "relu", kernel_initializer="he_normal", name=place)(x)
-    return keras.Model(features, layers.Dense(num_classes, name="values")(x), name=name)
+    if not dueling:
+        return keras.Model(features, layers.Dense(num_classes, name="values")(x), name=name)
+    half = units[-1] // 2
+    state = layers.Dense(1, name="state")(x[:, :half])  # (batch, 1)
+    added = layers.Dense(num_classes, name="added")(x[:, half:])  # (batch, actions)
+    values = state + added - ops.mean(added, axis=1, keepdims=True)
+    values = layers.Activation("linear", name="values")(values)
+    return keras.Model(features, values, name=name)

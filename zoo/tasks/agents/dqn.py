@@ -2,7 +2,8 @@
 
 Source: Mnih et al. 2015, Nature 518 (experience replay, a target network that is held still, the
 error clipped to [-1, 1], which is Huber's loss); van Hasselt et al. 2016, arXiv:1509.06461
-(double).
+(double); Wang et al. 2016, arXiv:1511.06581 (dueling, a setting of the network); Schaul et al.
+2016, arXiv:1511.05952 (priorities); several steps as Hessel et al. 2018, arXiv:1710.02298.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from zoo.tasks.agents.agent import Agent
 from zoo.tasks.task import Follow, Mean, Seen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from zoo.environments import World
+    from zoo.environments.acting import Ask
     from zoo.environments.replay import Replay
     from zoo.recipe import Train
     from zoo.tasks.task import Batch, Networks
@@ -59,6 +65,10 @@ class DQN(Agent):
         warmup: Frames of chance actions before the first step; they belong to no epoch.
         frames_per_step: Frames acted before each step, over all copies.
         explore: Chance actions.
+        reach: Steps whose rewards are summed up before a value is asked.
+        priority: Power, alpha, of an error to which its example is drawn; 0 draws all alike.
+        correction: Power, beta, to which an example that is drawn more often counts less, at first;
+            it rises to 1 in `explore.frames` frames.
     """
 
     kind: Literal["dqn"] = "dqn"
@@ -69,6 +79,9 @@ class DQN(Agent):
     warmup: Count = 1000
     frames_per_step: Count = 4
     explore: Explore = Explore()
+    reach: Count = 1
+    priority: Share = 0.0
+    correction: Share = 0.4
 
     def follows(self) -> tuple[Follow, ...]:
         """See `Task.follows`."""
@@ -87,10 +100,29 @@ class DQN(Agent):
             warmup=self.warmup,
             frames_per_step=self.frames_per_step,
             epsilon=self.explore.at,
+            discount=self.discount,
+            reach=self.reach,
+            priority=self.priority,
+            correction=self._corrects,
+            surprise=self._surprise,
         )
 
+    def _corrects(self, frame: int) -> float:
+        """The power at a frame."""
+        return self.correction + (1 - self.correction) * min(1.0, frame / self.explore.frames)
+
+    def _surprise(self, asks: Mapping[str, Ask], batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The errors of examples before the step that learns from them, (b,)."""
+        import numpy as np
+
+        rows = np.arange(len(batch["action"]))
+        later = asks[TARGET](batch["successor"])
+        best = (asks[NET](batch["successor"]) if self.double else later).argmax(axis=1)
+        wanted = batch["reward"] + batch["later"] * later[rows, best]
+        return np.asarray(wanted - asks[NET](batch["features"])[rows, batch["action"]])
+
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
-        """See `Task.look`: y = r + discount * Q'(s', a'), and Huber's loss of Q(s, a) - y."""
+        """See `Task.look`: y = r + later * Q'(s', a'), and Huber's loss of Q(s, a) - y."""
         from keras import ops
 
         values = networks[NET](batch["features"], training=training)  # (b, actions)
@@ -100,14 +132,14 @@ class DQN(Agent):
             later = chosen(later, ops.top_k(own, 1)[1][:, 0])
         else:
             later = ops.max(later, axis=1)
-        wanted = batch["reward"] + self.discount * (1.0 - batch["ended"]) * later
+        wanted = batch["reward"] + batch["later"] * later
         error = ops.abs(chosen(values, batch["action"]) - ops.stop_gradient(wanted))
         loss = ops.where(error < 1.0, 0.5 * error * error, error - 0.5)
         shown = {
             "value": Mean(ops.max(values, axis=1)),
             "return": Mean(batch["return"], batch["finished"]),
         }
-        return Seen(Mean(loss), shown)
+        return Seen(Mean(loss * batch["importance"]), shown)
 
 
 def chosen(values: Any, actions: Any) -> Any:
