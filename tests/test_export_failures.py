@@ -132,3 +132,14 @@ def test_an_output_without_a_batch_is_refused(axis, tmp_path):
     model = keras.Model(a := x(), {"total": ops.sum(a, axis=axis)})
     with pytest.raises(ValueError, match=r"output 'total' has shape .*; expected the batch first"):
         export.export(model, "onnx", tmp_path / "out")
+
+
+def test_tokens_beside_activations_of_16_bits_are_told(tmp_path):
+    words = keras.Input((4,), dtype="int32", name="words")
+    table = layers.Flatten()(layers.Embedding(9, 3, name="table")(words))
+    model = keras.Model(words, layers.Dense(2, name="out")(table))
+    tokens = np.random.RandomState(0).randint(0, 9, (64, 4)).astype("int32")
+    with pytest.raises(RuntimeError) as caught:
+        export.export(model, "tflite-int16x8", tmp_path / "out", samples=tokens)
+    assert "the converter failed: it has no 16 bits for what flows where whole" in str(caught.value)
+    assert str(caught.value).count("\n") == 0

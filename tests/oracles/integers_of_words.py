@@ -4,9 +4,10 @@
     python tests/oracles/integers_of_words.py runs/rnnsearch_small --examples 500
 
 The bundle is of a language model, or of a translator, e.g. from letters to phones. Its step is
-exported to each target of `--targets`, the file is run along the test split, one token at a time,
-and what the task is judged by is printed beside that of the floats. `--speed` prints the tokens a
-second that a file of floats draws, and those of a loop of Keras' `predict`, on one thread.
+exported to each target of `--targets`, and by `--recipe`, as `zoo compress` does; each file is run
+along the test split, one token at a time, and what the task is judged by is printed beside that of
+the floats. `--speed` prints the tokens a second that a file of floats draws, and those of a loop of
+Keras' `predict`, on one thread.
 """
 
 import argparse
@@ -22,10 +23,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
+import compress
 import serving
 import zoo
 from zoo.bundle import find_bundle
-from zoo.stages.files import evaluate_file
+from zoo.stages.files import evaluate_file, integers
 from zoo.stages.opening import reopen
 
 SHOWN = ("bits_per_character", "label_error", "exact_match")
@@ -34,7 +36,8 @@ SHOWN = ("bits_per_character", "label_error", "exact_match")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
-    parser.add_argument("--targets", nargs="+", default=["tflite-int8", "tflite-int16x8"])
+    parser.add_argument("--targets", nargs="+", default=["tflite-int8", "tflite-dynamic"])
+    parser.add_argument("--recipe", default="int8", help="of `zoo compress`; none to leave it out")
     parser.add_argument("--examples", type=int, help="of the test split; all without it")
     parser.add_argument("--speed", action="store_true", help="of a language model")
     chosen = parser.parse_args()
@@ -52,6 +55,11 @@ def main() -> None:
                 continue
             found, _ = evaluate_file(made.path, opened, "test")
             said(f"{target}, {made.manifest.size_bytes:,} bytes", found.metrics, floats)
+        if chosen.recipe != "none":
+            samples = opened.run.samples(512)
+            small = compress.apply(chosen.recipe, opened.model, samples=samples).model
+            facts = integers(opened, small, Path(folder) / "compressed")
+            said(f"{chosen.recipe}, {facts['bytes']:,} bytes", facts["metrics"], floats)
         if chosen.speed:
             (made,) = zoo.export(chosen.bundle, "tflite", out=Path(folder) / "tflite")
             file, keras = _by_file(made.path), _by_predict(opened.model)

@@ -131,6 +131,11 @@ def _cause(status: int, words: str) -> str:
         return f"signal {-status} ended it; integers of loops do that"
     if missing := re.findall(r"(?:Select|Custom) ops: (.+)", words):
         return f"TFLite has no built-in operator for {missing[-1].strip()}"
+    if "should be recorded during calibration" in words:
+        return (
+            "it has no 16 bits for what flows where whole numbers come in, e.g. tokens; take "
+            "tflite-dynamic, or quantise the model first (`zoo compress MODEL int8`)"
+        )
     # What is told: the layer's own name, and what its operator did not bear.
     if found := re.search(r'fused\["\w+:", "([^"@]+).*?: error: (.+)', words):
         return f"{found[1]}: {found[2].strip().rstrip('.')}"
