@@ -1150,7 +1150,7 @@ ROWS = (
     _name_elman("name_elman", "Elman network of names", 31_244,
                 {**_NAMES, "recurrent": "elman"}),
     _name_lstm("name_lstm", "LSTM of names, both ways", 207_372,
-               {**_NAMES, "embedding": 64, "both_ways": True, "dropout": 0.3}),
+               {**_NAMES, "embedding": 64, "both_ways": True, "dropout": 0.5}),
     _lstm_forecast("lstm_forecast", "LSTM that forecasts", 5_012, {"units": (32,)}),
     _gru_forecast("gru_forecast", "GRU that forecasts", 4_020,
                   {"units": (32,), "recurrent": "gru"}),
