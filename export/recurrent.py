@@ -117,13 +117,14 @@ class Cells(NamedTuple):
     Attributes:
         operator: `LSTM`, `GRU` or `RNN`.
         arrays: W (1, gates * units, features), R (1, gates * units, units), B (1, 2 * gates *
-            units), with ONNX's order of gates.
+            units), with ONNX's order of gates; of an LSTM whose gates look into its cells also
+            P (1, 3 * units).
         attributes: Of the operator.
         states: Whether states are given; otherwise they are zero.
     """
 
     operator: str
-    arrays: tuple[np.ndarray, np.ndarray, np.ndarray]
+    arrays: tuple[np.ndarray, ...]
     attributes: dict[str, Any]
     states: bool
 
@@ -150,6 +151,12 @@ def marked(found: list[Cells]) -> Writer:
             return None
         given = not all(map(_is_zero, states))
         cells = _cells(layer, *values)._replace(states=given)
+        if _peephole(layer.cell) is not None:
+            value = tf.get_static_value(_tensor(_peephole(layer.cell)))
+            if value is None:
+                return None
+            i, f, o = value.astype("float32")
+            cells = cells._replace(arrays=(*cells.arrays, np.concatenate([i, o, f])[None]))
         x = tf.transpose(inputs, (1, 0, 2))  # (time, batch, features)
         if layer.go_backwards:
             x = tf.reverse(x, [0])
@@ -176,14 +183,14 @@ def _cells(layer: Any, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarr
     units = recurrent.shape[0]
     attributes: dict[str, Any] = {"hidden_size": units}
     operator, order, biases = "RNN", [0], [bias, np.zeros_like(bias)]
-    if isinstance(layer, keras.layers.LSTM):
+    if isinstance(layer.cell, keras.layers.LSTMCell):
         operator, order = "LSTM", [0, 3, 1, 2]  # i o f c of i f c o
-    elif isinstance(layer, keras.layers.GRU):
+    elif isinstance(layer.cell, keras.layers.GRUCell):
         operator, order = "GRU", [0, 1, 2]  # z r h in both
-        attributes["linear_before_reset"] = int(layer.reset_after)
-        if layer.reset_after:
+        attributes["linear_before_reset"] = int(layer.cell.reset_after)
+        if layer.cell.reset_after:
             biases = list(bias)
-    elif layer.activation is keras.activations.relu:
+    elif layer.cell.activation is keras.activations.relu:
         attributes["activations"] = ["Relu"]
 
     def turned(array: np.ndarray) -> np.ndarray:
@@ -196,7 +203,9 @@ def _cells(layer: Any, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarr
 
 
 def is_standard(layer: Any, mask: Any = None) -> bool:
-    """Whether a layer is one of Keras' three with the papers' activations, and reads every place.
+    """Whether a layer is one of Keras' three, or an LSTM with peepholes, as the papers have them.
+
+    Their activations are the papers', and every place is read.
 
     Args:
         layer: Recurrent.
@@ -206,7 +215,7 @@ def is_standard(layer: Any, mask: Any = None) -> bool:
     if any(one is not None for one in keras.tree.flatten(mask)):
         return False
     tanh, sigmoid = keras.activations.tanh, keras.activations.sigmoid
-    if type(cell) in (keras.layers.LSTMCell, keras.layers.GRUCell):
+    if type(cell) in (keras.layers.LSTMCell, keras.layers.GRUCell) or _peephole(cell) is not None:
         return cell.activation is tanh and cell.recurrent_activation is sigmoid
     relu = keras.activations.relu
     return type(cell) is keras.layers.SimpleRNNCell and cell.activation in (tanh, relu)
@@ -215,13 +224,21 @@ def is_standard(layer: Any, mask: Any = None) -> bool:
 def _weights(layer: Any) -> list[tf.Tensor]:
     """Kernel, recurrent kernel and bias, as tensors: a variable is no weight to the converter."""
     cell = layer.cell
-    kernel, recurrent = (tf.convert_to_tensor(keras.ops.convert_to_tensor(one))
-                         for one in (cell.kernel, cell.recurrent_kernel))  # fmt: skip
+    kernel, recurrent = _tensor(cell.kernel), _tensor(cell.recurrent_kernel)
     if cell.use_bias:
-        return [kernel, recurrent, tf.convert_to_tensor(keras.ops.convert_to_tensor(cell.bias))]
+        return [kernel, recurrent, _tensor(cell.bias)]
     both = isinstance(cell, keras.layers.GRUCell) and cell.reset_after
     width = kernel.shape[-1]
     return [kernel, recurrent, tf.zeros((2, width) if both else (width,))]
+
+
+def _tensor(variable: Any) -> tf.Tensor:
+    return tf.convert_to_tensor(keras.ops.convert_to_tensor(variable))
+
+
+def _peephole(cell: Any) -> Any:
+    """What the gates i, f and o of an LSTM see of its cells, (3, units); `None` where nothing."""
+    return getattr(cell, "peephole", None) if isinstance(cell, keras.layers.LSTMCell) else None
 
 
 def _is_zero(state: tf.Tensor) -> bool:

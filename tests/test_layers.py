@@ -32,6 +32,7 @@ from zoo.layers import (
     MaxUnpooling2D,
     MultiLSTM,
     NonMaxSuppression,
+    PeepholeLSTM,
     ProbabilisticMaxPooling2D,
     Proposals,
     RBFOutput,
@@ -67,6 +68,7 @@ CASES = {
         {"filters": 2, "kernel_size": 4, "padding": "same", "use_bias": False},
         (8, 3),
     ),
+    "peephole_lstm": (PeepholeLSTM, {"units": 3, "return_sequences": True}, (5, 4)),
     "lp_sum": (LPPooling2D, {"pool_size": 2, "p": 2}, MAP),
     "lp_gaussian": (
         LPPooling2D,
@@ -157,7 +159,7 @@ def test_every_layer_has_a_case():
     own_file |= {"SoftArgmax", "Windows"}  # test_pose
     own_file |= {"PixelRegions", "ProductNodes", "SumNodes"}  # test_spn
     own_file |= {"TiedDense"}  # test_autoencoder
-    own_file |= {"LineLSTMCell", "MultiLSTMCell"}  # parts of layers
+    own_file |= {"LineLSTMCell", "MultiLSTMCell", "PeepholeLSTMCell"}  # parts of layers
     assert tested | two_inputs | own_file == {*zoo_layers.__all__} - {"register"}
 
 

@@ -506,6 +506,7 @@ _lstm_series = partial(
 )
 _bilstm_series = partial(_lstm_series, paper="Schuster & Paliwal, IEEE Trans. Signal Proc. 45(11)")
 _gru_series = partial(_lstm_series, paper="Cho et al., arXiv:1406.1078", year=2014)
+_peephole_series = partial(_lstm_series, paper="Gers & Schmidhuber, IJCNN", year=2000)
 _elman_series = partial(_lstm_series, paper="Elman, Cognitive Science 14(2)", year=1990)
 _lstm_forecast = partial(
     _lstm_series,
@@ -1144,10 +1145,12 @@ ROWS = (
     _gru_series("gru_series", "GRU of signals", 3_588, {**_WAVES, "recurrent": "gru"}),
     _elman_series("elman_series", "Elman network of signals", 1_252,
                   {**_WAVES, "recurrent": "elman"}),
+    _peephole_series("peephole_series", "LSTM of signals, with peepholes", 4_708,
+                     {**_WAVES, "recurrent": "peephole"}),
     _name_elman("name_elman", "Elman network of names", 31_244,
                 {**_NAMES, "recurrent": "elman"}),
     _name_lstm("name_lstm", "LSTM of names, both ways", 207_372,
-               {**_NAMES, "embedding": 64, "both_ways": True, "dropout": 0.3}),
+               {**_NAMES, "embedding": 64, "both_ways": True, "dropout": 0.5}),
     _lstm_forecast("lstm_forecast", "LSTM that forecasts", 5_012, {"units": (32,)}),
     _gru_forecast("gru_forecast", "GRU that forecasts", 4_020,
                   {"units": (32,), "recurrent": "gru"}),

@@ -19,11 +19,11 @@ FILE = Path(__file__).with_name("models.json")
 BATCH = 3
 REAL = "real"  # 1 where a text is no padding; of the tokens alone, and the same in many texts
 TIME = 5  # of a text whose length varies
-SIGNAL = 2  # axes of what a network of signals reads
+SIGNAL = 2  # axes of what a network of signals reads; one of texts has a vocabulary
 CLASSIFIERS = {
     name: row
     for name, row in CATALOG.items()
-    if row.task in VECTOR and len(row.input_shape) != SIGNAL
+    if row.task in VECTOR and len(row.input_shape) != SIGNAL and "vocabulary" not in row.settings
 }
 OTHERS = {name: row for name, row in CATALOG.items() if name not in CLASSIFIERS}
 

@@ -29,6 +29,8 @@ _EXPORTS = {
     "MultiLSTM": "zoo.layers.multi_lstm",
     "MultiLSTMCell": "zoo.layers.multi_lstm",
     "NonMaxSuppression": "zoo.layers.suppression",
+    "PeepholeLSTM": "zoo.layers.peephole_lstm",
+    "PeepholeLSTMCell": "zoo.layers.peephole_lstm",
     "PixelRegions": "zoo.layers.sum_product",
     "ProductNodes": "zoo.layers.sum_product",
     "ProbabilisticMaxPooling2D": "zoo.layers.boltzmann",

@@ -5,8 +5,9 @@ Sources: Graves 2013, Generating sequences with recurrent neural networks, arXiv
 time: Zaremba, Sutskever & Vinyals 2014, arXiv:1409.2329, section 3; GRU in place of LSTM: Cho et
 al. 2014, arXiv:1406.1078. The states of a GRU lie between -1 and 1, so 8 bits hold them; the cells
 of an LSTM count, to 85 on the help texts of Python.
-Differs: no peepholes and no skip connections (Graves has both); characters are embedded in place of
-one-hot; every window of a text begins with states of zero, where the papers carry them on.
+Differs: no skip connections, and peepholes only where `recurrent` asks for them (Graves has both);
+characters are embedded in place of one-hot; every window of a text begins with states of zero,
+where the papers carry them on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Literal
 
 import keras
 from keras import layers
+
+from zoo.layers.peephole_lstm import PeepholeLSTM
 
 TAKES_TEXT = True
 
@@ -27,7 +30,7 @@ def char_lstm(
     num_classes: int,
     units: Sequence[int],
     embedding: int,
-    recurrent: Literal["lstm", "gru"] = "lstm",
+    recurrent: Literal["lstm", "gru", "peephole"] = "lstm",
     dropout: float = 0.0,
 ) -> keras.Model:
     """Returns the model: `tokens` (batch, time) to `logits` (batch, time, num_classes).
@@ -43,7 +46,7 @@ def char_lstm(
         recurrent: Kind of the recurrent layers.
         dropout: Share of the values that is left out before each of them and before the logits.
     """
-    layer = {"lstm": layers.LSTM, "gru": layers.GRU}[recurrent]
+    layer = {"lstm": layers.LSTM, "gru": layers.GRU, "peephole": PeepholeLSTM}[recurrent]
     tokens = keras.Input(input_shape, dtype="int32", name="tokens")
     x = layers.Embedding(num_classes, embedding, name="embedding")(tokens)
     for index, width in enumerate(units, start=1):

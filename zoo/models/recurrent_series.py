@@ -2,8 +2,9 @@
 
 Sources: Elman 1990, Finding structure in time, Cognitive Science 14(2); Hochreiter & Schmidhuber
 1997, Long short-term memory, Neural Computation 9(8), with the forget gates of Gers et al. 2000;
-Cho et al. 2014, arXiv:1406.1078 (GRU); both directions: Schuster & Paliwal 1997, IEEE Trans. Signal
-Processing 45(11).
+Cho et al. 2014, arXiv:1406.1078 (GRU); peepholes: Gers & Schmidhuber 2000, Recurrent nets that time
+and count, IJCNN; both directions: Schuster & Paliwal 1997, IEEE Trans. Signal Processing
+45(11).
 Differs: the last state is read, of both directions; a forecast is of several values at once, of a
 window whose last value is taken away and whose deviation is divided out, and is put back into its
 unit: the network sees the shape of a signal, wherever it is and however large.
@@ -17,9 +18,16 @@ from typing import Any, Literal, TypeAlias
 import keras
 from keras import layers, ops
 
+from zoo.layers.peephole_lstm import PeepholeLSTM
+
 TAKES_SERIES = True
-Kind: TypeAlias = Literal["elman", "lstm", "gru"]
-LAYERS = {"elman": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
+Kind: TypeAlias = Literal["elman", "lstm", "gru", "peephole"]
+LAYERS = {
+    "elman": layers.SimpleRNN,
+    "lstm": layers.LSTM,
+    "gru": layers.GRU,
+    "peephole": PeepholeLSTM,
+}
 LEAST = 1e-3  # deviation that a window is divided by
 
 

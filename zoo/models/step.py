@@ -13,13 +13,20 @@ import keras
 from keras import layers, ops
 
 from zoo.common import writing
+from zoo.layers.peephole_lstm import PeepholeLSTM, PeepholeLSTMCell
 
 TOKENS, LOGITS, NEXT = writing.TOKENS, writing.LOGITS, writing.NEXT
-STATES = {layers.LSTM: ("h", "c"), layers.GRU: ("h",), layers.SimpleRNN: ("h",)}
+STATES = {
+    layers.LSTM: ("h", "c"),
+    layers.GRU: ("h",),
+    layers.SimpleRNN: ("h",),
+    PeepholeLSTM: ("h", "c"),
+}
 CELLS = {
     layers.LSTM: layers.LSTMCell,
     layers.GRU: layers.GRUCell,
     layers.SimpleRNN: layers.SimpleRNNCell,
+    PeepholeLSTM: PeepholeLSTMCell,
 }
 POINTWISE = (
     layers.Activation,

@@ -197,12 +197,14 @@ def _recurrent(
     cells = marks[node.get_attr_int("seed")]
     weights = [
         context.make_const(tf2onnx.utils.make_name(f"{cells.operator}_{name}"), array).output[0]
-        for name, array in zip("WRB", cells.arrays, strict=True)
+        for name, array in zip("WRBP", cells.arrays, strict=False)
     ]
-    inputs = [node.input[0], *weights]
+    inputs = [node.input[0], *weights[:3]]
     count = 2 if cells.operator == "LSTM" else 1  # states
     if cells.states:
         inputs += ["", *node.input[1 : 1 + count]]
+    if weights[3:]:  # behind the lengths and the states
+        inputs += [""] * (7 - len(inputs)) + weights[3:]
     shapes, dtypes, outputs = node.output_shapes, node.output_dtypes, node.output
     context.remove_node(node.name)
     time, batch, units = shapes[0] or (-1, -1, cells.attributes["hidden_size"])
