@@ -163,7 +163,7 @@ def test_what_no_file_tells_is_refused(bundle, tmp_path):
     mixed = keras.Model([image, other], keras.layers.Flatten()(image))
     pictures = np.zeros((1, 64, 64, 3), np.uint8)
     with pytest.raises(ValueError, match=r"^predict: the model reads noise, which is not in"):
-        _inputs(mixed, pictures / 255, pictures)
+        _inputs(mixed, pictures / 255, pictures, bundle.card, ["one.png"])
 
 
 def test_data_without_regions_are_refused():

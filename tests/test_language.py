@@ -28,7 +28,7 @@ from zoo.training.run import Run
 from zoo.training.writing import write_bundle
 
 SMALL = [
-    "settings={units: [24, 16], embedding: 12}",
+    "settings={units: [24, 16], embedding: 12, dropout: 0}",
     "data.size=24",
     "train.epochs=6",
     "train.batch_size=16",

@@ -25,7 +25,10 @@ def test_the_figure_of_its_report_is_measured_again(place):
     if not bundle.recipe.environment:
         if bundle.card.data == "fashion_mnist" and not fashion_mnist.DEBIAN.is_dir():
             pytest.skip("dataset-fashion-mnist is not installed, and nothing is fetched")
-        data = load(bundle.card.data)
+        try:
+            data = load(bundle.card.data)
+        except ModuleNotFoundError as error:  # whose licence leaves it to the user
+            pytest.skip(str(error))
         if bundle.recipe.task.kind == "language" and data.source != bundle.report.source:
             pytest.skip(f"the text is another: {data.source}")
     found = evaluate(bundle).evaluation

@@ -492,7 +492,7 @@ def test_predict_refuses(arguments, told, bundle, zoo):
 
 
 def test_text_for_a_model_of_pictures_is_refused(zoo):
-    assert "--text: got a model of the task classify" in zoo(
+    assert "--text: got a model that reads image; expected a classifier of texts" in zoo(
         "predict", "lenet5", "--text", "7", expect=2
     )
 
