@@ -233,10 +233,10 @@ def photo(tmp_path):
 
 
 def test_zoo_explain_of_a_bundle(zoo, bundle, photo, tmp_path, capsys):
-    row = zoo("explain", bundle.path, photo, "--all", "--out", tmp_path / "all.png", "--json")
+    (row,) = zoo("explain", bundle.path, photo, "--all", "--out", tmp_path / "all.png", "--json")
     assert row["methods"].split() == [*MAPS[:3], "grad_cam", *MAPS[3:], "occlusion"]
     assert row["layer"] and row["class"] in bundle.card.labels and (tmp_path / "all.png").is_file()
-    asked = zoo(
+    (asked,) = zoo(
         "explain", bundle.path, photo, "--class", "7", "--out", tmp_path / "7.png", "--json"
     )
     assert asked["class"] == "7" and 0 <= asked["probability"] <= row["probability"]
@@ -260,7 +260,7 @@ def test_zoo_explain_of_a_file_and_of_a_model(zoo, photo, tmp_path):
     from zoo.stages.explain import explain_picture
 
     nested().save(tmp_path / "mine.keras")
-    row = zoo(
+    (row,) = zoo(
         "explain", tmp_path / "mine.keras", photo, "--values", "0..1", "--labels", "a,b,c,d,e",
         "--class", "c", "--out", tmp_path / "c.png", "--json",
     )  # fmt: skip

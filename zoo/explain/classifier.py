@@ -7,7 +7,7 @@ arXiv:1312.6034, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeAlias
 
 import keras
@@ -73,7 +73,7 @@ class Classifier:
     @classmethod
     def of(cls, model: keras.Model | Self) -> Self:
         """Returns a model as a classifier; one that is one already as it is."""
-        return model if isinstance(model, cls) else cls(model)  # type: ignore[arg-type]
+        return model if isinstance(model, cls) else cls(model)
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -194,9 +194,8 @@ class Classifier:
             The gradient, the values that it is taken by, both (n, ...), and the scores (n,).
         """
         step = None if layer is None else self._step(layer)
-        if (rule, step) not in self._traced:
-            self._traced[rule, step] = self._derive(rule, step)
-        function, inputs = self._traced[rule, step], np.asarray(inputs, np.float32)
+        function = self.traced((rule, step), lambda: self._derive(rule, step))
+        inputs = np.asarray(inputs, np.float32)
         found = [
             function(tf.constant(inputs[part]), tf.constant(classes[part]))
             for part in batches(len(inputs))
@@ -215,6 +214,17 @@ class Classifier:
         """
         answer, values = self._run(inputs, rule, None if layer is None else self._step(layer))
         return self._scores(answer), values
+
+    def traced(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Returns what `make` gave for this key first: a graph is traced once.
+
+        Args:
+            key: What tells it from others.
+            make: Gives a `tf.function`.
+        """
+        if key not in self._traced:
+            self._traced[key] = make()
+        return self._traced[key]
 
     def _derive(self, rule: Rule, step: int | None) -> Any:
         @tf.function(autograph=False, reduce_retracing=True)
@@ -260,15 +270,16 @@ class Classifier:
 
     def _in_batches(self, inputs: Any, step: int | None) -> np.ndarray:
         """The scores of all inputs, or what a step gives."""
-        if ("forward", step) not in self._traced:
 
+        def make() -> Any:
             @tf.function(autograph=False, reduce_retracing=True)
             def forward(inputs: Any) -> Any:
                 answer, values = self._run(inputs, "gradient", step)
                 return self._scores(answer) if step is None else values
 
-            self._traced["forward", step] = forward
-        function, inputs = self._traced["forward", step], np.asarray(inputs, np.float32)
+            return forward
+
+        function, inputs = self.traced(("forward", step), make), np.asarray(inputs, np.float32)
         parts = batches(len(inputs))
         return np.concatenate([function(tf.constant(inputs[part])).numpy() for part in parts])
 

@@ -13,17 +13,33 @@ import numpy as np
 from zoo.bundle import Bundle, find_bundle
 from zoo.common.picture_files import read_image
 from zoo.common.settings import nearest
+from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
 from zoo.explain import Classifier
 from zoo.models.build import create
 from zoo.models.saved import load_model
 from zoo.stages import own
+from zoo.stages.opening import kept
 from zoo.stages.ranges import taken
 from zoo.weights import fetch, find_named
 
 LOG = logging.getLogger("zoo")
 TASKS = ("classify", "binary", "localise")
 Model: TypeAlias = Bundle | keras.Model | str | Path
+
+
+class Examples(NamedTuple):
+    """Some examples of a data set.
+
+    Attributes:
+        name: Name of the data set.
+        pixels: (n, side, side, channels), uint8.
+        labels: Their classes (n,); `None` where it has none.
+    """
+
+    name: str
+    pixels: np.ndarray
+    labels: np.ndarray | None
 
 
 class Opened(NamedTuple):
@@ -62,7 +78,39 @@ class Opened(NamedTuple):
             LOG.info("%s: is grey; red, green and blue are alike", path)
         return pixels
 
-    def index(self, label: str | int | None) -> int | None:
+    def examples(self, data: str | None, count: int) -> Examples:
+        """Returns the first examples of a test split, as pixels, and their classes.
+
+        Args:
+            data: A data set by name, or `folder:PATH`; `None`: the bundle's own, or the examples
+                that it keeps where that is not at hand.
+            count: How many, at most.
+
+        Raises:
+            FileNotFoundError, ModuleNotFoundError: The data set is not at hand.
+            ValueError: None is named for a model that is no bundle, or it has no pictures.
+        """
+        if data is None and self.bundle is None:
+            raise ValueError(
+                f"{self.name}: got no data set; expected --data NAME or --data folder:PATH."
+            )
+        name = data or self.bundle.card.data  # type: ignore[union-attr]
+        try:
+            found = load(name, size=self.known.size, channels=self.known.channels)
+        except (OSError, ImportError, ValueError) as error:
+            stored = None if data or self.bundle is None else kept(self.bundle)
+            if stored is None:
+                raise
+            LOG.warning("%s is not at hand (%s); the bundle's own examples are", name, error)
+            found = stored
+        if found.columns[found.input].kind != "image":
+            raise ValueError(f"{name}: has no pictures; expected a data set of pictures.")
+        part = found.test[:count]
+        pixels = np.asarray(part[found.input])
+        column = next((key for key, one in found.columns.items() if one.kind == "class"), None)
+        return Examples(name, pixels, None if column is None else np.asarray(part[column]))
+
+    def find_class(self, label: str | int | None) -> int | None:
         """Returns the class of a name or a number; `None` of `None`.
 
         Of ImageNet's names, e.g. `tabby, tabby cat`, one part is enough.
@@ -104,7 +152,7 @@ def open_classifier(
         ValueError: It is no classifier of pictures, or the labels are not as many as its classes.
     """
     if own.is_own(model):
-        net, name, _, _ = own.opened(model)  # type: ignore[arg-type]
+        net, name, _, _ = own.opened(model)
         seen = Classifier(net)
         known = taken(net, values)
         names = tuple(labels) or tuple(str(index) for index in range(seen.num_classes))
@@ -123,7 +171,7 @@ def open_classifier(
         made: Any = create(row.model, weights=row.name)
         known = Preprocessing(**row.preprocessing(made.input_shape[1]))
         return Opened(str(model), Classifier(made), known, fetch.labels())
-    bundle = find_bundle(model)  # type: ignore[arg-type]
+    bundle = find_bundle(model)
     card = bundle.card
     if card.task not in TASKS or len(card.input_shape) != 3:
         raise ValueError(

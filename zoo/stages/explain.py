@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
@@ -14,11 +15,12 @@ from zoo.common import staging
 from zoo.common.settings import nearest
 from zoo.explain import drawing
 from zoo.explain.drawing import Tile
+from zoo.explain.methods import ALL, MAPS
 from zoo.stages.classifiers import Model, Opened, open_classifier
 from zoo.stages.predict import Brought
 
-ALL = "all"
-LAYERED = ("grad_cam",)  # which a layer is chosen for
+LAYERED = tuple(name for name, method in MAPS.items() if method.layer)
+LOG = logging.getLogger("zoo")
 Maps = Mapping[str, np.ndarray]
 
 
@@ -58,7 +60,7 @@ def explain_picture(
     Args:
         model: See `zoo.stages.classifiers.open_classifier`.
         picture: Picture file.
-        method: A key of `METHODS`, or `all`.
+        method: A key of `zoo.explain.methods.MAPS`, or `all`.
         label: Class that is asked about, by name or number; `None`: the one that is predicted.
         layer: Layer of Grad-CAM; `None`: see `zoo.explain.last_map`.
         out: PNG file to write; `None` writes none.
@@ -71,8 +73,8 @@ def explain_picture(
         ValueError: There is no such method, class or layer, or the model has no convolution where
             the method needs one.
     """
-    if method not in (*METHODS, ALL):
-        raise ValueError(f"method {method!r}: unknown. {nearest(method, (*METHODS, ALL))}")
+    if method not in (*MAPS, ALL):
+        raise ValueError(f"method {method!r}: unknown. {nearest(method, (*MAPS, ALL))}")
     if layer is not None and method not in (*LAYERED, ALL):
         raise ValueError(f"--layer: got {layer} for {method}; expected it for grad_cam alone.")
     place = None if out is None else check_png(out, force=force, read=[Path(picture)])
@@ -80,14 +82,17 @@ def explain_picture(
     seen, pixels = opened.seen, opened.picture(picture)
     inputs = opened.known.apply(pixels[None])
     scores = seen.scores(inputs)[0].astype(np.float64)
-    index = opened.index(label)
+    index = opened.find_class(label)
     index = int(scores.argmax()) if index is None else index
     path = ""
-    if method in (*LAYERED, ALL):
-        mapped = looks.layer_names(seen, maps=True)
-        if method in LAYERED or mapped:
-            path = seen.last_map() if layer is None else seen.find_layer(layer, maps=True)
-    chosen = [one for one in METHODS if method in (one, ALL) and (path or one not in LAYERED)]
+    if method in LAYERED or layer is not None:
+        path = seen.last_map() if layer is None else seen.find_layer(layer, maps=True)
+    elif method == ALL:
+        try:
+            path = seen.last_map()
+        except ValueError as error:
+            LOG.info("%s", error)
+    chosen = [one for one in MAPS if method in (one, ALL) and (path or one not in LAYERED)]
     black = opened.known.apply(np.zeros_like(pixels[None]))
     mean = np.broadcast_to(inputs.mean(axis=(1, 2), keepdims=True), inputs.shape)
     settings: dict[str, dict[str, Any]] = {
@@ -95,7 +100,9 @@ def explain_picture(
         "integrated_gradients": {"baseline": black},
         "occlusion": {"value": mean},
     }
-    maps = {one: METHODS[one](seen, inputs, index, **settings.get(one, {}))[0] for one in chosen}
+    maps = {
+        one: getattr(looks, one)(seen, inputs, index, **settings.get(one, {}))[0] for one in chosen
+    }
     shares = np.exp(scores - scores.max())
     share = float(shares[index] / shares.sum())
     sheet = _drawn(opened, pixels, maps, f"{opened.labels[index]} {share:.3f}", path)
@@ -134,14 +141,3 @@ def _drawn(opened: Opened, pixels: np.ndarray, maps: Maps, title: str, layer: st
         alone = name in ("guided_backprop", "deconvnet")
         tiles.append(Tile(told, drawing.signed(found) if alone else drawing.overlay(pixels, found)))
     return drawing.sheet(tiles, columns=4)
-
-
-METHODS: Mapping[str, Callable[..., np.ndarray]] = {
-    "saliency": looks.saliency,
-    "guided_backprop": looks.guided_backprop,
-    "deconvnet": looks.deconvnet,
-    "grad_cam": looks.grad_cam,
-    "integrated_gradients": looks.integrated_gradients,
-    "smooth_grad": looks.smooth_grad,
-    "occlusion": looks.occlusion,
-}
