@@ -295,3 +295,15 @@ def test_a_layer_whose_field_is_not_known_is_named():
     model = filled(keras.Model(image, layers.Dense(2)(layers.Flatten()(x))))
     with pytest.raises(ValueError, match=r"layer 'up' .UpSampling2D.: which pixels it sees"):
         explain.receptive_field(model, "conv")
+
+
+def test_a_compressed_net_is_looked_into_as_well(toy):
+    """Rounding is passed by, so that maps of integers and of zeros are near those of floats."""
+    import compress
+
+    inputs = np.random.RandomState(3).normal(size=(20, 16, 16, 3)).astype("float32")
+    whole = explain.saliency(toy, inputs, 2)
+    small = compress.apply("int8", toy.model, samples=inputs).model
+    found = explain.saliency(small, inputs, 2)
+    assert np.corrcoef(whole.ravel(), found.ravel())[0, 1] > 0.9
+    assert explain.Classifier(small).last_map() and explain.filters(small).shape == (6, 3, 3, 3)

@@ -34,11 +34,11 @@ class Ascent(NamedTuple):
     """
 
     steps: int = 200
-    rate: float = 0.02
-    l2: float = 0.005
-    blur: float = 0.5
+    rate: float = 0.1
+    l2: float = 0.001
+    blur: float = 0.3
     jitter: int = 2
-    variation: float = 0.2
+    variation: float = 0.1
     bounds: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
 
