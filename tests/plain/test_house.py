@@ -22,7 +22,7 @@ FLOORS = (
     ("zoo.data", "zoo.models", "zoo.weights", "zoo.environments"),
     ("zoo.tasks",),
     ("zoo.training", "zoo.baselines"),
-    ("zoo.craft",),
+    ("zoo.craft", "zoo.explain"),
     ("zoo.stages",),
     ("zoo.cli",),
     ("zoo.results",),  # what maintainers use; not in the wheel

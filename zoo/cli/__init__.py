@@ -24,6 +24,7 @@ VERBS = {
     "evaluate": "measure a bundle on a split of its data",
     "predict": "name what is on an image",
     "play": "let a trained agent act in its environment",
+    "explain": "say where a classifier looks, and draw it",
     "generate": "make new pictures, or text, with a bundle",
     "enhance": "make a photograph larger with a bundle",
     "denoise": "take the noise away from pictures",
@@ -40,7 +41,7 @@ VERBS = {
 }
 # The verbs that load a model, which may have layers of the user's own.
 LOADING = (
-    *("show", "evaluate", "predict", "play", "generate", "enhance", "denoise"),
+    *("show", "evaluate", "predict", "explain", "play", "generate", "enhance", "denoise"),
     *("compress", "export", "ensemble"),
 )
 DONE, CHECK_FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130

@@ -245,3 +245,12 @@ LABELS = File(
     "3e232637a09beeb733f409908cfc0ba256e83f06815684678abafd4c0990c757",
     31_565,
 )
+
+
+def find_named(name: str) -> Weights | None:
+    """Returns the row of `MODEL-WEIGHTS`, e.g. `mobilenet_v2-imagenet`; `None` where none is so.
+
+    Args:
+        name: What was typed.
+    """
+    return next((row for row in TABLE if name == f"{row.model}-{row.name}"), None)

@@ -1,0 +1,348 @@
+"""A classifier that can be looked into: its graph, run step by step.
+
+The score of a class is its logit: a softmax or a sigmoid at the end of the graph is left out, since
+a probability also rises when the scores of the other classes fall (Simonyan et al. 2013,
+arXiv:1312.6034, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from compress.graph.graph import Call, inputs_of, is_graph, output_names, replay, trace
+from compress.graph.kernels import inner
+from compress.graph.plain import functional
+from zoo.common.settings import nearest
+from zoo.explain.backward import Rule, is_rectifier, ruled, within
+
+BATCH = 32  # pictures that are computed at once
+SHARES = ("softmax", "sigmoid")
+CONVOLUTIONS = (
+    *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "WinogradConv2D", "Conv2DTranspose"),
+    *("LocallyConnected2D", "TableConv2D"),
+)
+ANYWHERE = "saliency, guided_backprop, deconvnet, integrated_gradients, smooth_grad, occlusion"
+
+
+class Classifier:
+    """A classifier of pictures that can be looked into. It shares its weights with the model.
+
+    Args:
+        model: Functional or Sequential, or with such a graph: pictures (batch, height, width,
+            channels) in, (batch, classes) out, or (batch, 1) of a yes or no. Of several outputs,
+            the one called `logits` counts.
+
+    Attributes:
+        model: The model.
+        names: Paths of the layers, in the order of the graph; `encoder/conv1` is a layer of the
+            nested model `encoder`.
+
+    Raises:
+        TypeError: The model has no graph.
+        ValueError: It is no classifier of pictures.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = functional(model)
+        graph = trace(self.model)
+        shapes = [tuple(x.shape) for x in self.model.outputs]
+        named = output_names(self.model)
+        self._output = named.index("logits") if len(shapes) > 1 and "logits" in named else 0
+        read = [tuple(x.shape) for x in self.model.inputs]
+        if len(read) != 1 or len(read[0]) != 4 or "float" not in str(self.model.inputs[0].dtype):
+            raise ValueError(
+                f"{model.name}: reads {', '.join(map(str, read))}, {self.model.inputs[0].dtype}; "
+                "expected pictures (batch, height, width, channels) alone, of floats."
+            )
+        if len(shapes[self._output]) != 2 or (len(shapes) > 1 and "logits" not in named):
+            raise ValueError(
+                f"{model.name}: answers {', '.join(map(str, shapes))}; expected a classifier: one "
+                "output (batch, classes), or one that is called `logits`."
+            )
+        self.num_outputs = int(shapes[self._output][1])
+        self.calls: list[Call] = graph.calls
+        self.names = list(dict.fromkeys(call.path for call in self.calls if call.path))
+        self._last = self._share_step(graph.outputs[self._output])
+        self._traced: dict[Any, Any] = {}
+
+    @classmethod
+    def of(cls, model: keras.Model | Self) -> Self:
+        """Returns a model as a classifier; one that is one already as it is."""
+        return model if isinstance(model, cls) else cls(model)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """(height, width, channels) of what it reads."""
+        return tuple(self.model.inputs[0].shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it tells apart; 2 of a yes or no, whose second class is the yes."""
+        return max(self.num_outputs, 2)
+
+    def find_layer(self, name: str, *, maps: bool = False) -> str:
+        """Returns the path of a layer.
+
+        Args:
+            name: Its path, or the end of it, where no other layer ends so.
+            maps: Whether it has to give maps (batch, height, width, channels).
+
+        Raises:
+            ValueError: There is no such layer, or several, or it gives no maps.
+        """
+        known = [one for one in self.names if not maps or len(self.shape(one)) == 4]
+        ends = [one for one in self.names if one == name] or [
+            one for one in self.names if one.endswith(f"/{name}")
+        ]
+        if len(ends) == 1 and ends[0] in known:
+            return ends[0]
+        if len(ends) > 1:
+            raise ValueError(f"layer {name!r}: got {len(ends)} such: {', '.join(ends)}.")
+        if ends:
+            raise ValueError(
+                f"layer {name!r}: gives {self.shape(ends[0])}; expected maps (batch, height, width,"
+                f" channels). {nearest(name, known)}"
+            )
+        raise ValueError(f"layer {name!r}: {self.model.name} has none. {nearest(name, known)}")
+
+    def shape(self, path: str) -> tuple[int | None, ...]:
+        """Returns the shape of what a layer gives, in its last call, with the batch."""
+        return tuple(self.calls[self._step(path)].outputs[0].shape)
+
+    def last_map(self) -> str:
+        """Returns the layer behind the last convolution, what Grad-CAM looks at by default.
+
+        It is the last convolution whose map has more than one place, or the last layer right
+        behind it that keeps the map's height and width: its normalisation, activation, addition.
+
+        Raises:
+            ValueError: The model has no convolutions.
+        """
+        found = None
+        for place, call in enumerate(self.calls):
+            if type(inner(call.operation)).__name__ in CONVOLUTIONS and _places(call) != (1, 1):
+                found = place
+        if found is None:
+            raise ValueError(
+                f"{self.model.name}: has no convolution; expected one. These methods work on it: "
+                f"{ANYWHERE}."
+            )
+        size, end = _places(self.calls[found]), self.calls[found].path
+        for call in self.calls[found + 1 :]:
+            if is_graph(call.operation):
+                continue
+            pools = "Pooling" in type(call.operation).__name__
+            if pools or len(call.outputs[0].shape) != 4 or _places(call) != size:
+                break
+            end = call.path or end
+        return end
+
+    def scores(self, inputs: Any) -> np.ndarray:
+        """Returns the logits (n, classes); of a yes or no (n, 2), minus and plus half the logit.
+
+        Args:
+            inputs: What the model reads, (n, height, width, channels).
+        """
+        return self._in_batches(inputs, None)
+
+    def features(self, inputs: Any, layer: str) -> np.ndarray:
+        """Returns what a layer gives for each picture, (n, ...).
+
+        Args:
+            inputs: What the model reads.
+            layer: Path of the layer.
+        """
+        return self._in_batches(inputs, self._step(layer))
+
+    def classes(self, inputs: Any, classes: int | Sequence[int] | np.ndarray | None) -> np.ndarray:
+        """Returns the class that is asked about for each picture, (n,).
+
+        Args:
+            inputs: What the model reads.
+            classes: One for all, or one for each; `None`: the one that is predicted.
+
+        Raises:
+            ValueError: There is no such class, or not one for each picture.
+        """
+        if classes is None:
+            return self.scores(inputs).argmax(axis=1).astype(np.int32)
+        found = np.broadcast_to(np.asarray(classes, np.int32), (len(inputs),))
+        if found.size and (found.min() < 0 or found.max() >= self.num_classes):
+            raise ValueError(
+                f"classes: got {found.min()} to {found.max()}; expected 0 to "
+                f"{self.num_classes - 1}, an index of one of {self.num_classes} classes."
+            )
+        return found
+
+    def gradient(
+        self, inputs: Any, classes: np.ndarray, *, rule: Rule = "gradient", layer: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the gradient of the scores of some classes.
+
+        Args:
+            inputs: What the model reads, (n, height, width, channels).
+            classes: One for each picture, (n,).
+            rule: How rectifiers are gone back through, see `zoo.explain.backward`.
+            layer: Path of the layer by whose values is derived; `None`: by the inputs.
+
+        Returns:
+            The gradient, the values that it is taken by, both (n, ...), and the scores (n,).
+        """
+        step = None if layer is None else self._step(layer)
+        function = self.traced((rule, step), lambda: self._derive(rule, step))
+        inputs = np.asarray(inputs, np.float32)
+        found = [
+            function(tf.constant(inputs[part]), tf.constant(classes[part]))
+            for part in batches(len(inputs))
+        ]
+        parts = [[one.numpy() for one in triple] for triple in found]
+        gradient, values, scores = (np.concatenate(one) for one in zip(*parts, strict=True))
+        return gradient, values, scores
+
+    def run(self, inputs: Any, rule: Rule = "gradient", layer: str | None = None) -> Any:
+        """Returns scores (n, classes) and a layer's values as tensors; within a tape of one's own.
+
+        Args:
+            inputs: A tensor that the model reads.
+            rule: How rectifiers are gone back through.
+            layer: Path of a layer; `None`: the values are the inputs.
+        """
+        answer, values = self._run(inputs, rule, None if layer is None else self._step(layer))
+        return self._scores(answer), values
+
+    def traced(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Returns what `make` gave for this key first: a graph is traced once.
+
+        Args:
+            key: What tells it from others.
+            make: Gives a `tf.function`.
+        """
+        if key not in self._traced:
+            self._traced[key] = make()
+        return self._traced[key]
+
+    def _derive(self, rule: Rule, step: int | None) -> Any:
+        @tf.function(autograph=False, reduce_retracing=True)
+        def derive(inputs: Any, classes: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                answer, values = self._run(inputs, rule, step)
+                scores = tf.gather(self._scores(answer), classes, batch_dims=1)
+            gradient = tape.gradient(scores, values, unconnected_gradients="zero")
+            return tuple(tf.cast(x, tf.float32) for x in (gradient, values, scores))
+
+        return derive
+
+    def _run(self, inputs: Any, rule: Rule, step: int | None = None) -> tuple[Any, Any]:
+        """The answer before its softmax, and what a step gives, or the inputs."""
+        count = iter(range(len(self.calls)))
+        kept = inputs
+
+        def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal kept
+            place = next(count)
+            if is_graph(operation):
+                return replay(operation, args[0], call)
+            if place == self._last:
+                outputs = _without_share(operation, *args, **kwargs)
+            elif rule != "gradient" and is_rectifier(operation):
+                outputs = ruled(operation, rule)(*args)
+            else:
+                with within(operation, rule):
+                    outputs = operation(*args, **kwargs)
+            if place == step:
+                kept = keras.tree.flatten(outputs)[0]
+            return outputs
+
+        structure = inputs_of(self.model)
+        outputs = replay(self.model, keras.tree.pack_sequence_as(structure, [inputs]), call)
+        return keras.tree.flatten(outputs)[self._output], kept
+
+    def _scores(self, answer: Any) -> Any:
+        answer = tf.cast(answer, tf.float32)
+        # sigmoid(s) is the second share of the softmax of -s / 2 and s / 2.
+        return tf.concat([-answer, answer], 1) / 2 if self.num_outputs == 1 else answer
+
+    def _in_batches(self, inputs: Any, step: int | None) -> np.ndarray:
+        """The scores of all inputs, or what a step gives."""
+
+        def make() -> Any:
+            @tf.function(autograph=False, reduce_retracing=True)
+            def forward(inputs: Any) -> Any:
+                answer, values = self._run(inputs, "gradient", step)
+                return self._scores(answer) if step is None else values
+
+            return forward
+
+        function, inputs = self.traced(("forward", step), make), np.asarray(inputs, np.float32)
+        parts = batches(len(inputs))
+        return np.concatenate([function(tf.constant(inputs[part])).numpy() for part in parts])
+
+    def _step(self, path: str) -> int:
+        places = [place for place, call in enumerate(self.calls) if call.path == path]
+        if not places:
+            raise ValueError(f"layer {path!r}: {self.model.name} has none. "
+                             f"{nearest(path, self.names)}")  # fmt: skip
+        return places[-1]
+
+    def _share_step(self, output: Any) -> int | None:
+        """The step that ends in a softmax or a sigmoid, if it is the last one."""
+        for place, call in enumerate(self.calls):
+            if any(x is output for x in call.outputs):
+                return place if _share(call.operation) else None
+        return None
+
+
+Model: TypeAlias = keras.Model | Classifier
+
+
+def layer_names(model: Model, *, maps: bool = False) -> list[str]:
+    """Returns the paths of a model's layers, in the order of the graph.
+
+    Args:
+        model: A classifier of pictures.
+        maps: Whether only those count that give maps (batch, height, width, channels).
+    """
+    seen = Classifier.of(model)
+    return [one for one in seen.names if not maps or len(seen.shape(one)) == 4]
+
+
+def last_map(model: Model) -> str:
+    """Returns the layer that Grad-CAM looks at by default, see `Classifier.last_map`."""
+    return Classifier.of(model).last_map()
+
+
+def batches(num: int) -> Iterator[slice]:
+    """Gives the parts that so many pictures are computed in."""
+    for start in range(0, num, BATCH):
+        yield slice(start, start + BATCH)
+
+
+def _places(call: Call) -> tuple[Any, ...]:
+    """Height and width of the map that a step gives."""
+    return tuple(call.outputs[0].shape[1:3]) if call.outputs else ()
+
+
+def _share(operation: Any) -> bool:
+    """Whether a step is, or ends in, a softmax or a sigmoid."""
+    own = getattr(inner(operation), "activation", None)
+    if own is not None:
+        return getattr(own, "__name__", "") in SHARES
+    return type(operation).__name__.lower() in SHARES
+
+
+def _without_share(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    """What a step gives without the softmax or the sigmoid at its end."""
+    layer = inner(operation)
+    if getattr(layer, "activation", None) is None:
+        return args[0]
+    own, layer.activation = layer.activation, keras.activations.linear
+    try:
+        return operation(*args, **kwargs)
+    finally:
+        layer.activation = own

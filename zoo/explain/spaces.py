@@ -1,0 +1,81 @@
+"""Where pictures lie among the features of a layer: neighbours, PCA, t-SNE, by scikit-learn.
+
+Source of t-SNE: van der Maaten & Hinton 2008, JMLR 9, pages 2579 to 2605.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Neighbours(NamedTuple):
+    """The nearest examples of each query, the nearest first.
+
+    Attributes:
+        indices: (queries, count).
+        distances: Euclidean, (queries, count).
+    """
+
+    indices: np.ndarray
+    distances: np.ndarray
+
+
+def neighbours(features: np.ndarray, queries: np.ndarray, *, count: int = 5) -> Neighbours:
+    """Returns the examples that are nearest to some queries.
+
+    Args:
+        features: Of the examples, (n, units), see `zoo.explain.features`.
+        queries: Of what is asked about, (queries, units).
+        count: How many, 1 to n.
+
+    Raises:
+        ValueError: There are fewer examples.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    if not 1 <= count <= len(features):
+        raise ValueError(f"neighbours: got count {count}; expected 1 to {len(features)}.")
+    found = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(features)
+    distances, indices = found.kneighbors(queries)
+    return Neighbours(indices, distances)
+
+
+def pca(features: np.ndarray, *, components: int = 2) -> np.ndarray:
+    """Returns each example's place along the principal components, (n, components), float32.
+
+    Args:
+        features: (n, units).
+        components: How many, the largest first.
+    """
+    from sklearn.decomposition import PCA
+
+    made = PCA(components, svd_solver="full").fit_transform(np.asarray(features, np.float64))
+    found: np.ndarray = made.astype(np.float32)
+    return found
+
+
+def tsne(features: np.ndarray, *, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:
+    """Returns a plane in which near examples are near, (n, 2), float32; distances mean little.
+
+    Args:
+        features: (n, units); beyond 50 units, their 50 principal components count.
+        perplexity: About how many neighbours an example has, less than n; smaller for few examples.
+        seed: Seed.
+
+    Raises:
+        ValueError: There are fewer than four examples.
+    """
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    if len(features) < 4:
+        raise ValueError(f"tsne: got {len(features)} examples; expected 4 or more.")
+    most = min(50, *features.shape)
+    values = pca(features, components=most) if features.shape[1] > most else features
+    perplexity = min(perplexity, (len(features) - 1) / 3)
+    made = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
+    with threadpool_limits(1):  # sums in one order: the same plane on every machine
+        found: np.ndarray = made.fit_transform(np.asarray(values, np.float32))
+    return found

@@ -1,0 +1,83 @@
+"""Draws the pictures of docs/understand.md, with models that come with the zoo and ImageNet's.
+
+    zoo weights get mobilenet_v2
+    python -m zoo.results.understood [NAME ...]
+
+The cat is scikit-image's `chelsea` (CC0).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import skimage
+from PIL import Image
+
+from zoo.explain import drawing
+from zoo.explain.drawing import Tile
+from zoo.results import pages
+from zoo.stages.classifiers import open_classifier
+from zoo.stages.explain import explain_picture
+from zoo.stages.look import Asked, look
+
+CAT = Path(skimage.__file__).parent / "data" / "chelsea.png"
+IMAGENET, SMALL, DIGITS = "mobilenet_v2-imagenet", "resnet20", "lenet5"
+SIDE = 150  # pixels of a tile
+PALETTE = 96  # colours of a file
+
+
+def maps() -> np.ndarray:
+    """All methods of one picture, for ImageNet's MobileNetV2."""
+    seen = explain_picture(IMAGENET, CAT, method="all")
+    tiles = [Tile(f"{seen.label}, {seen.probability:.2f}", _small(seen.pixels))]
+    for name, found in seen.maps.items():
+        alone = name in ("guided_backprop", "deconvnet")
+        made = drawing.signed(found) if alone else drawing.overlay(seen.pixels, found)
+        tiles.append(Tile(name, _small(made)))
+    return drawing.sheet(tiles, columns=4, side=SIDE)
+
+
+def plane() -> np.ndarray:
+    """The last features of a small net, by t-SNE."""
+    return look(open_classifier(SMALL), Asked("tsne", examples=300)).sheet
+
+
+def classes() -> np.ndarray:
+    """A picture for each class of a small net."""
+    return look(open_classifier(SMALL), Asked("class_image")).sheet
+
+
+def patches() -> np.ndarray:
+    """What some units of a small net answer to."""
+    asked = Asked("maximal_patches", layer="stage1_block3_add", examples=400)
+    return look(open_classifier(SMALL), asked).sheet
+
+
+PICTURES: Mapping[str, Callable[[], np.ndarray]] = {
+    "maps": maps,
+    "plane": plane,
+    "classes": classes,
+    "patches": patches,
+}
+
+
+def main() -> None:
+    """Draws them, or those that are named."""
+    parser = argparse.ArgumentParser(prog="python -m zoo.results.understood", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*PICTURES, []], metavar="NAME")
+    for name in parser.parse_args().names or PICTURES:
+        place = pages.ROOT / "docs" / f"understand-{name}.png"
+        picture = Image.fromarray(PICTURES[name]())
+        picture.quantize(PALETTE, dither=Image.Dither.NONE).save(place, optimize=True)
+        print(place, f"{place.stat().st_size:,} bytes")  # noqa: T201
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Looks into a classifier, and draws what it sees; what verbs and Python users call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
+
+import numpy as np
+from PIL import Image
+
+from zoo import explain as looks
+from zoo.common import staging
+from zoo.common.settings import nearest
+from zoo.explain import drawing
+from zoo.explain.drawing import Tile
+from zoo.explain.methods import ALL, MAPS
+from zoo.stages.classifiers import Model, Opened, open_classifier
+from zoo.stages.predict import Brought
+
+LAYERED = tuple(name for name, method in MAPS.items() if method.layer)
+LOG = logging.getLogger("zoo")
+Maps = Mapping[str, np.ndarray]
+
+
+class Explained(NamedTuple):
+    """Where a classifier looks.
+
+    Attributes:
+        label: Name of the class that was asked about.
+        probability: How likely the model holds it.
+        layer: Layer of Grad-CAM; empty where it is not asked for.
+        pixels: The picture as the model reads it (side, side, channels), uint8.
+        maps: By method, (side, side, channels), or (h, w) of places.
+        sheet: All of it, drawn.
+    """
+
+    label: str
+    probability: float
+    layer: str
+    pixels: np.ndarray
+    maps: Maps
+    sheet: np.ndarray
+
+
+def explain_picture(
+    model: Model,
+    picture: str | Path,
+    *,
+    method: str = "grad_cam",
+    label: str | int | None = None,
+    layer: str | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    **brought: Unpack[Brought],
+) -> Explained:
+    """Says where a classifier looks when it names what is on a picture.
+
+    Args:
+        model: See `zoo.stages.classifiers.open_classifier`.
+        picture: Picture file.
+        method: A key of `zoo.explain.methods.MAPS`, or `all`.
+        label: Class that is asked about, by name or number; `None`: the one that is predicted.
+        layer: Layer of Grad-CAM; `None`: see `zoo.explain.last_map`.
+        out: PNG file to write; `None` writes none.
+        force: Whether it may replace a file.
+        **brought: What belongs to a model that is no bundle.
+
+    Raises:
+        FileExistsError: `out` exists.
+        FileNotFoundError: There is no such model or picture.
+        ValueError: There is no such method, class or layer, or the model has no convolution where
+            the method needs one.
+    """
+    if method not in (*MAPS, ALL):
+        raise ValueError(f"method {method!r}: unknown. {nearest(method, (*MAPS, ALL))}")
+    if layer is not None and method not in (*LAYERED, ALL):
+        raise ValueError(f"--layer: got {layer} for {method}; expected it for grad_cam alone.")
+    place = None if out is None else check_png(out, force=force, read=[Path(picture)])
+    opened = open_classifier(model, **brought)
+    seen, pixels = opened.seen, opened.picture(picture)
+    inputs = opened.known.apply(pixels[None])
+    scores = seen.scores(inputs)[0].astype(np.float64)
+    index = opened.find_class(label)
+    index = int(scores.argmax()) if index is None else index
+    path = ""
+    if method in LAYERED or layer is not None:
+        path = seen.last_map() if layer is None else seen.find_layer(layer, maps=True)
+    elif method == ALL:
+        try:
+            path = seen.last_map()
+        except ValueError as error:
+            LOG.info("%s", error)
+    chosen = [one for one in MAPS if method in (one, ALL) and (path or one not in LAYERED)]
+    black = opened.known.apply(np.zeros_like(pixels[None]))
+    mean = np.broadcast_to(inputs.mean(axis=(1, 2), keepdims=True), inputs.shape)
+    settings: dict[str, dict[str, Any]] = {
+        "grad_cam": {"layer": path},
+        "integrated_gradients": {"baseline": black},
+        "occlusion": {"value": mean},
+    }
+    maps = {
+        one: getattr(looks, one)(seen, inputs, index, **settings.get(one, {}))[0] for one in chosen
+    }
+    shares = np.exp(scores - scores.max())
+    share = float(shares[index] / shares.sum())
+    sheet = _drawn(opened, pixels, maps, f"{opened.labels[index]} {share:.3f}", path)
+    if place is not None:
+        save_png(sheet, place)
+    return Explained(opened.labels[index], share, path, pixels, maps, sheet)
+
+
+def check_png(out: str | Path, *, force: bool, read: list[Path]) -> Path:
+    """Returns the path of a PNG that may be written.
+
+    Raises:
+        FileExistsError: It exists, or is what is read.
+        ValueError: It is no PNG.
+    """
+    if Path(out).suffix.lower() != ".png":
+        raise ValueError(f"--out: got {out}; expected a file that ends in .png.")
+    staging.check_file(out, force=force, read=read)
+    return Path(out)
+
+
+def save_png(pixels: np.ndarray, place: Path) -> None:
+    """Writes a picture (height, width, 3), uint8."""
+    with staging.staged_file(place) as partial:
+        Image.fromarray(pixels).save(partial)
+
+
+def _drawn(opened: Opened, pixels: np.ndarray, maps: Maps, title: str, layer: str) -> np.ndarray:
+    """The picture, and each map alone and over it."""
+    tiles = [Tile(f"{title}\n{opened.name}", pixels)]
+    size = pixels.shape[:2]
+    for name, found in maps.items():
+        told = f"{name}\n{layer}" if name in LAYERED else name
+        if len(maps) == 1:
+            tiles.append(Tile(told, drawing.heat(found, size)))
+        alone = name in ("guided_backprop", "deconvnet")
+        tiles.append(Tile(told, drawing.signed(found) if alone else drawing.overlay(pixels, found)))
+    return drawing.sheet(tiles, columns=4)

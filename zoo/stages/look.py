@@ -1,0 +1,338 @@
+"""Looks at the layers of a classifier, and at what fools it; what verbs and Python users call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy.special import softmax
+
+from zoo import explain as looks
+from zoo.common.settings import nearest
+from zoo.explain import drawing
+from zoo.explain.drawing import Tile
+from zoo.explain.methods import ATTACKS, LAYERS
+from zoo.explain.spaces import Neighbours
+from zoo.stages.classifiers import Examples, Opened
+from zoo.stages.explain import check_png, save_png
+from zoo.tasks.pictures import colour, shown
+
+COUNT = 9  # patches of a unit
+UNITS = 6  # units that patches are drawn of where none is chosen
+QUERIES, NEAR = 6, 7
+MOST = 64  # filters, or maps, of a sheet
+CANVAS, THUMB = 760, 24  # pixels of a scatter of thumbnails, and of one
+EPSILONS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # of 255 levels
+
+
+class Asked(NamedTuple):
+    """What is looked at.
+
+    Attributes:
+        method: A key of `LAYERS` or `ATTACKS`.
+        picture: Picture file, where one is read.
+        label: Class, by name or number.
+        layer: Path of a layer; `None`: the last map, of filters the first convolution.
+        unit: Unit of it.
+        data: Data set by name; `None`: the bundle's.
+        examples: How many of its test split.
+        epsilon: Most that a pixel may change, in 255 levels.
+        seed: Seed of what is drawn at random.
+        beside: Further classifiers of equal inputs, for `robustness`.
+    """
+
+    method: str
+    picture: Path | None = None
+    label: str | int | None = None
+    layer: str | None = None
+    unit: int | None = None
+    data: str | None = None
+    examples: int = 500
+    epsilon: float = 8.0
+    seed: int = 0
+    beside: Sequence[Opened] = ()
+
+
+class Looked(NamedTuple):
+    """What was seen.
+
+    Attributes:
+        rows: What is printed.
+        arrays: By name.
+        sheet: All of it, drawn.
+    """
+
+    rows: list[dict[str, Any]]
+    arrays: Mapping[str, np.ndarray]
+    sheet: np.ndarray
+
+
+def look(
+    opened: Opened, asked: Asked, *, out: str | Path | None = None, force: bool = False
+) -> Looked:
+    """Looks at a layer of a classifier, or fools it.
+
+    Args:
+        opened: The classifier.
+        asked: What is looked at.
+        out: PNG file to write; `None` writes none.
+        force: Whether it may replace a file.
+
+    Raises:
+        FileExistsError: `out` exists.
+        FileNotFoundError: There is no such picture or data set.
+        ValueError: There is no such method, class, layer or unit; or something is missing.
+    """
+    known = {**LAYERS, **ATTACKS}
+    if asked.method not in known:
+        raise ValueError(f"method {asked.method!r}: unknown. {nearest(asked.method, known)}")
+    needs = known[asked.method]
+    if needs.reads == "picture" and asked.picture is None:
+        raise ValueError(f"{asked.method}: got no picture; expected a picture file.")
+    for name, takes in (("layer", needs.layer), ("unit", needs.unit)):
+        if getattr(asked, name) is not None and not takes:
+            raise ValueError(f"--{name}: got {getattr(asked, name)} for {asked.method}.")
+    read = [asked.picture] if asked.picture else []
+    place = None if out is None else check_png(out, force=force, read=read)
+    found = _LOOKS.get(asked.method, _attack)(opened, asked)
+    if place is not None:
+        save_png(found.sheet, place)
+    return found
+
+
+def _layer(opened: Opened, asked: Asked, *, maps: bool = False) -> str:
+    seen = opened.seen
+    return seen.last_map() if asked.layer is None else seen.find_layer(asked.layer, maps=maps)
+
+
+def _filters(opened: Opened, asked: Asked) -> Looked:
+    found = looks.filters(opened.seen, asked.layer)
+    colours = found if found.shape[3] in (1, 3) else found[..., :1]
+    tiles = [Tile("", drawing.stretched(one)) for one in colours[:MOST]]
+    height, width, channels = found.shape[1:]
+    rows = [{
+        "layer": asked.layer or "the first convolution", "filters": len(found),
+        "height": height, "width": width, "channels": channels,
+    }]  # fmt: skip
+    return Looked(rows, {"filters": found}, drawing.sheet(tiles, columns=8, side=48))
+
+
+def _activations(opened: Opened, asked: Asked) -> Looked:
+    path = _layer(opened, asked, maps=True)
+    pixels = opened.picture(asked.picture or "")
+    maps = looks.activations(opened.seen, opened.known.apply(pixels[None]), path)[0]
+    order = np.argsort(-maps.max(axis=(0, 1)), kind="stable")[: MOST - 1]
+    size = pixels.shape[:2]
+    tiles = [Tile(path, pixels)]
+    tiles += [Tile(f"unit {unit}", drawing.heat(maps[..., unit], size)) for unit in order]
+    silent = int((maps.max(axis=(0, 1)) <= 0).sum())
+    rows = [{"layer": path, "units": maps.shape[2], "silent": silent}]
+    return Looked(rows, {"activations": maps}, drawing.sheet(tiles, columns=8, side=96))
+
+
+def _patches(opened: Opened, asked: Asked) -> Looked:
+    path = _layer(opened, asked, maps=True)
+    found = opened.examples(asked.data, asked.examples)
+    inputs = opened.known.apply(found.pixels)
+    num = int(opened.seen.shape(path)[-1] or 0)
+    units = [asked.unit] if asked.unit is not None else list(range(min(UNITS, num)))
+    tiles, rows = [], []
+    arrays: dict[str, np.ndarray] = {}
+    for unit in units:
+        best = looks.maximal_patches(opened.seen, inputs, path, unit=unit, count=COUNT)
+        for value, index, box in zip(*best, strict=True):
+            y1, x1, y2, x2 = box
+            patch = Image.fromarray(shown(found.pixels[index])[y1:y2, x1:x2]).resize((64, 64), 0)
+            tiles.append(Tile(f"{unit}: {value:.3g}", np.asarray(patch)))
+        rows.append({
+            "layer": path, "unit": unit, "most": float(best.values[0]),
+            "picture": int(best.pictures[0]), "box": " ".join(map(str, best.boxes[0])),
+        })  # fmt: skip
+        arrays |= {f"{name}{unit}": value for name, value in best._asdict().items()}
+    return Looked(rows, arrays, drawing.sheet(tiles, columns=COUNT, side=64))
+
+
+def _features(opened: Opened, asked: Asked) -> tuple[str, Examples, np.ndarray]:
+    path = _layer(opened, asked)
+    found = opened.examples(asked.data, asked.examples)
+    return path, found, looks.features(opened.seen, opened.known.apply(found.pixels), path)
+
+
+def _neighbours(opened: Opened, asked: Asked) -> Looked:
+    path, found, features = _features(opened, asked)
+    if asked.picture is not None:
+        queries = opened.picture(asked.picture)[None]
+        asking = looks.features(opened.seen, opened.known.apply(queries), path)
+        near = looks.neighbours(features, asking, count=min(NEAR, len(features)))
+    else:
+        queries, count = found.pixels[:QUERIES], min(NEAR + 1, len(features))
+        near = looks.neighbours(features, features[: len(queries)], count=count)
+        near = Neighbours(*(one[:, 1:] for one in near))  # itself is the nearest
+    tiles, rows = [], []
+    for number, query in enumerate(queries):
+        tiles.append(Tile(f"picture {number}", query))
+        for index, far in zip(near.indices[number], near.distances[number], strict=True):
+            tiles.append(
+                Tile(f"{_named(opened, found, index)}\n{far:.3g} away", found.pixels[index])
+            )
+            rows.append({"picture": number, "example": int(index), "distance": float(far),
+                         "class": _named(opened, found, index)})  # fmt: skip
+    sheet = drawing.sheet(tiles, columns=near.indices.shape[1] + 1, side=72)
+    return Looked(rows, near._asdict(), sheet)
+
+
+def _plane(opened: Opened, asked: Asked) -> Looked:
+    path, found, features = _features(opened, asked)
+    places = looks.pca(features) if asked.method == "pca" else looks.tsne(features, seed=asked.seed)
+    low, span = places.min(axis=0), np.maximum(np.ptp(places, axis=0), 1e-12)
+    corners = ((places - low) / span * (CANVAS - THUMB)).astype(int)
+    canvas = Image.new("RGB", (CANVAS, CANVAS), "white")
+    for index in range(len(places)):
+        thumb = Image.fromarray(shown(found.pixels[index])).resize((THUMB - 4, THUMB - 4))
+        kind = 0 if found.labels is None else int(found.labels[index])
+        frame = Image.new("RGB", (THUMB, THUMB), colour(kind))
+        frame.paste(thumb, (2, 2))
+        canvas.paste(frame, (int(corners[index, 0]), int(corners[index, 1])))
+    rows = [
+        {"layer": path, "data": found.name, "examples": len(places), "units": features.shape[1]}
+    ]
+    return Looked(rows, {asked.method: places, "features": features}, np.asarray(canvas))
+
+
+def _hidden(opened: Opened, asked: Asked) -> Looked:
+    path, _, features = _features(opened, asked)
+    units = looks.hidden_units(features)
+    order = np.argsort(-features.mean(axis=0), kind="stable")
+    top = max(float(np.percentile(np.abs(features), drawing.TOP)), 1e-12)
+    answers = np.abs(features[:200, order]) / top  # (examples, units)
+    tiles = [
+        Tile(f"{path}: answers\n(examples down, units across)", drawing.heat(answers, (320, 320))),
+        Tile("correlation of units\n(light: alike or opposite)",
+             drawing.heat(np.abs(units.correlation[order][:, order]), (320, 320))),
+    ]  # fmt: skip
+    rows = [{
+        "layer": path, "examples": len(features), "units": features.shape[1],
+        "active": float(units.active.mean()), "selective": float(units.selective.mean()),
+        "sparse": units.sparse, "dead": _few(units.dead),
+        "duplicates": _few([f"{one}={other}" for one, other in units.duplicates]),
+    }]  # fmt: skip
+    arrays = {name: np.asarray(value) for name, value in units._asdict().items()}
+    return Looked(rows, arrays, drawing.sheet(tiles, columns=2, side=320))
+
+
+def _climb(opened: Opened, asked: Asked) -> Looked:
+    how = looks.Ascent(bounds=opened.known.span(), seed=asked.seed)
+    seen, tiles, rows, arrays = opened.seen, [], [], {}
+    if asked.method == "class_image":
+        index = opened.find_class(asked.label)
+        chosen = range(min(seen.num_classes, 10)) if index is None else [index]
+        made = {opened.labels[one]: looks.class_image(seen, one, how) for one in chosen}
+    else:
+        path = _layer(opened, asked)
+        num = int(seen.shape(path)[-1] or 0)
+        units = range(min(UNITS, num)) if asked.unit is None else [asked.unit]
+        made = {f"{path} {one}": looks.neuron(seen, path, unit=one, how=how) for one in units}
+    for name, one in made.items():
+        pixels = (one.picture - how.bounds[0]) / (how.bounds[1] - how.bounds[0]) * 255
+        tiles.append(Tile(f"{name}\n{one.start:.3g} to {one.end:.3g}", pixels.astype(np.uint8)))
+        rows.append({"of": name, "start": one.start, "end": one.end})
+        arrays[name] = one.picture
+    return Looked(rows, arrays, drawing.sheet(tiles, columns=5, side=128))
+
+
+def _attack(opened: Opened, asked: Asked) -> Looked:
+    seen, pixels = opened.seen, opened.picture(asked.picture or "")
+    inputs, bounds = opened.known.apply(pixels[None]), opened.known.span()
+    index = opened.find_class(asked.label)
+    label = seen.classes(inputs, index)
+    settings: dict[str, Any] = {"bounds": bounds}
+    if asked.method in ("fgsm", "iterative", "pgd"):
+        settings["epsilon"] = asked.epsilon / 255 * (bounds[1] - bounds[0])
+    made = getattr(looks, asked.method)(seen, inputs, label, **settings)
+    made = made if isinstance(made, np.ndarray) else made.inputs
+    tiles, rows = [], []
+    for name, one in (("the picture", inputs), (asked.method, made)):
+        shares = softmax(seen.scores(one)[0])
+        best = int(shares.argmax())
+        far = np.abs(one - inputs).max() / (bounds[1] - bounds[0]) * 255
+        title = f"{opened.labels[best]} {shares[best]:.3f}"
+        tiles.append(Tile(f"{title}\n{name}", drawing.stretched(one[0])))
+        rows.append({
+            "picture": name, "class": opened.labels[best], "probability": float(shares[best]),
+            "most levels changed": float(far),
+        })  # fmt: skip
+    tiles.insert(1, Tile("the change,\nenlarged", drawing.signed((made - inputs)[0])))
+    return Looked(rows, {asked.method: made[0]}, drawing.sheet(tiles, columns=3))
+
+
+def _robust(opened: Opened, asked: Asked) -> Looked:
+    found = opened.examples(asked.data, asked.examples)
+    if found.labels is None:
+        raise ValueError(f"{found.name}: has no classes; expected a data set with one each.")
+    nets = {one.name: one for one in (opened, *asked.beside)}
+    for one in asked.beside:
+        if one.known != opened.known:
+            raise ValueError(
+                f"{one.name}: reads pictures otherwise than {opened.name}; expected one that was "
+                "made of it, e.g. by `zoo compress`."
+            )
+    low, high = opened.known.span()
+    rows = looks.robustness(
+        {name: one.seen for name, one in nets.items()},
+        opened.known.apply(found.pixels),
+        found.labels.astype(np.int32),
+        epsilons=[level / 255 * (high - low) for level in EPSILONS],
+        bounds=(low, high),
+    )
+    for row, level in zip(rows, EPSILONS, strict=True):
+        row["epsilon"] = level
+    return Looked(rows, {}, _curves(rows))
+
+
+def _curves(rows: list[dict[str, Any]]) -> np.ndarray:
+    """Accuracy over epsilon, a line for each net."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 3.6), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    for number, name in enumerate(list(rows[0])[1:]):
+        axes.plot(
+            [row["epsilon"] for row in rows], [100 * row[name] for row in rows], marker="o",
+            color=tuple(value / 255 for value in colour(number)), label=name,
+        )  # fmt: skip
+    axes.set(xlabel="most that a pixel changes, of 255 levels", ylabel="accuracy, %", ylim=(0, 101))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _named(opened: Opened, found: Examples, index: int) -> str:
+    if found.labels is None:
+        return ""
+    kind = int(found.labels[index])
+    return opened.labels[kind] if kind < len(opened.labels) else str(kind)
+
+
+def _few(names: Sequence[Any], most: int = 12) -> str:
+    told = ", ".join(str(name) for name in names[:most])
+    return f"{told} and {len(names) - most} more" if len(names) > most else told or "none"
+
+
+_LOOKS: Mapping[str, Any] = {
+    "filters": _filters,
+    "activations": _activations,
+    "maximal_patches": _patches,
+    "neighbours": _neighbours,
+    "pca": _plane,
+    "tsne": _plane,
+    "hidden_units": _hidden,
+    "class_image": _climb,
+    "neuron": _climb,
+    "robustness": _robust,
+}
