@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 # Kinds of learning, each a file of `zoo.tasks`; `task.kind` of a recipe is one of them.
 TASKS = {
     "classify": "zoo.tasks.labels.classify:Classify",
+    "glimpses": "zoo.tasks.labels.glimpses:Glimpses",
     "binary": "zoo.tasks.labels.binary:Binary",
     "regress": "zoo.tasks.labels.regress:Regress",
     "a2c": "zoo.tasks.agents.a2c:A2C",
@@ -156,6 +157,17 @@ _dqn = partial(
     paper="Mnih et al., Nature 518",
     year=2015,
     recipe="dqn",
+)
+_ram = partial(
+    Architecture,
+    builder="zoo.models.ram:ram",
+    task="glimpses",
+    paper="Mnih et al., arXiv:1406.6247",
+    year=2014,
+    input_shape=(28, 28, 1),
+    num_classes=10,
+    smallest=8,
+    recipe="ram",
 )
 _linear = partial(
     Architecture,
@@ -1156,6 +1168,9 @@ ROWS = (
                   {"units": (32,), "recurrent": "gru"}),
     _elman_forecast("elman_forecast", "Elman network that forecasts", 1_748,
                     {"units": (32,), "recurrent": "elman"}),
+    _ram("ram", "Recurrent attention, 6 glimpses", 209_677, {}),
+    _ram("ram_wide", "Recurrent attention, 6 glimpses of 12 pixels, 3 scales", 256_781,
+         {"side": 12, "scales": 3}, input_shape=(60, 60, 1), recipe="ram_wide"),
     _a2c("a2c", "A2C 64-64", 9_155, {"units": (64, 64)}),
     _ppo("ppo", "PPO 64-64", 9_155, {"units": (64, 64)}),
     _reinforce("reinforce", "REINFORCE 64-64", 9_155, {"units": (64, 64)}),

@@ -25,6 +25,7 @@ _IN_FRACTIONS = "in fractions of the picture's height and width"
 _POINTS = f"y, x of each point {_IN_FRACTIONS}"
 MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an only output
     "classify": {"": "logits of the classes"},
+    "glimpses": {"": "logits of the classes"},
     "inference": {"": "logits of the classes"},
     "tree": {"": "logits of the classes"},
     "traits": {"": "logit of each attribute"},
@@ -213,6 +214,7 @@ def _ahead(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str,
 _FORMS: dict[str, Any] = {
     "forecast": _ahead,
     "classify": _classes,
+    "glimpses": _classes,
     "inference": _classes,
     "tree": _classes,
     "traits": _traits,

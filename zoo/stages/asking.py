@@ -38,7 +38,14 @@ TRAIN = {
 }
 _KINDS = {"mask": "segment", "box": "localise", "number": "regress", "count": "language"}
 # The outputs of a kind of learning that classes are told by.
-_OF_CLASSES = {"classify": "", "binary": "", "segment": "", "localise": "logits", "language": ""}
+_OF_CLASSES = {
+    "classify": "",
+    "glimpses": "",
+    "binary": "",
+    "segment": "",
+    "localise": "logits",
+    "language": "",
+}
 
 
 def run_of(

@@ -1,0 +1,130 @@
+"""The recurrent attention model: a network that looks at a picture glimpse by glimpse.
+
+Source: Mnih, Heess, Graves & Kavukcuoglu 2014, arXiv:1406.6247, section 3 and 4.1: a glimpse is
+patches of the same number of pixels around one place, each twice as wide as the one before; what is
+seen and where it is are joined by g = relu(l(h_g) + l(h_l)) with 128 units each and 256 behind
+them; the core is h = relu(l(h) + l(g)), 256 units; the next place is a Gaussian around what the
+core says, and the class is read from the last state.
+Differs: the first glimpse is in the middle when it is deployed, drawn in training; a patch is made
+by two matrices of a triangle's weights, which every file format has, and a wide one is so smoothed.
+
+With s patches of p x p pixels and c classes there are 128 (s p p + 1) + 128 * 3 + 2 * 256 * 129 +
+256 * 257 * 2 weights and 2 * 257 + 257 + 257 c.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+UNITS, JOINED = 128, 256  # of what and where alone, and of both
+
+
+def ram(
+    *,
+    name: str,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    glimpses: int = 6,
+    side: int = 8,
+    scales: int = 1,
+    spread: float = 0.15,
+    places: Literal["learnt", "random"] = "learnt",
+) -> keras.Model:
+    """Returns the model: `image` (batch, height, width, 1) to a mapping.
+
+    `logits` (batch, num_classes); and, for training alone, `auxiliary_means` and `auxiliary_places`
+    (batch, glimpses - 1, 2), where it means to look next and where it looks, y and x from -1 to 1,
+    and `auxiliary_expected` (batch, glimpses - 1), the probability with which it expects to be
+    right.
+
+    Args:
+        name: Name of the model.
+        input_shape: (height, width, 1).
+        num_classes: Length of the output.
+        glimpses: Number of glimpses.
+        side: Pixels of a side of a patch.
+        scales: Patches of a glimpse.
+        spread: Deviation of a place from its mean in training.
+        places: `random` looks anywhere, also when it is deployed: what learning is compared with.
+
+    Raises:
+        ValueError: Pictures have several channels.
+    """
+    if input_shape[-1] != 1:
+        raise ValueError(f"{name}: got {input_shape[-1]} channels; expected 1.")
+    image = keras.Input(input_shape, name="image")
+    pixels = layers.Reshape(input_shape[:2], name="pixels")(image)
+    what = [layers.Dense(UNITS, "relu", name="what"), layers.Dense(JOINED, name="what_joined")]
+    where = [layers.Dense(UNITS, "relu", name="where"), layers.Dense(JOINED, name="where_joined")]
+    own, fresh = layers.Dense(JOINED, name="own"), layers.Dense(JOINED, name="fresh")
+    move, expect = layers.Dense(2, "tanh", name="move"), layers.Dense(1, name="expect")
+    state: Any = None
+    place = anywhere(pixels, 1, learnt=places == "learnt")
+    means, looked, expected = [], [], []
+    for number in range(1, glimpses + 1):
+        seen = glimpse(pixels, place, side=side, scales=scales)
+        joined = ops.relu(what[1](what[0](seen)) + where[1](where[0](place)))
+        told = fresh(joined) if state is None else fresh(joined) + own(state)
+        state = ops.relu(told)
+        if number == glimpses:
+            break
+        # Neither the next place nor what is expected changes what the core makes of a glimpse.
+        mean = move(ops.stop_gradient(state))
+        if places == "learnt":
+            drawn = layers.GaussianNoise(spread, name=f"place{number + 1}")(mean)
+            place = ops.stop_gradient(ops.clip(drawn, -1.0, 1.0))
+        else:
+            place = anywhere(pixels, number + 1, learnt=False)
+        means.append(mean)
+        looked.append(place)
+        expected.append(expect(ops.stop_gradient(state)))
+    outputs = {"logits": layers.Dense(num_classes, name="logits", dtype="float32")(state)}
+    for key, parts in (("means", means), ("places", looked)):
+        outputs[f"auxiliary_{key}"] = ops.stack(parts, axis=1)
+    outputs["auxiliary_expected"] = ops.concatenate(expected, axis=1)
+    return keras.Model(image, outputs, name=name)
+
+
+def anywhere(pixels: Any, number: int, *, learnt: bool) -> Any:
+    """A place (batch, 2) drawn all over the picture in training, and the middle otherwise.
+
+    Without `learnt` it is drawn always. Two normal numbers become nearly even ones between -1 and 1
+    by their distribution function, as tanh has it.
+    """
+    middle = ops.zeros_like(pixels[:, 0, :2])
+    noise = layers.GaussianNoise(1.0, name=f"anywhere{number}")
+    drawn = noise(middle) if learnt else noise(middle, training=True)
+    return ops.tanh(0.7978845608 * (drawn + 0.044715 * drawn**3))
+
+
+def glimpse(pixels: Any, place: Any, *, side: int, scales: int) -> Any:
+    """Returns patches around a place, flat, (batch, scales * side * side); 0 outside the picture.
+
+    Args:
+        pixels: (batch, height, width).
+        place: Its middle, (batch, 2), y and x from -1, the first pixel, to 1, the last one.
+        side: Pixels of a patch.
+        scales: How many; each reaches twice as far.
+    """
+    patches = []
+    for scale in range(scales):
+        step = 2.0**scale
+        offsets = ((np.arange(side) + 0.5) - side / 2) * step
+        rows, columns = (
+            _reads(place[:, axis], offsets, pixels.shape[1 + axis], step) for axis in (0, 1)
+        )
+        patch = ops.matmul(ops.matmul(rows, pixels), ops.transpose(columns, (0, 2, 1)))
+        patches.append(ops.reshape(patch, (-1, side * side)))
+    return patches[0] if scales == 1 else ops.concatenate(patches, axis=1)
+
+
+def _reads(place: Any, offsets: np.ndarray, size: int, step: float) -> Any:
+    """How much of each pixel along an axis each pixel of a patch is, (batch, side, size)."""
+    middle = (place[:, None] + 1.0) * ((size - 1) / 2)  # (batch, 1)
+    at = middle + offsets[None].astype("float32")  # (batch, side)
+    away = ops.abs(at[:, :, None] - np.arange(size, dtype="float32")[None, None])
+    return ops.relu(1.0 - away / step) / step
