@@ -42,6 +42,8 @@ def test_only_digits_change_class_in_a_mirror():
     turned = {name for name, row in pictures.items() if not row.mirror}
     assert turned == {
         "digits",
+        "translated_digits",
+        "cluttered_digits",
         "mnist5k",
         "mnist",
         "digit_scenes",
