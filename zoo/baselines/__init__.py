@@ -66,27 +66,11 @@ _forecast = partial(
     reads=(("series", "series"),),
     data="sine",
 )
-_compressor = partial(
-    Baseline,
-    method="zoo.baselines.texts:compressor",
-    task="language",
-    reads=(("tokens", "count"),),
-    data="pydoc_topics",
-)
-_planner = partial(
-    Baseline,
-    method="zoo.baselines.tabular:planned",
-    task="dqn",
-    reads=(("features", "class"),),
-    data="gym:FrozenLake-v1",
-)
-_learner = partial(
-    Baseline,
-    method="zoo.baselines.tabular:learnt",
-    task="dqn",
-    reads=(("features", "class"),),
-    data="gym:FrozenLake-v1",
-)
+_text = partial(Baseline, task="language", reads=(("tokens", "count"),), data="pydoc_topics")
+_compressor = partial(_text, method="zoo.baselines.texts:compressor")
+_agent = partial(Baseline, task="dqn", reads=(("features", "class"),), data="gym:FrozenLake-v1")
+_planner = partial(_agent, method="zoo.baselines.tabular:planned")
+_learner = partial(_agent, method="zoo.baselines.tabular:learnt")
 _ROWS = (
     _knn("nearest", "The nearest neighbour, L2", settings={"metric": "l2", "most": 1}),
     _knn("knn_l1", "k nearest neighbours, L1", settings={"metric": "l1"}),
@@ -141,16 +125,13 @@ _ROWS = (
         paper="Cortes & Vapnik, Machine Learning 20(3)",
         year=1995,
     ),
-    Baseline(
+    _text(
         "ngram",
         "n-gram, Witten-Bell smoothing",
         method="zoo.baselines.texts:ngram",
         settings={},
         paper="Witten & Bell, IEEE Trans. Inf. Theory 37(4)",
         year=1991,
-        task="language",
-        reads=(("tokens", "count"),),
-        data="pydoc_topics",
     ),
     Baseline(
         "ngram_bayes",

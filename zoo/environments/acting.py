@@ -6,7 +6,7 @@ hundred; a step of CartPole costs 7 us. So copies side by side are what makes ac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -112,3 +112,38 @@ def dealt(columns: Mapping[str, np.ndarray], strategy: tf.distribute.Strategy) -
         return {name: tf.constant(v[first : first + share]) for name, v in columns.items()}
 
     return strategy.experimental_distribute_values_from_function(part)
+
+
+class Acting:
+    """What sources of batches share that come from acting; see `zoo.data.source.Source`.
+
+    Attributes:
+        steps: Batches in an epoch.
+    """
+
+    steps: int
+
+    def batches(
+        self,
+        strategy: tf.distribute.Strategy,
+        epoch: int = 0,
+        *,
+        start: int = 0,
+        networks: Any = None,
+    ) -> Iterator[Any]:
+        """See `zoo.data.source.Source.batches`; the networks act."""
+        for step in range(start, self.steps):
+            yield dealt(self.batch(networks, epoch * self.steps + step), strategy)
+
+    def batch(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:
+        """Returns the columns of one batch; here, what is collected for it.
+
+        Args:
+            networks: What acts, by name.
+            number: Number of the batch, from 0.
+        """
+        return self.collect(networks, number)
+
+    def collect(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:
+        """Acts, and returns columns; subclasses say how far, and by which networks."""
+        raise NotImplementedError

@@ -7,20 +7,19 @@ arXiv:1511.05952, section 3.3 (what surprised is drawn more often, and counts le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from zoo.environments.acting import Ask, Asked, dealt, explored, returns
+from zoo.environments.acting import Acting, Ask, Asked, explored, returns
 from zoo.environments.copies import ACT, DRAW, Copies, generator
 from zoo.environments.world import World
 
 LEAST = 1e-6  # is added to a surprise, so that all are drawn now and then
 
 
-class Replay:
+class Replay(Acting):
     """Batches of what the network `net` once did: a `zoo.data.source.Source`.
 
     The columns of a batch: `features` (b, features), `action` (b,), `reward` (b,), the discounted
@@ -99,18 +98,6 @@ class Replay:
     def size(self) -> int:
         """Number of frames that can be remembered."""
         return len(self._memory["action"])
-
-    def batches(
-        self,
-        strategy: tf.distribute.Strategy,
-        epoch: int = 0,
-        *,
-        start: int = 0,
-        networks: Any = None,
-    ) -> Iterator[Any]:
-        """See `zoo.data.source.Source.batches`; the network `net` acts."""
-        for step in range(start, self.steps):
-            yield dealt(self.collect(networks, epoch * self.steps + step), strategy)
 
     def collect(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:
         """Acts as far as it is time to, and returns the columns of one batch.

@@ -8,14 +8,13 @@ counts on with the value of what was seen last, as its future is not 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from scipy.special import log_softmax
 
-from zoo.environments.acting import Asked, dealt, returns, sampled
+from zoo.environments.acting import Acting, Asked, returns, sampled
 from zoo.environments.copies import ACT, DRAW, Copies, generator
 from zoo.environments.world import World
 
@@ -50,7 +49,7 @@ def advantages(
     return found.astype(np.float32)
 
 
-class Rollouts:
+class Rollouts(Acting):
     """Batches of what the networks `policy` and `value` do: a `zoo.data.source.Source`.
 
     A turn is what all copies do in the same number of steps, parts * batch_size / copies. It is
@@ -100,18 +99,6 @@ class Rollouts:
         self._world, self._seed, self._discount, self._trace = world, seed, discount, trace
         self._copies = Copies(world, num, seed=seed)
         self._asked = Asked()
-
-    def batches(
-        self,
-        strategy: tf.distribute.Strategy,
-        epoch: int = 0,
-        *,
-        start: int = 0,
-        networks: Any = None,
-    ) -> Iterator[Any]:
-        """See `zoo.data.source.Source.batches`; the networks act."""
-        for step in range(start, self.steps):
-            yield dealt(self.batch(networks, epoch * self.steps + step), strategy)
 
     def batch(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:
         """Returns the columns of one batch; acts where it is the first of a turn.

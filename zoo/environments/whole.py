@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from zoo.environments.acting import Asked, dealt, sampled
+from zoo.environments.acting import Acting, Asked, sampled
 from zoo.environments.copies import ACT, EPISODE, Copy, generator
 from zoo.environments.world import World
 
 
-class Whole:
+class Whole(Acting):
     """Batches of episodes of the network `policy`: a `zoo.data.source.Source`.
 
     The columns, behind the end of an episode 0: `features` (b, limit, features), `action`
@@ -37,18 +36,6 @@ class Whole:
         self.steps = max(1, world.settings.frames // (batch_size * world.limit))
         self._world, self._seed, self._discount, self._asked = world, seed, discount, Asked()
         self._copies = [Copy(world, (seed, EPISODE, number)) for number in range(batch_size)]
-
-    def batches(
-        self,
-        strategy: tf.distribute.Strategy,
-        epoch: int = 0,
-        *,
-        start: int = 0,
-        networks: Any = None,
-    ) -> Iterator[Any]:
-        """See `zoo.data.source.Source.batches`; the networks act."""
-        for step in range(start, self.steps):
-            yield dealt(self.collect(networks, epoch * self.steps + step), strategy)
 
     def collect(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:
         """Plays an episode in each copy, and returns the columns of one batch.

@@ -58,16 +58,12 @@ class ActorCritic(Agent):
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`."""
-        from keras import ops
-
         features = batch["features"]
         if objective == VALUE:
             told = networks[VALUE](features, training=training)[:, 0]
             return Seen(Mean((told - batch["target"]) ** 2))
-        logs = ops.log_softmax(networks[POLICY](features, training=training), axis=1)
-        taken = ops.one_hot(batch["action"], logs.shape[1], dtype=logs.dtype)
-        entropy = -ops.sum(ops.exp(logs) * logs, axis=1)
-        loss, shown = self.act(ops.sum(logs * taken, axis=1), batch)
+        logs, entropy = taken(networks[POLICY](features, training=training), batch["action"])
+        loss, shown = self.act(logs, batch)
         returns = Mean(batch["return"], batch["finished"])
         seen = {"entropy": Mean(entropy), **shown, "return": returns}
         return Seen(Mean(loss - self.entropy * entropy), seen)
@@ -80,3 +76,17 @@ class ActorCritic(Agent):
             batch: Has `advantage` (b,), and `likelihood` (b,), what `logs` were then.
         """
         raise NotImplementedError
+
+
+def taken(logits: Any, actions: Any) -> tuple[Any, Any]:
+    """Returns log p of the actions that were taken, and the entropy of the policy in nats, (...).
+
+    Args:
+        logits: (..., actions).
+        actions: (...), integers.
+    """
+    from keras import ops
+
+    logs = ops.log_softmax(logits, axis=-1)
+    chosen = ops.one_hot(actions, logs.shape[-1], dtype=logs.dtype)
+    return ops.sum(logs * chosen, axis=-1), -ops.sum(ops.exp(logs) * logs, axis=-1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.agents.actor_critic import POLICY, VALUE
+from zoo.tasks.agents.actor_critic import POLICY, VALUE, taken
 from zoo.tasks.agents.agent import Agent
 from zoo.tasks.task import Mean, Objective, Seen
 
@@ -67,15 +67,13 @@ class Reinforce(Agent):
         if objective == VALUE:
             error = asked(VALUE)[..., 0] - batch["later"]
             return Seen(Mean(error**2, there))
-        logs = ops.log_softmax(asked(POLICY), axis=-1)
-        taken = ops.one_hot(batch["action"], logs.shape[-1], dtype=logs.dtype)
-        entropy = -ops.sum(ops.exp(logs) * logs, axis=-1)
+        logs, entropy = taken(asked(POLICY), batch["action"])
         gained = batch["later"] if self.to_go else batch["later"][:, :1]
         if self.baseline == "value":
             gained = gained - ops.stop_gradient(asked(VALUE)[..., 0])
         elif self.baseline == "mean":
             gained = gained - _mean_of_others(gained * there, there)
-        loss = -ops.sum(logs * taken, axis=-1) * gained - self.entropy * entropy
+        loss = -logs * gained - self.entropy * entropy
         shown = {
             "entropy": Mean(entropy, there),
             "return": Mean(batch["return"], batch["finished"]),
