@@ -10,6 +10,7 @@ import pytest
 
 import export
 import zoo as package
+from tests.toy import check_resumed, printed
 from zoo.baselines.ngram_bayes import ngram_bayes
 from zoo.data import names, text
 from zoo.data.dataset import Split
@@ -213,3 +214,35 @@ def test_what_is_deployed_goes_through_the_gate(target, bundle, tmp_path):
     samples = run.samples(64)
     done = export.export(load_model(bundle.path), target, tmp_path / "x", samples=samples)
     assert done.manifest.parity.passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["int8", "prune50"])
+def test_a_compressed_network_reads_on(recipe, bundle, tmp_path):
+    made = package.compress(bundle, recipe, out=tmp_path / "x")
+    assert made.report.metrics["top1"] > 0.85
+
+
+@pytest.mark.slow
+def test_a_resumed_run_equals_a_whole_one(file, tmp_path):
+    changes = [*SMALL, "train.epochs=3", "train.batch_size=16", "train.keep=last"]
+    whole = fit("name_elman", data=file, out=tmp_path / "a", changes=changes)
+    check_resumed(whole, tmp_path / "b", changes=changes, stop_at=30, data=file)
+
+
+TWO_DEVICES = """
+    import json, sys
+    from tests import two
+
+    changes = ["settings={units: [6], embedding: 4, dropout: 0.0}", "train.epochs=2",
+               "train.batch_size=32", "train.keep=last",
+               "train.optimizer={kind: sgd, learning_rate: 0.5, clip_global_norm: 0.1}"]
+    print(json.dumps(two.of_recipe("name_lstm", changes, data=sys.argv[1])))
+"""
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_two_devices_take_the_steps_of_one(file):
+    weights, history, moved = printed(TWO_DEVICES, file)
+    assert moved > 0.01 and weights < 1e-6 and history < 1e-5
