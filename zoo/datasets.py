@@ -147,7 +147,7 @@ _ROWS = (
               "6,900 scenes of one or two digits, each with its sentence, made as digit_scenes",
               kinds=("image", "tokens")),
     DataFacts("digit_lines", "zoo.data.digit_lines:load", (112, 28), 11, False,
-              "9,000 lines of two to five digits of mnist5k that may touch, made here",
+              "21,500 lines of two to five digits of mnist5k that may touch, made here",
               kinds=("series", "tokens")),
     DataFacts("photographs", "zoo.data.photographs:load", (144, 144, 1), 14, True,
               "14 photographs in scikit-image, scikit-learn, matplotlib; CC0, public domain, CC BY",

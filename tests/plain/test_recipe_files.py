@@ -56,3 +56,18 @@ def test_smoke_block_is_short(path):
             else:
                 assert smoke.data.limit is not None and smoke.data.limit <= 1000
             assert Recipe(**smoke.model_dump()) == smoke
+
+
+def test_rows_were_measured_with_the_recipe_as_it_is():
+    """Of a row that is named after its architecture, the command is `zoo train NAME`."""
+    rows = [row for name, row in MEASURED.items() if name in CATALOG and row["epochs"]]
+    assert len(rows) > 100
+    wrong = []
+    for row in rows:
+        recipe = resolve(row["name"])
+        place = recipe.environment or recipe.data
+        told = (RECIPES / f"{CATALOG[row['name']].recipe}.yaml").read_text()
+        epochs = {str(recipe.train.epochs), *re.findall(r"--set train.epochs=(\d+)", told)}
+        if row["data"] != place.name or row["epochs"] not in epochs:
+            wrong.append(f"{row['name']}: {row['epochs']} epochs of {row['data']}")
+    assert wrong == ["char_gru: 15 epochs of pydoc_topics"]

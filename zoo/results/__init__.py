@@ -25,6 +25,7 @@ from zoo.bundle import RECIPE, Bundle, Record
 from zoo.catalog import TASKS
 from zoo.results import numbers
 from zoo.results.numbers import KERAS, OURS, Row
+from zoo.training.provenance import CHANGED
 
 __all__ = ["HERE", "KERAS", "OURS", "deployed", "merge", "read", "record", "tables"]
 
@@ -134,6 +135,11 @@ def _headline(bundle: Record, metrics: Mapping[str, float]) -> Row:
 
 def _record(bundle: Record) -> tuple[str, Row]:
     report, name = bundle.report, bundle.path.resolve().name
+    if report.commit.endswith(CHANGED):
+        raise ValueError(
+            f"{bundle.path}: was made by a source tree with changes, which no commit can make "
+            "again; commit them, and make it anew."
+        )
     if part := report.compress:
         before, after = part.passes["before"], part.passes["after"]
         metrics = (part.file or {}).get("metrics", report.metrics)

@@ -9,6 +9,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+CHANGED = "+changed"
+
 
 def processor() -> str:
     """Returns the processor's name."""
@@ -35,11 +37,18 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def commit() -> str:
-    """Returns the commit of the zoo's source tree; empty outside one."""
-    root = Path(__file__).parents[2]
-    command = ["git", "-C", os.fspath(root), "rev-parse", "HEAD"]
+    """Returns the commit of the zoo's source tree; empty outside one.
+
+    Of a tree whose files differ from the commit's, `CHANGED` follows.
+    """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = _git("rev-parse", "HEAD")
+        return found + (CHANGED if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return done.stdout.strip()
+
+
+def _git(*arguments: str) -> str:
+    root = os.fspath(Path(__file__).parents[2])
+    command = ["git", "-C", root, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
