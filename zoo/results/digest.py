@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 
@@ -54,7 +55,7 @@ def counts(read: Read) -> str:
 def kinds(read: Read) -> str:
     """Returns a table of the kinds of learning, each with the best that was measured here.
 
-    Compared are those on one data set, that of the kind's first row in the catalogue.
+    Compared are those on one data set, that of most rows of the kind.
     """
     lines = ["| `task.kind` | what is learnt | architectures | the best here | figure |"]
     lines.append("| --- | --- | --- | --- | --- |")
@@ -64,7 +65,8 @@ def kinds(read: Read) -> str:
         told = (module.__doc__ or "").strip().partition("\n")[0].rstrip(".")
         names = [row.name for row in CATALOG.values() if row.task == kind]
         rows = [trained[name] for name in names if name in trained]
-        rows = [row for row in rows if row["data"] == rows[0]["data"]]  # else they say nothing
+        usual, _ = Counter(row["data"] for row in rows).most_common(1)[0] if rows else ("", 0)
+        rows = [row for row in rows if row["data"] == usual]
         best = max(rows, key=_goodness(place), default=None)
         cells = [f"`{_command(names[0])}`", "-"] if names else ["-", "-"]
         if best:
