@@ -1,9 +1,12 @@
 """Agents without a network: the best policy of a known process, and tables that are learnt.
 
 Sources: `zoo.environments.tables`; Watkins 1989, Learning from delayed rewards (Q-learning);
-Rummery & Niranjan 1994, On-line Q-learning using connectionist systems (SARSA). A table begins with
-more than there is to be had, so that what was not tried is tried; the n-th visit moves a value by
-n ** -POWER, at least `LEAST`, of the way; chance actions become fewer until there are none.
+Rummery & Niranjan 1994, On-line Q-learning using connectionist systems (SARSA); Singh et al. 2000,
+Convergence results for single-step on-policy reinforcement-learning algorithms, Machine Learning
+38(3): exploration that ends in the greedy policy. Actions are drawn by a softmax of their values
+over a temperature that falls from `HOT` to `COLD`, and to 0: what is much worse, a step from the
+cliff, is not tried on the way, so that SARSA, too, learns what the best policy is worth. The n-th
+visit moves a value by n ** -POWER, at least by a share that falls to `LAST`.
 """
 
 from __future__ import annotations
@@ -19,11 +22,11 @@ from zoo.environments.episodes import SEED, STREAMS, play
 from zoo.environments.world import World
 
 DISCOUNT = 0.99
-FRAMES = 2_000_000
+FRAMES = 3_000_000
 START = 1.0  # value of what was never tried
-POWER, LEAST = 0.6, 0.02
+POWER, LEAST, LAST = 0.8, 0.05, 0.0005
+HOT, COLD = 1.0, 0.001  # temperatures
 EXPLORES = 0.95  # share of the frames after which no action is by chance
-FALL = {"q_learning": 1, "sarsa": 3}  # power by which their share falls until then
 DRAWN = 4096  # random numbers that are drawn at once
 
 
@@ -84,18 +87,20 @@ def learn(
     """
     actions, copy = world.num_actions, Copy(world, (seed, EPISODE))
     values, visits = np.full((states, actions), START), np.zeros((states, actions), np.int64)
-    luck: list[list[float]] = []
+    luck: list[np.ndarray] = []
 
     def seen() -> int:
         return int(copy.observation.argmax())
 
     def choose(state: int, frame: int) -> int:
+        """The best after Gumbel's noise, which is a draw of the softmax."""
         if frame % DRAWN == 0:
-            luck[:] = generator(seed, ACT, frame // DRAWN).random((DRAWN, 2)).tolist()
-        whether, which = luck[frame % DRAWN]
-        if whether < max(0.0, 1 - frame / (EXPLORES * frames)) ** FALL[kind]:
-            return int(which * actions)
-        return int(values[state].argmax())
+            luck[:] = generator(seed, ACT, frame // DRAWN).gumbel(size=(DRAWN, actions))
+        done = frame / (EXPLORES * frames)
+        if done >= 1:
+            return int(values[state].argmax())
+        heat = HOT * (COLD / HOT) ** done
+        return int((values[state] + heat * luck[frame % DRAWN]).argmax())
 
     copy.begin(0)
     state = seen()
@@ -112,7 +117,8 @@ def learn(
             best = kind == "q_learning" or over
             later = values[successor].max() if best else values[successor, following]
         visits[state, chosen] += 1
-        step = max(LEAST, visits[state, chosen] ** -POWER)
+        least = LEAST * (1 - frame / frames) + LAST
+        step = max(least, visits[state, chosen] ** -POWER)
         values[state, chosen] += step * (reward + DISCOUNT * later - values[state, chosen])
         state, chosen = here, following
     return values, copy.episode
