@@ -43,9 +43,14 @@ def commit() -> str:
     """
     try:
         found = _git("rev-parse", "HEAD")
-        return found + (CHANGED if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return found + (CHANGED if is_changed() else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def is_changed() -> bool:
+    """Whether a file of the source tree differs from its commit's."""
+    return bool(_git("status", "--porcelain", "--untracked-files=no"))
 
 
 def _git(*arguments: str) -> str:
