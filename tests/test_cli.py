@@ -81,7 +81,7 @@ def test_results_are_those_of_the_bundle(bundle, tmp_path, monkeypatch):
     (tmp_path / "papers.csv").write_text("name,published\nlenet5,MNIST 99.05 %\n")
     assert shown in results.tables() and "| 61,706 |" in results.tables()
     changed = bundle.report.model_copy(update={"commit": f"{'0' * 40}{results.CHANGED}"})
-    monkeypatch.setattr(type(bundle), "report", changed)
+    monkeypatch.setattr("zoo.bundle.Record.report", changed)
     with pytest.raises(ValueError, match="source tree with changes"):
         results.record(bundle.path)
 
