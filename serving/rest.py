@@ -1,15 +1,17 @@
-"""TF Serving's REST form of a predict request: JSON to arrays, and arrays to JSON.
+"""TF Serving's REST form of requests: JSON to arrays, and arrays to JSON.
 
-Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API". Differs: all inputs hold the
-same number of examples; NaN and Infinity, which JSON does not have, are refused; so are strings,
-base64 and names that the signature does not know. Errors are one line: where, got, expected.
+Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API", "Classify and Regress API".
+Differs: all inputs hold the same number of examples; NaN and Infinity, which JSON does not have,
+are refused; so are strings, base64 and names that the signature does not know. Scores of classes
+are probabilities. Errors are one line: where, got, expected.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +19,31 @@ from numpy.typing import NDArray
 from export.manifest import Signature, TensorSpec
 from serving.engines import Arrays
 
+if TYPE_CHECKING:
+    from serving.repository import Version
+
 SIGNATURE_NAME = "serving_default"
 
 # What JSON's reader may make of a number, by NumPy's kind. Exact types: to Python, true is an int.
 _ACCEPTED: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
 
 
-class _Column(NamedTuple):
+class Form(NamedTuple):
+    """A form of requests and answers.
+
+    Attributes:
+        read: Takes a body and the version that is asked; gives one array for each input,
+            (batch, ...), and what `write` needs of the request. Raises ValueError where the body is
+            not such a request.
+        write: Takes one array for each output, what `read` gave, and the version; gives the body
+            of the answer. Raises ValueError where it cannot say them.
+    """
+
+    read: Callable[[bytes, Version], tuple[Arrays, Any]]
+    write: Callable[[Arrays, Any, Version], str]
+
+
+class Column(NamedTuple):
     """The values of one input, and how an error line names one of them."""
 
     values: Any
@@ -45,9 +65,8 @@ def decode(body: bytes, signature: Signature) -> tuple[Arrays, bool]:
     Raises:
         ValueError: The request does not fit the signature.
     """
-    request = _parse(body)
-    if (name := request.get("signature_name", SIGNATURE_NAME)) != SIGNATURE_NAME:
-        raise ValueError(f"signature_name: got {_show(name)}; expected {SIGNATURE_NAME!r}.")
+    request = parse(body)
+    check_signature_name(request)
     if ("instances" in request) == ("inputs" in request):
         raise ValueError(
             f"request: got {_keys(request)};"
@@ -56,11 +75,17 @@ def decode(body: bytes, signature: Signature) -> tuple[Arrays, bool]:
     by_row = "instances" in request
     names = [spec.name for spec in signature.inputs]
     columns = _rows(request["instances"], names) if by_row else _columns(request["inputs"], names)
-    arrays = {spec.name: _array(columns[spec.name], spec) for spec in signature.inputs}
+    arrays = {spec.name: as_array(columns[spec.name], spec) for spec in signature.inputs}
     if len({len(array) for array in arrays.values()}) > 1:
         sizes = ", ".join(f"{len(array)} of {name!r}" for name, array in arrays.items())
         raise ValueError(f"inputs: got {sizes}; expected the same number of examples of each.")
     return arrays, by_row
+
+
+def check_signature_name(request: Mapping[str, Any]) -> None:
+    """Refuses a signature that is not the only one; an empty name is that one, as in TF Serving."""
+    if (name := request.get("signature_name", "")) not in ("", SIGNATURE_NAME):
+        raise ValueError(f"signature_name: got {_show(name)}; expected {SIGNATURE_NAME!r}.")
 
 
 def encode(outputs: Arrays, *, by_row: bool) -> dict[str, Any]:
@@ -87,7 +112,82 @@ def encode(outputs: Arrays, *, by_row: bool) -> dict[str, Any]:
     return {"predictions" if by_row else "outputs": answer}
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def _classified(outputs: Arrays, _: None, version: Version) -> str:
+    """`[label, probability]` of each class, the likeliest first."""
+    logits, labels = _only(outputs, "classify"), version.manifest.labels
+    name = next(iter(outputs))
+    meaning = version.manifest.meanings.get(name, "logits of the classes")
+    if logits.ndim != 2 or "class" not in meaning:
+        raise ValueError(
+            f"classify: {name!r} of {version.name} is {meaning}; expected scores of classes. Ask "
+            "with :predict."
+        )
+    if logits.shape[1] == 1 and len(labels) == 2:  # below and above 0
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    shares = logits
+    if "logit" in meaning:
+        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares = raised / raised.sum(axis=1, keepdims=True)
+    names = labels or tuple(map(str, range(shares.shape[1])))
+    rows = [
+        [[names[best], float(row[best])] for best in np.argsort(-row, kind="stable")]
+        for row in shares
+    ]
+    return json.dumps({"result": rows})
+
+
+def _regressed(outputs: Arrays, _: None, version: Version) -> str:
+    values = _only(outputs, "regress")
+    if values.ndim > 2 or values[0].size != 1:
+        raise ValueError(
+            f"regress: {version.name} answers {tuple(values.shape[1:])} for an example; expected "
+            "one number. Ask with :predict."
+        )
+    return json.dumps({"result": values.reshape(-1).tolist()})
+
+
+def _only(outputs: Arrays, verb: str) -> NDArray[Any]:
+    if len(outputs) > 1:
+        raise ValueError(
+            f"{verb}: got a model of {len(outputs)} outputs; expected one of one. Ask with "
+            ":predict."
+        )
+    encode(outputs, by_row=False)  # whether all are finite
+    (values,) = outputs.values()
+    return values
+
+
+def _examples(body: bytes, version: Version) -> tuple[Arrays, None]:
+    """Reads `{"examples": [{"image": ...}, ...], "context": {...}}`."""
+    signature = version.engine.signature
+    request = parse(body)
+    check_signature_name(request)
+    names = [spec.name for spec in signature.inputs]
+    examples, context = request.get("examples"), request.get("context", {})
+    if type(examples) is not list or not examples or type(context) is not dict:
+        raise ValueError(
+            f"request: got {_keys(request)}; expected 'examples', a list of objects, and perhaps "
+            "'context', an object."
+        )
+    rows = [context | row if type(row) is dict else row for row in examples]
+    columns = _rows(rows, names, head="examples")
+    return {spec.name: as_array(columns[spec.name], spec) for spec in signature.inputs}, None
+
+
+predict = Form(
+    lambda body, version: decode(body, version.engine.signature),
+    lambda outputs, by_row, _: json.dumps(encode(outputs, by_row=by_row)),
+)
+classify = Form(_examples, _classified)
+regress = Form(_examples, _regressed)
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        ValueError: It is none.
+    """
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -97,26 +197,25 @@ def _parse(body: bytes) -> dict[str, Any]:
     return request
 
 
-def _rows(instances: Any, names: list[str]) -> dict[str, _Column]:
+def _rows(instances: Any, names: list[str], head: str = "instances") -> dict[str, Column]:
     """Turns `[{"a": 1, "b": 2}, ...]`, or the plain values of a single input, into columns."""
-    plain = _Column(instances, "instances")
+    plain = Column(instances, head)
     _check_batch(plain)
     if type(instances[0]) is not dict and len(names) == 1:
         return {names[0]: plain}
     for i, instance in enumerate(instances):
-        _check_names(instance, names, f"instances[{i}]")
+        _check_names(instance, names, f"{head}[{i}]")
     return {
-        name: _Column([instance[name] for instance in instances], "instances", f".{name}")
-        for name in names
+        name: Column([instance[name] for instance in instances], head, f".{name}") for name in names
     }
 
 
-def _columns(inputs: Any, names: list[str]) -> dict[str, _Column]:
+def _columns(inputs: Any, names: list[str]) -> dict[str, Column]:
     """Takes `{"a": [1, ...], "b": [2, ...]}`, or the plain values of a single input."""
     if type(inputs) is not dict and len(names) == 1:
-        return {names[0]: _Column(inputs, "inputs")}
+        return {names[0]: Column(inputs, "inputs")}
     _check_names(inputs, names, "inputs")
-    return {name: _Column(inputs[name], f"inputs.{name}") for name in names}
+    return {name: Column(inputs[name], f"inputs.{name}") for name in names}
 
 
 def _check_names(value: Any, names: list[str], where: str) -> None:
@@ -125,13 +224,13 @@ def _check_names(value: Any, names: list[str], where: str) -> None:
         raise ValueError(f"{where}: got {got}; expected an object with the keys {_quote(names)}.")
 
 
-def _check_batch(column: _Column) -> None:
+def _check_batch(column: Column) -> None:
     if type(column.values) is not list or not column.values:
         got = _show(column.values)
         raise ValueError(f"{column.head}: got {got}; expected a list of one example or more.")
 
 
-def _array(column: _Column, spec: TensorSpec) -> NDArray[Any]:
+def as_array(column: Column, spec: TensorSpec) -> NDArray[Any]:
     """Flattens nested lists axis by axis, checking each; NumPy alone would guess and convert."""
     _check_batch(column)
     # A size that may vary is that of the first example; the others of a request follow it.
@@ -166,7 +265,7 @@ def _array(column: _Column, spec: TensorSpec) -> NDArray[Any]:
 
 
 def _misfit(
-    column: _Column,
+    column: Column,
     spec: TensorSpec,
     fits: list[bool],
     shape: tuple[int, ...],

@@ -1,114 +1,148 @@
-"""`Server` and `serve`: one process serves one exported directory.
-
-Limits: IPv4; no encryption and no authentication, so anyone who reaches the port may send requests.
-"""
+"""`Server` and `serve`: one process serves exported directories, by REST and perhaps by gRPC."""
 
 from __future__ import annotations
 
-import os
+import asyncio
+import logging
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from serving.engines import open_deployable
-from serving.routes import Service
-from serving.sockets import Listener
+import uvicorn
 
-MAX_BODY_BYTES = 64 * 2**20
+from serving import app, connection
+from serving.guard import Guard
+from serving.metrics import Metrics
+from serving.repository import Repository
+from serving.settings import Serving
 
 
 class Server:
-    """Serves one exported directory inside a `with` block.
+    """Serves exported directories inside a `with` block.
 
-    The port is held from construction on. Leaving the block stops listening, lets the requests that
-    have begun finish, and closes.
+    The port is held, and every model loaded and run, from construction on. Leaving the block stops
+    listening, lets the requests that have begun finish, and closes.
 
     Args:
-        directory: What `zoo export` wrote for TFLite or ONNX.
-        host: The address to listen on.
-        port: The port to listen on, in [0, 65535]; 0 takes a free one.
-        num_threads: Threads of one inference; `None` takes one for each core.
-        max_body_bytes: Largest body of a request; a longer one is refused with 413.
+        *directories: What `zoo export` wrote for TFLite or ONNX, or a directory of its versions,
+            `NAME/1`, `NAME/2`.
+        **settings: See `serving.settings.Serving`.
 
     Attributes:
-        name: The model's name, in the manifest and in paths.
-        runtime: The runtime's name and version.
-        url: The model's address, `http://HOST:PORT/v1/models/NAME`.
+        name: The first model's name, in paths.
+        runtime: Its runtime's name and version.
+        root: Address of the server, `http://HOST:PORT`.
+        url: The first model's address, `http://HOST:PORT/v1/models/NAME`.
 
     Raises:
-        FileNotFoundError: The directory or one of its files is missing.
-        ValueError: A setting is out of range, or the directory cannot be served (see
-            `engines.open_deployable`).
+        FileNotFoundError: A directory or one of its files is missing.
+        ValueError: A setting is out of range, or a directory cannot be served (see
+            `engines.open_engines`).
         OSError: The address is taken, unknown, or not this machine's.
     """
 
-    def __init__(
-        self,
-        directory: str | Path,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 8501,
-        num_threads: int | None = None,
-        max_body_bytes: int = MAX_BODY_BYTES,
-    ) -> None:
-        if num_threads is None:
-            num_threads = os.cpu_count() or 1
-        if not host.strip():
-            raise ValueError("Server.host: got ''; expected an address, e.g. 127.0.0.1.")
-        if not 0 <= port <= 65535:
-            raise ValueError(
-                f"Server.port: got {port}; expected 0 to 65535, where 0 is a free one."
-            )
-        if num_threads < 1:
-            raise ValueError(f"Server.num_threads: got {num_threads}; expected 1 or more.")
-        if max_body_bytes < 1:
-            raise ValueError(f"Server.max_body_bytes: got {max_body_bytes}; expected 1 or more.")
-        manifest, engine = open_deployable(directory, num_threads=num_threads)
-        service = Service(manifest.name, engine)
-        try:
-            self._listener = Listener((host, port), service, max_body_bytes=max_body_bytes)
-        except OSError as error:
-            raise OSError(
-                f"cannot listen on {host}:{port}: {error.strerror}."
-                " Choose another host or port; port 0 takes a free one."
-            ) from error
-        address, taken = self._listener.socket.getsockname()
-        self.name = manifest.name
-        self.runtime = engine.runtime
-        self.url = f"http://{address}:{taken}/v1/models/{self.name}"
+    def __init__(self, *directories: str | Path, **settings: Any) -> None:
+        self.settings = Serving.parse(settings, where="Server")
+        self._metrics = Metrics()
+        self._repository = Repository(directories, self.settings, self._metrics)
+        self._socket = _listen(self.settings.host, self.settings.port)
+        host, port = self._socket.getsockname()[:2]
+        scheme = "https" if self.settings.certificate else "http"
+        self.root = f"{scheme}://{host}:{port}"
+        first = next(iter(self._repository.models.values()))
+        self.name = first.name
+        self.runtime = first.pick().engine.runtime
+        self.url = f"{self.root}/v1/models/{self.name}"
+        self._routes = app.Routes(self._repository, self._metrics)
+        self._http = uvicorn.Server(self._configured())
+        self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
-        poll_seconds = 0.1  # how long `stop` may wait for the listening thread
-        threading.Thread(target=self._listener.serve_forever, args=(poll_seconds,)).start()
+        self._repository.watch()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.stop()
+        self._routes.stopping = True
+        self._http.should_exit = True
+        self._thread.join()
+        self._repository.close()
+
+    def lines(self) -> list[str]:
+        """Returns a line for each model: its name, runtime and address."""
+        return [
+            f"{name}: {model.pick().engine.runtime} at {self.root}/v1/models/{name}"
+            for name, model in self._repository.models.items()
+        ]
+
+    def _configured(self) -> uvicorn.Config:
+        settings = self.settings
+        return uvicorn.Config(
+            Guard(self._routes.app(), settings),
+            http=connection.protocol(settings.body_seconds),
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=settings.max_connections,
+            timeout_keep_alive=int(settings.idle_seconds) or 1,
+            timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
+            ssl_certfile=settings.certificate,
+            ssl_keyfile=settings.key,
+        )
+
+    def _run(self) -> None:
+        config = self._http.config
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(self._http.serve(sockets=[self._socket]))
 
 
-def serve(
-    directory: str | Path,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8501,
-    num_threads: int | None = None,
-    max_body_bytes: int = MAX_BODY_BYTES,
-) -> None:
-    """Serves one exported directory until Ctrl-C or SIGTERM; call it from the main thread.
+def serve(*directories: str | Path, **settings: Any) -> None:
+    """Serves exported directories until Ctrl-C or SIGTERM; call it from the main thread.
 
-    Prints one line when it is ready: name, runtime, address. Arguments and errors are `Server`'s.
+    Prints one line for each model when it is ready: name, runtime, address; and logs one line of
+    JSON for each request. Arguments and errors are `Server`'s.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("serving")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
-        with Server(
-            directory, host=host, port=port, num_threads=num_threads, max_body_bytes=max_body_bytes
-        ) as server:
-            sys.stdout.write(f"{server.name}: {server.runtime} at {server.url}\n")
+        with Server(*directories, **settings) as server:
+            for line in server.lines():
+                sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        pass
+            stop.wait()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, old in before.items():
+            signal.signal(number, old)
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(2048)
+    except OSError as error:
+        raise OSError(
+            f"cannot listen on {host}:{port}: {error.strerror}."
+            " Choose another host or port; port 0 takes a free one."
+        ) from error
+    return listening

@@ -58,10 +58,14 @@ class Engine(Protocol):
         runtime: Name and version of the runtime.
         signature: The tensors as a client sees them; a file may store them otherwise (see
             `litert`).
+        batches: Whether several examples in one run are faster than one after the other.
+        alone: Whether one run excludes others, so that each worker needs an engine of its own.
     """
 
     runtime: str
     signature: Signature
+    batches: bool
+    alone: bool
 
     def predict(self, inputs: Arrays) -> Arrays:
         """Runs the model; safe to call from several threads at once.
@@ -87,11 +91,21 @@ def one_by_one(run: Callable[[Arrays], Arrays], inputs: Arrays) -> Arrays:
 
 
 def open_deployable(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
+    """Opens an exported directory for one run at a time, see `open_engines`."""
+    manifest, (engine,) = open_engines(directory, num_threads=num_threads)
+    return manifest, engine
+
+
+def open_engines(
+    directory: str | Path, *, num_threads: int, copies: int = 1
+) -> tuple[Manifest, list[Engine]]:
     """Opens an exported directory: checks the file's digest, loads it and runs it once.
 
     Args:
         directory: What `zoo export` wrote: a model file and `manifest.json`.
         num_threads: Threads of one inference.
+        copies: How many runs there may be at a time. Returned are so many engines, which are one
+            where the runtime lets it run several times at once.
 
     Raises:
         FileNotFoundError: The directory, its manifest or its model file is missing.
@@ -102,8 +116,13 @@ def open_deployable(directory: str | Path, *, num_threads: int) -> tuple[Manifes
     engine = _engine_of(manifest.target, directory)
     _check_inputs(manifest.signature, directory)
     try:
-        loaded: Engine = engine(path, manifest.signature, num_threads=num_threads)
-        _warm_up(loaded)
+        loaded: list[Engine] = []
+        for _ in range(copies):
+            if loaded and not loaded[0].alone:
+                loaded.append(loaded[0])
+                continue
+            loaded.append(engine(path, manifest.signature, num_threads=num_threads))
+            _warm_up(loaded[-1])
     except Exception as error:  # each runtime raises its own kinds
         raise ValueError(f"{path}: does not run as the manifest says: {one_line(error)}") from error
     return manifest, loaded

@@ -55,6 +55,8 @@ class LiteRT:
     """
 
     runtime = f"LiteRT {version('ai-edge-litert')}"
+    batches = False
+    alone = True
 
     def __init__(self, path: Path, signature: Signature, *, num_threads: int) -> None:
         interpreter = Interpreter(model_path=str(path), num_threads=num_threads)

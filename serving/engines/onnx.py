@@ -14,6 +14,7 @@ class OnnxRuntime:
     """One session; ONNX Runtime lets several threads run it at once."""
 
     runtime = f"ONNX Runtime {onnxruntime.__version__}"
+    alone = False
 
     def __init__(self, path: Path, signature: Signature, *, num_threads: int) -> None:
         options = onnxruntime.SessionOptions()
@@ -26,6 +27,7 @@ class OnnxRuntime:
             file, options, providers=["CPUExecutionProvider"]
         )
         self._one_by_one = any(spec.shape[0] == 1 for spec in signature.inputs)
+        self.batches = not self._one_by_one
 
     def predict(self, inputs: Arrays) -> Arrays:
         """Runs the whole batch at once, if the file can."""

@@ -13,7 +13,7 @@ from serving import Server
 from tests.serving.kit import GOOD, call, connect, model_path, predict
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/models", "/v1/models/linear:classify", "//["])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/models", "/v1/models/linear:guess", "//["])
 def test_an_unknown_path_lists_the_routes(linear, path):
     root = linear.url.removesuffix("/v1/models/linear")
     status, payload = call(root + path)
@@ -24,7 +24,7 @@ def test_an_unknown_path_lists_the_routes(linear, path):
 
 def test_an_unknown_version_is_refused(linear):
     status, payload = call(f"{linear.url}/versions/2:predict", {"instances": [GOOD]})
-    assert (status, payload) == (404, {"error": "version: got '2'; expected '1'."})
+    assert (status, payload) == (404, {"error": "version: got 2; this server has 1."})
 
 
 def test_health(linear):
@@ -46,7 +46,7 @@ def test_a_wrong_method_names_the_right_one(linear, method, action, allowed):
     connection.request(method, model_path(linear) + action, body=b"{}")
     response = connection.getresponse()
     assert response.status == 405
-    assert response.headers["Allow"] == allowed
+    assert response.headers["Allow"].removesuffix(", HEAD") == allowed
     assert json.load(response) == {"error": f"method: got {method}; expected {allowed}."}
     connection.close()
 
@@ -85,27 +85,29 @@ def raw(server, sent):
 
 
 def test_a_head_has_no_body(linear):
-    assert raw(linear, f"HEAD {model_path(linear)} HTTP/1.1\r\n\r\n".encode()) == (200, None)
+    assert raw(linear, f"HEAD {model_path(linear)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) == (200, None)
 
 
 def test_a_path_may_be_quoted_and_have_a_query(linear):
     url = linear.url.replace("linear", "%6Cinear")
     assert call(f"{url}%3Apredict?", {"instances": [GOOD]})[0] == 200
-    path = f"GET {model_path(linear)}?verbose=1 HTTP/1.1\r\n\r\n"
+    path = f"GET {model_path(linear)}?verbose=1 HTTP/1.1\r\nHost: x\r\n\r\n"
     assert raw(linear, path.encode())[0] == 200
 
 
 @pytest.mark.parametrize(
     ("headers", "status", "part"),
     [
-        ("", 411, "Content-Length: missing"),
-        ("Transfer-Encoding: chunked\r\n", 411, "Content-Length: missing"),
-        ("Content-Length: 0\r\nContent-Length: 40\r\n", 400, "Content-Length: got 2; expected one"),
-        ("Content-Length: 2\r\nContent-Length: 2\r\n", 400, "Content-Length: got 2"),
-        ("Content-Length: ten\r\n", 400, "Content-Length: got 'ten'"),
-        ("Content-Length: -1\r\n", 400, "Content-Length: got '-1'"),
-        ("Content-Length: " + "9" * 5000 + "\r\n", 400, "Content-Length: got '999"),
-        ("Content-Length: 2\r\n", 400, "body: got 0 bytes; expected 2"),
+        ("", 400, "not JSON"),
+        ("Content-Length: 0\r\nContent-Length: 40\r\n", 400, "HTTP: Invalid"),
+        ("Content-Length: 2\r\nContent-Length: 2\r\n", 400, "HTTP: Invalid"),
+        ("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", 400, "HTTP: Invalid"),
+        ("Content-Length : 2\r\n", 400, "HTTP: Invalid"),
+        ("Content-Length: ten\r\n", 400, "HTTP: Invalid"),
+        ("Content-Length: -1\r\n", 400, "HTTP: Invalid"),
+        ("Content-Length: " + "9" * 5000 + "\r\n", 400, "HTTP: Invalid"),
+        ("Host: y\r\n", 400, "Host: got 2; expected one"),
+        ("Content-Encoding: gzip\r\n", 415, "Content-Encoding: got 'gzip'; expected none"),
         ("Content-Length: 99999999999\r\n", 413, "got 99999999999 bytes; expected 67108864"),
     ],
 )
@@ -120,10 +122,10 @@ def test_a_body_of_unknown_or_excessive_length_is_refused(linear, headers, statu
     ("sent", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/9.9\r\n\r\n", 505),
-        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
-        (b"BREW / HTTP/1.1\r\n\r\n", 501),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"GET /" + b"a" * 270_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 40_000 + b"\r\n", 431),
+        (b"BREW / HTTP/1.1\r\n\r\n", 400),
     ],
 )
 def test_broken_http_gets_an_answer_in_json(linear, sent, status):
@@ -147,7 +149,7 @@ def test_a_large_body_is_refused_while_it_is_sent(folder):
 def test_a_client_that_leaves_does_no_harm(folder, capfd):
     abruptly = struct.pack("ii", 1, 0)  # linger for no time: closing resets the connection
     with Server(folder / "linear", port=0) as server:
-        head = f"POST {model_path(server)}:predict HTTP/1.1\r\nContent-Length: 100\r\n\r\n".encode()
+        head = f"POST {model_path(server)}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
         for sent in (b"", b"POST", head, head + b"{"):
             with dial(server) as client:
                 client.sendall(sent)

@@ -1,0 +1,42 @@
+"""What a server counts, in Prometheus' form. Labels are names of models that are served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_EXAMPLES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counters of one server."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        of: Any = {"registry": self._registry}
+        self.requests = Counter(
+            "zoo_requests",
+            "Requests that were answered.",
+            ("model", "version", "api", "code"),
+            **of,
+        )
+        self.seconds = Histogram(
+            "zoo_request_seconds", "From a request's head to its answer.", ("model", "api"),
+            buckets=_SECONDS, **of,
+        )  # fmt: skip
+        self.batches = Histogram(
+            "zoo_batch_examples", "Examples of a run.", ("model",), buckets=_EXAMPLES, **of
+        )
+        self.runs = Histogram(
+            "zoo_run_seconds", "One run of the runtime.", ("model",), buckets=_SECONDS, **of
+        )
+        self.waiting = Gauge("zoo_waiting_examples", "Examples in a queue.", ("model",), **of)
+        self.ready = Gauge("zoo_version_ready", "1 if it answers.", ("model", "version"), **of)
+
+    def text(self) -> bytes:
+        """Returns what Prometheus reads."""
+        return generate_latest(self._registry)

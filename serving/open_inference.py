@@ -1,0 +1,135 @@
+"""The Open Inference Protocol, version 2, in its REST form.
+
+Source: https://github.com/kserve/open-inference-protocol, rest/inference_rest.yaml. Differs: no
+parameters, no strings (BYTES), no binary extension.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export.manifest import TensorSpec
+from serving.engines import Arrays
+from serving.rest import Column, Form, as_array, encode, parse
+
+if TYPE_CHECKING:
+    from serving.repository import Version
+
+DATATYPES = {
+    "bool": "BOOL",
+    **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
+    **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
+}  # fmt: skip
+SERVER = {"name": "keras-model-zoo", "version": version_of("keras-model-zoo"), "extensions": []}
+
+
+def metadata(version: Version, versions: list[int]) -> dict[str, Any]:
+    """Returns what a model reads and answers."""
+
+    def told(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": spec.name,
+                "datatype": DATATYPES[spec.dtype],
+                "shape": [-1, *(-1 if size is None else size for size in spec.shape[1:])],
+            }
+            for spec in specs
+        ]
+
+    return {
+        "name": version.name,
+        "versions": list(map(str, versions)),
+        "platform": version.manifest.target,
+        "inputs": told(version.engine.signature.inputs),
+        "outputs": told(version.engine.signature.outputs),
+    }
+
+
+def _read(body: bytes, version: Version) -> tuple[Arrays, dict[str, Any]]:
+    request = parse(body)
+    specs = {spec.name: spec for spec in version.engine.signature.inputs}
+    given = _named(request.get("inputs"), "inputs", list(specs))
+    if set(given) != set(specs):
+        raise ValueError(f"inputs: got {_told(given)}; expected {_told(specs)}.")
+    arrays = {name: _tensor(given[name], spec) for name, spec in specs.items()}
+    if len({len(array) for array in arrays.values()}) > 1:
+        raise ValueError("inputs: expected the same number of examples of each.")
+    outputs = [spec.name for spec in version.engine.signature.outputs]
+    wanted = (
+        list(_named(request["outputs"], "outputs", outputs)) if "outputs" in request else outputs
+    )
+    known = request.get("id")
+    if known is not None and type(known) is not str:
+        raise ValueError("id: expected a string.")
+    return arrays, {"id": known, "outputs": wanted}
+
+
+def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> str:
+    chosen = {name: outputs[name] for name in request["outputs"]}
+    encode(chosen, by_row=False)  # whether all are finite
+    answer: dict[str, Any] = {
+        "model_name": version.name,
+        "model_version": str(version.number),
+        "outputs": [
+            {
+                "name": name,
+                "shape": list(array.shape),
+                "datatype": DATATYPES[array.dtype.name],
+                "data": array.reshape(-1).tolist(),
+            }
+            for name, array in chosen.items()
+        ],
+    }
+    if request["id"] is not None:
+        answer["id"] = request["id"]
+    return json.dumps(answer)
+
+
+infer = Form(_read, _write)
+
+
+def _named(tensors: Any, where: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Tensors of a request, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    if type(tensors) is not list or not tensors:
+        raise ValueError(f"{where}: expected a list of objects, with the names {_told(names)}.")
+    for place, tensor in enumerate(tensors):
+        name = tensor.get("name") if type(tensor) is dict else None
+        if type(name) is not str or name not in names or name in found:
+            raise ValueError(f"{where}[{place}].name: expected one of {_told(names)}, each once.")
+        found[name] = tensor
+    return found
+
+
+def _tensor(tensor: dict[str, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
+    where, expected = f"inputs.{spec.name}", DATATYPES[spec.dtype]
+    if (got := tensor.get("datatype")) != expected:
+        raise ValueError(f"{where}.datatype: got {json.dumps(got)[:80]}; expected {expected!r}.")
+    shape: Any = tensor.get("shape")
+    fits = type(shape) is list and len(shape) == len(spec.shape) and all(
+        type(size) is int and 0 < size < 2**31 and size == (wanted or size)
+        for size, wanted in zip(shape, (None, *spec.shape[1:]), strict=True)
+    )  # fmt: skip
+    if not fits:
+        wanted = [-1, *(-1 if size is None else size for size in spec.shape[1:])]
+        raise ValueError(f"{where}.shape: got {json.dumps(shape)[:80]}; expected {wanted}.")
+    data, count = tensor.get("data"), math.prod(shape)
+    if type(data) is list and data and type(data[0]) is not list:
+        if len(data) != count:
+            raise ValueError(f"{where}.data: got {len(data)} values; expected {count}.")
+        flat = TensorSpec(name=spec.name, shape=(None,), dtype=spec.dtype)
+        return as_array(Column(data, f"{where}.data"), flat).reshape(shape)
+    nested = as_array(Column(data, f"{where}.data"), spec)
+    if list(nested.shape) != shape:
+        raise ValueError(f"{where}.data: got shape {nested.shape}; expected {tuple(shape)}.")
+    return nested
+
+
+def _told(names: Any) -> str:
+    return ", ".join(map(repr, names))[:200]

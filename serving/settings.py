@@ -1,0 +1,73 @@
+"""How a server listens, what it batches, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from zoo.common.settings import Settings
+
+Count = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+MEBIBYTE = 2**20
+
+
+class Serving(Settings):
+    """Settings of a server.
+
+    Attributes:
+        host: Address to listen on; beyond loopback, set a token and TLS, or put a proxy in front.
+        port: Port of REST; 0 takes a free one.
+        grpc_port: Port of gRPC; 0 takes a free one, `None` does not listen.
+        num_workers: Inferences of a model that run at a time.
+        num_threads: Threads of one inference; `None`: the cores, shared among the workers.
+        max_batch: Examples that one inference takes at most; 1 never puts requests together.
+        wait_seconds: How long an example waits for others to come. With 0, those are put together
+            that came while all workers were busy.
+        max_waiting: Examples that may wait for a model; more are refused with 503.
+        max_body_bytes: Largest body of a request; a larger one is refused with 413.
+        max_bodies_bytes: Bodies that are being read or answered, all together; a request that
+            would go beyond is refused with 503.
+        body_seconds: How long the head of a request, or its body, may take to come.
+        idle_seconds: How long a connection may wait between requests.
+        max_connections: Connections at a time; more are refused with 503.
+        drain_seconds: How long a server that stops waits for the requests that have begun.
+        poll_seconds: How often new versions are looked for.
+        labels: Names of versions, e.g. `{"stable": 1}`; such versions are kept loaded.
+        token: What a client must send as `Authorization: Bearer TOKEN`; `None` asks for none.
+        certificate: PEM file of the certificates; with `key`, REST and gRPC are encrypted.
+        key: PEM file of their private key.
+    """
+
+    host: str = Field("127.0.0.1", min_length=1, pattern=r"\S")
+    port: Port = 8501
+    grpc_port: Port | None = None
+    num_workers: Count = 1
+    num_threads: Count | None = None
+    max_batch: Count = 32
+    wait_seconds: float = Field(0.0, ge=0, le=10)
+    max_waiting: Count = 1024
+    max_body_bytes: Count = 64 * MEBIBYTE
+    max_bodies_bytes: Count = 256 * MEBIBYTE
+    body_seconds: Seconds = 30.0
+    idle_seconds: Seconds = 60.0
+    max_connections: Count = 1024
+    drain_seconds: Seconds = 30.0
+    poll_seconds: Seconds = 2.0
+    labels: Mapping[str, Count] = {}
+    token: str | None = Field(None, min_length=1)
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a certificate and its key, or neither")
+        if self.max_body_bytes > self.max_bodies_bytes:
+            raise ValueError(f"max_bodies_bytes of max_body_bytes ({self.max_body_bytes}) at least")
+        return self
