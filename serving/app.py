@@ -131,6 +131,8 @@ class Routes:
                 version = self._version(request)
         try:
             return await asyncio.wrap_future(answer), version
+        except ValueError as error:
+            raise RefusedError(400, str(error)) from None
         except Exception as error:
             kind = type(error).__name__
             raise _of_the_runtime(version, f"{kind}: {one_line(error)}") from error

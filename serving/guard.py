@@ -41,6 +41,7 @@ class Guard:
     def __init__(self, app: App, settings: Serving) -> None:
         self._app = app
         self._settings = settings
+        self._token = settings.token()
         self._taken = 0  # bytes of the bodies of all requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,9 +81,9 @@ class Guard:
         hosts = sum(name == b"host" for name, _ in headers)
         if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
             raise RefusedError(400, f"Host: got {hosts}; expected one.")
-        if self._settings.token is not None and scope["path"] not in OPEN:
+        if self._token is not None and scope["path"] not in OPEN:
             given = [value for name, value in headers if name == b"authorization"]
-            wanted = b"Bearer " + self._settings.token.encode()
+            wanted = b"Bearer " + self._token.encode()
             if len(given) != 1 or not hmac.compare_digest(given[0], wanted):
                 raise RefusedError(
                     401, "Authorization: expected 'Bearer' and the server's token.",

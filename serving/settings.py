@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from zoo.common.settings import Settings
+from zoo.common import plain_yaml, reading
+from zoo.common.settings import Settings, shown
 
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -39,7 +40,8 @@ class Serving(Settings):
         drain_seconds: How long a server that stops waits for the requests that have begun.
         poll_seconds: How often new versions are looked for.
         labels: Names of versions, e.g. `{"stable": 1}`; such versions are kept loaded.
-        token: What a client must send as `Authorization: Bearer TOKEN`; `None` asks for none.
+        token_file: File of what a client must send as `Authorization: Bearer TOKEN`; `None` asks
+            for none.
         certificate: PEM file of the certificates; with `key`, REST and gRPC are encrypted.
         key: PEM file of their private key.
     """
@@ -60,7 +62,7 @@ class Serving(Settings):
     drain_seconds: Seconds = 30.0
     poll_seconds: Seconds = 2.0
     labels: Mapping[str, Count] = {}
-    token: str | None = Field(None, min_length=1)
+    token_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
 
@@ -71,3 +73,32 @@ class Serving(Settings):
         if self.max_body_bytes > self.max_bodies_bytes:
             raise ValueError(f"max_bodies_bytes of max_body_bytes ({self.max_body_bytes}) at least")
         return self
+
+    def token(self) -> str | None:
+        """Returns what a client must send.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It holds no line of printable characters.
+        """
+        if self.token_file is None:
+            return None
+        token = reading.text(self.token_file, "a token").strip()
+        if not (token.isascii() and token.isprintable() and token):
+            raise ValueError(f"{self.token_file}: expected one line of printable ASCII characters.")
+        return token
+
+
+def parse(changes: Iterable[str]) -> dict[str, Any]:
+    """Returns settings that were written as `KEY=VALUE`, e.g. `num_workers=2`; values are YAML.
+
+    Raises:
+        ValueError: One is not so written.
+    """
+    values: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not (key and equals):
+            raise ValueError(f"--set: got {shown(change)}; expected KEY=VALUE, e.g. num_workers=2.")
+        values[key] = plain_yaml.parse(text, f"--set {shown(change)}")
+    return values

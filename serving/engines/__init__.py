@@ -75,6 +75,10 @@ class Engine(Protocol):
 
         Returns:
             One array for each output of `signature`, (batch, ...).
+
+        Raises:
+            ValueError: The runtime says that a value is not one that the model takes, e.g. an index
+                beyond a table.
         """
 
 

@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from export.manifest import Signature, TensorSpec
-from serving.engines import Arrays, example_shape, one_by_one
+from serving.engines import Arrays, example_shape, one_by_one, one_line
 
 
 class _Tensor(NamedTuple):
@@ -84,7 +84,12 @@ class LiteRT:
     def _run_one(self, example: Arrays) -> Arrays:
         with self._lock:
             self._reset()
-            outputs: Arrays = self._run(**example)
+            try:
+                outputs: Arrays = self._run(**example)
+            except RuntimeError as error:
+                if "out of bounds" in str(error):  # an index beyond a table
+                    raise ValueError(f"{self.runtime}: {one_line(error)}") from error
+                raise
             return outputs
 
 

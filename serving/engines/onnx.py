@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from export.manifest import Signature
-from serving.engines import Arrays, one_by_one
+from serving.engines import Arrays, one_by_one, one_line
 
 
 class OnnxRuntime:
@@ -36,4 +37,8 @@ class OnnxRuntime:
         return one_by_one(self._run, inputs)
 
     def _run(self, inputs: Arrays) -> Arrays:
-        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        try:
+            found = self._session.run(self._outputs, inputs)
+        except InvalidArgument as error:
+            raise ValueError(f"{self.runtime}: {one_line(error)}") from error
+        return dict(zip(self._outputs, found, strict=True))

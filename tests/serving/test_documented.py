@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from tests.serving.kit import call, predict
+from tests.serving.kit import GOOD, IMAGES, WEIGHTS, call, predict
 
 
 def test_documented_predict(half_plus_three):
@@ -106,3 +107,33 @@ def test_metadata_is_the_signature_that_tensorflow_reads(pair):
     assert [dim.size for dim in sensor.tensor_shape.dim] == [-1, 2, 2]
     assert set(read.inputs) == {"signal", "sensor"}
     assert set(read.outputs) == {"double", "total"}
+
+
+def test_classes_and_their_shares(linear, folder):
+    examples = {"examples": [{"image": IMAGES[0].tolist()}, {"image": IMAGES[1].tolist()}]}
+    status, payload = call(f"{linear.url}:classify", examples)
+    logits = IMAGES[:2].reshape(2, 16) @ WEIGHTS
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert status == 200 and len(payload["result"]) == 2
+    for row, share in zip(payload["result"], shares, strict=True):
+        assert [int(name) for name, _ in row] == np.argsort(-share).tolist()
+        np.testing.assert_allclose([value for _, value in row], sorted(share)[::-1], atol=1e-6)
+
+
+def test_context_is_of_every_example(pair):
+    sensor = np.ones((2, 2)).tolist()
+    body = {"context": {"sensor": sensor}, "examples": [{"signal": [1] * 5}, {"signal": [2] * 5}]}
+    status, payload = call(f"{pair.url}:classify", body)
+    assert status == 400 and "classify: got a model of 2 outputs" in payload["error"]
+
+
+def test_numbers(half_plus_three, linear):
+    body = {"examples": [{"x": 1.0}, {"x": 2.0}, 5.0]}
+    status, payload = call(f"{half_plus_three.url}:regress", body)
+    assert status == 400 and "examples[2]: got 5.0; expected an object" in payload["error"]
+    body["examples"].pop()
+    assert call(f"{half_plus_three.url}:regress", body) == (200, {"result": [3.5, 4.0]})
+    status, payload = call(f"{linear.url}:regress", {"examples": [{"image": GOOD}]})
+    assert status == 400 and "linear answers (3,) for an example; expected one" in payload["error"]
+    status, payload = call(f"{half_plus_three.url}:classify", body)
+    assert status == 400 and "expected scores of classes" in payload["error"]

@@ -85,7 +85,10 @@ def raw(server, sent):
 
 
 def test_a_head_has_no_body(linear):
-    assert raw(linear, f"HEAD {model_path(linear)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) == (200, None)
+    assert raw(linear, f"HEAD {model_path(linear)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) == (
+        200,
+        None,
+    )
 
 
 def test_a_path_may_be_quoted_and_have_a_query(linear):
@@ -149,7 +152,8 @@ def test_a_large_body_is_refused_while_it_is_sent(folder):
 def test_a_client_that_leaves_does_no_harm(folder, capfd):
     abruptly = struct.pack("ii", 1, 0)  # linger for no time: closing resets the connection
     with Server(folder / "linear", port=0) as server:
-        head = f"POST {model_path(server)}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
+        line = f"POST {model_path(server)}:predict HTTP/1.1\r\n"
+        head = f"{line}Host: x\r\nContent-Length: 100\r\n\r\n".encode()
         for sent in (b"", b"POST", head, head + b"{"):
             with dial(server) as client:
                 client.sendall(sent)
