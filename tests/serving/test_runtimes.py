@@ -12,6 +12,7 @@ import pytest
 from serving import Server
 from serving.engines import open_deployable
 from tests.serving.kit import (
+    GOOD,
     IMAGES,
     WEIGHTS,
     call,
