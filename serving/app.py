@@ -62,7 +62,7 @@ class Routes:
 
     def app(self) -> Starlette:
         """Returns the routes."""
-        routes = [
+        others = [
             Route("/healthz", self._healthy),
             Route("/readyz", self._is_ready),
             Route("/metrics", self._numbers),
@@ -72,6 +72,7 @@ class Routes:
             Route("/v2/health/live", self._healthy),
             Route("/v2/health/ready", self._is_ready),
         ]
+        routes = []  # are tried in this order
         for versions in _VERSIONS:
             path = _MODEL + versions
             for verb in ("predict", "classify", "regress"):
@@ -86,7 +87,7 @@ class Routes:
             routes.append(Route(f"{path}/ready", self._version_ready))
             routes.append(Route(path, self._open_metadata))
         handlers: Any = {HTTPException: self._nowhere, RefusedError: _refused, Exception: _failed}
-        return Starlette(routes=routes, exception_handlers=handlers)
+        return Starlette(routes=[*routes, *others], exception_handlers=handlers)
 
     def _answer(self, api: str, form: rest.Form) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -118,7 +119,7 @@ class Routes:
     async def _run(
         self, version: Version, inputs: Arrays, request: Request
     ) -> tuple[Arrays, Version]:
-        while True:
+        while not version.is_quick(inputs):
             try:
                 answer = version.submit(inputs)
                 self._metrics.waiting.labels(version.name).set(version.waiting)
@@ -130,6 +131,8 @@ class Routes:
             except ClosedError:  # another version took over
                 version = self._version(request)
         try:
+            if version.is_quick(inputs):
+                return version.run(inputs), version
             return await asyncio.wrap_future(answer), version
         except ValueError as error:
             raise RefusedError(400, str(error)) from None

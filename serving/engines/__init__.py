@@ -7,9 +7,10 @@ it.
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,20 +97,32 @@ def one_by_one(run: Callable[[Arrays], Arrays], inputs: Arrays) -> Arrays:
 
 def open_deployable(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:
     """Opens an exported directory for one run at a time, see `open_engines`."""
-    manifest, (engine,) = open_engines(directory, num_threads=num_threads)
-    return manifest, engine
+    opened = open_engines(directory, num_threads=num_threads)
+    return opened.manifest, opened.engines[0]
 
 
-def open_engines(
-    directory: str | Path, *, num_threads: int, copies: int = 1
-) -> tuple[Manifest, list[Engine]]:
+class Opened(NamedTuple):
+    """An exported directory that runs.
+
+    Attributes:
+        manifest: What it says of itself.
+        engines: As many as asked for; the same one where the runtime lets it run several times at
+            once.
+        seconds: How long one example takes, the median of a few runs.
+    """
+
+    manifest: Manifest
+    engines: list[Engine]
+    seconds: float
+
+
+def open_engines(directory: str | Path, *, num_threads: int, copies: int = 1) -> Opened:
     """Opens an exported directory: checks the file's digest, loads it and runs it once.
 
     Args:
         directory: What `zoo export` wrote: a model file and `manifest.json`.
         num_threads: Threads of one inference.
-        copies: How many runs there may be at a time. Returned are so many engines, which are one
-            where the runtime lets it run several times at once.
+        copies: How many runs there may be at a time.
 
     Raises:
         FileNotFoundError: The directory, its manifest or its model file is missing.
@@ -126,10 +139,17 @@ def open_engines(
                 loaded.append(loaded[0])
                 continue
             loaded.append(engine(path, manifest.signature, num_threads=num_threads))
-            _warm_up(loaded[-1])
+            seconds = _warm_up(loaded[-1])
     except Exception as error:  # each runtime raises its own kinds
         raise ValueError(f"{path}: does not run as the manifest says: {one_line(error)}") from error
-    return manifest, loaded
+    return Opened(manifest, loaded, seconds)
+
+
+def _zeros(engine: Engine, batch: int, free: int) -> Arrays:
+    return {
+        spec.name: np.zeros((batch, *example_shape(spec, free)), spec.dtype)
+        for spec in engine.signature.inputs
+    }
 
 
 def one_line(error: Exception) -> str:
@@ -159,20 +179,16 @@ def _check_inputs(signature: Signature, directory: str | Path) -> None:
             )
 
 
-def _warm_up(engine: Engine) -> None:
+def _warm_up(engine: Engine) -> float:
     """Runs two examples of zeros: the first run is slow, and two show that the batch passes.
 
-    A size that may vary is 1, or larger where the model wants more.
+    A size that may vary is 1, or larger where the model wants more. Returned are the seconds of one
+    example.
     """
     batch, free = 2, any(None in spec.shape[1:] for spec in engine.signature.inputs)
     for size in FREE_SIZES if free else FREE_SIZES[:1]:
         try:
-            outputs = engine.predict(
-                {
-                    spec.name: np.zeros((batch, *example_shape(spec, size)), spec.dtype)
-                    for spec in engine.signature.inputs
-                }
-            )
+            outputs = engine.predict(_zeros(engine, batch, size))
             break
         except Exception:  # each runtime raises its own kinds
             if not free or size == FREE_SIZES[-1]:
@@ -186,3 +202,9 @@ def _warm_up(engine: Engine) -> None:
                 f"output {spec.name!r}: got {got.dtype} of shape {got.shape} for {batch} examples;"
                 f" expected {spec.dtype} of shape ({batch}, ...{spec.shape[1:]})."
             )
+    example, times = _zeros(engine, 1, size), []
+    for _ in range(5):
+        start = time.perf_counter()
+        engine.predict(example)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[2]
