@@ -115,7 +115,7 @@ class Model:
         self._stamps: dict[int, float] = {}  # when what is there was written
 
     def pick(self, number: int | None = None, label: str | None = None) -> Version:
-        """Returns the version that is asked for; the greatest where none is.
+        """Returns the version that is asked for; the greatest where none is, or 0.
 
         Raises:
             MissingError: It is not served.
@@ -126,7 +126,7 @@ class Model:
                 raise MissingError(f"label: got {label[:80]!r}; this server has {known}.")
             number = self._settings.labels[label]
         versions = self.versions
-        chosen = max(versions) if number is None else number
+        chosen = number or max(versions)
         if chosen not in versions:
             known = ", ".join(map(str, sorted(versions)))
             raise MissingError(f"version: got {chosen}; this server has {known}.")

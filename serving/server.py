@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +37,7 @@ class Server:
         runtime: Its runtime's name and version.
         root: Address of the server, `http://HOST:PORT`.
         url: The first model's address, `http://HOST:PORT/v1/models/NAME`.
+        grpc_port: Port of gRPC inside the block; `None` where there is none.
 
     Raises:
         FileNotFoundError: A directory or one of its files is missing.
@@ -57,12 +59,20 @@ class Server:
         self.runtime = first.pick().engine.runtime
         self.url = f"{self.root}/v1/models/{self.name}"
         self._routes = app.Routes(self._repository, self._metrics)
+        self.grpc_port: int | None = None
         self._http = uvicorn.Server(self._configured())
         self._thread = threading.Thread(target=self._run)
+        self._begun: Future[None] = Future()
 
     def __enter__(self) -> Self:
-        self._repository.watch()
         self._thread.start()
+        try:
+            self._begun.result()
+        except OSError:
+            self._thread.join()
+            self._repository.close()
+            raise
+        self._repository.watch()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,7 +109,24 @@ class Server:
     def _run(self) -> None:
         config = self._http.config
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(self._http.serve(sockets=[self._socket]))
+            try:
+                runner.run(self._serve())
+            except BaseException as error:
+                if self._begun.done():
+                    raise
+                self._begun.set_exception(error)
+
+    async def _serve(self) -> None:
+        calls = None
+        if self.settings.grpc_port is not None:
+            from serving.rpc import Services
+
+            services = Services(self._repository, self.settings, self._metrics)
+            calls, self.grpc_port = await services.start()
+        self._begun.set_result(None)
+        await self._http.serve(sockets=[self._socket])
+        if calls is not None:
+            await calls.stop(self.settings.drain_seconds)
 
 
 def serve(*directories: str | Path, **settings: Any) -> None:
