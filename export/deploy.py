@@ -191,6 +191,7 @@ def _describe(
         sha256=manifests.digest(path),
         signature=signature,
         keras=None if signature == source.signature else source.signature,
+        task=about.task,
         preprocessing=known.model_dump(mode="json") if known else {},
         labels=about.labels,
         precision=target.precision,

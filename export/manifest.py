@@ -146,6 +146,8 @@ class Manifest(_Part):
         signature: The file's inputs and outputs.
         keras: Signature of the Keras model, where the file's differ in layout or type.
         names: The Keras model's own names of inputs and outputs, by those of the file that differ.
+        task: What the answers are, a key of `zoo.common.answers.MEANINGS`; empty where it is not
+            known.
         preprocessing: What was done to the raw input before the model saw it; free-form.
         labels: Class names in the order of the last output axis, or of an output below and above 0
             where that axis has length 1; empty when there are none.
@@ -175,6 +177,7 @@ class Manifest(_Part):
     signature: Signature
     keras: Signature | None = None
     names: dict[str, str] = {}
+    task: str = ""
     preprocessing: dict[str, Any] = {}
     labels: tuple[str, ...] = ()
     meanings: dict[str, str] = {}

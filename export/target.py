@@ -54,6 +54,7 @@ class About(_Settings):
 
     Attributes:
         name: Name to serve the model under; empty for the Keras model's own name.
+        task: What the answers are, see `Manifest.task`.
         labels: Class names in the order of the last output axis, or of an output below and above 0.
         meanings: What the numbers of an output say, by the Keras model's name of it.
         preprocessing: What is done to the raw input before the model sees it; `None` where nothing
@@ -68,6 +69,7 @@ class About(_Settings):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     name: str = ""
+    task: str = ""
     labels: tuple[str, ...] = ()
     meanings: dict[str, str] = Field(default_factory=dict)
     preprocessing: Preprocessing | None = None

@@ -12,16 +12,20 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message
 
-from serving import described, open_inference, rest
+from serving import described, open_inference, pictures, rest
 from serving.batching import BusyError, ClosedError
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
@@ -31,7 +35,13 @@ from serving.repository import MissingError, Repository, Version
 LOG = logging.getLogger("serving")
 
 _T = TypeVar("_T")
+PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src 'self' blob: data:",
+    "X-Content-Type-Options": "nosniff",
+}
 
+MOST_FILES, MOST_CLASSES = 64, 1000  # of a request with pictures
 LARGE_BYTES = 2**16  # of a body that is read in a thread, so that others are not kept waiting
 _MODEL = "/v1/models/{name:model}"
 _VERSIONS = ("", "/versions/{version}", "/labels/{label}")
@@ -65,6 +75,8 @@ class Routes:
         others = [
             Route("/healthz", self._healthy),
             Route("/readyz", self._is_ready),
+            Route("/", self._page),
+            Route("/models.json", self._listed),
             Route("/metrics", self._numbers),
             Route("/monitoring/prometheus/metrics", self._numbers),
             Route("/openapi.json", self._described),
@@ -108,8 +120,10 @@ class Routes:
         return answer
 
     async def _infer(self, version: Version, form: rest.Form, request: Request) -> Response:
-        body = request.state.body
+        body: Any = request.state.body
         apart = len(body) > LARGE_BYTES
+        if form is rest.predict and (files := await _files(request)) is not None:
+            form, body, apart = rest.Form(_read_pictures(request), pictures.write), files, True
         inputs, shape = await _call(form.read, body, version, apart=apart)
         outputs, version = await self._run(version, inputs, request)
         apart = apart or sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
@@ -173,6 +187,12 @@ class Routes:
         version = self._version(request)
         return _json({"name": version.name, "ready": True})
 
+    async def _page(self, _: Request) -> Response:
+        return Response(PAGE, media_type="text/html", headers=PAGE_HEADERS)
+
+    async def _listed(self, _: Request) -> Response:
+        return _json(described.models(self._repository))
+
     async def _server(self, _: Request) -> Response:
         return _json(open_inference.SERVER)
 
@@ -205,6 +225,31 @@ class Routes:
             f"GET /openapi.json, {', '.join(models)}."
         )
         return _json({"error": message}, error.status_code)
+
+
+async def _files(request: Request) -> list[bytes] | None:
+    """Picture files that a body holds; `None` where its type says that it is something else."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("image/"):
+        return [request.state.body]
+    if kind != "multipart/form-data":
+        return None
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": request.state.body, "more_body": False}
+
+    try:
+        parts = await Request(request.scope, receive).form(max_files=MOST_FILES, max_fields=10)
+    except HTTPException as error:
+        raise RefusedError(400, f"multipart: {error.detail}") from None
+    return [await part.read() for _, part in parts.multi_items() if isinstance(part, UploadFile)]
+
+
+def _read_pictures(request: Request) -> Callable[[Any, Version], Any]:
+    top = request.query_params.get("top", "3")
+    if not (top.isdecimal() and 0 < int(top[:4]) <= MOST_CLASSES):
+        raise RefusedError(400, f"top: got {top[:80]!r}; expected 1 to {MOST_CLASSES}.")
+    return partial(pictures.read, top=int(top))
 
 
 async def _call(function: Callable[..., _T], *arguments: Any, apart: bool) -> _T:

@@ -6,6 +6,7 @@ from typing import Any
 
 from export.manifest import TensorSpec
 from serving.engines import DTYPES
+from serving.pictures import takes_pictures
 from serving.repository import Model, Repository, Version
 from serving.rest import SIGNATURE_NAME
 
@@ -42,6 +43,18 @@ def metadata(version: Version) -> dict[str, Any]:
         },
         "metadata": {"signature_def": {"signature_def": {SIGNATURE_NAME: signature}}},
     }  # fmt: skip
+
+
+def models(repository: Repository) -> dict[str, Any]:
+    """Returns what the page shows of the models."""
+    found = []
+    for name, model in repository.models.items():
+        version = model.pick()
+        runtime, reads = version.engine.runtime, takes_pictures(version)
+        found.append(
+            {"name": name, "version": version.number, "runtime": runtime, "pictures": reads}
+        )
+    return {"models": found}
 
 
 def _tensor_info(spec: TensorSpec) -> dict[str, Any]:

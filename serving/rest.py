@@ -2,8 +2,9 @@
 
 Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API", "Classify and Regress API".
 Differs: all inputs hold the same number of examples; NaN and Infinity, which JSON does not have,
-are refused; so are strings, base64 and names that the signature does not know. Scores of classes
-are probabilities. Errors are one line: where, got, expected.
+are refused; so are strings and names that the signature does not know. base64 is that of a picture
+file, and is answered as `pictures` says. Scores of classes are probabilities. Errors are one line:
+where, got, expected.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import Signature, TensorSpec
+from serving import pictures
 from serving.engines import Arrays
 
 if TYPE_CHECKING:
@@ -56,8 +58,8 @@ class Column(NamedTuple):
         return "".join([self.head, *steps[:1], self.tail if steps else "", *steps[1:]])
 
 
-def decode(body: bytes, signature: Signature) -> tuple[Arrays, bool]:
-    """Reads a predict request.
+def decode(request: dict[str, Any], signature: Signature) -> tuple[Arrays, bool]:
+    """Reads the numbers of a predict request.
 
     Returns:
         One array for each input, (batch, ...); and whether the request was in rows (`instances`).
@@ -65,7 +67,6 @@ def decode(body: bytes, signature: Signature) -> tuple[Arrays, bool]:
     Raises:
         ValueError: The request does not fit the signature.
     """
-    request = parse(body)
     check_signature_name(request)
     if ("instances" in request) == ("inputs" in request):
         raise ValueError(
@@ -174,10 +175,21 @@ def _examples(body: bytes, version: Version) -> tuple[Arrays, None]:
     return {spec.name: as_array(columns[spec.name], spec) for spec in signature.inputs}, None
 
 
-predict = Form(
-    lambda body, version: decode(body, version.engine.signature),
-    lambda outputs, by_row, _: json.dumps(encode(outputs, by_row=by_row)),
-)
+def _predicted(body: bytes, version: Version) -> tuple[Arrays, bool | pictures.Asked]:
+    """Numbers by row or by column; or pictures, as `{"instances": [{"b64": "..."}, ...]}`."""
+    request = parse(body)
+    if files := pictures.coded(request.get("instances")):
+        return pictures.read(files, version)
+    return decode(request, version.engine.signature)
+
+
+def _answered(outputs: Arrays, how: bool | pictures.Asked, version: Version) -> str:
+    if isinstance(how, pictures.Asked):
+        return pictures.write(outputs, how, version)
+    return json.dumps(encode(outputs, by_row=how))
+
+
+predict = Form(_predicted, _answered)
 classify = Form(_examples, _classified)
 regress = Form(_examples, _regressed)
 

@@ -15,8 +15,8 @@ from export.source import prepare
 from export.targets import find_target
 from tests.beside import IDS, RANDOM, ROWS, x
 from zoo.common.examples import gather
+from zoo.common.images import fit
 from zoo.common.preprocessing import Preprocessing
-from zoo.data.images import fit
 
 # Examples that Keras has no answer to.
 

@@ -18,10 +18,10 @@ from tests import annotated, scenes
 from zoo.bundle import find_bundle
 from zoo.cli import main
 from zoo.common.answers import SIDES
+from zoo.common.images import fit, placing
 from zoo.common.layouts import LAYOUTS
 from zoo.data import check_name, load
 from zoo.data.annotated import coco, things
-from zoo.data.images import fit, placing
 from zoo.stages import places
 
 NUM = 12

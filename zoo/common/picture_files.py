@@ -7,6 +7,7 @@ A flipped bit that still decodes as JPEG is not noticed.
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Callable
@@ -34,6 +35,24 @@ def read_image(path: str | Path) -> Image.Image:
         ValueError: The file is not a whole picture of one of `FORMATS`.
     """
     image: Image.Image = _read(path, FORMATS, lambda file: _to_rgb(ImageOps.exif_transpose(file)))
+    return image
+
+
+def decode_image(data: bytes, name: str) -> Image.Image:
+    """Reads the bytes of a picture file as `read_image` does.
+
+    Args:
+        data: The file.
+        name: What an error line calls it.
+
+    Raises:
+        ValueError: It is not a whole picture of one of `FORMATS`.
+    """
+    if not data:
+        raise ValueError(f"{name}: the file is empty.")
+    image: Image.Image = _opened(
+        io.BytesIO(data), name, FORMATS, lambda file: _to_rgb(ImageOps.exif_transpose(file))
+    )
     return image
 
 
@@ -68,13 +87,20 @@ def _read(path: str | Path, formats: tuple[str, ...], make: Callable[[Any], Any]
         raise FileNotFoundError(f"{path}: no such file.")
     if not path.stat().st_size:
         raise ValueError(f"{path}: the file is empty.")
+    return _opened(path, path, formats, make)
+
+
+def _opened(
+    file: Any, path: str | Path, formats: tuple[str, ...], make: Callable[[Any], Any]
+) -> Any:
+    """What a function makes of an open picture; `path` is its name in an error line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=formats) as file:
-                if (frames := getattr(file, "n_frames", 1)) > 1:
+            with Image.open(file, formats=formats) as image:
+                if (frames := getattr(image, "n_frames", 1)) > 1:
                     LOG.warning("%s: an animation of %s frames; the first is taken", path, frames)
-                return make(file)
+                return make(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise ValueError(f"{path}: more than {limit} pixels; expected a smaller picture.") from None

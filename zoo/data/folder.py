@@ -22,11 +22,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from zoo.common.columns import Column
+from zoo.common.images import pixels
 from zoo.common.layouts import annotated, is_picture
 from zoo.common.picture_files import SUFFIXES, read_image
 from zoo.data.annotated import load as load_annotated
 from zoo.data.dataset import DataSet, stratify
-from zoo.data.images import pixels
 from zoo.data.pictures import Pictures, each
 from zoo.data.twins import fingerprint, marked, taken
 from zoo.datasets import FOLDER, class_folders, folder_path

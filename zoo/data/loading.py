@@ -6,10 +6,10 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal
 
+from zoo.common.images import fit, recolour
 from zoo.data import entailment, folder, names, pairs, trees, ts_files
 from zoo.data import text as text_windows
 from zoo.data.dataset import DataSet, Split
-from zoo.data.images import fit, recolour
 from zoo.data.pictures import Pictures
 from zoo.datasets import DATASETS, FOLDER, NAMED, NLI, PAIRS, TEXT, TREES, TS, check_name
 from zoo.recipe import Text
@@ -28,11 +28,11 @@ def load(
 
     Args:
         name: A name of `zoo.data.DATASETS`, `folder:PATH`, `text:PATH`, `pairs:PATH` or `ts:PATH`.
-        size: Side of the square images in pixels, see `zoo.data.images.fit`; `None` keeps the
+        size: Side of the square images in pixels, see `zoo.common.images.fit`; `None` keeps the
             stored size, and makes the images of a folder 64. A set that is made takes it as the
             side that it makes, a text as the predictions in a window, a signal as its places, pairs
             as the tokens of a text, at most.
-        channels: 1 for grey, 3 for colour, see `zoo.data.images.recolour`; `None` keeps what is
+        channels: 1 for grey, 3 for colour, see `zoo.common.images.recolour`; `None` keeps what is
             stored.
         limit: Number of training examples to keep, in the classes' proportions; `None`, or more
             than there are, keeps all.

@@ -9,8 +9,8 @@ from typing import TypeVar, overload
 
 import numpy as np
 
+from zoo.common.images import pixels, recolour
 from zoo.common.picture_files import read_image
-from zoo.data.images import pixels, recolour
 
 THREADS = 4  # Pillow decodes without holding Python's lock
 AHEAD = 256
@@ -25,7 +25,7 @@ class Pictures:
 
     Args:
         paths: The files.
-        size: Side of the images in pixels, see `zoo.data.images.fit`.
+        size: Side of the images in pixels, see `zoo.common.images.fit`.
         channels: 1 for grey, 3 for colour.
     """
 

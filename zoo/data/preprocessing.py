@@ -14,8 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from zoo.common import preprocessing, reading
-from zoo.common.picture_files import read_image
-from zoo.data.images import PAD, pixels
+from zoo.common.images import PAD
 from zoo.data.pictures import Pictures, blocks
 
 Count = Annotated[int, Field(ge=1)]
@@ -89,59 +88,6 @@ class Preprocessing(preprocessing.Preprocessing):
             means.append(float(mean))
             deviations.append(float(max(np.sqrt(share @ (levels - mean) ** 2), scale)))
         return cls(size=height, channels=channels, mean=tuple(means), std=tuple(deviations))
-
-    def apply(self, images: np.ndarray) -> np.ndarray:
-        """Turns pixels or rows into inputs.
-
-        Args:
-            images: Pixels (n, size, size, channels), uint8; or rows (n, channels), float32.
-
-        Returns:
-            Inputs of the same shape, float32.
-
-        Raises:
-            ValueError: The images have another shape.
-        """
-        self.check(images)
-        factor, offset = self.affine
-        inputs: np.ndarray = images * factor + offset
-        return inputs
-
-    def check(self, images: np.ndarray | Pictures) -> None:
-        """Refuses pixels or rows of another shape or type than `apply` takes.
-
-        Raises:
-            ValueError: They differ.
-        """
-        if images.shape[1:] != self.shape or images.dtype != (np.uint8 if self.size else "float32"):
-            kind = "uint8" if self.size else "float32"
-            raise ValueError(
-                f"images: got {images.dtype} {images.shape}; "
-                f"expected {kind} (n, {', '.join(map(str, self.shape))})."
-            )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one example: (size, size, channels), or (channels,) of a table's row."""
-        return (self.channels,) if self.size is None else (self.size, self.size, self.channels)
-
-    @property
-    def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """Factor and offset of each channel (channels,), float32: y = x * factor + offset."""
-        std = np.asarray(self.std)
-        factor, offset = self.scale / std, -np.asarray(self.mean) / std
-        return factor.astype(np.float32), offset.astype(np.float32)
-
-    def image(self, path: str | Path) -> np.ndarray:
-        """Reads a picture as pixels (size, size, channels), uint8, see `zoo.data.images`.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: The file is not a whole picture, or the model reads rows of a table.
-        """
-        if self.size is None:
-            raise ValueError(f"{path}: got a picture; expected rows of {self.channels} features.")
-        return pixels(read_image(path), size=self.size, channels=self.channels)
 
     def rows(self, path: str | Path) -> np.ndarray:
         """Reads a table's rows (n, channels), float32, in the data set's order and units.

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
-from zoo.data.images import recolour
+from zoo.common.images import recolour
 from zoo.tasks.pictures import GAP, enlarged
 
 SIDE = 160  # pixels that a tile of a sheet has at least

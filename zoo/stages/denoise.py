@@ -185,7 +185,7 @@ class _Network:
         Raises:
             ValueError: It is of another size.
         """
-        from zoo.data.images import recolour
+        from zoo.common.images import recolour
 
         height, width, _ = picture.shape
         if not self._slides and (height, width) != (self._side, self._side):

@@ -29,9 +29,9 @@ from zoo.common import staging
 from zoo.common.answers import meanings
 from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
+from zoo.common.images import PAD
 from zoo.common.preprocessing import Preprocessing
 from zoo.common.reading import one_line
-from zoo.data.images import PAD
 from zoo.models.pixels import take_pixels
 from zoo.models.saved import load_model
 from zoo.stages.labelled import labelled
@@ -274,6 +274,7 @@ class GivenBundle(Given):
         part = f"the network {network} of " if network else ""
         return About(
             name=name,
+            task="" if network else card.task,
             labels=() if network else card.labels,
             meanings=said,
             preprocessing=known,

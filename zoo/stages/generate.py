@@ -177,8 +177,8 @@ def read_start(card: Card, start: Start) -> np.ndarray:
     """
     import numpy as np
 
+    from zoo.common.images import pixels
     from zoo.common.picture_files import read_image
-    from zoo.data.images import pixels
 
     columns = {**card.inputs, **card.outputs}.values()
     column = next((one for one in columns if one.kind == "image"), None)

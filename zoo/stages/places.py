@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo.common.answers import SIDES
+from zoo.common.boxes import Row
 from zoo.common.picture_files import read_image
-from zoo.data.preprocessing import Preprocessing
 from zoo.metrics.detection import encoded
 from zoo.tasks.places.detections import pasted
-
-Row = dict[str, Any]
 
 
 class Mask(NamedTuple):
@@ -27,45 +25,6 @@ class Mask(NamedTuple):
 
     shares: np.ndarray
     box: np.ndarray
-
-
-def in_picture(rows: Sequence[Row], size: tuple[int, int], known: Preprocessing) -> list[Row]:
-    """Returns rows with boxes in a picture's own pixels; they may reach over its edge.
-
-    Args:
-        rows: `y1`, `x1`, `y2`, `x2` in pixels of the picture as the model sees it, among others.
-        size: Width and height of the picture.
-        known: How the model sees it.
-    """
-    width, height = size
-    side = known.size or 0
-    spare = side - height, side - width
-    if all(0 <= gap <= known.pad for gap in spare):  # it has a frame, see `zoo.data.images.fit`
-        frames, factors = (spare[0] // 2, spare[1] // 2), (1.0, 1.0)
-    else:
-        frames, factors = (0, 0), (height / side, width / side)
-    return [
-        row
-        | {
-            name: (row[name] - frames[axis % 2]) * factors[axis % 2]
-            for axis, name in enumerate(SIDES)
-        }
-        for row in rows
-    ]
-
-
-def clipped(rows: Sequence[Row], size: tuple[int, int]) -> list[Row]:
-    """Returns rows with boxes cut at a picture's edge.
-
-    Args:
-        rows: `y1`, `x1`, `y2`, `x2` in pixels of the picture, among others.
-        size: Width and height of the picture.
-    """
-    ends = size[::-1]
-    return [
-        row | {name: min(max(row[name], 0.0), ends[axis % 2]) for axis, name in enumerate(SIDES)}
-        for row in rows
-    ]
 
 
 def coco(

@@ -16,6 +16,7 @@ from compress.graph.shares import find_shares, takes_logits
 from zoo.bundle import CARD, Bundle, Card, find_bundle
 from zoo.common import reading, staging
 from zoo.common.answers import MEANINGS, SIDES, answers
+from zoo.common.boxes import clipped, in_picture
 from zoo.common.picture_files import read_image
 from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
@@ -25,7 +26,7 @@ from zoo.stages import own, read_columns, read_lines
 from zoo.stages.describe import drawn as describe
 from zoo.stages.describe import sentences
 from zoo.stages.enhance import KIND
-from zoo.stages.places import Mask, clipped, coco, in_picture
+from zoo.stages.places import Mask, coco
 from zoo.stages.ranges import taken
 from zoo.stages.say import ANSWERS, said
 from zoo.tasks import pictures

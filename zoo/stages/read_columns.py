@@ -12,9 +12,9 @@ import numpy as np
 from zoo.bundle import CARD, Bundle
 from zoo.common import reading
 from zoo.common.answers import answers
+from zoo.common.images import placing
 from zoo.common.picture_files import read_image
 from zoo.data import signal_files
-from zoo.data.images import placing
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.saved import load_model
 from zoo.stages.opening import kept

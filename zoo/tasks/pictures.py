@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from zoo.common.columns import IGNORED
-from zoo.data.images import recolour
+from zoo.common.images import recolour
 
 SHARE = 0.5  # of a class' colour over a picture
 GAP = 4  # pixels between the pictures of a grid

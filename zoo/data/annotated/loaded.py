@@ -4,7 +4,7 @@ The split is fixed by the sorted paths of the readable pictures, one `RandomStat
 tenth goes to validation and a tenth to test, at least one each. Where the pictures lie in parts
 that their publisher has named (`PARTS`), those are the split; where there is no test part, the
 validation part is, and a tenth of training takes its place. A picture becomes a square as
-`zoo.data.images.fit` makes it; boxes, outlines and masks move with it.
+`zoo.common.images.fit` makes it; boxes, outlines and masks move with it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo.common.columns import Column
+from zoo.common.images import pixels, placing
 from zoo.common.layouts import LAYOUTS
 from zoo.common.picture_files import read_image
 from zoo.data.annotated import mask_files
 from zoo.data.annotated.things import Annotated, AnnotationError, Reading, placed
 from zoo.data.dataset import DataSet, Split, stratify
-from zoo.data.images import pixels, placing
 from zoo.data.pictures import Pictures, each
 from zoo.data.twins import fingerprint, marked, taken
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.common.columns import IGNORED
+from zoo.common.images import Placing, pixels, placing
 from zoo.common.layouts import NAMES
 from zoo.common.picture_files import read_image, read_mask
 from zoo.data.annotated.names import named
 from zoo.data.annotated.paths import checked, pictures
 from zoo.data.annotated.things import AnnotationError
-from zoo.data.images import Placing, pixels, placing
 from zoo.data.pictures import each
 from zoo.data.twins import fingerprint
 

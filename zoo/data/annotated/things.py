@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo.common.images import Placing
 from zoo.common.settings import shown
-from zoo.data.images import Placing
 
 SLACK = 1.0  # pixels that a box or an outline may reach over the edge; it is cut there
 MOST_POINTS = 5000  # of a ring
