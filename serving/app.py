@@ -11,7 +11,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,11 +22,11 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Message
 
-from serving import described, open_inference, pictures, rest
+from serving import described, open_inference, pictures, rest, sessions, text
 from serving.batching import BusyError, ClosedError
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
@@ -69,6 +70,7 @@ class Routes:
         self._repository = repository
         self._metrics = metrics
         self.stopping = False
+        self._writing = 0  # texts that are being written
 
     def app(self) -> Starlette:
         """Returns the routes."""
@@ -90,6 +92,7 @@ class Routes:
             for verb in ("predict", "classify", "regress"):
                 answer = self._answer(verb, getattr(rest, verb))
                 routes.append(Route(f"{path}:{verb}", answer, methods=["POST"]))
+            routes.append(Route(f"{path}:generate", self._generate, methods=["POST"]))
             routes.append(Route(f"{path}/metadata", self._metadata))
             routes.append(Route(path, self._status))
         for version in _VERSIONS[:2]:
@@ -103,21 +106,25 @@ class Routes:
 
     def _answer(self, api: str, form: rest.Form) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            start = time.perf_counter()
-            version, code = self._version(request), 500
+            version = self._version(request)
             request.state.told = {"model": version.name, "version": version.number}
-            try:
-                payload = await self._infer(version, form, request)
-                code = 200
-                return payload
-            except RefusedError as refused:
-                code = refused.status
-                raise
-            finally:
-                self._metrics.requests.labels(version.name, version.number, api, code).inc()
-                self._metrics.seconds.labels(version.name, api).observe(time.perf_counter() - start)
+            with self._counted(version, api):
+                return await self._infer(version, form, request)
 
         return answer
+
+    @contextmanager
+    def _counted(self, version: Version, api: str) -> Iterator[None]:
+        start, code = time.perf_counter(), 500
+        try:
+            yield
+            code = 200
+        except RefusedError as refused:
+            code = refused.status
+            raise
+        finally:
+            self._metrics.requests.labels(version.name, version.number, api, code).inc()
+            self._metrics.seconds.labels(version.name, api).observe(time.perf_counter() - start)
 
     async def _infer(self, version: Version, form: rest.Form, request: Request) -> Response:
         body: Any = request.state.body
@@ -125,13 +132,18 @@ class Routes:
         if form is rest.predict and (files := await _files(request)) is not None:
             form, body, apart = rest.Form(_read_pictures(request), pictures.write), files, True
         inputs, shape = await _call(form.read, body, version, apart=apart)
-        outputs, version = await self._run(version, inputs, request)
-        apart = apart or sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
-        content = await _call(form.write, outputs, shape, version, apart=apart)
+        try:
+            outputs, version = await self._run(version, inputs, request, shape)
+            apart = apart or sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
+            content = await _call(form.write, outputs, shape, version, apart=apart)
+        except BaseException:
+            if isinstance(shape, sessions.Asked):  # it may be asked again
+                version.sessions.end(shape.name, shape.before)
+            raise
         return Response(content, media_type="application/json")
 
     async def _run(
-        self, version: Version, inputs: Arrays, request: Request
+        self, version: Version, inputs: Arrays, request: Request, how: Any
     ) -> tuple[Arrays, Version]:
         while not version.is_quick(inputs):
             try:
@@ -143,6 +155,10 @@ class Routes:
                     503, f"{version.name}: too many examples wait; try again.", retry_after="1"
                 ) from None
             except ClosedError:  # another version took over
+                if isinstance(how, sessions.Asked):
+                    raise RefusedError(
+                        404, "session: ended, as another version took over."
+                    ) from None
                 version = self._version(request)
         try:
             if version.is_quick(inputs):
@@ -153,6 +169,27 @@ class Routes:
         except Exception as error:
             kind = type(error).__name__
             raise _of_the_runtime(version, f"{kind}: {one_line(error)}") from error
+
+    async def _generate(self, request: Request) -> Response:
+        version = self._version(request)
+        request.state.told = {"model": version.name, "version": version.number}
+        with self._counted(version, "generate"):
+            pieces, streamed = await _call(text.begin, request.state.body, version, apart=True)
+            if self._writing >= text.MOST_WRITERS:
+                raise RefusedError(503, "generate: too many texts at a time.", retry_after="1")
+            self._writing += 1
+        if streamed:
+            return StreamingResponse(self._lines(pieces), media_type="application/x-ndjson")
+        lines = [line async for line in self._lines(pieces)]
+        return _json({"texts": text.joined(lines)})
+
+    async def _lines(self, pieces: Iterator[list[str]]) -> AsyncIterator[str]:
+        """Lines of JSON, a token of each text in each; a client that leaves ends them."""
+        try:
+            while (parts := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield json.dumps({"pieces": parts}) + "\n"
+        finally:
+            self._writing -= 1
 
     def _version(self, request: Request) -> Version:
         given = request.path_params

@@ -21,6 +21,7 @@ from export.manifest import FILE, Manifest
 from serving.batching import Batcher
 from serving.engines import Arrays, Engine, open_engines
 from serving.metrics import Metrics
+from serving.sessions import Sessions
 from serving.settings import Serving
 
 LOG = logging.getLogger("serving")
@@ -40,6 +41,7 @@ class Version:
         number: Its version.
         manifest: What the deployable says of itself.
         engine: What runs it; of several workers the first.
+        sessions: States that are kept between requests.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Version:
         opened = open_engines(directory, num_threads=threads, copies=workers)
         self.manifest, engines = opened.manifest, opened.engines
         self.engine: Engine = engines[0]
+        self.sessions = Sessions(self.engine.signature)
         self._batches, self._runs = metrics.batches.labels(name), metrics.runs.labels(name)
 
         seconds = opened.seconds

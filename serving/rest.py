@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import Signature, TensorSpec
-from serving import pictures
+from serving import pictures, sessions
 from serving.engines import Arrays
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ SIGNATURE_NAME = "serving_default"
 
 # What JSON's reader may make of a number, by NumPy's kind. Exact types: to Python, true is an int.
 _ACCEPTED: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
+
+
+How = bool | pictures.Asked | sessions.Asked
+"""By row or by column, of pictures, or in a session."""
 
 
 class Form(NamedTuple):
@@ -175,18 +179,46 @@ def _examples(body: bytes, version: Version) -> tuple[Arrays, None]:
     return {spec.name: as_array(columns[spec.name], spec) for spec in signature.inputs}, None
 
 
-def _predicted(body: bytes, version: Version) -> tuple[Arrays, bool | pictures.Asked]:
-    """Numbers by row or by column; or pictures, as `{"instances": [{"b64": "..."}, ...]}`."""
+def _predicted(body: bytes, version: Version) -> tuple[Arrays, How]:
+    """Numbers by row or by column; or pictures, as `{"instances": [{"b64": "..."}, ...]}`.
+
+    With a `session`, the inputs that are states are not told: the server has them.
+    """
     request = parse(body)
+    if "session" in request:
+        return _in_session(request, version)
     if files := pictures.coded(request.get("instances")):
         return pictures.read(files, version)
     return decode(request, version.engine.signature)
 
 
-def _answered(outputs: Arrays, how: bool | pictures.Asked, version: Version) -> str:
+def _answered(outputs: Arrays, how: How, version: Version) -> str:
     if isinstance(how, pictures.Asked):
         return pictures.write(outputs, how, version)
+    if isinstance(how, sessions.Asked):
+        told, following = version.sessions.next_states(outputs)
+        answer = encode(told, by_row=how.by_row)
+        version.sessions.end(how.name, following)
+        return json.dumps(answer | {"session": how.name})
     return json.dumps(encode(outputs, by_row=how))
+
+
+def _in_session(request: dict[str, Any], version: Version) -> tuple[Arrays, sessions.Asked]:
+    kept, name = version.sessions, request["session"]
+    if not kept.states:
+        raise ValueError(
+            f"session: {version.name} carries no states; expected a model with an input NAME for "
+            "an output next_NAME. Ask without a session."
+        )
+    if type(name) is not str:
+        raise ValueError(f"session: got {_show(name)}; expected a name, or an empty one to begin.")
+    told = [spec for spec in version.engine.signature.inputs if spec.name not in kept.states]
+    signature = version.engine.signature.model_copy(update={"inputs": tuple(told)})
+    inputs, by_row = decode(request, signature)
+    if any(len(array) > 1 for array in inputs.values()):
+        raise ValueError("session: expected one example in a request.")
+    own, states = kept.begin(name)
+    return {**inputs, **states}, sessions.Asked(own, states if name else None, by_row)
 
 
 predict = Form(_predicted, _answered)

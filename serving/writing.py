@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from serving.engines import example_shape, open_deployable
+from export.manifest import Manifest
+from serving.engines import Engine, example_shape, open_deployable
 from zoo.common import writing
 from zoo.common.writing import LOGITS, NEXT, TOKENS, Options, Reader
 
@@ -31,25 +32,38 @@ def write(directory: str | Path, *, num_threads: int = 1, **options: Any) -> lis
     """
     chosen = Options.parse(options, where="generate")
     manifest, engine = open_deployable(directory, num_threads=num_threads)
+    reader = reader_of(engine, manifest, chosen.count, where=str(directory))
+    return writing.write_texts(reader, manifest.labels, chosen)
+
+
+def reader_of(engine: Engine, manifest: Manifest, count: int, *, where: str) -> Reader:
+    """Returns what reads texts side by side with a file.
+
+    Args:
+        engine: What runs the file.
+        manifest: Of the file.
+        count: Number of texts.
+        where: Opens the error line.
+
+    Raises:
+        ValueError: It holds no language model.
+    """
     inputs = {spec.name: spec for spec in engine.signature.inputs}
     outputs = {spec.name for spec in engine.signature.outputs}
     states = {name: example_shape(spec) for name, spec in inputs.items() if name != TOKENS}
     wanted = {NEXT + name for name in states}
     if TOKENS not in inputs or not wanted <= outputs or not manifest.labels:
         raise ValueError(
-            f"{directory}: reads {', '.join(inputs)} and answers {', '.join(sorted(outputs))}; "
+            f"{where}: reads {', '.join(inputs)} and answers {', '.join(sorted(outputs))}; "
             "expected a language model, which reads tokens of a vocabulary and its states."
         )
-    reader: Reader
     if states:
         widths = {name: shape[0] for name, shape in states.items()}
-        reader = writing.Stepping(engine.predict, widths, chosen.count)
-    else:
-        (answer,) = outputs
-        (size,) = example_shape(inputs[TOKENS])
+        return writing.Stepping(engine.predict, widths, count)
+    (answer,) = outputs
+    (size,) = example_shape(inputs[TOKENS])
 
-        def call(given: Any) -> Any:
-            return {LOGITS: engine.predict(given)[answer]}
+    def call(given: Any) -> Any:
+        return {LOGITS: engine.predict(given)[answer]}
 
-        reader = writing.Windowed(call, size, chosen.count)
-    return writing.write_texts(reader, manifest.labels, chosen)
+    return writing.Windowed(call, size, count)

@@ -10,7 +10,7 @@ arXiv:1805.04833.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -113,19 +113,29 @@ def write_texts(reader: Reader, vocabulary: Sequence[str], options: Options) -> 
     Raises:
         ValueError: Something of the prompt is not in the vocabulary.
     """
+    pieces = write_pieces(reader, vocabulary, options)
+    return [options.prompt + "".join(parts) for parts in zip(*pieces, strict=True)]
+
+
+def write_pieces(
+    reader: Reader, vocabulary: Sequence[str], options: Options
+) -> Iterator[list[str]]:
+    """Yields what follows the prompt of each text, a token at a time, see `write_texts`."""
     random = np.random.RandomState(options.seed)
     prompt = units.encode(options.prompt, vocabulary, where="prompt")
     begin = prompt or [vocabulary.index(START) if START in vocabulary else 0]
     for token in begin:
         logits = reader.read(np.full(options.count, token))
-    written: list[np.ndarray] = []
-    while True:
-        written.append(draw(logits, options, random))
-        if len(written) == options.tokens:
-            break
-        logits = reader.read(written[-1])
-    rows = np.stack(written, axis=1)  # (count, tokens)
-    return [options.prompt + units.behind(prompt, row, vocabulary) for row in rows]
+    before = [prompt] * options.count
+    for number in range(1, options.tokens + 1):
+        written = draw(logits, options, random)  # (count,)
+        yield [
+            units.behind(last, [token], vocabulary)
+            for last, token in zip(before, written.tolist(), strict=True)
+        ]
+        before = [[token] for token in written.tolist()]
+        if number < options.tokens:
+            logits = reader.read(written)
 
 
 def draw(logits: np.ndarray, options: Options, random: np.random.RandomState) -> np.ndarray:

@@ -1,0 +1,158 @@
+"""States between requests, and text as it is written."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+
+import serving
+import zoo
+from serving import Server
+from serving.engines import open_deployable
+from serving.errors import RefusedError
+from serving.sessions import Sessions
+from tests.serving.kit import call, predict, write_sum
+
+
+@pytest.fixture(scope="module")
+def total(folder):
+    with Server(write_sum(folder / "sum"), port=0) as server:
+        yield server
+
+
+def say(server, value, session=""):
+    status, payload = predict(server, {"session": session, "instances": [{"x": [value]}]})
+    return status, payload
+
+
+def test_states_are_kept_from_request_to_request(total):
+    _, first = say(total, 1.0)
+    one = first["session"]
+    assert first["predictions"] == [[1.0]] and len(one) == 32
+    assert say(total, 2.0, one) == (200, {"predictions": [[3.0]], "session": one})
+    _, other = say(total, 10.0)
+    assert other["session"] != one and other["predictions"] == [[10.0]]
+    assert say(total, 4.0, one)[1]["predictions"] == [[7.0]]
+    columns = {"session": one, "inputs": {"x": [[1.0]]}}
+    assert predict(total, columns) == (200, {"outputs": [[8.0]], "session": one})
+    whole = {"instances": [{"x": [1], "total": [2]}]}  # without a session all is told
+    assert predict(total, whole)[1]["predictions"] == [{"y": [3.0], "next_total": [3.0]}]
+
+
+def test_a_request_that_is_refused_changes_nothing(total):
+    one = say(total, 1.0)[1]["session"]
+    for values in ("a", None):
+        assert say(total, values, one)[0] == 400
+    two = {"session": one, "instances": [{"x": [1.0]}, {"x": [2.0]}]}
+    assert "expected one example" in predict(total, two)[1]["error"]
+    assert say(total, 3e38, one)[0] == 200
+    status, payload = say(total, 3e38, one)  # infinite, which JSON cannot carry
+    assert status == 400 and "not finite" in payload["error"]
+    assert say(total, -3e38, one)[0] == 200
+
+
+def test_what_is_no_session_is_refused(total, linear):
+    status, payload = say(total, 1.0, "unknown")
+    assert status == 404 and "session: 'unknown' has ended" in payload["error"]
+    assert say(total, 1.0, 7)[0] == 400
+    status, payload = predict(linear, {"session": "", "instances": [1]})
+    assert status == 400 and "linear carries no states" in payload["error"]
+
+
+def signature(folder):
+    return open_deployable(folder / "sum", num_threads=1)[1].signature
+
+
+def test_sessions_are_bounded_and_expire(folder, total):
+    kept = Sessions(signature(folder), most=2)
+    names = []
+    for _ in range(3):
+        name, states = kept.begin("")
+        kept.end(name, states)
+        names.append(name)
+    with pytest.raises(RefusedError, match="has ended"):
+        kept.begin(names[0])
+    assert kept.begin(names[2])[0] == names[2]
+    with pytest.raises(RefusedError, match="asked already"):
+        kept.begin(names[2])
+    brief = Sessions(signature(folder), seconds=0)
+    name, states = brief.begin("")
+    brief.end(name, states)
+    with pytest.raises(RefusedError, match="has ended"):
+        brief.begin(name)
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory):
+    (done,) = zoo.export("char_gru", "tflite", out=tmp_path_factory.mktemp("text"))
+    with Server(done.path, port=0) as server:
+        server.path = done.path
+        yield server
+
+
+def test_text_is_that_of_the_command(letters):
+    options = {"prompt": "The ", "tokens": 20, "temperature": 0.0, "count": 2}
+    status, payload = call(f"{letters.url}:generate", options)
+    assert status == 200 and payload["texts"] == serving.write(letters.path, **options)
+    drawn = {"prompt": "The ", "tokens": 20, "seed": 3}
+    assert call(f"{letters.url}:generate", drawn)[1]["texts"] == serving.write(
+        letters.path, **drawn
+    )
+
+
+def test_text_is_streamed(letters):
+    options = {"prompt": "The ", "tokens": 12, "seed": 1}
+    whole = call(f"{letters.url}:generate", options)[1]["texts"]
+    parts = urlsplit(letters.url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    connection.request("POST", f"{parts.path}:generate", json.dumps(options | {"stream": True}))
+    response = connection.getresponse()
+    assert response.headers["Content-Type"].startswith("application/x-ndjson")
+    lines = [json.loads(line)["pieces"] for line in response.read().splitlines()]
+    assert len(lines) == 13 and lines[0] == ["The "]
+    assert ["".join(pieces) for pieces in zip(*lines, strict=True)] == whole
+    connection.close()
+
+
+WRONG = {
+    "a character": ({"prompt": "\u2603"}, "prompt: got '\u2603'"),
+    "an option": ({"promt": "a"}, "generate.promt: unknown key. Did you mean 'prompt'?"),
+    "too many": ({"tokens": 10**6}, "generate.tokens: got 1000000; expected 10000 at most"),
+    "none": ({"tokens": 0}, "generate.tokens: got 0"),
+    "stream": ({"stream": 1}, "stream: expected true or false"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_options_are_refused(letters, case):
+    options, part = WRONG[case]
+    status, payload = call(f"{letters.url}:generate", options)
+    assert status == 400 and part in payload["error"]
+
+
+def test_a_model_of_numbers_writes_nothing(linear):
+    status, payload = call(f"{linear.url}:generate", {})
+    assert status == 400 and "linear: reads image" in payload["error"]
+
+
+def test_a_reader_that_leaves_ends_its_text(letters):
+    """More than may be written at a time, one after another, each left at its first line."""
+    parts = urlsplit(letters.url)
+    for _ in range(20):
+        connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+        body = json.dumps({"tokens": 10_000, "stream": True})
+        connection.request("POST", f"{parts.path}:generate", body)
+        connection.getresponse().readline()
+        connection.sock.close()
+        connection.close()
+    done = threading.Event()
+    for _ in range(100):
+        status, _ = call(f"{letters.url}:generate", {"tokens": 2})
+        if status == 200:
+            break
+        done.wait(0.1)
+    assert status == 200
