@@ -15,7 +15,8 @@ import numpy as np
 
 from export.manifest import TensorSpec
 from serving.engines import Arrays
-from serving.rest import Column, Form, as_array, encode, parse
+from serving.rest import Form, encode
+from serving.values import Column, as_array, parse
 
 if TYPE_CHECKING:
     from serving.repository import Version

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from serving.rest import parse
+from serving.values import parse
 from serving.writing import reader_of
 from zoo.common.writing import Options, write_pieces
 
