@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from serving.server import serve
+from serving.settings import parse
 
 
 def main() -> None:
@@ -13,9 +14,14 @@ def main() -> None:
     parser.add_argument("directories", nargs="+", help="what `zoo export` wrote for TFLite or ONNX")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8501, help="0 takes a free one; default: 8501")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
+        help="a setting of `serving.settings.Serving`, e.g. num_workers=2",
+    )  # fmt: skip
     arguments = parser.parse_args()
     try:
-        serve(*arguments.directories, host=arguments.host, port=arguments.port)
+        given = {"host": arguments.host, "port": arguments.port}
+        serve(*arguments.directories, **given | parse(arguments.changes))
     except (OSError, ValueError) as error:
         parser.error(str(error))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
+COUNTED = "PROMETHEUS_MULTIPROC_DIR"  # names where several processes keep what they count
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -34,9 +37,19 @@ class Metrics:
         self.runs = Histogram(
             "zoo_run_seconds", "One run of the runtime.", ("model",), buckets=_SECONDS, **of
         )
-        self.waiting = Gauge("zoo_waiting_examples", "Examples in a queue.", ("model",), **of)
-        self.ready = Gauge("zoo_version_ready", "1 if it answers.", ("model", "version"), **of)
+        self.waiting = Gauge(
+            "zoo_waiting_examples", "Examples in a queue.", ("model",),
+            multiprocess_mode="livesum", **of,
+        )  # fmt: skip
+        self.ready = Gauge(
+            "zoo_version_ready", "1 if it answers.", ("model", "version"),
+            multiprocess_mode="livemin", **of,
+        )  # fmt: skip
 
     def text(self) -> bytes:
         """Returns what Prometheus reads."""
-        return generate_latest(self._registry)
+        if COUNTED not in os.environ:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

@@ -42,6 +42,7 @@ class Version:
         manifest: What the deployable says of itself.
         engine: What runs it; of several workers the first.
         sessions: States that are kept between requests.
+        shared: Whether several processes serve it.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Version:
         opened = open_engines(directory, num_threads=threads, copies=workers)
         self.manifest, engines = opened.manifest, opened.engines
         self.engine: Engine = engines[0]
+        self.shared = settings.num_processes > 1
         self.sessions = Sessions(self.engine.signature)
         self._batches, self._runs = metrics.batches.labels(name), metrics.runs.labels(name)
 

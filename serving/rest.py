@@ -189,6 +189,10 @@ def _answered(outputs: Arrays, how: How, version: Version) -> str:
 
 def _in_session(request: dict[str, Any], version: Version) -> tuple[Arrays, sessions.Asked]:
     kept, name = version.sessions, request["session"]
+    if version.shared:
+        raise ValueError(
+            "session: several processes serve here, and each has its own; expected one."
+        )
     if not kept.states:
         raise ValueError(
             f"session: {version.name} carries no states; expected a model with an input NAME for "

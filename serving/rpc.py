@@ -69,7 +69,7 @@ class Services:
             options=[
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(settings.num_processes > 1)),
             ],
             maximum_concurrent_rpcs=settings.max_connections,
         )

@@ -16,6 +16,7 @@ import uvicorn
 
 from serving import app, connection
 from serving.guard import Guard
+from serving.listening import listen
 from serving.metrics import Metrics
 from serving.repository import Repository
 from serving.settings import Serving
@@ -30,6 +31,7 @@ class Server:
     Args:
         *directories: What `zoo export` wrote for TFLite or ONNX, or a directory of its versions,
             `NAME/1`, `NAME/2`.
+        listening: Socket of the parent of several processes, see `serving.processes`.
         **settings: See `serving.settings.Serving`.
 
     Attributes:
@@ -46,11 +48,13 @@ class Server:
         OSError: The address is taken, unknown, or not this machine's.
     """
 
-    def __init__(self, *directories: str | Path, **settings: Any) -> None:
+    def __init__(
+        self, *directories: str | Path, listening: socket.socket | None = None, **settings: Any
+    ) -> None:
         self.settings = Serving.parse(settings, where="Server")
         self._metrics = Metrics()
         self._repository = Repository(directories, self.settings, self._metrics)
-        self._socket = _listen(self.settings.host, self.settings.port)
+        self._socket = listening or listen(self.settings.host, self.settings.port)
         host, port = self._socket.getsockname()[:2]
         scheme = "https" if self.settings.certificate else "http"
         self.root = f"{scheme}://{host}:{port}"
@@ -133,8 +137,15 @@ def serve(*directories: str | Path, **settings: Any) -> None:
     """Serves exported directories until Ctrl-C or SIGTERM; call it from the main thread.
 
     Prints one line for each model when it is ready: name, runtime, address; and logs one line of
-    JSON for each request. Arguments and errors are `Server`'s.
+    JSON for each request. Arguments and errors are `Server`'s. With `num_processes` of 2 and more
+    so many processes serve, and one that dies is begun again.
     """
+    chosen = Serving.parse(settings, where="Server")
+    if chosen.num_processes > 1:
+        from serving.processes import supervise
+
+        supervise(directories, chosen)
+        return
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("serving")
@@ -157,19 +168,3 @@ def serve(*directories: str | Path, **settings: Any) -> None:
             signal.signal(number, old)
         log.removeHandler(handler)
         log.setLevel(level)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(2048)
-    except OSError as error:
-        raise OSError(
-            f"cannot listen on {host}:{port}: {error.strerror}."
-            " Choose another host or port; port 0 takes a free one."
-        ) from error
-    return listening

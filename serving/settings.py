@@ -25,6 +25,8 @@ class Serving(Settings):
         host: Address to listen on; beyond loopback, set a token and TLS, or put a proxy in front.
         port: Port of REST; 0 takes a free one.
         grpc_port: Port of gRPC; 0 takes a free one, `None` does not listen.
+        num_processes: Processes that serve one address. One that dies is begun again; sessions need
+            a single one.
         num_workers: Inferences of a model that run at a time.
         num_threads: Threads of one inference; `None`: the cores, shared among the workers.
         max_batch: Examples that one inference takes at most; 1 never puts requests together.
@@ -49,6 +51,7 @@ class Serving(Settings):
     host: str = Field("127.0.0.1", min_length=1, pattern=r"\S")
     port: Port = 8501
     grpc_port: Port | None = None
+    num_processes: Annotated[int, Field(ge=1, le=256)] = 1
     num_workers: Count = 1
     num_threads: Count | None = None
     max_batch: Count = 32
