@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from zoo.common import images
 from zoo.common.picture_files import read_image
-from zoo.data import images, load
+from zoo.data import load
 
 
 def hashes(split):

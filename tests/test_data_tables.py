@@ -8,8 +8,9 @@ from PIL import Image
 from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
+from zoo.common import images
 from zoo.common.columns import Column
-from zoo.data import DATASETS, DataSet, Feed, Preprocessing, Split, images, load
+from zoo.data import DATASETS, DataSet, Feed, Preprocessing, Split, load
 from zoo.data.dataset import stratify
 from zoo.recipe import Augment
 
