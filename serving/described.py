@@ -89,6 +89,9 @@ def openapi(repository: Repository) -> dict[str, Any]:
             base: {"get": _operation("Which versions answer.")},
             f"{base}/metadata": {"get": _operation("Inputs and outputs.")},
             f"{base}:predict": {"post": _operation("Outputs for examples.", _predict(version))},
+            f"{base}:classify": {"post": _operation("Classes, likeliest first.", _rows(version))},
+            f"{base}:regress": {"post": _operation("A number for each.", _rows(version))},
+            f"{base}:generate": {"post": _operation("Text behind a prompt.", _OPTIONS)},
             second: {"get": _operation("Inputs and outputs.")},
             f"{second}/ready": {"get": _operation("Whether the model answers.")},
             f"{second}/infer": {"post": _operation("Outputs for examples.", _infer(version))},
@@ -98,6 +101,22 @@ def openapi(repository: Repository) -> dict[str, Any]:
         "info": {"title": "keras-model-zoo serving", "version": "1"},
         "paths": paths,
     }
+
+
+_OPTIONS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "prompt": {"type": "string"},
+        "tokens": {"type": "integer", "minimum": 1},
+        "count": {"type": "integer", "minimum": 1},
+        "seed": {"type": "integer", "minimum": 0},
+        "temperature": {"type": "number", "minimum": 0},
+        "top_k": {"type": "integer", "minimum": 0},
+        "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "stream": {"type": "boolean"},
+    },
+    "additionalProperties": False,
+}
 
 
 def _operation(summary: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -127,6 +146,12 @@ def _predict(version: Version) -> dict[str, Any]:
         column = {"anyOf": [column, next(iter(columns.values()))]}
     by_row = _object({"instances": {"type": "array", "minItems": 1, "items": row}})
     return {"oneOf": [by_row, _object({"inputs": column})]}
+
+
+def _rows(version: Version) -> dict[str, Any]:
+    specs = version.engine.signature.inputs
+    row = _object({spec.name: _nested(spec, spec.shape[1:]) for spec in specs})
+    return _object({"examples": {"type": "array", "minItems": 1, "items": row}})
 
 
 def _infer(version: Version) -> dict[str, Any]:
