@@ -106,3 +106,14 @@ def test_what_cannot_be_served_ends_the_parent(tmp_path):
         assert line == ""
         _, err = process.communicate(timeout=60)
         assert process.returncode == 2 and "manifest.json: not found" in err
+
+
+def test_clients_of_a_bench_check_every_answer(directory, zoo):
+    rows = zoo("bench", "serve", directory, "--clients", 2, "--seconds", 0.5, "--json")["served"]
+    assert [(row["api"], row["clients"]) for row in rows] == [("rest", 2), ("grpc", 2)]
+    for row in rows:
+        assert row["per_second"] > 10 and row["wrong"] == row["refused"] == 0
+        assert 0 < row["p50_ms"] <= row["p99_ms"] and row["over_ms"] < row["p50_ms"]
+    assert "expected one folder" in zoo("bench", "serv", directory, expect=2)
+    line = zoo("bench", "serve", directory, "--set", "num_worker=2", expect=1)
+    assert "unknown key. Did you mean 'num_workers'?" in line

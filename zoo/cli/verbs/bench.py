@@ -1,7 +1,8 @@
 """Time the exported files of a model on this machine, each in its runtime, one beside the other.
 
 Every file has a process of its own; they take turns, so that a busy machine is the same for all.
-Accuracy and agreement are those of the export, on as many examples as the manifests say.
+Accuracy and agreement are those of the export, on as many examples as the manifests say. `zoo bench
+serve DIRECTORY` times a server of one instead, with clients in a process of their own.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ SHOWN = 12  # layers of a file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo bench`."""
     parser.add_argument(
-        "folder", type=Path, help="a directory of `zoo export`, or one that holds several"
-    )
+        "folder", nargs="+", metavar="[serve] folder",
+        help="a directory of `zoo export`, or one that holds several; of serve, one",
+    )  # fmt: skip
     parser.add_argument(
         "--threads", type=numbers.whole(most=1024), nargs="+", default=[1, 2], metavar="N",
         help="threads of one inference (default: 1 2)",
@@ -35,11 +37,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture", type=Path, metavar="PNG", help="draw accuracy over size and over time"
     )
+    parser.add_argument(
+        "--clients", type=numbers.whole(most=1024), nargs="+", default=[1, 4, 16], metavar="N",
+        help="of serve: clients that ask at a time (default: 1 4 16)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seconds", type=numbers.above_zero, default=5.0,
+        help="of serve: how long each number of clients asks (default: 5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
+        help="of serve: a setting of the server, e.g. num_workers=2",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace the file at --picture")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measures and prints a table, fastest first."""
+    *what, folder = arguments.folder
+    if what == ["serve"]:
+        _serve(arguments, Path(folder))
+        return
+    if what:
+        raise ValueError(f"bench: got {' '.join(arguments.folder)}; expected one folder.")
     if arguments.picture:
         if arguments.picture.suffix.lower() not in PICTURES:
             raise ValueError(f"--picture: got {arguments.picture}; expected NAME.png.")
@@ -47,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     from export.benchmark import fastest
     from zoo.stages.bench import bench, layer_times
 
-    found = bench(arguments.folder, threads=arguments.threads, rounds=arguments.rounds)
+    found = bench(folder, threads=arguments.threads, rounds=arguments.rounds)
     rows = [_row(timing) for timing in found]
     layers = layer_times(found) if arguments.layers else {}
     if arguments.picture:
@@ -71,6 +91,31 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"\n{name}: the slowest layers")
         shown = [(one.name, one.kind, f"{1e3 * one.seconds:.3f}") for one in times[:SHOWN]]
         print(text.table(("layer", "kind", "ms"), shown))
+
+
+def _serve(arguments: argparse.Namespace, folder: Path) -> None:
+    from zoo.stages.bench_serve import bench_served
+
+    rows = bench_served(
+        folder,
+        clients=arguments.clients,
+        seconds=arguments.seconds,
+        settings=arguments.changes,
+    )
+    if arguments.json:
+        from zoo.training import provenance
+
+        machine = {"processor": provenance.processor(), "cores": provenance.cores()}
+        print(text.document({"machine": machine, "served": [row._asdict() for row in rows]}))
+        return
+    header = ("api", "clients", "requests/s", "p50 ms", "p99 ms", "over the file", "503", "wrong")
+    cells = [
+        (row.api, row.clients, f"{row.per_second:.0f}",
+         *(f"{value:.2f}" for value in (row.p50_ms, row.p99_ms, row.over_ms)),
+         row.refused, row.wrong)
+        for row in rows
+    ]  # fmt: skip
+    print(text.table(header, cells))
 
 
 def _row(timing: Any) -> dict[str, Any]:
