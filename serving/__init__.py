@@ -1,7 +1,7 @@
-"""Exported directories in, predictions out: TF Serving's REST form, without TensorFlow.
+"""Exported directories in, predictions out: TF Serving's API, without TensorFlow.
 
-`serve` blocks until a signal; `Server` is the same for a `with` block. Both load one TFLite or ONNX
-directory. There is no encryption and no authentication: beyond loopback, put a proxy in front.
+`serve` blocks until a signal; `Server` is the same for a `with` block. Both load TFLite and ONNX
+directories. `write` lets a language model write; `deploy` writes what engines of a fleet read.
 """
 
 from __future__ import annotations
@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING
 from zoo.common import lazy
 
 if TYPE_CHECKING:
+    from serving.fleet import deploy
     from serving.server import Server, serve
     from serving.writing import write
 
-__all__ = ["Server", "serve", "write"]
+__all__ = ["Server", "deploy", "serve", "write"]
 
-_HOMES = {"Server": "serving.server", "serve": "serving.server", "write": "serving.writing"}
+_HOMES = {
+    "Server": "serving.server",
+    "deploy": "serving.fleet",
+    "serve": "serving.server",
+    "write": "serving.writing",
+}
 __getattr__, __dir__, _ = lazy.attach(__name__, _HOMES)

@@ -1,0 +1,98 @@
+"""What the engines of a fleet read: TF Serving, Triton, KServe, Kubernetes; from a manifest.
+
+serving.deploy("triton", "exported/lenet5-onnx", out="deploy")
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from export.manifest import Manifest
+from zoo.common import staging
+from zoo.common.settings import nearest
+
+ENGINES = {
+    "tf-serving": "serving.fleet.tf_serving",
+    "triton": "serving.fleet.triton",
+    "kserve": "serving.fleet.kserve",
+    "kubernetes": "serving.fleet.kubernetes",
+}
+"""Modules by the name of the engine; each has a `write`."""
+
+
+MARK = "deploy.json"  # says what a folder was written for
+
+
+class Model(NamedTuple):
+    """What is deployed.
+
+    Attributes:
+        manifest: Of the exported directory.
+        path: Its model file or folder.
+        directory: The exported directory.
+    """
+
+    manifest: Manifest
+    path: Path
+    directory: Path
+
+
+class Engine(Protocol):
+    """A module of an engine."""
+
+    def write(self, model: Model, out: Path) -> str:
+        """Writes what the engine reads into an empty folder.
+
+        Returns:
+            How to start it, a line.
+
+        Raises:
+            ValueError: The engine does not run such a file.
+        """
+
+
+def deploy(engine: str, directory: str | Path, *, out: str | Path, force: bool = False) -> str:
+    """Writes what an engine of a fleet reads, the model file with it.
+
+    Args:
+        engine: A key of `ENGINES`.
+        directory: What `zoo export` wrote.
+        out: The folder to write.
+        force: Whether to replace what is there.
+
+    Returns:
+        How to start the engine, a line.
+
+    Raises:
+        FileExistsError: There is something at `out`.
+        FileNotFoundError: The directory, its manifest or its model file is missing.
+        ValueError: There is no such engine, the directory is not valid, or the engine does not run
+            such a file.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"deploy: unknown {engine!r}. {nearest(engine, ENGINES)}")
+    manifest, path = Manifest.of_file(directory)
+    module: Engine = importlib.import_module(ENGINES[engine])
+    with staging.staged(Path(out), force=force, mark=MARK) as partial:
+        told = {"engine": engine, "model": manifest.name, "sha256": manifest.sha256}
+        (partial / MARK).write_text(json.dumps(told, indent=1) + "\n")
+        return module.write(Model(manifest, path, Path(directory)), partial)
+
+
+def dns_name(name: str) -> str:
+    """Returns a name as Kubernetes takes one: small letters, digits and `-`, 63 at most."""
+    plain = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in name.lower())
+    return plain.strip("-")[:63].strip("-") or "model"
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file or a folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)

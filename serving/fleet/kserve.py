@@ -1,0 +1,42 @@
+"""KServe: an InferenceService of an image of `zoo serve`, which speaks both of its protocols.
+
+Source: KServe's reference, serving.kserve.io/v1beta1. The container is a custom predictor.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from serving.fleet import Model, dns_name
+from serving.fleet.kubernetes import container, write_image
+
+
+def write(model: Model, out: Path) -> str:
+    """See `fleet.Engine.write`: `Dockerfile`, `model/`, `inference_service.yaml`."""
+    name = dns_name(model.manifest.name)
+    write_image(model, out)
+    image = container(name) | {"name": "kserve-container"}
+    image.pop("lifecycle")  # Knative has its own
+    image["ports"] = [{"containerPort": image["ports"][0]["containerPort"], "protocol": "TCP"}]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        image[probe]["httpGet"].pop("port")  # Knative fills in the container's only one
+    service = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {
+            "predictor": {
+                "minReplicas": 1,
+                "maxReplicas": 10,
+                "scaleMetric": "concurrency",
+                "scaleTarget": 16,
+                "containers": [image],
+                "volumes": [{"name": "scratch", "emptyDir": {}}],
+            }
+        },
+    }
+    text = yaml.safe_dump(service, sort_keys=False)
+    (out / "inference_service.yaml").write_text(text)
+    return f"docker build -t {name} . && kubectl apply -f inference_service.yaml"
