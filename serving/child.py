@@ -21,8 +21,6 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent asks
-    logging.basicConfig(stream=sys.stderr, format="%(message)s")
-    logging.getLogger("serving").setLevel(logging.INFO)
     listening = socket.socket(fileno=int(descriptor))
     try:
         server = Server(*directories, listening=listening, **json.loads(settings))
@@ -31,6 +29,8 @@ def main() -> None:
     with server:
         sys.stdout.write("\n".join([*server.lines(), "", ""]))
         sys.stdout.flush()
+        logging.basicConfig(stream=sys.stderr, format="%(message)s")
+        logging.getLogger("serving").setLevel(logging.INFO)
         while not stop.wait(PARENT_SECONDS) and os.getppid() == int(parent):
             pass
 

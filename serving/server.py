@@ -8,7 +8,9 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -146,12 +148,6 @@ def serve(*directories: str | Path, **settings: Any) -> None:
 
         supervise(directories, chosen)
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("serving")
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -162,9 +158,23 @@ def serve(*directories: str | Path, **settings: Any) -> None:
             for line in server.lines():
                 sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
-            stop.wait()
+            with _logged():
+                stop.wait()
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Writes what happens from now on, requests and versions, on standard error."""
+    handler, log = logging.StreamHandler(sys.stderr), logging.getLogger("serving")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
         log.removeHandler(handler)
         log.setLevel(level)
