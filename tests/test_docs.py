@@ -20,6 +20,7 @@ What is not run is parsed: the arguments of `zoo` by its own parser, changes of 
 import contextlib
 import importlib.util
 import io
+import itertools
 import re
 import shlex
 import shutil
@@ -249,11 +250,13 @@ def served(directories):
 
 
 def curl(words, address):
-    data = words[words.index("-d") + 1] if "-d" in words else None
+    given = dict(itertools.pairwise(words))  # what follows an option
+    data = given.get("-d", given.get("--data-binary"))
     body = None if data is None else Path(data[1:]).read_bytes()
+    headers = dict([given["-H"].split(": ")]) if "-H" in given else {}
     url = re.sub(r"^http://127\.0\.0\.1:8501", address, words[-1])
     assert url.startswith(address), words
-    with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as answer:
         assert answer.status == 200
 
 
