@@ -78,6 +78,22 @@ def test_cooccurrences_are_counted_as_by_a_loop():
     assert sum(times.values()) == pytest.approx(2 * (59 + 58 / 2 + 57 / 3), rel=1e-6)
 
 
+def test_pairs_of_one_text_are_held_out_with_their_other_order():
+    parts = np.split(np.random.RandomState(0).randint(1, 7, 900), (765, 810))
+    whole, held = cooccurrences([np.concatenate(parts)], NAMES, 3)[1][0], [set(), set(), set()]
+    for split, found in zip(cooccurrences(parts, NAMES, 3)[1], held, strict=True):
+        found.update(
+            zip(map(tuple, split["tokens"].tolist()), split["times"].tolist(), strict=True)
+        )
+        pairs = {pair for pair, _ in found}
+        assert pairs == {(other, one) for one, other in pairs} and len(pairs) == len(split)
+    assert sum(map(len, held)) == len(set.union(*held)) == len(whole)
+    together = dict(set.union(*held))
+    counted = zip(map(tuple, whole["tokens"].tolist()), whole["times"].tolist(), strict=True)
+    assert together == dict(counted)
+    assert all(held) and len(held[0]) > 0.7 * len(whole)
+
+
 def test_forms_that_cannot_be(text):
     with pytest.raises(ValueError, match=r"^data\.text\.form: got contexts of characters; expec"):
         load(text, text=Text(form="contexts"))
@@ -166,6 +182,20 @@ def test_errors_are_those_of_the_equation():
     np.testing.assert_allclose(seen.loss.values, expected, rtol=1e-4)
 
 
+def test_the_best_constant_is_that_of_the_pairs():
+    random = np.random.RandomState(0)
+    times, errors = random.uniform(0.1, 40, 30).astype("float32"), random.uniform(size=30)
+    meter = GloVe(most=10).meter({})
+    for half in (slice(0, 11), slice(11, 30)):
+        outputs = {"loss": errors[half], "real": np.ones_like(errors[half])}
+        meter.add({"tokens": np.ones((30, 2))[half], "times": times[half]}, outputs)
+    found = meter.result().metrics
+    weights = np.minimum(1, (times / 10) ** 0.75)
+    tried = [(weights * (c - np.log(times)) ** 2).mean() for c in np.linspace(0, 4, 4001)]
+    assert found["best_constant"] == pytest.approx(min(tried), rel=1e-5)
+    assert found["squared_error"] == pytest.approx(errors.mean())
+
+
 # -- training -------------------------------------------------------------------------------------
 
 
@@ -175,6 +205,8 @@ def test_it_learns_and_its_bundle_says_so(bundle):
         losses = [float(line.split(",")[names.index("loss")]) for line in file]
     headline = bundle.recipe.task.headline.name
     assert losses[-1] < 0.97 * losses[0] and headline in bundle.report.metrics
+    if headline == "squared_error":
+        assert bundle.report.metrics[headline] < 0.95 * bundle.report.metrics["best_constant"]
     rows = bundle.report.tables["neighbours"]
     assert len(rows) > 5 and all(len(row["nearest"].split(", ")) == vectors.NEAR for row in rows)
     assert {"words_pca.png", "words_tsne.png"} <= {p.name for p in bundle.path.glob("*.png")}

@@ -59,6 +59,10 @@ def cooccurrences(
 ) -> tuple[dict[str, Column], list[Split]]:
     """Returns which words stand near one another, and how often; at d words' distance 1/d times.
 
+    All parts are counted as one text: counts of a tenth of it say less of the same pair. What is
+    held out are pairs, drawn at random but always alike, as many of a hundred as the last two parts
+    have of a hundred words. A pair and its other order are in one part.
+
     Args:
         parts: Words of each part of the text.
         names: The vocabulary.
@@ -67,24 +71,24 @@ def cooccurrences(
     Returns:
         Columns, `tokens` (2,), a word and one near it, and `times` (); both orders of a pair occur.
     """
+    text = np.concatenate(parts)
+    near = range(1, min(size, len(text) - 1) + 1)
+    ones = np.concatenate([text[:-d] for d in near]).astype(np.int64)
+    others = np.concatenate([text[d:] for d in near]).astype(np.int64)
+    weights = np.concatenate([np.full(len(text) - d, 1 / d) for d in near])
+    keys = np.concatenate([ones * len(names) + others, others * len(names) + ones])
+    found, inverse = np.unique(keys, return_inverse=True)
+    times = np.bincount(inverse, np.tile(weights, 2))
+    pairs = np.stack([found // len(names), found % len(names)], axis=1)
+    alike = pairs.min(axis=1) * len(names) + pairs.max(axis=1)  # of both orders
+    unordered, of_each = np.unique(alike, return_inverse=True)
+    shares = np.cumsum([len(part) for part in parts[:-1]]) / len(text)
+    draws = np.random.RandomState(0).permutation(len(unordered)) / len(unordered)
+    part_of = np.searchsorted(shares, draws, side="right")[of_each]
+    order = np.random.RandomState(0).permutation(len(found))
     splits = []
-    for part in parts:
-        near = range(1, min(size, len(part) - 1) + 1)
-        ones = np.concatenate([part[:-d] for d in near]).astype(np.int64)
-        others = np.concatenate([part[d:] for d in near]).astype(np.int64)
-        weights = np.concatenate([np.full(len(part) - d, 1 / d) for d in near])
-        keys = np.concatenate([ones * len(names) + others, others * len(names) + ones])
-        found, inverse = np.unique(keys, return_inverse=True)
-        times = np.bincount(inverse, np.tile(weights, 2))
-        order = np.random.RandomState(0).permutation(len(found))
-        pairs = np.stack([found // len(names), found % len(names)], axis=1)
-        splits.append(
-            Split(
-                {
-                    "tokens": pairs[order].astype(np.int32),
-                    "times": times[order].astype(np.float32),
-                }
-            )
-        )
-    columns = {"tokens": Column("tokens", (2,), names), "times": Column("number")}
-    return columns, splits
+    for part in range(len(parts)):
+        rows = order[part_of[order] == part]
+        columns = {"tokens": pairs[rows].astype(np.int32), "times": times[rows].astype(np.float32)}
+        splits.append(Split(columns))
+    return {"tokens": Column("tokens", (2,), names), "times": Column("number")}, splits

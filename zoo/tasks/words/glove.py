@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.task import Mean, Metric, Objective, Seen
-from zoo.tasks.words.vectors import TOKENS, WordVectors
+from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen
+from zoo.tasks.words.vectors import TOKENS, Pairs, WordVectors
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
     from zoo.tasks.task import Batch, Networks
 
@@ -63,6 +64,14 @@ class GloVe(WordVectors):
         errors = self._errors(networks, batch)
         return Seen(Mean(errors), {"squared_error": Mean(errors)})
 
+    def meter(self, columns: Mapping[str, Column]) -> Counts:
+        """See `Task.meter`."""
+        return Counts(self)
+
+    def meter_with(self, data: DataSet, networks: Networks) -> Counts:
+        """See `Task.meter_with`: with the neighbours of some words."""
+        return Counts(self, networks["words"], data.columns[TOKENS].names)
+
     def answer(self, networks: Networks, batch: Batch) -> Any:
         """See `Task.answer`: the weighted error of each pair, (b,)."""
         from keras import ops
@@ -84,3 +93,38 @@ class GloVe(WordVectors):
         found = found + networks["word_biases"](one)[:, 0] + networks["context_biases"](other)[:, 0]
         weights = ops.minimum(ops.power(times / self.most, POWER), 1.0)
         return weights * ops.square(ops.cast(found, "float32") - ops.log(times))
+
+
+class Counts(Pairs):
+    """A meter of the weighted error, and of that of the one number that fits these pairs best.
+
+    Args:
+        task: Says how much a pair weighs.
+        words: See `Pairs`.
+        names: See `Pairs`.
+    """
+
+    def __init__(self, task: GloVe, words: Any = None, names: tuple[str, ...] = ()):
+        super().__init__(task.headline.name, words, names)
+        self._most = task.most
+        self._weights: list[np.ndarray] = []
+        self._logarithms: list[np.ndarray] = []
+
+    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
+        """See `Meter.add`."""
+        import numpy as np
+
+        super().add(batch, outputs)
+        times = batch[TIMES].astype("float64")
+        self._weights.append(np.minimum((times / self._most) ** POWER, 1))
+        self._logarithms.append(np.log(times))
+
+    def result(self) -> Evaluation:
+        """Returns what `Pairs` does, and the error of the `best_constant`."""
+        import numpy as np
+
+        found = super().result()
+        weights, logarithms = (np.concatenate(x) for x in (self._weights, self._logarithms))
+        errors = weights * (np.average(logarithms, weights=weights) - logarithms) ** 2
+        metrics = {**found.metrics, "best_constant": float(errors.mean())}
+        return Evaluation(metrics, found.tables, found.pictures)
