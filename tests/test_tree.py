@@ -154,6 +154,32 @@ def test_heights_tell_the_tree_and_its_value(monkeypatch):
         assert not joins[len(words) - 1 :].any()
 
 
+def distinct(split):
+    rows = np.concatenate([split["tokens"], split["joins"]], axis=1)
+    return {row.tobytes() for row in rows}
+
+
+def test_no_expression_occurs_twice():
+    data = load("arithmetic")
+    parts = [data.train, data.validation, data.test]
+    assert sum(map(len, parts)) == trees.EXAMPLES
+    assert len(set.union(*map(distinct, parts))) == trees.EXAMPLES
+
+
+def test_a_tree_that_stands_in_a_file_twice_is_in_one_part(tmp_path):
+    lines = [f"({n % 5} (a{n % 7} b{n // 7 % 7}))" for n in range(400)]
+    path = tmp_path / "trees.txt"
+    path.write_text("\n".join(lines))
+    data = load(f"trees:{path}")
+    parts = [data.train, data.validation, data.test]
+    seen = [distinct(part) for part in parts]
+    assert sum(map(len, seen)) == len(set.union(*seen)) == 49
+    assert sum(map(len, parts)) == 400 and min(map(len, seen)) > 2
+    path.write_text("\n".join(["(1 (a b))", "(2 (a b))"] * 30))
+    with pytest.raises(ValueError, match=r"got 1 different trees; expected 20 or more\.$"):
+        load(f"trees:{path}")
+
+
 def test_a_treebank_is_read_with_its_labels_or_without():
     whole = trees.parse("(3 (2 not) (1 (2 very) (0 bad)))")
     assert whole == trees.parse("(3 (not (very bad)))") == ("3", ("not", ("very", "bad")))
@@ -189,7 +215,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(ValueError, match="byte 16 is not UTF-8"):
         load(f"trees:{path}")
     path.write_text("(1 (a b))\n")
-    with pytest.raises(ValueError, match="got 1 trees; expected 20 or more"):
+    with pytest.raises(ValueError, match="got 1 different trees; expected 20 or more"):
         load(f"trees:{path}")
 
 

@@ -6,7 +6,7 @@ random part where there are no classes; official test splits keep their own orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -169,6 +169,17 @@ def stratify(
             part.append(chosen)
     train, validation, test = (everything[_interleaved(part)] for part in parts)
     return train, validation, test
+
+
+def alike(keys: Iterable[Hashable]) -> list[list[int]]:
+    """Returns the places of equal keys, in the order in which each key comes first.
+
+    What stands in a data set more than once goes to one split whole.
+    """
+    found: dict[Hashable, list[int]] = {}
+    for place, key in enumerate(keys):
+        found.setdefault(key, []).append(place)
+    return list(found.values())
 
 
 def _interleaved(classes: list[np.ndarray]) -> np.ndarray:

@@ -11,7 +11,8 @@ one part alone.
 `nli:PATH`: a file of SNLI's form, lines of JSON or tables (TSV) whose header names `gold_label`,
 `sentence1` and `sentence2`; or a folder of such, with `train`, `dev` and `test` in their names.
 Pairs without a label (`-`) are left out, and told of. Words are cut at spaces and signs, in small
-letters. A file is divided at random but always alike, eight tenths, one and one.
+letters. A file is divided at random but always alike, eight tenths, one and one; a pair that stands
+there more than once is in one part, whatever its labels.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.common.columns import Column
-from zoo.data.dataset import DataSet, Split
+from zoo.data.dataset import DataSet, Split, alike
 from zoo.data.text_files import read_text
 from zoo.datasets import NLI, file_path
 
@@ -178,11 +179,15 @@ def load(name: str) -> DataSet:
         parts = {part: list(_pairs(file, problems)) for part, file in files.items()}
     else:
         rows = list(_pairs(path, problems))
-        order = np.random.RandomState(0).permutation(len(rows))
-        held = max(1, len(rows) // 10)
+        groups = alike((tuple(words(one)), tuple(words(other))) for one, other, _ in rows)
+        order = np.random.RandomState(0).permutation(len(groups))
+        held = max(1, len(groups) // 10)
         cuts = {"train": order[: -2 * held], "validation": order[-2 * held : -held],
                 "test": order[-held:]}  # fmt: skip
-        parts = {part: [rows[place] for place in places] for part, places in cuts.items()}
+        parts = {
+            part: [rows[place] for group in chosen for place in groups[group]]
+            for part, chosen in cuts.items()
+        }
     few = sum(map(len, parts.values()))
     if few < 20 or not all(parts.values()):
         raise ValueError(f"{name}: got {few} pairs with a label; expected 20 or more.")

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo.common.columns import Column
-from zoo.data.dataset import DataSet, Split, stratify
+from zoo.data.dataset import DataSet, Split, alike, stratify
 from zoo.data.text_files import read_text
 from zoo.datasets import TREES, file_path
 
@@ -44,7 +44,8 @@ def load(name: str) -> DataSet:
     """Reads bracketed trees of the user's own, a line each, in UTF-8.
 
     Of each label a tenth is test, a tenth validation, the rest training, at random but always the
-    same. Words that the training part lacks are `<unknown>`.
+    same; a tree that stands there more than once is in one of them, whatever its labels. Words
+    that the training part lacks are `<unknown>`.
 
     Args:
         name: `trees:PATH`.
@@ -63,19 +64,20 @@ def load(name: str) -> DataSet:
                 trees.append(parse(line))
             except ValueError as error:
                 raise ValueError(f"{TREES}{path}:{number}: {error}") from None
-    if len(trees) < 20:
-        raise ValueError(f"{TREES}{path}: got {len(trees)} trees; expected 20 or more.")
+    num = len({one.tree for one in trees})
+    if num < 20:
+        raise ValueError(f"{TREES}{path}: got {num} different trees; expected 20 or more.")
     return _columns(name, str(path), trees)
 
 
 def load_arithmetic() -> DataSet:
-    """Makes `arithmetic`."""
+    """Makes `arithmetic`: no expression occurs twice."""
     random = np.random.RandomState(0)
-    trees = []
-    for _ in range(EXAMPLES):
+    found: dict[Labelled, None] = {}
+    while len(found) < EXAMPLES:
         value, tree = _expression(random, int(random.randint(2, VALUES + 1)))
-        trees.append(Labelled(str(value), tree))
-    return _columns("arithmetic", "Expressions of digits, made by a formula", trees)
+        found[Labelled(str(value), tree)] = None
+    return _columns("arithmetic", "Expressions of digits, made by a formula", list(found))
 
 
 def _expression(random: np.random.RandomState, digits: int) -> tuple[int, Tree]:
@@ -177,9 +179,13 @@ def _columns(name: str, source: str, trees: list[Labelled]) -> DataSet:
         raise ValueError(f"{name}: got a tree of {longest} words; expected {LONGEST} at most.")
     labels = tuple(sorted({one.label for one in trees}, key=lambda x: (len(x), x)))
     label = np.array([labels.index(one.label) for one in trees], np.int32)
-    place = Split({"label": label, "place": np.arange(len(trees), dtype=np.int32)})
-    parts = stratify(place, _shares, by="label")
-    known = sorted({word for index in parts[0]["place"] for word in flats[index][0]})
+    groups = alike(one.tree for one in trees)
+    firsts = Split({"label": label[[rows[0] for rows in groups]], "group": np.arange(len(groups))})
+    parts = [
+        np.array([row for group in part["group"] for row in groups[group]], np.int32)
+        for part in stratify(firsts, _shares, by="label")
+    ]
+    known = sorted({word for row in parts[0] for word in flats[row][0]})
     vocabulary = (EMPTY, UNKNOWN, *known)
     places = {word: token for token, word in enumerate(vocabulary)}
     tokens = np.zeros((len(trees), longest), np.int32)
@@ -193,7 +199,7 @@ def _columns(name: str, source: str, trees: list[Labelled]) -> DataSet:
         "joins": Column("heights", (longest,)),
         "label": Column("class", (), labels),
     }
-    splits = (whole[part["place"]] for part in parts)
+    splits = (whole[rows] for rows in parts)
     return DataSet(name, f"{source}: {len(trees):,} trees", columns, *splits)
 
 
