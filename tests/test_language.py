@@ -18,6 +18,7 @@ from compress.graph import copy_model
 from tests.toy import check_resumed, printed
 from zoo.common.writing import Options, draw
 from zoo.data import pydoc_topics
+from zoo.data.loading import load
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.models.step import is_step, states, step_of, through_time
@@ -218,8 +219,20 @@ def test_loss_and_meter_count_the_same_characters(run, step):
 
 
 def test_data_without_a_vocabulary_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="which learns tokens of a vocabulary; digits has image"):
+    with pytest.raises(ValueError, match=r"which learns windows of a text, .*; digits has image"):
         fit("char_lstm", data="digits", out=tmp_path / "x", changes=["data.size=null"])
+
+
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [
+        ("arithmetic", r"tokens \(tokens\), joins \(heights\), label \(class\)"),
+        ("dates", r"source \(tokens\), tokens \(tokens\)"),
+    ],
+)
+def test_rows_with_padding_are_no_windows_of_a_text(name, has):
+    with pytest.raises(ValueError, match=rf"^task\.kind: got language, .*; {name} has {has}\. T"):
+        Language().check(load(name))
 
 
 # -- training -------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ one step of such a one (`zoo.models.step`). Both are learnt and measured alike: 
 the window, so what is measured of a compressed step is the step's own. What is deployed is a step
 where the network has one, the network of windows of its one length where it has none.
 
-Where the data have a column `counted`, only so many of the last predictions of a window count;
-where they have `lengths`, the characters that each token stands for, bits are of those.
+Of the last predictions of a window so many count as the column `counted` says; where the data have
+`lengths`, the characters that each token stands for, bits are of those.
 """
 
 from __future__ import annotations
@@ -47,13 +47,15 @@ class Language(Task):
     dynamic: Annotated[float, Field(ge=0, le=10)] = 0.0
 
     def check(self, data: DataSet) -> None:
-        """See `Task.check`."""
+        """See `Task.check`: windows of a text; rows of other sets have padding, or say more."""
         column = data.columns.get(TOKENS)
-        if column is None or not column.names:
+        windows = column is not None and column.names and COUNTED in data.columns
+        if not windows or set(data.columns) - {TOKENS, COUNTED, LENGTHS}:
             has = ", ".join(f"{key} ({column.kind})" for key, column in data.columns.items())
             raise ValueError(
-                f"task.kind: got {self.kind}, which learns tokens of a vocabulary; {data.name} has "
-                f"{has}. Take another data set, e.g. pydoc_topics or text:PATH."
+                f"task.kind: got {self.kind}, which learns windows of a text, {TOKENS} of a "
+                f"vocabulary and {COUNTED} (count); {data.name} has {has}. Take another data set, "
+                "e.g. pydoc_topics or text:PATH."
             )
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
