@@ -1,8 +1,9 @@
 """Attention over what an encoder saw of a text, and what reads and says a text has in common.
 
 Sources: Bahdanau, Cho & Bengio 2015, arXiv:1409.0473, section 3.1; Luong, Pham & Manning 2015,
-arXiv:1508.04025, section 3.1. Padding is left out: the softmax is of all places, then those that
-are real share its sum. A mask of large negative numbers would be the same, but leaves integers of 8
+arXiv:1508.04025, section 3.1. Padding is left out: it gets the least energy that there is, the
+softmax is of all places, then those that are real share its sum, of which the best one has no less
+than an even share. A mask of large negative numbers would be the same, but leaves integers of 8
 bits no room for the scores themselves.
 """
 
@@ -38,7 +39,8 @@ def attend(energy: KerasTensor, real: KerasTensor, annotations: KerasTensor) -> 
     Returns:
         The context (batch, units), and the weights (batch, places), which sum to 1.
     """
-    shares = layers.Softmax(name="attention")(energy) * real
+    above = (energy - ops.min(energy, axis=-1, keepdims=True)) * real  # 0 at padding
+    shares = layers.Softmax(name="attention")(above) * real
     weights = shares / ops.sum(shares, axis=-1, keepdims=True)
     places, units = annotations.shape[1:]
     row = layers.Reshape((1, places), name="attention_row")(weights)
