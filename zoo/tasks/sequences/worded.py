@@ -8,8 +8,8 @@ without their pairs of neighbours. It learns from the training part when a model
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from zoo.tasks.labels.classify import Classify
 from zoo.tasks.supervised import Collected
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from zoo.tasks.task import Networks
 
 TOKENS, LABEL = "tokens", "label"
+PAIRS = 1 << 20  # pairs of words that are told apart
+BLOCK = 512  # texts whose pairs are listed at once
 
 
 class Worded(Classify):
@@ -88,28 +90,41 @@ class Beside(Collected):
         return Evaluation({**found.metrics, **more}, found.tables, found.pictures)
 
 
-@cache
+_FITTED: WeakKeyDictionary[Any, dict[tuple[str, ...], tuple[Any, int]]] = WeakKeyDictionary()
+
+
 def _fitted(data: DataSet, texts: tuple[str, ...]) -> tuple[Any, int]:
-    """The linear machine of a data set's words, and its commonest label."""
+    """The linear machine of a data set's words, and its commonest label; kept as long as the set.
+
+    Args:
+        data: Whose training part is learnt from.
+        texts: Names of one or two columns.
+    """
     import numpy as np
     from sklearn.linear_model import SGDClassifier
 
-    labels = data.train[LABEL]
-    machine = SGDClassifier(loss="log_loss", alpha=1e-5, average=True, random_state=0)
-    words = [data.train[name] for name in texts]
-    machine.fit(counted(words, len(data.columns[TOKENS].names)), labels)
-    return machine, int(np.bincount(labels).argmax())
+    known = _FITTED.setdefault(data, {})
+    if texts not in known:
+        labels = data.train[LABEL]
+        machine = SGDClassifier(loss="log_loss", alpha=1e-5, average=True, random_state=0)
+        words = [data.train[name] for name in texts]
+        machine.fit(counted(words, len(data.columns[TOKENS].names)), labels)
+        known[texts] = machine, int(np.bincount(labels).argmax())
+    return known[texts]
 
 
 def counted(texts: list[np.ndarray], size: int) -> Any:
-    """Returns sparse counts of the words of each text, and of each pair of words of two texts.
+    """Returns sparse counts of the words of each text, and which pairs of words of two texts.
+
+    Time and memory are those of the pairs that occur: where there could be more than `PAIRS`
+    different ones, a hash of them is told apart.
 
     Args:
         texts: One or two of indices (n, time), 0 for padding.
         size: Words of the vocabulary.
     """
     import numpy as np
-    from scipy.sparse import csr_matrix, hstack
+    from scipy.sparse import csr_matrix, hstack, vstack
 
     num, parts = len(texts[0]), []
     for text in texts:
@@ -117,8 +132,24 @@ def counted(texts: list[np.ndarray], size: int) -> Any:
         ones = np.ones(len(rows), np.float32)
         parts.append(csr_matrix((ones, (rows, text[rows, places])), (num, size)))
     if len(texts) == 2:
-        one, other = (np.asarray(part.sign().todense(), bool) for part in parts)
-        rows, left, right = np.nonzero(one[:, :, None] & other[:, None, :])
-        ones = np.ones(len(rows), np.float32)
-        parts.append(csr_matrix((ones, (rows, left * size + right)), (num, size * size)))
+        blocks = range(0, num, BLOCK)
+        pairs = [_paired(*(text[at : at + BLOCK] for text in texts), size) for at in blocks]
+        parts.append(vstack(pairs, format="csr"))
     return hstack(parts, format="csr")
+
+
+def _paired(one: np.ndarray, other: np.ndarray, size: int) -> Any:
+    """Which pairs of a word of one text and a word of the other occur, sparse."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    rows, left, right = np.nonzero((one[:, :, None] != 0) & (other[:, None, :] != 0))
+    firsts, seconds = (x.astype(np.uint64) for x in (one[rows, left], other[rows, right]))
+    pairs = firsts * np.uint64(size) + seconds
+    if size * size > PAIRS:  # the upper bits of a product with 2^64 / golden ratio
+        pairs = (pairs * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - PAIRS.bit_length() + 1)
+    shape = (len(one), min(size * size, PAIRS))
+    found = csr_matrix((np.ones(len(rows), np.float32), (rows, pairs.astype(np.int64))), shape)
+    found.sum_duplicates()
+    found.data[:] = 1
+    return found
