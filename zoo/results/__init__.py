@@ -124,13 +124,19 @@ ACCURACY = ("top1", "top5")
 
 def _headline(bundle: Record, metrics: Mapping[str, float]) -> Row:
     """What a bundle is judged by, as its recipe says, and its value; a baseline has no recipe."""
+    metric, _ = _judged(bundle, metrics)
+    return {"metric": metric, "value": _fraction(metrics.get(metric))}
+
+
+def _judged(bundle: Record, metrics: Mapping[str, float]) -> tuple[str, int | None]:
+    """The name of what a bundle is judged by, and of how many test examples it is."""
     if (bundle.path / RECIPE).is_file():
         task: Any = Bundle(bundle.path).recipe.task
     else:
         module, name = TASKS[bundle.card.task].split(":")
         task = getattr(import_module(module), name)()
-    metric = task.headline.name
-    return {"metric": metric, "value": _fraction(metrics.get(metric))}
+    name, count = task.figure(metrics, bundle.report.tables)
+    return name, count
 
 
 def _record(bundle: Record) -> tuple[str, Row]:
@@ -168,7 +174,7 @@ def _record(bundle: Record) -> tuple[str, Row]:
         "model": bundle.card.architecture,
         "data": bundle.card.data,
         "train_images": report.examples["train"],
-        "test_images": report.examples["test"],
+        "test_images": _judged(bundle, report.metrics)[1] or report.examples["test"],
         **{key: _fraction(report.metrics.get(key)) if key in shown else "" for key in ACCURACY},
         **{key: _fraction(report.metrics.get(key)) for key in ("loss", "r2")},
         "epochs": report.epochs or "",

@@ -170,6 +170,20 @@ class Task(Settings):
 
     kind: str
 
+    def figure(
+        self, metrics: Mapping[str, float], tables: Mapping[str, Any]
+    ) -> tuple[str, int | None]:
+        """Returns which metric of a test split tables of results tell, the headline of most tasks.
+
+        Args:
+            metrics: See `Evaluation`.
+            tables: Likewise.
+
+        Returns:
+            Its name, and of how many examples it is; `None`: of all.
+        """
+        return self.headline.name, None
+
     def check(self, data: DataSet) -> None:
         """Refuses a data set that this cannot be learnt from.
 

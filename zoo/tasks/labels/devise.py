@@ -67,6 +67,13 @@ class DeViSE(Supervised):
         if self.loss == "rank":
             self._vectors(names)
 
+    def figure(
+        self, metrics: Mapping[str, float], tables: Mapping[str, Any]
+    ) -> tuple[str, int | None]:
+        """See `Task.figure`: of pictures of unseen classes."""
+        counts = {row["classes"]: row["pictures"] for row in tables.get("hits", ())}
+        return self.headline.name, counts.get("unseen")
+
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: a network with words gets their vectors."""
         names = data.columns["label"].names

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SERIES, ANSWER, ASKED, LENGTH = "series", "answer", "asked", "length"
 KINDS = {SERIES: "series", ANSWER: "series", ASKED: "features", LENGTH: "count"}
 
+WRONG, BEYOND = "wrong_bits", "wrong_bits_beyond"  # of a sequence; of one longer than any learnt
+
 
 class Recall(Task):
     """The task of a step that reads a signal and answers with bits.
@@ -33,7 +35,7 @@ class Recall(Task):
     which sequences are told apart; those longer than any of the training part are measured apart.
     """
 
-    headline: ClassVar[Metric] = Metric("wrong_bits", higher=False)
+    headline: ClassVar[Metric] = Metric(WRONG, higher=False)
     deployed_answers: ClassVar[bool] = True
 
     kind: Literal["recall"] = "recall"
@@ -47,6 +49,15 @@ class Recall(Task):
                     f"task.kind: got recall, which reads {name} ({kind}); {data.name} has {has}. "
                     "Take another data set, e.g. copy."
                 )
+
+    def figure(
+        self, metrics: Mapping[str, float], tables: Mapping[str, Any]
+    ) -> tuple[str, int | None]:
+        """See `Task.figure`: of sequences longer than any that was learnt from, where there are."""
+        lengths = tables.get("lengths", ())
+        if BEYOND in metrics:
+            return BEYOND, lengths[-1]["sequences"] if lengths else None
+        return WRONG, sum(row["sequences"] for row in lengths) or None
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: an output for each bit."""
@@ -62,7 +73,7 @@ class Recall(Task):
         asked = ops.broadcast_to(batch[ASKED][..., None], ops.shape(nats))  # (b, time, bits)
         wrong = ops.cast((logits > 0) != (batch[ANSWER] > 0.5), "float32")
         of_each = ops.sum(wrong * asked, axis=(1, 2))
-        return Seen(Mean(nats, asked), {"wrong_bits": Mean(of_each)})
+        return Seen(Mean(nats, asked), {WRONG: Mean(of_each)})
 
     def answer(self, networks: Networks, batch: Batch) -> Any:
         """See `Task.answer`: logits (b, time, bits)."""
@@ -187,13 +198,13 @@ class Bits:
         known = length <= (self._longest or length.max())
         metrics = {
             "loss": float(cost[known].sum() / asked[known].sum() * np.log(2)),
-            "wrong_bits": float(wrong[known].mean()),
+            WRONG: float(wrong[known].mean()),
             "bits_per_sequence": float(cost[known].mean()),
             "exact": float((wrong[known] == 0).mean()),
             "wrong_bits_longest": float(wrong[length == length[known].max()].mean()),
         }
         if not known.all():
-            metrics["wrong_bits_beyond"] = float(wrong[length == length.max()].mean())
+            metrics[BEYOND] = float(wrong[length == length.max()].mean())
         lengths = [
             {
                 "length": int(one),
