@@ -95,6 +95,10 @@ class Supervised(Task):
                     f"{has}. Take another data set, or another task.kind."
                 )
 
+    def uses(self, data: DataSet) -> tuple[str, ...]:
+        """See `Task.uses`: what is learnt."""
+        return tuple(self.targets)
+
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`."""
         return {"input_shape": data.columns[data.input].shape}

@@ -7,7 +7,7 @@ optimizers; the source (`zoo.data.source`) owns order and noise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
@@ -191,6 +191,22 @@ class Task(Settings):
             ValueError: A column is missing, or is of another kind.
         """
 
+    def check_networks(self, data: DataSet, networks: Networks) -> None:
+        """Refuses networks that cannot learn from a data set, before the first step.
+
+        Raises:
+            ValueError: They leave unread what could be read as the rest is.
+        """
+        columns = data.columns
+        if missed := unread(networks, columns, self.uses(data)):
+            read = sorted({x.name for network in networks.values() for x in network.inputs})
+            told = ", ".join(f"{name} ({columns[name].kind})" for name in missed)
+            raise ValueError(
+                f"data.name: got {data.name}, which has {told}, for "
+                f"{next(iter(networks.values())).name}, which reads {', '.join(read)} alone. Take "
+                f"an architecture that reads {missed[0]} too, or another data set."
+            )
+
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """Returns what the builder must know of the data: `input_shape`, `num_classes` ..."""
         raise NotImplementedError
@@ -198,6 +214,10 @@ class Task(Settings):
     def needs(self, data: DataSet) -> tuple[str, ...]:
         """Returns the columns that are read, learnt or measured; the others never make a batch."""
         return tuple(data.columns)
+
+    def uses(self, data: DataSet) -> tuple[str, ...]:
+        """Returns the columns that it reads itself, beside what its networks read; of most all."""
+        return self.needs(data)
 
     def objectives(self) -> tuple[Objective, ...]:
         """Returns what is minimised, in the order of a step."""
@@ -394,6 +414,23 @@ def columns_of(model: keras.Model | None, columns: Mapping[str, Any]) -> Any:
     if len(names) == 1:
         return columns[names[0]]
     return {name: columns[name] for name in names}
+
+
+def unread(networks: Networks, columns: Mapping[str, Column], own: Iterable[str]) -> list[str]:
+    """Returns columns that could be read as others are, and that nothing reads.
+
+    Args:
+        networks: By name.
+        columns: Of the data set, by name.
+        own: Columns that the task reads itself.
+    """
+    read = {tensor.name for network in networks.values() for tensor in network.inputs}
+    if not read & set(columns):  # see `columns_of`
+        read |= set([name for name in INPUTS if name in columns][:1])
+    kinds = {column.kind for name, column in columns.items() if name in read}
+    kinds |= {"heights"}  # of words, and never what is to be learnt
+    others = set(columns) - read - set(own)
+    return [name for name, column in columns.items() if name in others and column.kind in kinds]
 
 
 def named(seen: Seen, objective: str) -> dict[str, Mean]:

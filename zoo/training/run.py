@@ -198,6 +198,8 @@ class Run:
         }  # fmt: skip
         LOG.info("%s", self.machine.reason)
         networks = self._followed(self.of(model))
+        if not self.origin.acted:
+            self.task.check_networks(self.data, networks)
         validation = self.source("validation")
         if settings.optimizer.kind == "lbfgs":
             if list(networks) != ["net"] or self.task.draws(networks):
