@@ -76,6 +76,16 @@ def test_vectors_of_ones_own(tmp_path):
         word_vectors.read(file)
     file.write_text("\ufeffred 3 4\n\nblue 0 2\n", encoding="utf-8")
     assert word_vectors.read(file) == {"red": (0.6, 0.8), "blue": (0.0, 1.0)}
+    file.write_text("\x85 3 4\n\xa0 0 2\na b 4 3\r\n7 0 1 \n", encoding="utf-8", newline="")
+    assert word_vectors.read(file) == {
+        "\x85": (0.6, 0.8), "\xa0": (0.0, 1.0), "a b": (0.8, 0.6), "7": (0.0, 1.0),
+    }  # fmt: skip
+    for text, words in (("a 1\nb 2\n", "ab"), ("2 1\na 1\nb 2\n", "ab"), ("2 1\na 1\n", "2a")):
+        file.write_text(text)
+        assert word_vectors.read(file) == dict.fromkeys(words, (1.0,))
+    file.write_text("red 3 4\nblue 0 2 1\n")
+    with pytest.raises(ValueError, match=r"words\.txt:2: got 3 cells behind a word; expected 2"):
+        word_vectors.read(file)
     file.write_bytes(b"red 3 4\nr\xf8d 1 2\n")
     with pytest.raises(ValueError, match=r"words\.txt: byte 9 is not UTF-8; expected a text in UT"):
         word_vectors.read(file)

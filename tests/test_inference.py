@@ -1,7 +1,9 @@
 """Inference: the logic of the sentences, files of pairs, what is learnt and deployed."""
 
+import gc
 import itertools
 import json
+import weakref
 
 import keras
 import numpy as np
@@ -9,12 +11,13 @@ import pytest
 import tensorflow as tf
 
 from tests.toy import check_resumed, printed
+from zoo.common import units
 from zoo.data import entailment, trees
 from zoo.data.entailment import LABELS, Sentence, claims, relation
 from zoo.data.loading import load
 from zoo.models.build import create
 from zoo.models.saved import load_model
-from zoo.stages import say
+from zoo.tasks.sequences import worded
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 
@@ -104,7 +107,8 @@ def test_relations_are_those_of_all_worlds(monkeypatch):
     ("one", "other", "expected"),
     [
         (("all", "", "animals", False, "run"), ("some", "", "animals", False, "move"), 0),
-        (("all", "", "animals", False, "run"), ("all", "old", "dogs", False, "move"), None),
+        # Of all animals big ones need not be.
+        (("all", "", "animals", False, "run"), ("all", "big", "dogs", False, "move"), 1),
         (("no", "", "people", False, "move"), ("no", "big", "men", False, "run"), 0),
         (("some", "", "boys", False, "sit"), ("no", "", "children", False, "rest"), 2),
         (("some", "big", "dogs", False, "run"), ("all", "", "dogs", False, "run"), 1),
@@ -112,9 +116,6 @@ def test_relations_are_those_of_all_worlds(monkeypatch):
     ],
 )
 def test_relations_by_hand(one, other, expected):
-    if expected is None:  # of all animals big ones need not be
-        other = (*other[:1], "big", *other[2:])
-        expected = 1
     assert relation(Sentence(*one), Sentence(*other)) == LABELS[expected]
 
 
@@ -131,7 +132,67 @@ def test_the_made_set_is_balanced_and_its_parts_share_no_pair():
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
 
 
+def test_a_network_of_one_text_is_refused_pairs_and_trees(file, tmp_path):
+    small = ["settings={units: [4]}", "data.limit=60", "train.epochs=1"]
+    with pytest.raises(
+        ValueError,
+        match=r"which has hypothesis \(tokens\), for name_lstm, which reads tokens alone\. Take an "
+        r"architecture that reads hypothesis too, or another data set\.$",
+    ):
+        fit("name_lstm", data=file, out=tmp_path / "x", changes=small)
+    path = tmp_path / "trees.txt"
+    path.write_text("".join(f"({n % 2} (a{n} (b c)))\n" for n in range(80)))
+    with pytest.raises(ValueError, match=r"which has joins \(heights\), for name_lstm, whi"):
+        fit("name_lstm", data=f"trees:{path}", out=tmp_path / "x", changes=small)
+
+
+# -- the bag of words -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [30, 40_000])
+def test_pairs_of_words_are_counted_as_by_a_loop(size):
+    """Of a large vocabulary too, whose pairs have no column each."""
+    random = np.random.RandomState(0)
+    there = random.uniform(size=(2, 700, 6)) < 0.7
+    texts = list(random.randint(0, size, there.shape) * there)
+    found = worded.counted(texts, size)
+    pairs = found[:, 2 * size :]
+    assert pairs.shape[1] == min(size * size, worded.PAIRS) and (pairs.data == 1).all()
+    for row, (one, other) in enumerate(zip(*texts, strict=True)):
+        expected = {(a, b) for a in one for b in other if a and b}
+        columns = set(pairs[row].indices)
+        if size == 30:
+            assert columns == {a * size + b for a, b in expected}
+        assert len(expected) - 1 <= len(columns) <= len(expected)
+        counts = found[row, :size].toarray()[0]
+        np.testing.assert_array_equal(counts[1:], np.bincount(one, minlength=size)[1:])
+
+
+def test_a_data_set_is_not_kept_for_its_bag_of_words(file):
+    data = load(file)
+    machine, often = worded._fitted(data, ("tokens", "hypothesis"))
+    assert worded._fitted(data, ("tokens", "hypothesis"))[0] is machine and often in range(3)
+    there = weakref.ref(data)
+    del data
+    gc.collect()
+    assert there() is None
+
+
 # -- files ----------------------------------------------------------------------------------------
+
+
+def test_a_pair_that_stands_in_a_file_twice_is_in_one_part(tmp_path):
+    rows = [("a b c d"[: n % 4 * 2 + 1], f"it is {'x ' * (n % 13)}y", n % 3) for n in range(500)]
+    lines = ["gold_label\tsentence1\tsentence2", *(f"{LABELS[x]}\t{a}\t{b}" for a, b, x in rows)]
+    path = tmp_path / "pairs.tsv"
+    path.write_text("\n".join(lines))
+    data = load(f"nli:{path}")
+    parts = (data.train, data.validation, data.test)
+    seen = [
+        {row.tobytes() for row in np.concatenate([p["tokens"], p["hypothesis"]], 1)} for p in parts
+    ]
+    assert list(map(len, seen)) == [42, 5, 5] and len(set.union(*seen)) == 52
+    assert sum(map(len, parts)) == 500
 
 
 def test_json_and_tables_say_the_same(pairs, file, tmp_path):
@@ -149,6 +210,25 @@ def test_json_and_tables_say_the_same(pairs, file, tmp_path):
     assert entailment.words("It rains, doesn't it?") == [
         *("it", "rains", ",", "doesn", "'", "t", "it", "?")
     ]
+
+
+def test_a_line_ends_with_a_line_feed_alone(tmp_path):
+    """Other signs of Python's `splitlines` stand within a sentence, of JSON, tables and trees."""
+    for name in ("a.jsonl", "a.tsv"):
+        rows = [{"sentence1": f"one\u2028two {n}", "sentence2": f"\x85a {n}",
+                 "gold_label": LABELS[n % 3]} for n in range(40)]  # fmt: skip
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        if name == "a.tsv":
+            lines = ["\t".join(row.values()) for row in [{key: key for key in rows[0]}, *rows]]
+        path = tmp_path / name
+        path.write_text("\r\n".join(lines), encoding="utf-8", newline="")
+        data = load(f"nli:{path}")
+        assert len(data.train) + len(data.validation) + len(data.test) == 40
+        assert {"one", "two", "a"} <= set(data.columns["tokens"].names)
+    path = tmp_path / "trees.txt"
+    path.write_text("".join(f"({n % 2} (a{n}\u2028b))\n" for n in range(40)), encoding="utf-8")
+    data = load(f"trees:{path}")
+    assert len(data.train) + len(data.validation) + len(data.test) == 40
 
 
 def test_a_folder_has_its_own_parts(tmp_path):
@@ -314,9 +394,9 @@ def test_two_sentences_are_asked_about(bundle, run, zoo, monkeypatch):
     ):
         assert line in zoo("predict", bundle.path, "--text", text, expect=2)
     lines = []
-    monkeypatch.setattr(say.LOG, "warning", lambda *told: lines.append(told[0] % told[1:]))
+    monkeypatch.setattr(units.LOG, "warning", lambda *told: lines.append(told[0] % told[1:]))
     zoo("predict", bundle.path, "--text", "all zebras run | no men sit")
-    assert lines[0].startswith("--text: zebras not among the ") and len(lines) == 1
+    assert lines[0].startswith("--text: 'zebras' not among the ") and len(lines) == 1
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,18 @@ def by_unit(unit, vocabulary=None, **more):
     return load("pydoc_topics", size=20, text=Text(unit=unit, vocabulary=vocabulary), **more)
 
 
+def test_a_mark_of_the_order_of_bytes_is_no_character(tmp_path):
+    """At the beginning of each file; within one it is a character like others."""
+    for name in "ab":
+        lines = "\ufeffabc\n" * 60 if name == "a" else "\ufeffabd\n" + "abd\n" * 60
+        (tmp_path / f"{name}.txt").write_text(lines, encoding="utf-8")
+    data = load(f"text:{tmp_path}", size=4)
+    assert data.columns["tokens"].names == ("\n", "a", "b", "c", "d", "\ufeff")
+    assert text.whole(f"text:{tmp_path}").count("\ufeff") == 59
+    (tmp_path / "a.txt").unlink()
+    assert load(f"text:{tmp_path}", size=4).columns["tokens"].names == ("\n", "a", "b", "d")
+
+
 def test_words_are_the_most_frequent_of_the_training_part():
     data, whole = by_unit("word", 500), pydoc_topics.read()
     names = data.labels
@@ -116,8 +128,15 @@ def test_words_are_the_most_frequent_of_the_training_part():
     )
 
 
-def test_words_are_written_with_blanks_between():
+def test_words_are_written_with_blanks_between(caplog):
     names = ("<unk>", "\n", "a", "word", ".")
+    with caplog.at_level("WARNING", "zoo"):
+        units.encode("a word.\n", names, where="x")
+        assert not caplog.messages
+        units.encode("a bee, a bee", names, where="prompt")
+    assert caplog.messages == [
+        "prompt: 'bee', ',' not among the 4 words of the training; read as <unk>"
+    ]
     assert units.encode("a word.\nb", names, where="x") == [2, 3, 4, 1, 0]
     assert units.decode([2, 3, 4, 1, 0, 2], names) == "a word .\n<unk> a"
     assert units.behind([2], [3], names) == " word"

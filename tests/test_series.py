@@ -8,6 +8,7 @@ import pytest
 
 import export
 from tests.toy import check_resumed, printed
+from zoo.common.columns import Column
 from zoo.data.dataset import Split
 from zoo.data.loading import load
 from zoo.models import create
@@ -56,7 +57,7 @@ def test_ts_files_of_two_splits_and_two_features(tmp_path):
 def test_ragged_signals_say_where_they_end(tmp_path):
     lines = [",".join("1" * (2 + n % 3)) + f":{'ab'[n % 2]}" for n in range(20)]
     data = load(written(tmp_path, lines, "one.ts"))
-    assert data.columns["series"].shape == (4, 2)
+    assert data.columns["series"] == Column("series", (4, 2), ("feature1", "there"))
     assert (len(data.train), len(data.validation), len(data.test)) == (10, 4, 6)
     for row in data.train["series"]:
         ends = int(row[:, 1].sum())
@@ -222,6 +223,18 @@ def test_signals_are_asked_for_their_class(tmp_path, zoo):
     np.save(tmp_path / "long.npy", np.zeros(7))
     told = zoo("predict", made.path, tmp_path / "long.npy", expect=2)
     assert "long.npy: got a signal of 7 places; expected at most 6, as in training." in told
+
+
+def test_a_step_that_falls_is_no_end_of_a_signal(tmp_path, zoo):
+    """Two features, of which the last is 1 and then 0: both are read from a file."""
+    lines = [
+        f"{n},{n % 3},1,2:1,1,{int(n % 4 > 1)},0:{'ab'[n % 2]}" for n in range(20)
+    ]  # two features of four places
+    name = written(tmp_path, lines, "one.ts")
+    changes = ["settings={units: [4]}", "train.epochs=1", "hardware.strategy=one"]
+    made = fit("lstm_series", data=name, out=tmp_path / "run", changes=changes)
+    assert made.card.inputs["series"].names == ("feature1", "feature2")
+    assert len(zoo("predict", made.path, tmp_path / "one.ts", "--top", "1", "--json")) == 20
 
 
 @pytest.mark.slow

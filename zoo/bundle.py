@@ -39,7 +39,7 @@ PACKED = "model.packed"  # of a compression with `huffman`
 INTEGERS = "model.tflite"  # of a quantised model
 PARETO = "pareto.png"  # of a compression whose budget was searched for
 
-Columns = Mapping[str, Annotated[Column, PlainSerializer(Column._asdict)]]
+Columns = Mapping[str, Annotated[Column, PlainSerializer(Column.plain)]]
 
 
 class Card(Settings):

@@ -7,7 +7,7 @@ a task name them. The first column is what a model reads; the others are what it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +38,8 @@ KINDS: Mapping[str, tuple[str, int]] = {
     "noise": ("float32", 1),  # random numbers (size,); no data set has them
 }
 IGNORED = 255  # class of a pixel that counts for nothing
+UNITS = {"character": "characters", "word": "words", "byte_pair": "byte pairs"}  # and their nouns
+THERE = "there"  # feature of a signal: 1 where it is, 0 behind its end
 INPUTS = ("image", "features", "series", "tokens", "noise")  # kinds, and usual names, of inputs
 
 
@@ -47,12 +49,25 @@ class Column(NamedTuple):
     Attributes:
         kind: A key of `KINDS`, which says the element type and the number of axes.
         shape: Shape of one example; `None` for an axis whose length varies.
-        names: Names of the classes or of the vocabulary, where the kind has indices.
+        names: Names of the classes or of the vocabulary, where the kind has indices; of a signal
+            those of its features, of which `THERE` is no measurement.
+        unit: What a token is, a key of `UNITS`; empty where it was not said, as in cards of earlier
+            versions.
     """
 
     kind: str
     shape: tuple[int | None, ...] = ()
     names: tuple[str, ...] = ()
+    unit: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """Returns the column as a card has it; what is not said is left out."""
+        return {name: value for name, value in self._asdict().items() if value or name != "unit"}
+
+    def as_far_as(self, known: Column) -> Column:
+        """Returns the column without what another, of an earlier version, does not say."""
+        names = () if self.kind == "series" and not known.names else self.names
+        return self._replace(names=names, unit=self.unit if known.unit else "")
 
     def check(self, name: str, values: np.ndarray) -> None:
         """Refuses an array that is not this column.

@@ -14,11 +14,14 @@ A vocabulary is the list of its tokens, in the order of their indices; nothing e
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal
+
+LOG = logging.getLogger("zoo")
 
 Unit = Literal["character", "word", "byte_pair"]
 
@@ -49,7 +52,9 @@ def encode(text: str, vocabulary: Sequence[str], *, where: str) -> list[int]:
     places = {token: index for index, token in enumerate(vocabulary)}
     unit = unit_of(vocabulary)
     if unit == "word":
-        return [places.get(word, 0) for word in WORD.findall(text)]
+        words = WORD.findall(text)
+        warn_unknown(where, words, places, known=len(places) - 1, read_as=UNKNOWN)
+        return [places.get(word, 0) for word in words]
     unknown = sorted(set(text) - set(places))
     if unknown:
         raise ValueError(
@@ -60,6 +65,25 @@ def encode(text: str, vocabulary: Sequence[str], *, where: str) -> list[int]:
     if unit == "character":
         return [places[character] for character in text]
     return list(tokenizer(tuple(vocabulary)).encode(text).ids)
+
+
+def warn_unknown(
+    where: str, words: Iterable[str], places: Container[str], *, known: int, read_as: str
+) -> None:
+    """Tells of words that a model does not know.
+
+    Args:
+        where: Opens the line.
+        words: What is read.
+        places: The vocabulary.
+        known: Words in it.
+        read_as: What stands for every other.
+    """
+    if unknown := dict.fromkeys(word for word in words if word not in places):
+        told = ", ".join(map(repr, unknown))
+        LOG.warning(
+            "%s: %s not among the %d words of the training; read as %s", where, told, known, read_as
+        )
 
 
 def decode(tokens: Iterable[int], vocabulary: Sequence[str]) -> str:

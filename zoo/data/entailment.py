@@ -17,7 +17,6 @@ there more than once is in one part, whatever its labels.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ import numpy as np
 
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, alike
-from zoo.data.text_files import read_text
+from zoo.data.text_files import read_text, text_lines
 from zoo.datasets import NLI, file_path
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -207,7 +206,7 @@ def _file(folder: Path, word: str) -> Path:
 
 def _pairs(path: Path, problems: list[str]) -> Iterator[tuple[str, str, str]]:
     """The pairs of a file; what is left out is told of."""
-    lines = read_text(path, kind=NLI).splitlines()
+    lines = text_lines(read_text(path, kind=NLI))
     unlabelled = 0
     for number, one, other, label in _rows(path, lines):
         if label == "-":
@@ -244,11 +243,10 @@ def _rows(path: Path, lines: list[str]) -> Iterator[tuple[int, str, str, str]]:
             f"first line names {', '.join(names)}."
         )
     places = [header.index(name) for name in names]
-    for number, cells in enumerate(
-        csv.reader(lines[1:], delimiter="\t", quoting=csv.QUOTE_NONE), 2
-    ):
-        if not cells:
+    for number, line in enumerate(lines[1:], 2):
+        if not line:
             continue
+        cells = line.split("\t")
         if len(cells) <= max(places):
             raise ValueError(
                 f"{NLI}{path}:{number}: got {len(cells)} columns; expected {len(header)}."
@@ -284,8 +282,8 @@ def _columns(
         label = np.array([LABELS.index(label) for *_, label in rows], np.int32)
         splits[part] = Split({"tokens": texts[0], "hypothesis": texts[1], "label": label})
     columns = {
-        "tokens": Column("tokens", (time,), vocabulary),
-        "hypothesis": Column("tokens", (time,), vocabulary),
+        "tokens": Column("tokens", (time,), vocabulary, "word"),
+        "hypothesis": Column("tokens", (time,), vocabulary, "word"),
         "label": Column("class", (), LABELS),
     }
     told = f"{source}: {sum(map(len, cut.values())):,} pairs"

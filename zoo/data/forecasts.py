@@ -17,6 +17,7 @@ from zoo.common import reading
 from zoo.common.columns import Column
 from zoo.data.carried import carried
 from zoo.data.dataset import DataSet, Split
+from zoo.data.text_files import text_lines
 
 HORIZON = 20
 WINDOW = 60
@@ -48,7 +49,7 @@ def sunspots(*, size: int | None = None) -> DataSet:
     advice = "run: pip install statsmodels; or take another data set, e.g. sine."
     file = "datasets/sunspots/sunspots.csv"
     path = carried("statsmodels", file, data="sunspots", advice=advice)
-    lines = reading.text(path, "a table of years and numbers").splitlines()[1:]
+    lines = text_lines(reading.text(path, "a table of years and numbers"))[1:]
     values = np.array([line.split(",")[1].strip('"') for line in lines if line], np.float64)
     return windows("sunspots", "statsmodels, sunspots.csv", values, size=size, held=40, test=60)
 

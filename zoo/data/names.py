@@ -129,7 +129,7 @@ def labelled(name: str, found: Sequence[Pair], *, source: str) -> DataSet:
         label = np.array([classes.index(one) for one in labels], np.int32)
         splits.append(Split({"tokens": tokens, "label": label}))
     columns = {
-        "tokens": Column("tokens", (length,), vocabulary.names),
+        "tokens": vocabulary.column(length),
         "label": Column("class", (), classes),
     }
     told = f"{source}: {len(found):,} texts of {len(classes)} classes"

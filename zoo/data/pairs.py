@@ -149,7 +149,7 @@ def paired(
     for column, place in ((SOURCE, 0), (TOKENS, 1)):
         own = vocabularies[place]
         length = max(len(own.pieces(pair[place])) for pair in left) + 2 * own.says
-        columns[column] = Column("tokens", (length,), own.names)
+        columns[column] = own.column(length)
         for split, part in kept.items():
             texts = [pair[place] for pair in part]
             values[split][column] = own.encode(texts, length=length, where=name)

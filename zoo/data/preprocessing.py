@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from zoo.common import preprocessing, reading
 from zoo.common.images import PAD
 from zoo.data.pictures import Pictures, blocks
+from zoo.data.text_files import text_lines
 
 Count = Annotated[int, Field(ge=1)]
 MOST_SIZE = 2**14  # pixels
@@ -105,7 +106,7 @@ class Preprocessing(preprocessing.Preprocessing):
             raise FileNotFoundError(f"{path}: no such file; {wish}.")
         try:
             text = reading.text(path, wish.removeprefix("expected "))
-            lines = [line.split(",") for line in text.splitlines() if line.strip()]
+            lines = [line.split(",") for line in text_lines(text) if line.strip()]
             table = np.array(lines, dtype=np.float32)  # refuses a short row, and a word
         except ValueError:
             raise ValueError(f"{path}: not a table of numbers; {wish}.") from None

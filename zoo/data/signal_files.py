@@ -14,6 +14,7 @@ import numpy as np
 
 from zoo.common import reading
 from zoo.data import ts_files
+from zoo.data.text_files import text_lines
 
 SUFFIXES = (".csv", ".npy", ".ts")
 
@@ -57,7 +58,7 @@ def _signals(values: np.ndarray) -> list[np.ndarray]:
 
 
 def _table(path: Path, expected: str) -> np.ndarray:
-    lines = reading.text(path, f"a {expected}").splitlines()
+    lines = text_lines(reading.text(path, f"a {expected}"))
     cells = [line.split(",") for line in lines if line.strip()]
     try:
         table: np.ndarray = np.array(cells, dtype=np.float32)  # refuses a short line, and a word

@@ -131,7 +131,10 @@ def windows(
     told = f"{length:,} characters"
     if text.unit != "character":
         told += f", {len(found.places):,} {noun}"
-    columns = {"tokens": Column("tokens", (size + 1,), found.names), "counted": Column("count")}
+    columns = {
+        "tokens": Column("tokens", (size + 1,), found.names, text.unit),
+        "counted": Column("count"),
+    }
     if found.lengths is not None:
         columns["lengths"] = Column("counts", (size + 1,))
     cut = _Streamed(columns, found, size) if on_disk else _Cut(found, size)

@@ -43,14 +43,15 @@ def blocks(files: tuple[Path, ...]) -> Iterator[str]:
     """Gives the text of files, in blocks that end with a line break, but for the last of a file.
 
     Args:
-        files: In UTF-8; line breaks of other systems become our own.
+        files: In UTF-8, with a mark of the order of bytes or without; line breaks of other systems
+            become our own.
 
     Raises:
         ValueError: A file is not UTF-8; the line names the first byte that is not.
     """
     for path in files:
         decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), True)
-        read, rest = 0, ""
+        read, rest, begun = 0, "", False
         with path.open("rb") as file:
             while True:
                 block = file.read(BLOCK)
@@ -59,6 +60,8 @@ def blocks(files: tuple[Path, ...]) -> Iterator[str]:
                 except UnicodeDecodeError as error:
                     first = read - (len(error.object) - len(block)) + error.start
                     raise _not_utf8(f"{TEXT}{path}", first) from None
+                if rest and not begun:  # a mark of the order of bytes is no part of the text
+                    rest, begun = rest.removeprefix("\ufeff"), True
                 read += len(block)
                 if not block:
                     break
@@ -67,6 +70,15 @@ def blocks(files: tuple[Path, ...]) -> Iterator[str]:
                     yield whole + newline
         if rest:
             yield rest
+
+
+def text_lines(text: str) -> list[str]:
+    """Returns the lines of a text, without the line feed, or carriage return and feed, at an end.
+
+    Other signs that Python's `splitlines` ends a line at, e.g. U+2028 and U+0085, may stand within.
+    """
+    found = text.replace("\r\n", "\n").split("\n")
+    return found if found[-1] else found[:-1]
 
 
 def read_text(path: Path, *, kind: str = "") -> str:

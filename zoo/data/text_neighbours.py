@@ -51,7 +51,7 @@ def contexts(
         if not number:
             order = np.random.RandomState(0).permutation(order)
         splits.append(Split({"tokens": windows[order].astype(np.int32)}))
-    return {"tokens": Column("tokens", (2 * size + 1,), names)}, splits
+    return {"tokens": Column("tokens", (2 * size + 1,), names, "word")}, splits
 
 
 def cooccurrences(
@@ -91,4 +91,4 @@ def cooccurrences(
         rows = order[part_of[order] == part]
         columns = {"tokens": pairs[rows].astype(np.int32), "times": times[rows].astype(np.float32)}
         splits.append(Split(columns))
-    return {"tokens": Column("tokens", (2,), names), "times": Column("number")}, splits
+    return {"tokens": Column("tokens", (2,), names, "word"), "times": Column("number")}, splits

@@ -21,7 +21,7 @@ import numpy as np
 
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split, alike, stratify
-from zoo.data.text_files import read_text
+from zoo.data.text_files import read_text, text_lines
 from zoo.datasets import TREES, file_path
 
 EMPTY, UNKNOWN = "", "<unknown>"
@@ -58,7 +58,7 @@ def load(name: str) -> DataSet:
     if not path.is_file():
         raise FileNotFoundError(f"{TREES}{path}: no such file.")
     trees = []
-    for number, line in enumerate(read_text(path, kind=TREES).splitlines(), start=1):
+    for number, line in enumerate(text_lines(read_text(path, kind=TREES)), start=1):
         if line.strip():
             try:
                 trees.append(parse(line))
@@ -195,7 +195,7 @@ def _columns(name: str, source: str, trees: list[Labelled]) -> DataSet:
         joins[row, : len(heights)] = heights
     whole = Split({"tokens": tokens, "joins": joins, "label": label})
     columns = {
-        "tokens": Column("tokens", (longest,), vocabulary),
+        "tokens": Column("tokens", (longest,), vocabulary, "word"),
         "joins": Column("heights", (longest,)),
         "label": Column("class", (), labels),
     }

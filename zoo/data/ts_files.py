@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from zoo.common import reading
-from zoo.common.columns import Column
+from zoo.common.columns import THERE, Column
 from zoo.data.dataset import DataSet, Split, stratify
+from zoo.data.text_files import text_lines
 from zoo.datasets import TS, file_path
 
 TRAIN, TEST = "_TRAIN.ts", "_TEST.ts"
@@ -94,11 +95,15 @@ def labelled(
             everything, lambda num: (num - num // 5 - 3 * num // 10, num // 5, 3 * num // 10),
             by="label",
         )  # fmt: skip
+    features = [f"feature{n}" for n in range(1, signals[0].shape[1] + 1)] + [THERE] * ragged
     of = f"{min(lengths)} to {max(lengths)}" if ragged else str(lengths[0])
     return DataSet(
         name,
         f"{source}: {len(signals):,} signals of {of} places",
-        {"series": Column("series", series.shape[1:]), "label": Column("class", (), classes)},
+        {
+            "series": Column("series", series.shape[1:], tuple(features)),
+            "label": Column("class", (), classes),
+        },
         train,
         validation,
         test,
@@ -119,7 +124,7 @@ def read_ts(path: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
     signals: list[np.ndarray] = []
     labels: list[str] = []
     begun = False
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text_lines(text), start=1):
         line = line.strip()
         if not line or line.startswith(("#", "%")):
             continue

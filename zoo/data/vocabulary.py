@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zoo.common.columns import Column
 from zoo.common.sentences import END, MARKS, PADDING, START
 from zoo.common.sentences import words as said_of
 
@@ -47,23 +48,29 @@ class Vocabulary(NamedTuple):
         return cls((*marks, *sorted(pieces)), of_words)
 
     @classmethod
-    def read(cls, names: Sequence[str]) -> Vocabulary:
+    def read(cls, column: Column) -> Vocabulary:
         """Returns the vocabulary that a column of tokens has, e.g. that of a bundle's card.
 
         Args:
-            names: Of the column; it is of words where one of them has more than one character.
+            column: Of tokens; a card of an earlier version does not say what they are: words, where
+                one has more than one character.
 
         Raises:
-            ValueError: They begin neither with `PAD` nor with `MARKS`.
+            ValueError: Its names begin neither with `PAD` nor with `MARKS`.
         """
-        names = tuple(names)
+        names = tuple(column.names)
         if names[: len(MARKS)] != MARKS and names[:1] != PAD:
             raise ValueError(
                 f"vocabulary: got names that begin with {', '.join(map(repr, names[:3]))}; "
                 f"expected {PAD[0]!r}, the padding, or {', '.join(MARKS)}."
             )
         own = names[len(MARKS) if names[0] else len(PAD) :]
-        return cls(names, any(len(name) > 1 for name in own))
+        of_words = column.unit == "word" if column.unit else any(len(name) > 1 for name in own)
+        return cls(names, of_words)
+
+    def column(self, length: int) -> Column:
+        """Returns the column of rows of so many tokens, marks counted."""
+        return Column("tokens", (length,), self.names, "word" if self.of_words else "character")
 
     @property
     def says(self) -> bool:
@@ -72,9 +79,7 @@ class Vocabulary(NamedTuple):
 
     def pieces(self, text: str) -> list[str]:
         """Returns the tokens' names of a text."""
-        if self.of_words:
-            return text.split()
-        return list(text.strip() if " " in self.names else "".join(text.split()))
+        return text.split() if self.of_words else list(text.strip())
 
     def encode(
         self, texts: Sequence[str], *, length: int | None = None, where: str = "text"

@@ -6,8 +6,9 @@ positive logarithm of that ratio; the largest directions of its matrix, times th
 the singular values, are the vectors (Levy & Goldberg 2014, Neural word embedding as implicit matrix
 factorization, NIPS 27). Nothing about a picture goes in.
 
-A file has a word and its numbers in each line, as word2vec and GloVe write texts; a first line of
-two numbers, how many words and how long, is read over.
+A file has a word and its numbers in each line, as word2vec and GloVe write texts, with a space or a
+tab between; a word may be a blank of another kind, or have spaces within. A first line of two whole
+numbers, how many words and how long, is read over.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.text_files import read_text
+from zoo.data.text_files import read_text, text_lines
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
@@ -97,26 +98,43 @@ def read(path: str | Path) -> dict[str, tuple[float, ...]]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; expected a word and its numbers a line.")
+    told = [line.rstrip(" ").replace("\t", " ") for line in text_lines(read_text(file))]
+    lines = [(number, line) for number, line in enumerate(told, start=1) if line]
+    if _is_header([line for _, line in lines]):
+        lines = lines[1:]
+    size = len(_numbers(lines[0][1])) if lines else 0
     found: dict[str, tuple[float, ...]] = {}
-    size = None
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
-        if not line.strip():
-            continue
-        word, *cells = line.split()
-        if number == 1 and len(cells) == 1:
-            continue
-        try:
-            vector = np.array([float(cell) for cell in cells])
-        except ValueError:
-            vector = np.zeros(0)
-        if len(vector) < 1 or len(vector) != (size or len(vector)):
+    for number, line in lines:
+        vector = _numbers(line)
+        word = line.rsplit(" ", size)[0]
+        if not size or len(vector) != size or not word:
             raise ValueError(
-                f"{file}:{number}: got {len(cells)} cells behind a word; expected {size or 'some'} "
-                "numbers."
+                f"{file}:{number}: got {len(line.split(' ')) - 1} cells behind a word; expected "
+                f"{size or 'some'} numbers."
             )
-        size = len(vector)
-        found[word] = of_length_1(vector)
+        found[word] = of_length_1(np.array(vector))
     return found
+
+
+def _numbers(line: str) -> list[float]:
+    """The numbers at the end of a line; its first cell is a word, whatever it is."""
+    found: list[float] = []
+    for cell in reversed(line.split(" ")[1:]):
+        try:
+            found.append(float(cell))
+        except ValueError:
+            break
+    return found[::-1]
+
+
+def _is_header(lines: Sequence[str]) -> bool:
+    """Whether the first line says how many words there are, and how long the vectors are."""
+    cells = lines[0].split(" ") if lines else []
+    if len(cells) != 2 or not all(cell.isdecimal() for cell in cells) or len(lines) < 2:
+        return False
+    count, size = map(int, cells)
+    # A word that is a number has one too, where vectors are of one.
+    return len(_numbers(lines[1])) >= size and (size > 1 or count == len(lines) - 1)
 
 
 def of_names(names: Sequence[str], vectors: dict[str, tuple[float, ...]]) -> np.ndarray:

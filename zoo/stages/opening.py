@@ -84,7 +84,8 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
         labels = {name: labels[name] for name in labels if name in bundle.card.outputs}
     # A column that the task does not read may have come since, or gone.
     read = [name for name in run.task.needs(run.data) if name in bundle.card.columns]
-    found = {n: run.data.columns[n] for n in read}, [column.names for column in labels.values()]
+    said = {n: run.data.columns[n].as_far_as(bundle.card.columns[n]) for n in read}
+    found = said, [column.names for column in labels.values()]
     known = (
         {n: bundle.card.columns[n] for n in read},
         [column.names for column in bundle.card.outputs.values()],
@@ -132,7 +133,7 @@ def _has_loader(name: str) -> bool:
 def _told(columns: Mapping[str, Column]) -> str:
     """The columns in a few words."""
     parts = []
-    for name, (kind, shape, names) in columns.items():
+    for name, (kind, shape, names, _) in columns.items():
         size = " x ".join("any" if n is None else str(n) for n in shape)
         few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         facts = [kind, size, f"{len(names)} names: {few}" if names else ""]

@@ -12,10 +12,12 @@ import numpy as np
 from zoo.bundle import CARD, Bundle
 from zoo.common import reading
 from zoo.common.answers import answers
+from zoo.common.columns import THERE
 from zoo.common.images import placing
 from zoo.common.picture_files import read_image
 from zoo.data import signal_files
 from zoo.data.preprocessing import Preprocessing
+from zoo.datasets import TS
 from zoo.models.saved import load_model
 from zoo.stages.opening import kept
 from zoo.tasks.task import columns_of
@@ -160,10 +162,15 @@ def _of_file(bundle: Bundle, path: Path) -> dict[str, np.ndarray]:
 
 
 def _tells_ends(bundle: Bundle, name: str) -> bool:
-    """Whether the last feature says where a signal is, as of signals of several lengths."""
-    data = kept(bundle)
+    """Whether the last feature says where a signal is, as of signals of several lengths.
+
+    Cards of earlier versions name no features: then the signals that are kept tell.
+    """
+    names, source = bundle.card.inputs[name].names, bundle.card.data
+    earlier = not names and (source.startswith(TS) or source == "waveforms")
+    data = kept(bundle) if earlier else None
     if data is None or data.columns[name].shape[1] == 1:
-        return False
+        return names[-1:] == (THERE,)
     last = np.concatenate([data.train[name], data.test[name]])[..., -1]  # (n, time)
     return bool(np.isin(last, (0, 1)).all() and (np.diff(last) <= 0).all() and last[:, 0].all())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from compress.graph.graph import trace
 from zoo.bundle import Bundle
+from zoo.common.units import warn_unknown
 from zoo.data import entailment, trees
 from zoo.data.vocabulary import Vocabulary
 from zoo.models.saved import load_model, load_networks
@@ -17,7 +17,6 @@ from zoo.stages import read_columns
 from zoo.tasks.words import telling
 from zoo.tasks.words.translate import SOURCE, TOKENS
 
-LOG = logging.getLogger("zoo")
 SENTENCES = "|"  # stands between a sentence and what may follow from it; or a tab
 
 Row = dict[str, Any]
@@ -52,7 +51,7 @@ def _translated(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> l
     """The likeliest answers of a translator, the best first."""
     columns, networks = bundle.card.columns, load_networks(bundle.path)
     source, tokens = columns[SOURCE], columns[TOKENS]
-    read, says = Vocabulary.read(source.names), Vocabulary.read(tokens.names)
+    read, says = Vocabulary.read(source), Vocabulary.read(tokens)
     rows = read.encode(texts, length=source.shape[0], where="--text")
     length = (tokens.shape[0] or 1) - 1
     return [
@@ -112,12 +111,8 @@ def _tokens(bundle: Bundle, name: str, texts: Sequence[Sequence[str]]) -> np.nda
     places = {word: place for place, word in enumerate(column.names)}
     (time,) = column.shape
     found = np.zeros((len(texts), time or max(map(len, texts))), np.int32)
-    unknown = dict.fromkeys(word for words in texts for word in words if word not in places)
-    if unknown:
-        LOG.warning(
-            "--text: %s not among the %d words of the training; read as %s",
-            ", ".join(unknown), len(places) - 2, entailment.UNKNOWN,
-        )  # fmt: skip
+    said = [word for words in texts for word in words]
+    warn_unknown("--text", said, places, known=len(places) - 2, read_as=entailment.UNKNOWN)
     for row, words in enumerate(texts):
         if len(words) > found.shape[1]:
             raise ValueError(
@@ -135,7 +130,7 @@ def _classified(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> l
     if column is None or len(card.inputs) != 1 or width > 1:
         told = f"--beam {width}" if width > 1 else f"a model that reads {', '.join(card.inputs)}"
         raise ValueError(f"--text: got {told}; expected a classifier of texts, which has no beam.")
-    read = Vocabulary.read(column.names)
+    read = Vocabulary.read(column)
     rows = read.encode(texts, length=column.shape[0], where="--text")
     return _judged(bundle, texts, {TOKENS: rows}, top)
 

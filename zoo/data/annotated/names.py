@@ -8,6 +8,7 @@ from pathlib import Path
 from zoo.common import plain_yaml, reading
 from zoo.common.settings import shown
 from zoo.data.annotated.things import Reading
+from zoo.data.text_files import text_lines
 
 EXPECTED = "names of the classes, one a line, or under `names`"
 
@@ -65,7 +66,7 @@ def within(found: Reading) -> Reading:
 
 
 def _of_text(path: Path) -> list[str]:
-    lines = reading.text(path, EXPECTED).rstrip().splitlines()
+    lines = text_lines(reading.text(path, EXPECTED).rstrip())
     if "" in map(str.strip, lines):
         raise reading.FileError(
             f"{path}: has an empty line between names; expected {EXPECTED}. A class keeps its "

@@ -19,6 +19,7 @@ from zoo.common.settings import shown
 from zoo.data.annotated.names import named
 from zoo.data.annotated.paths import checked, pictures
 from zoo.data.annotated.things import Annotated, AnnotationError, Reading, Thing, ring
+from zoo.data.text_files import text_lines
 
 EXPECTED = "YOLO text: a class and its numbers in each line"
 
@@ -77,7 +78,7 @@ def _read_part(root: Path, part: Path, labels: tuple[str, ...], known: set[Path]
 
 def _read_file(root: Path, path: Path, labels: tuple[str, ...], problems: list[str]) -> list[Thing]:
     things = []
-    lines = reading.text(checked(root, path), EXPECTED).splitlines()
+    lines = text_lines(reading.text(checked(root, path), EXPECTED))
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         try:

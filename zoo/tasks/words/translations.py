@@ -40,7 +40,7 @@ class Translations:
     """
 
     def __init__(self, columns: Mapping[str, Column]):
-        self._read, self._says = (Vocabulary.read(columns[n].names) for n in ("source", TOKENS))
+        self._read, self._says = (Vocabulary.read(columns[n]) for n in ("source", TOKENS))
         self._answers: list[_Answer] = []
         self._looked: list[np.ndarray] = []
         self._nats, self._hits, self._count = 0.0, 0, 0
