@@ -12,6 +12,7 @@ import compress
 import export
 from tests import toy
 from zoo.baselines import cut_lines
+from zoo.common.columns import Column
 from zoo.data import digit_lines, load
 from zoo.layers import MultiLSTM
 from zoo.models.build import create
@@ -63,7 +64,7 @@ def bundles(tmp_path_factory):
 
 
 def test_lines_are_of_digits(data):
-    assert data.columns["series"] == ("series", (112, 28), ())
+    assert data.columns["series"] == Column("series", (112, 28))
     assert data.columns["tokens"].names == ("", *"0123456789")
     tokens, series = data.train["tokens"], data.train["series"]
     counts = (tokens > 0).sum(axis=1)
@@ -74,6 +75,18 @@ def test_lines_are_of_digits(data):
     assert np.corrcoef(ink, counts)[0, 1] > 0.6
     again = digit_lines._make()["train/pixels"]
     np.testing.assert_array_equal(again, np.rint(series * 255).astype(np.uint8))
+
+
+def test_lines_of_more_labels_than_places_are_refused(tmp_path):
+    """Between two labels alike stands a blank; the arcs of a lattice need none."""
+    labels = np.array([[1, 2, 2, 2, 0], [3, 1, 3, 1, 3], [4, 0, 0, 0, 0]])
+    assert Transcribe().needed(labels).tolist() == [6, 5, 1]
+    assert SegmentLattice().needed(labels).tolist() == [4, 5, 1]
+    changes = [*CHANGES, "settings={units: [4], together: 28}"]
+    told = r"got a line of 5 labels, which take \d places; expected 4 at most, .* settings\.tog"
+    with pytest.raises(ValueError, match=told):
+        fit("ctc_blstm_small", out=tmp_path / "x", changes=changes)
+    assert not (tmp_path / "x" / "model.keras").exists()
 
 
 def test_labels_without_a_blank_are_refused(tmp_path):

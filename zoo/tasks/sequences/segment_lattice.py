@@ -35,6 +35,10 @@ class SegmentLattice(Transcribe):
 
     kind: Literal["segment_lattice"] = "segment_lattice"  # type: ignore[assignment]
 
+    def needed(self, labels: np.ndarray) -> np.ndarray:
+        """See `Transcribe.needed`: each is a segment."""
+        return (labels != 0).sum(axis=1)
+
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`: a score for each class of each arc."""
         return {LOGITS: data.columns[TOKENS]._replace(shape=(1,))}

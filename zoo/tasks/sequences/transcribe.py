@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
     from zoo.tasks.sequences.transcripts import Transcripts
-    from zoo.tasks.task import Batch
+    from zoo.tasks.task import Batch, Networks
 
 SERIES, TOKENS, LOGITS = "series", "tokens", "logits"
 
@@ -51,6 +51,31 @@ class Transcribe(Supervised):
                 f"that begins with '', the padding; {data.name} has {data.input} ({source.kind}) "
                 f"and labels that begin with {names[:1]}. Take another data set, e.g. digit_lines."
             )
+
+    def check_networks(self, data: DataSet, networks: Networks) -> None:
+        """See `Task.check_networks`: each line must have places for its labels."""
+        from zoo.data.dataset import Split
+
+        super().check_networks(data, networks)
+        places = networks["net"].output_shape[1]
+        for split in (data.train, data.validation, data.test):
+            if places is None or not isinstance(split, Split):
+                return  # of any length, or read from the disk
+            labels = split[TOKENS]
+            needed = self.needed(labels)
+            row = int(needed.argmax())
+            if needed[row] > places:
+                raise ValueError(
+                    f"{data.name}: got a line of {int((labels[row] != 0).sum())} labels, which "
+                    f"take {int(needed[row])} places; expected {places} at most, all that "
+                    f"{networks['net'].name} has of a signal. Make settings.together smaller, or "
+                    "the lines shorter."
+                )
+
+    def needed(self, labels: np.ndarray) -> np.ndarray:
+        """Returns the places that labels (n, most) take, (n,): between two alike is a blank."""
+        alike = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != 0)
+        return (labels != 0).sum(axis=1) + alike.sum(axis=1)
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: an output for each label, and for the blank."""
