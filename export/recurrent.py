@@ -19,8 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.names import called
-
-LONGEST = 512  # steps of an unrolled layer; a converter takes minutes and gigabytes for thousands
+from zoo.common.unrolled import LONGEST
 
 # Given the layer, (batch, time, features), the states and the mask: the last output, all outputs
 # and the new states; or `None`, where it has to be as Keras does it.

@@ -7,15 +7,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import softmax
 
 import compress
 import export
 from tests import toy
+from zoo.common.columns import Column
 from zoo.common.sentences import END, MARKS, PADDING, START
 from zoo.data import cmudict, dates, load, pairs
 from zoo.data.pairs import Pair
 from zoo.data.vocabulary import Vocabulary
 from zoo.metrics.edits import edits, label_error
+from zoo.models.attention import attend
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.tasks.words import telling
@@ -80,13 +83,39 @@ def test_a_vocabulary_goes_there_and_back():
     assert words.names == (*MARKS, "a", "b", "cab") and words.of_words
     (row,) = words.encode(["cab a"])
     assert row.tolist() == [START, 5, 3, END] and words.decode(row) == "cab a"
-    assert [Vocabulary.read(v.names) for v in (letters, words)] == [letters, words]
+    assert [Vocabulary.read(v.column(5)) for v in (letters, words)] == [letters, words]
+    earlier = [Column("tokens", (5,), vocabulary.names) for vocabulary in (letters, words)]
+    assert [Vocabulary.read(column) for column in earlier] == [letters, words]
+
+
+def test_words_of_one_letter_are_words():
+    data = pairs.paired(
+        "p", pairs.split([Pair(f"{n}", f"A {'B ' * n}C") for n in range(1, 30)]), source="made"
+    )
+    units = [data.columns[name].unit for name in ("source", "tokens")]
+    says = Vocabulary.read(data.columns["tokens"])
+    assert units == ["character", "word"] and says.names == (*MARKS, "A", "B", "C")
+    assert says.decode(says.encode(["A B C"])[0]) == "A B C"
+    meter = Translate().meter(data.columns)
+    tokens = data.test["tokens"]
+    meter.add({"source": data.test["source"], "tokens": tokens}, {"captions": tokens[:, 1:]})
+    assert meter.result().metrics["bleu4"] == pytest.approx(1)
+
+
+def test_what_a_card_of_an_earlier_version_does_not_say_is_no_difference():
+    letters = Column("tokens", (3,), ("", "a"), "character")
+    signal = Column("series", (9, 2), ("feature1", "there"))
+    earlier = letters._replace(unit=""), signal._replace(names=())
+    assert (letters.as_far_as(earlier[0]), signal.as_far_as(earlier[1])) == earlier
+    assert letters.as_far_as(letters) == letters and signal.as_far_as(signal) == signal
+    assert letters.plain()["unit"] == "character" and "unit" not in signal.plain()
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("cax?", r"^--text: got 'x', '\?' in 'cax\?'; expected characters of the 3 that are known"),
+        ("a b", r"^--text: got ' ' in 'a b'; expected characters of the 3 that are known"),
         (" ", r"^--text: got an empty text; expected characters"),
         ("abcabc", r"^--text: got 6 characters in 'abcabc'; expected at most 5, as in training"),
     ],
@@ -98,14 +127,14 @@ def test_a_text_that_does_not_fit_is_refused(text, told):
 
 def test_the_vocabulary_of_another_column_is_refused():
     with pytest.raises(ValueError, match="got names that begin with 'a', 'b'; expected ''"):
-        Vocabulary.read(("a", "b"))
+        Vocabulary.read(Column("tokens", (5,), ("a", "b")))
 
 
 def test_pairs_of_a_file(file, tmp_path):
     data = load(f"pairs:{file}")
     assert list(data.columns) == ["source", "tokens"]
-    assert data.columns["source"] == ("tokens", (3,), ("", *"012345"))
-    assert data.columns["tokens"] == ("tokens", (5,), (*MARKS, *sorted(DIGITS)))
+    assert data.columns["source"] == ("tokens", (3,), ("", *"012345"), "character")
+    assert data.columns["tokens"] == ("tokens", (5,), (*MARKS, *sorted(DIGITS)), "word")
     splits = (data.train, data.validation, data.test)
     texts = [{tuple(row) for row in split["source"]} for split in splits]
     assert (
@@ -337,6 +366,48 @@ def test_luong_attends_after_the_state_and_feeds_it_back():
     np.testing.assert_allclose(new["fed"], fed, atol=1e-5)
     other, _ = telling.advance(decoder, {**known, "fed": known["fed"] * 0}, tf.constant([4, 5, 6]))
     assert np.abs(other["lstm1_h"] - new["lstm1_h"]).max() > 1e-3
+
+
+def test_texts_that_would_be_unrolled_for_ever_are_refused(tmp_path):
+    """Each token is a step of a graph without loops."""
+    path = tmp_path / "long.tsv"
+    lines = [f"{'a' * (n + 1)}\t{'b' * (n + 1)}\n" for n in range(40)]
+    path.write_text("".join([*lines, f"{'a' * 511}\t{'b' * 511}\n"]))
+    Translate().check(load(f"pairs:{path}"))
+    for texts in (("a" * 513, "b"), ("a", "b" * 512)):
+        path.write_text("".join([*lines, "\t".join(texts) + "\n"]))
+        num = max(map(len, texts))
+        told = rf"^data\.size: got texts of {num} tokens, .*; expected 511 at most, .*Write data\."
+        with pytest.raises(ValueError, match=told):
+            Translate().check(load(f"pairs:{path}"))
+        Translate().check(load(f"pairs:{path}", size=511))
+
+
+@pytest.mark.parametrize("scale", [1, 100, 10_000])
+def test_attention_leaves_out_padding_whatever_its_energy(scale):
+    """Of energies apart by so much that a softmax of all places leaves those of words nothing."""
+    random = np.random.RandomState(0)
+    energy = random.normal(scale=scale, size=(40, 6)).astype("float32")
+    real = (np.arange(6) < random.randint(1, 7, 40)[:, None]).astype("float32")
+    energy[0], real[0] = [-130, -131, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]
+    seen = random.normal(size=(40, 6, 3)).astype("float32")
+    context, weights = attend(tf.constant(energy), tf.constant(real), tf.constant(seen))
+    expected = softmax(np.where(real > 0, energy.astype("float64"), -np.inf), axis=1)
+    np.testing.assert_allclose(weights, expected, atol=2e-3 if scale > 1000 else 2e-5)
+    np.testing.assert_allclose(context, np.einsum("bt,btu->bu", weights, seen), atol=1e-5)
+
+
+def test_a_decoder_of_many_units_attends_to_a_short_text():
+    """Products of 130 units are a hundred and more below 0, that of padding."""
+    decoder = made("luong_small", attention="dot", units=130)["decoder"]
+    known = {x.name: np.zeros((1, *x.shape[1:]), "float32") for x in decoder.inputs}
+    known |= {"tokens": np.array([4]), "real": np.array([[1, 1, 0, 0, 0, 0]], "float32")}
+    known["annotations"][:, :2], known["lstm1_h"][:] = -0.9, 0.97
+    cell = decoder.get_layer("lstm1")
+    cell.set_weights([w * 0 + 9 * (w.ndim == 1) for w in cell.get_weights()])  # h is tanh(1)
+    _, found = telling.advance(decoder, {k: tf.constant(v) for k, v in known.items()}, [4])
+    np.testing.assert_allclose(found["place_weights"], [[0.5, 0.5, 0, 0, 0, 0]], atol=1e-5)
+    assert np.isfinite(found["logits"]).all()
 
 
 def test_data_without_pairs_are_refused(tmp_path):

@@ -59,6 +59,7 @@ class Caption(Task):
                 f"begins with {', '.join(MARKS)}; {data.name} has {has}. Take another data set, "
                 "e.g. digit_captions."
             )
+        telling.check_length(data, TOKENS)
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: an output for each word."""

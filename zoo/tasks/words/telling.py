@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zoo.common.sentences import END, PADDING, START
+from zoo.common.sentences import END, MARKS, PADDING, START
+from zoo.common.unrolled import LONGEST
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from zoo.data.dataset import DataSet
     from zoo.tasks.task import Networks
 
     Known = dict[str, Any]  # what a decoder reads beside its tokens, by name
@@ -39,6 +41,28 @@ class Sentence(NamedTuple):
 
     tokens: tuple[int, ...]
     log_probability: float
+
+
+def check_length(data: DataSet, *names: str) -> None:
+    """Refuses texts whose tokens cannot be read, or said, in steps that are written out.
+
+    Args:
+        data: The texts.
+        names: Of their columns; a step less than tokens, where these are said.
+
+    Raises:
+        ValueError: They are longer than `zoo.common.unrolled.LONGEST`.
+    """
+    for name in names:
+        column = data.columns[name]
+        marks = 2 if column.names[: len(MARKS)] == MARKS else 0
+        steps = (column.shape[0] or 0) - bool(marks)
+        if steps > LONGEST:
+            raise ValueError(
+                f"data.size: got texts of {steps + bool(marks) - marks:,} tokens, {name} of "
+                f"{data.name}; expected {LONGEST - 1} at most, as each is a step that is written "
+                f"out. Write data.size={LONGEST - 1}, which leaves longer ones out."
+            )
 
 
 def states(decoder: keras.Model) -> dict[str, int]:

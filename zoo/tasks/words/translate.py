@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from zoo.common.columns import Column
 from zoo.common.sentences import MARKS
 from zoo.tasks.task import Metric
+from zoo.tasks.words import telling
 from zoo.tasks.words.caption import Caption
 from zoo.tasks.words.telling import TOKENS
 
@@ -44,6 +45,7 @@ class Translate(Caption):
                 f"task.kind: got translate, which learns pairs of texts, `source` and `tokens`; "
                 f"{data.name} has {has}. Take another data set, e.g. dates or pairs:PATH."
             )
+        telling.check_length(data, SOURCE, TOKENS)
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: the longest text, and both vocabularies."""
