@@ -268,25 +268,27 @@ def near(one, other, which):
 
 @pytest.mark.oracle
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rate", "share"), [("word2vec", 9.6, 0.95), ("cbow", 3.8, 0.65)])
-def test_vectors_are_as_good_as_gensims(name, rate, share, tmp_path):
-    """The same words, vocabulary, window and negatives: nats of the same pairs; neighbours.
+@pytest.mark.parametrize(("name", "share"), [("word2vec", 0.95), ("cbow", 0.65)])
+def test_vectors_are_as_good_as_gensims(name, share, tmp_path):
+    """What the recipe learns: nats of the same pairs; neighbours.
 
-    Ours sees the text shuffled, so gensim's second run does too: in pieces of 20 words. CBOW takes
-    the gradient as it is, which gensim does not, and so finds other neighbours.
+    Words, vocabulary, length, window, negatives, threshold and epochs are the recipe's. The rate is
+    gensim's own, of a pair: ours is of the mean of a batch. Ours sees the text shuffled, so
+    gensim's second run does too: in pieces of 20 words. CBOW takes the gradient as it is, which
+    gensim does not, and so finds other neighbours.
     """
     gensim = pytest.importorskip("gensim")
-    changes = ["data.text.vocabulary=1000", "settings={size: 50}", "task.threshold=0"]
-    changes += [f"train.optimizer.learning_rate={rate}"]
-    bundle = fit(name, out=tmp_path / "run", changes=changes)
-    run = Run(bundle.recipe, networks=load_networks(bundle.path))
+    bundle = fit(name, out=tmp_path / "run")
+    recipe = bundle.recipe
+    run = Run(recipe, networks=load_networks(bundle.path))
     names = run.data.columns["tokens"].names
     whole = pydoc_topics.read()
     from zoo.data.text import bounds
     from zoo.data.text_tokens import tokenize
 
     held, _ = bounds(len(whole))
-    places = tokenize(lambda: [whole[:held]], Text(unit="word", vocabulary=1000), training=held)
+    unit = Text(unit="word", vocabulary=recipe.data.text.vocabulary)
+    places = tokenize(lambda: [whole[:held]], unit, training=held)
     (words,) = words_alone(places.places, names, (len(places.places),))
     tables = []
     for seed, cut in ((1, 9000), (2, 20)):
@@ -296,8 +298,9 @@ def test_vectors_are_as_good_as_gensims(name, rate, share, tmp_path):
         if seed == 2:
             np.random.RandomState(0).shuffle(corpus)
         theirs = gensim.models.Word2Vec(
-            corpus, vector_size=50, window=5, sg=int(name == "word2vec"), negative=5, min_count=1,
-            sample=0, epochs=bundle.recipe.train.epochs, workers=1, seed=seed,
+            corpus, vector_size=run.networks["words"].output_shape[-1], window=recipe.task.window,
+            sg=int(name == "word2vec"), negative=recipe.task.negatives, min_count=1,
+            sample=recipe.task.threshold, epochs=recipe.train.epochs, workers=1, seed=seed,
         )  # fmt: skip
         known = [theirs.wv.key_to_index.get(word, -1) for word in names]
         pair = [np.where(np.array(known)[:, None] < 0, 0, table[known]) for table in
