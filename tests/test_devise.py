@@ -145,6 +145,7 @@ def test_hits_are_counted_by_hand():
     assert {key: value for key, value in found.metrics.items() if key != "loss"} == {
         "hit1_seen": 0.0, "hit5_seen": 1.0, "hit1_unseen": 0.5, "hit5_unseen": 1.0,
     }  # fmt: skip
+    assert DeViSE(unseen=2).figure(found.metrics, found.tables) == ("hit5_unseen", 2)
     last = found.tables["hits"][-1]
     assert last["classes"] == "unseen, of these" and last["hit1"] == 1.0 and last["chance1"] == 0.5
 

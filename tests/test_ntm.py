@@ -230,13 +230,19 @@ def test_loss_and_meter_count_the_same_bits(run):
     known = (batch["length"] <= 2).astype("float32")
     values, weights = seen.loss
     weights = weights * known[:, None, None]
-    metrics = meter.result().metrics
+    result = meter.result()
+    metrics = result.metrics
     assert metrics["loss"] == pytest.approx(
         float(tf.reduce_sum(values * weights) / tf.reduce_sum(weights)), rel=1e-5
     )
     wrong = seen.measures["wrong_bits"].values.numpy()
     assert metrics["wrong_bits"] == pytest.approx(wrong[known > 0].mean(), rel=1e-6)
     assert metrics["wrong_bits_beyond"] == pytest.approx(wrong[batch["length"] == 3].mean())
+    # A table tells what sets machines apart, and of how many sequences it is.
+    beyond = int((batch["length"] == 3).sum())
+    assert task.figure(metrics, result.tables) == ("wrong_bits_beyond", beyond)
+    del metrics["wrong_bits_beyond"]
+    assert task.figure(metrics, result.tables) == ("wrong_bits", 130)
 
 
 def test_padding_changes_nothing(run):
