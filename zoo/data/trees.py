@@ -199,8 +199,8 @@ def _columns(name: str, source: str, trees: list[Labelled]) -> DataSet:
         "joins": Column("heights", (longest,)),
         "label": Column("class", (), labels),
     }
-    splits = (whole[rows] for rows in parts)
-    return DataSet(name, f"{source}: {len(trees):,} trees", columns, *splits)
+    train, validation, test = (whole[rows] for rows in parts)
+    return DataSet(name, f"{source}: {len(trees):,} trees", columns, train, validation, test)
 
 
 def _shares(num: int) -> tuple[int, int, int]:

@@ -132,8 +132,9 @@ def counted(texts: list[np.ndarray], size: int) -> Any:
         ones = np.ones(len(rows), np.float32)
         parts.append(csr_matrix((ones, (rows, text[rows, places])), (num, size)))
     if len(texts) == 2:
-        blocks = range(0, num, BLOCK)
-        pairs = [_paired(*(text[at : at + BLOCK] for text in texts), size) for at in blocks]
+        one, other = texts
+        blocks = [slice(at, at + BLOCK) for at in range(0, num, BLOCK)]
+        pairs = [_paired(one[block], other[block], size) for block in blocks]
         parts.append(vstack(pairs, format="csr"))
     return hstack(parts, format="csr")
 
