@@ -176,7 +176,7 @@ def test_pairs_that_read_the_same_are_in_one_split():
 
 def test_dates_are_dates():
     data = dates.load()
-    read, says = (Vocabulary.read(data.columns[name].names) for name in ("source", "tokens"))
+    read, says = (Vocabulary.read(data.columns[name]) for name in ("source", "tokens"))
     for text, true in zip(data.test["source"][:40], data.test["tokens"][:40], strict=True):
         said, (year, month, day) = read.decode(text), says.decode(true).split("-")
         assert year in said and str(int(day)) in said
@@ -442,7 +442,7 @@ def test_the_likeliest_answer_counts(bundle, run):
     """The figure is that of NumPy, of what is said token by token."""
     split = run.data.test
     said = np.asarray(telling.greedy(run.networks, tf.constant(split["source"]), 4)["captions"])
-    says = Vocabulary.read(run.data.columns["tokens"].names)
+    says = Vocabulary.read(run.data.columns["tokens"])
     found = label_error(
         [says.pieces_of(row) for row in said], [says.pieces_of(row) for row in split["tokens"]]
     )
@@ -539,9 +539,9 @@ def test_compressed_translator_is_measured_itself(recipe, run, bundle):
 def test_predict_says_what_a_text_becomes(bundle, run, zoo):
     rows = zoo("predict", bundle.path, "--text", "012", "--text", "5", "--json")
     assert [row["text"] for row in rows] == ["012", "5"]
-    source = Vocabulary.read(run.data.columns["source"].names).encode(["012", "5"], length=3)
+    source = Vocabulary.read(run.data.columns["source"]).encode(["012", "5"], length=3)
     said = np.asarray(telling.greedy(run.networks, tf.constant(source), 4)["captions"])
-    says = Vocabulary.read(run.data.columns["tokens"].names)
+    says = Vocabulary.read(run.data.columns["tokens"])
     assert [row["answer"] for row in rows] == [says.decode(row) for row in said]
     wide = zoo("predict", bundle.path, "--text", "012", "--beam", 4, "--top", 3, "--json")
     assert len(wide) == 3 and wide[0]["log_probability"] >= wide[1]["log_probability"]
