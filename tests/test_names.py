@@ -112,8 +112,11 @@ def test_a_file_of_ones_own(file, tmp_path):
     for told, lines in (
         ("line 2: got 1 of them; expected 2 cells with a tab between: what is read, and its class",
          "a\tb\nonly\n"),
-        ("got 25 texts of 1 classes; expected at least 20 of 2",
+        ("got 25 different texts of 1 classes; expected at least 20 of 2",
          "".join(f"name{n}\tone\n" for n in range(25))),
+        ("got 2 different texts of 20 classes; expected at least 20 of 2",
+         "".join(f"{n % 2}\tclass{n}\n" for n in range(20))),
+        ("line 1: has bytes of zero; expected text in UTF-8", "a\0\tb\0\n" * 30),
     ):  # fmt: skip
         path.write_text(lines)
         with pytest.raises(ValueError, match=re.escape(told)):

@@ -21,6 +21,7 @@ from zoo.metrics.edits import edits, label_error
 from zoo.models.attention import attend
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
+from zoo.stages.opening import reopen
 from zoo.tasks.words import telling
 from zoo.tasks.words.translate import Translate
 from zoo.training.fitting import fit
@@ -157,7 +158,7 @@ def test_pairs_of_a_file(file, tmp_path):
         (b"a\tb\tc\n", r"line 1: got 3 of them"),
         (b"a\tb\nc\t \n", r"line 2: got an empty cell"),
         (b"a\tb\n\nc\t\xff\n", r"line 3: byte 2 of it is not UTF-8; expected a file in UTF-8"),
-        (b"a\tb\n", r"got 1 pairs; expected at least 20"),
+        (b"a\tb\n", r"got 1 pairs of 1 different texts; expected at least 20"),
     ],
 )
 def test_a_file_that_has_no_pairs_is_refused(content, told, tmp_path):
@@ -568,7 +569,7 @@ def test_text_for_a_model_of_pictures_is_refused(zoo):
     )
 
 
-def test_a_file_with_another_vocabulary_is_refused(file, zoo, tmp_path):
+def test_a_file_that_has_changed_is_refused_or_told_of(file, zoo, tmp_path, capsys):
     """What the model learnt from is not what the file holds now."""
     copy = tmp_path / "copy.tsv"
     copy.write_bytes(file.read_bytes())
@@ -577,6 +578,10 @@ def test_a_file_with_another_vocabulary_is_refused(file, zoo, tmp_path):
     copy.write_text(file.read_text().replace("5", "9"))
     told = zoo("evaluate", bundle.path, expect=2)
     assert "has the columns source (tokens, 3, 7 names" in told
+    rows = file.read_text().splitlines()
+    copy.write_text("\n".join([*rows[1:], rows[0]]) + "\n")  # the same rows, in another order
+    assert reopen(bundle).whole
+    assert "has changed since the model was trained" in capsys.readouterr().err
 
 
 def test_what_is_kept_is_plain(bundle):

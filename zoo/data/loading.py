@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 from zoo.common.images import fit, recolour
@@ -11,7 +13,19 @@ from zoo.data import entailment, folder, names, pairs, trees, ts_files
 from zoo.data import text as text_windows
 from zoo.data.dataset import DataSet, Split
 from zoo.data.pictures import Pictures
-from zoo.datasets import DATASETS, FOLDER, NAMED, NLI, PAIRS, TEXT, TREES, TS, check_name
+from zoo.datasets import (
+    DATASETS,
+    FILES,
+    FOLDER,
+    NAMED,
+    NLI,
+    PAIRS,
+    TEXT,
+    TREES,
+    TS,
+    check_name,
+    file_path,
+)
 from zoo.recipe import Text
 
 
@@ -66,6 +80,8 @@ def load(
             "pydoc_topics or text:PATH."
         )
     data = _read(name, size, stream, text)
+    if name.startswith(FILES) and not data.digest:
+        data = replace(data, digest=_digest(file_path(name)))
     if limit is not None:
         classes = next((c.names for c in data.columns.values() if c.kind == "class"), ())
         if limit < len(classes):
@@ -135,6 +151,16 @@ def _read(
         settings["text"] = tokens
     made: DataSet = load_rows(**settings)
     return made
+
+
+def _digest(path: Path) -> str:
+    """A digest of a file, or of the names and sizes of those in a folder."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    lines = [f"{one.relative_to(path)}\t{one.stat().st_size}\n" for one in files]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _shaped(split: Split, image: str, size: int | None, channels: int | None) -> Split:

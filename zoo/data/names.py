@@ -75,11 +75,11 @@ def load_file(name: str) -> DataSet:
     if not path.is_file():
         raise FileNotFoundError(f"{name}: no such file.")
     found = list(dict.fromkeys(pairs.read(path, where=name, noun="its class")))
-    classes = {pair.target for pair in found}
-    if len(found) < pairs.FEWEST or len(classes) < 2:
+    classes, texts = {pair.target for pair in found}, {pair.source for pair in found}
+    if len(texts) < pairs.FEWEST or len(classes) < 2:
         raise ValueError(
-            f"{name}: got {len(found)} texts of {len(classes)} classes; expected at least "
-            f"{pairs.FEWEST} of 2, a text and its class in each line."
+            f"{name}: got {len(texts)} different texts of {len(classes)} classes; expected at "
+            f"least {pairs.FEWEST} of 2, a text and its class in each line."
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return labelled(name, found, source=f"{NAMED}{path}, sha256 {digest}")

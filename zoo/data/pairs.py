@@ -72,6 +72,10 @@ def read(path: Path, *, where: str, noun: str = "what is to be said") -> list[Pa
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if "\0" in text:  # UTF-16 that was read as something else
+                raise ValueError(
+                    f"{where}: line {number}: has bytes of zero; expected text in UTF-8."
+                )
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{where}: line {number}: byte {error.start} of it is not UTF-8; expected a file "
@@ -139,10 +143,12 @@ def paired(
 
     kept = {split: [pair for pair in part if fits(pair)] for split, part in parts.items()}
     left, num = [pair for part in kept.values() for pair in part], len(every)
-    if len(left) < FEWEST or not all(kept.values()):
+    different = len({pair.source for pair in left})
+    if different < FEWEST or not all(kept.values()):
+        within = "" if size is None else f", with texts of at most {size} tokens"
         raise ValueError(
-            f"{name}: got {len(left)} pairs; expected at least {FEWEST}, some of them in each "
-            f"split{'' if size is None else f', with texts of at most {size} tokens'}."
+            f"{name}: got {len(left)} pairs of {different} different texts; expected at least "
+            f"{FEWEST}, some of them in each split{within}."
         )
     columns: dict[str, Column] = {}
     values: dict[str, dict[str, np.ndarray]] = {split: {} for split in kept}

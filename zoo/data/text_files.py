@@ -59,7 +59,9 @@ def blocks(files: tuple[Path, ...]) -> Iterator[str]:
                     rest += decoder.decode(block, final=not block)
                 except UnicodeDecodeError as error:
                     first = read - (len(error.object) - len(block)) + error.start
-                    raise _not_utf8(f"{TEXT}{path}", first) from None
+                    raise _not_utf8(f"{TEXT}{path}", path, first) from None
+                if "\0" in rest:
+                    raise _of_zeros(f"{TEXT}{path}")
                 if rest and not begun:  # a mark of the order of bytes is no part of the text
                     rest, begun = rest.removeprefix("\ufeff"), True
                 read += len(block)
@@ -92,13 +94,25 @@ def read_text(path: Path, *, kind: str = "") -> str:
         ValueError: It is not UTF-8; the line names the first byte that is not.
     """
     try:
-        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+        text = path.read_bytes().decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise _not_utf8(f"{kind}{path}", error.start) from None
+        raise _not_utf8(f"{kind}{path}", path, error.start) from None
+    if "\0" in text:
+        raise _of_zeros(f"{kind}{path}")
+    return text
 
 
-def _not_utf8(where: str, byte: int) -> ValueError:
+def _not_utf8(where: str, path: Path, byte: int) -> ValueError:
+    with path.open("rb") as file:
+        wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     return ValueError(
         f"{where}: byte {byte} is not UTF-8; expected a text in UTF-8. Convert it, e.g. "
-        "`iconv -f latin1 -t utf-8`."
+        f"`iconv -f {'utf-16' if wide else 'latin1'} -t utf-8`."
+    )
+
+
+def _of_zeros(where: str) -> ValueError:
+    return ValueError(
+        f"{where}: has bytes of zero, which no text has; expected one in UTF-8. Of UTF-16, it is "
+        "made by `iconv -f utf-16le -t utf-8`."
     )

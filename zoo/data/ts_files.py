@@ -140,6 +140,8 @@ def read_ts(path: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
         if not classes:
             raise ValueError(f"{where}: no line @classLabel true NAME NAME before it; {EXPECTED}.")
         *features, label = line.split(":")
+        if not features:
+            raise ValueError(f"{where}: has no label behind its last ':'; {EXPECTED}.")
         signals.append(_signal(where, features, signals))
         if label.strip() not in classes:
             raise ValueError(

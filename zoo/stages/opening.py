@@ -91,11 +91,11 @@ def reopen(bundle: Bundle, changes: Iterable[str] = ()) -> Opened:
         [column.names for column in bundle.card.outputs.values()],
     )
     if found != known:
+        got, wanted = found[0] or run.data.columns, known[0] or dict(bundle.card.outputs)
         raise ValueError(
-            f"{bundle.path}: the data set {run.data.name} has the columns "
-            f"{_told(found[0] or run.data.columns)}; "
-            f"expected {_told(known[0] or dict(bundle.card.outputs))}, which the model was trained "
-            "on."
+            f"{bundle.path}: the data set {run.data.name} has the columns {_told(got)}; expected "
+            f"{_told(wanted)}, which the model was trained on{_differs(got, wanted)}. Bring its "
+            "data back, or train it again on these."
         )
     if bundle.card.data_digest and run.data.digest not in ("", bundle.card.data_digest):
         LOG.warning(
@@ -128,6 +128,19 @@ def kept(bundle: Bundle) -> DataSet | None:
 
 def _has_loader(name: str) -> bool:
     return name in DATASETS or name.startswith((FOLDER, *FILES))
+
+
+def _differs(found: Mapping[str, Column], known: Mapping[str, Column]) -> str:
+    """Names that one has and the other has not, which a few words may not show."""
+    for name in found.keys() & known.keys():
+        have, had = found[name].names, known[name].names
+        sides = {
+            "has": [repr(one) for one in have if one not in had],
+            "lacks": [repr(one) for one in had if one not in have],
+        }
+        if parts := [f"{verb} {', '.join(names[:5])}" for verb, names in sides.items() if names]:
+            return f" ({name} {' and '.join(parts)})"
+    return ""
 
 
 def _told(columns: Mapping[str, Column]) -> str:
