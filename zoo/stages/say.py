@@ -42,7 +42,7 @@ def said(bundle: Bundle, texts: Sequence[str], *, width: int = 1, top: int = 1) 
     if task not in ANSWERS:
         raise ValueError(
             f"--text: got a model of the task {task}; expected one of {', '.join(ANSWERS)}, which "
-            "reads texts. `zoo generate` goes on with a text."
+            f"reads texts.{WRITES * (task == 'language')}"
         )
     return ANSWERS[task](bundle, texts, width, top)
 
@@ -129,7 +129,8 @@ def _classified(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> l
     column = card.inputs.get(TOKENS)
     if column is None or len(card.inputs) != 1 or width > 1:
         told = f"--beam {width}" if width > 1 else f"a model that reads {', '.join(card.inputs)}"
-        raise ValueError(f"--text: got {told}; expected a classifier of texts, which has no beam.")
+        beamless = ", which has no beam" * (width > 1)
+        raise ValueError(f"--text: got {told}; expected a classifier of texts{beamless}.")
     read = Vocabulary.read(column)
     rows = read.encode(texts, length=column.shape[0], where="--text")
     return _judged(bundle, texts, {TOKENS: rows}, top)
@@ -143,6 +144,7 @@ def _judged(
     return [{"text": text, **row} for text, rows in zip(texts, found, strict=True) for row in rows]
 
 
+WRITES = " `zoo generate` goes on with a text."
 ANSWERS: Mapping[str, Callable[[Bundle, Sequence[str], int, int], list[Row]]] = {
     "translate": _translated,
     "inference": _related,
