@@ -1209,6 +1209,8 @@ ROWS = (
     _small_tell("show_and_tell_small", "Show and Tell, small", 1_378_243, _TELL),
     _attend("show_attend_tell", "Show, Attend and Tell", 54_832_522, {}),
     _small_attend("show_attend_tell_small", "Show, Attend and Tell, small", 416_261, _LOOK),
+    _small_attend("show_attend_tell_hard_small", "Show, Attend and Tell, small, hard attention",
+                  416_262, _LOOK | {"hard": True}, recipe="hard_caption"),
     _seq2seq("seq2seq", "Sequence to sequence", 384_112_000, {"source_tokens": 160_000}),
     _seq2seq("seq2seq_small", "Sequence to sequence, small", 168_494, _READS, **_DATES),
     _rnnsearch("rnnsearch", "RNNsearch", 80_443_000, {"source_tokens": 30_000}),
