@@ -344,6 +344,11 @@ def test_samples_are_what_the_policy_sees():
     np.testing.assert_array_equal(
         found["action"], greedy(asked(dense(world, 2))(found["features"]))
     )
+    many = observe(world, "train", 2000, ask=asked(dense(world, 2)))["features"]
+    for end in ("min", "max"):
+        np.testing.assert_array_equal(
+            getattr(found["features"], end)(axis=0), getattr(many, end)(axis=0)
+        )
     again = observe(world, "train", 40, ask=asked(dense(world, 2)))
     np.testing.assert_array_equal(found["features"], again["features"])
 

@@ -1,6 +1,9 @@
 """Agents: actor-critic and Q-learning against what is known exactly, through the whole engine."""
 
+import json
 import shutil
+import urllib.request
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -9,7 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 import compress
-import export
+import serving
+import zoo as zoo_package
 from tests import toy
 from tests.agents import LENGTH, cart_pole, corridor, dense, difference, settings, train, walk
 from zoo.bundle import Bundle
@@ -17,6 +21,8 @@ from zoo.environments.episodes import Episodes
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Recipe, resolve
+from zoo.stages.files import evaluate_file
+from zoo.stages.opening import Opened
 from zoo.stages.play import play
 from zoo.tasks.agents.a2c import A2C
 from zoo.tasks.agents.dqn import DQN, Explore
@@ -103,10 +109,46 @@ def test_the_policy_is_compressed(agent, samples, plan):
     assert history.epochs == 1 and "val_return" in history.rows[0]
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
-def test_the_policy_is_exported(agent, samples, target, tmp_path):
-    found = export.export(load_model(agent.path), target, tmp_path / target, samples=samples)
-    assert found.manifest.parity
+@pytest.fixture(scope="module")
+def integers(agent):
+    """The agent in integers: kernels of 8 bits, 16 between them."""
+    changes = ["passes.0.activation_bits=16"]
+    return zoo_package.compress(
+        agent.path, "int8", out=agent.path.with_name("int8"), changes=changes
+    )
+
+
+def test_integers_keep_the_best_action_on_what_is_visited(agent, integers, zoo, tmp_path):
+    """By the command of the docs: of the bundle, and of the files that are made of it."""
+    told = zoo("evaluate", agent.path, "--file", integers.path)
+    assert float(told.split("the same top-1 on ")[1].split("%")[0]) >= 99.0
+    assert "worst episodes" in told and len(told.splitlines()) < 25
+    (file,) = zoo_package.export(integers, "tflite-int8", out=tmp_path)
+    measured = zoo_package.evaluate(agent, file=file.path)
+    assert measured.same_top1 >= 0.99 and measured.evaluation.metrics["return"] > 80
+    with pytest.raises(ValueError, match=r"has the inputs \(4,\); expected \(5,\)"):
+        run = SimpleNamespace(task=A2C())
+        evaluate_file(integers.path, Opened(agent, run, dense(corridor(), 2), True), "test")
+
+
+@pytest.mark.slow
+def test_integers_run_on_microcontrollers(agent, integers, tmp_path):
+    """Where 16 bits flow between the kernels the ends have 16 too."""
+    (file,) = zoo_package.export(integers, "tflm", out=tmp_path)
+    assert file.manifest.signature.inputs[0].dtype == "int16"
+    assert zoo_package.evaluate(agent, file=file.path).same_top1 >= 0.99
+
+
+def test_the_policy_is_exported_and_served(agent, samples, tmp_path):
+    files = zoo_package.export(agent, "tflite", "onnx", "tflite-int8", out=tmp_path)
+    assert all(one.manifest.parity for one in files)
+    assert files[0].manifest.meanings == {"logits": "logits of the actions; the largest is taken"}
+    wanted = np.asarray(load_model(agent.path)(samples[:5]))
+    for one in files[:2]:
+        with serving.Server(one.path, port=0) as server:
+            body = json.dumps({"instances": samples[:5].tolist()}).encode()
+            got = json.load(urllib.request.urlopen(f"{server.url}:predict", body))
+        np.testing.assert_allclose(got["predictions"], wanted, atol=1e-5)
 
 
 def networks_of(task, world, *, seed=0):

@@ -32,6 +32,10 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an o
     "binary": {"": "logit of the second class"},
     "devise": {"": "products of the picture's vector with that of each class's words"},
     "regress": {"": "the value"},
+    **dict.fromkeys(
+        ("a2c", "ppo", "reinforce"), {"": "logits of the actions; the largest is taken"}
+    ),
+    "dqn": {"": "discounted return of each action; the largest is taken"},
     "forecast": {"": "the next values of the signal, in its own unit"},
     "segment": {"": "logits of the classes, for each pixel"},
     "localise": {"logits": "logits of the classes", "box": f"y1, x1, y2, x2 {_IN_FRACTIONS}"},
