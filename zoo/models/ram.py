@@ -36,10 +36,10 @@ def ram(
 ) -> keras.Model:
     """Returns the model: `image` (batch, height, width, 1) to a mapping.
 
-    `logits` (batch, num_classes); and, for training alone, `auxiliary_means` and `auxiliary_places`
-    (batch, glimpses - 1, 2), where it means to look next and where it looks, y and x from -1 to 1,
-    and `auxiliary_expected` (batch, glimpses - 1), the probability with which it expects to be
-    right.
+    `logits` (batch, num_classes); and, for training alone, `auxiliary_places` (batch, glimpses - 1,
+    2), where it looks, y and x from -1 to 1, `auxiliary_likelihood` (batch, glimpses - 1), the
+    logarithm of the density of that around where it meant to look, but for a constant, and
+    `auxiliary_expected` (batch, glimpses - 1), the probability with which it expects to be right.
 
     Args:
         name: Name of the model.
@@ -64,7 +64,7 @@ def ram(
     move, expect = layers.Dense(2, "tanh", name="move"), layers.Dense(1, name="expect")
     state: Any = None
     place = anywhere(pixels, 1, learnt=places == "learnt")
-    means, looked, expected = [], [], []
+    likelihood, looked, expected = [], [], []
     for number in range(1, glimpses + 1):
         seen = glimpse(pixels, place, side=side, scales=scales)
         joined = ops.relu(what[1](what[0](seen)) + where[1](where[0](place)))
@@ -79,14 +79,38 @@ def ram(
             place = ops.stop_gradient(ops.clip(drawn, -1.0, 1.0))
         else:
             place = anywhere(pixels, number + 1, learnt=False)
-        means.append(mean)
+        away = ops.sum((place - mean) ** 2, axis=1)  # (batch,)
+        likelihood.append(away / (-2 * spread**2))
         looked.append(place)
         expected.append(expect(ops.stop_gradient(state)))
     outputs = {"logits": layers.Dense(num_classes, name="logits", dtype="float32")(state)}
-    for key, parts in (("means", means), ("places", looked)):
+    for key, parts in (("likelihood", likelihood), ("places", looked)):
         outputs[f"auxiliary_{key}"] = ops.stack(parts, axis=1)
     outputs["auxiliary_expected"] = ops.concatenate(expected, axis=1)
     return keras.Model(image, outputs, name=name)
+
+
+def looks(model: keras.Model) -> keras.Model | None:
+    """Returns where a model looks: its input to (batch, glimpses, 2), y and x from -1 to 1.
+
+    Args:
+        model: As it learns, or as it is deployed.
+
+    Returns:
+        `None` of a model that looks anywhere.
+    """
+    names = {layer.name: layer for layer in model.layers}
+    if "move" not in names or "anywhere2" in names:
+        return None
+    means = [node.outputs[0] for node in names["move"]._inbound_nodes]
+    means = [mean for mean in means if _within(mean, model)]
+    places = [ops.zeros_like(means[0]), *(ops.clip(mean, -1.0, 1.0) for mean in means)]
+    return keras.Model(model.input, ops.stack(places, axis=1))
+
+
+def _within(tensor: Any, model: keras.Model) -> bool:
+    """Whether a tensor is one of a model's own; layers know those of other models too."""
+    return any(tensor is one for node in model._nodes for one in node.outputs)
 
 
 def anywhere(pixels: Any, number: int, *, learnt: bool) -> Any:
