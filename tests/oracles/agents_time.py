@@ -90,7 +90,9 @@ def main():
                     rates.setdefault((kind, who.__name__), []).append(FRAMES[kind] / lap)
     for kind in FRAMES:
         one, other = (statistics.median(rates[kind, who]) for who in ("ours", "theirs"))
-        sys.stdout.write(f"{kind}: ours {one:,.0f}, theirs {other:,.0f} a second, {one / other:.2f}\n")
+        sys.stdout.write(
+            f"{kind}: ours {one:,.0f}, theirs {other:,.0f} a second, {one / other:.2f}\n"
+        )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ _BOXES = "y1, x1, y2, x2 in pixels of the picture as the model sees it, the sure
 _SURE = "probability; 0 and what belongs to it is padding"
 _IN_FRACTIONS = "in fractions of the picture's height and width"
 _POINTS = f"y, x of each point {_IN_FRACTIONS}"
+_ACTIONS = (
+    "logits of the actions, the largest is taken; of actions that are numbers their means, 0 in the"
+    " middle of what is allowed, then the logarithms of their deviations"
+)
 MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an only output
     "classify": {"": "logits of the classes"},
     "glimpses": {"": "logits of the classes"},
@@ -32,9 +36,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an o
     "binary": {"": "logit of the second class"},
     "devise": {"": "products of the picture's vector with that of each class's words"},
     "regress": {"": "the value"},
-    **dict.fromkeys(
-        ("a2c", "ppo", "reinforce"), {"": "logits of the actions; the largest is taken"}
-    ),
+    **{kind: {"": _ACTIONS} for kind in ("a2c", "ppo", "reinforce")},
     "dqn": {"": "discounted return of each action; the largest is taken"},
     "forecast": {"": "the next values of the signal, in its own unit"},
     "segment": {"": "logits of the classes, for each pixel"},

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from zoo.environments.acting import Ask, Asked, dealt, greedy
+from zoo.environments.acting import Ask, Asked, dealt
 from zoo.environments.copies import DRAW, EPISODE, SAMPLE, Copies, Copy, generator
 from zoo.environments.world import World
 
@@ -60,7 +60,8 @@ def play(
             copy.begin(number)
         found = dict.fromkeys((number for number, _ in running), Played(0.0, 0))
         while running:
-            actions = greedy(ask(np.stack([copy.observation for _, copy in running])))
+            seen = np.stack([copy.observation for _, copy in running])
+            actions = world.actions.best(ask(seen))
             going = []
             for (number, copy), action in zip(running, actions.tolist(), strict=True):
                 if watch:
@@ -147,23 +148,23 @@ def observe(world: World, split: str, count: int, *, ask: Ask | None) -> dict[st
         ask: Tells the values of the actions; `None` acts by chance.
 
     Returns:
-        `features` (count, features), float32, and `action` (count,), int32: the best action.
+        `features` (count, features), float32, and `action` (count, ...): the best action.
     """
     seed = SEED + 1 + STREAMS[split]  # not the episodes that are measured
     copies = Copies(world, world.settings.copies, seed=seed)
     num, seen, best = len(copies), [], []
     for step in range(max(OBSERVED, -(-count // num))):
-        uniform = generator(seed, SAMPLE, step).random((num, 2))
-        other = (uniform[:, 1] * world.num_actions).astype(np.int64)
-        choice = other if ask is None else greedy(ask(copies.observations))
+        random = generator(seed, SAMPLE, step)
+        chance, other = random.random(num) < CHANCE, world.actions.anything(random, num)
+        choice = other if ask is None else world.actions.best(ask(copies.observations))
         seen.append(copies.observations)
         best.append(choice)
-        copies.act(np.where(uniform[:, 0] < CHANCE, other, choice))
+        copies.act(np.where(chance.reshape(-1, *[1] * (other.ndim - 1)), other, choice))
     features = np.concatenate(seen)  # (steps * copies, features)
     ends = np.unique([features.argmin(axis=0), features.argmax(axis=0)])[: count // 2]
     spread = np.linspace(0, len(features) - 1, count - len(ends)).astype(np.int64)
     chosen = generator(seed, DRAW).permutation(np.concatenate([ends, spread]))
     return {
         "features": features[chosen],
-        "action": np.concatenate(best).astype(np.int32)[chosen],
+        "action": np.concatenate(best).astype(world.actions.dtype)[chosen],
     }

@@ -110,7 +110,8 @@ def looks(model: keras.Model) -> keras.Model | None:
 
 def _within(tensor: Any, model: keras.Model) -> bool:
     """Whether a tensor is one of a model's own; layers know those of other models too."""
-    return any(tensor is one for node in model._nodes for one in node.outputs)
+    nodes = [node for layer in model._nodes_by_depth.values() for node in layer]
+    return any(tensor is one for node in nodes for one in node.outputs)
 
 
 def anywhere(pixels: Any, number: int, *, learnt: bool) -> Any:

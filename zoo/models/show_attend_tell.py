@@ -1,11 +1,12 @@
 """Show, Attend and Tell: an LSTM that looks at a place of the picture for each word.
 
 Source: Xu et al. 2015, Show, attend and tell, arXiv:1502.03044, deterministic ("soft") attention
-and, as `hard`, stochastic: sections 3.1.2, 4.1 and 4.2, with the gate beta of 4.2.1; places are those of VGG-19's last convolution
-before its pooling, 14 x 14 of 512 maps (section 4.3). The paper does not state its sizes; 512 for a
-word, 1,800 units and 10,000 words are those of its authors' program for COCO, and so are a tanh
-before the scores of the words and the hidden layer of the attention, as wide as a place. Differs:
-that program has one more layer in each of the first states and in the attention; no dropout.
+and, as `hard`, stochastic: sections 3.1.2, 4.1 and 4.2, with the gate beta of 4.2.1; places are
+those of VGG-19's last convolution before its pooling, 14 x 14 of 512 maps (section 4.3). The paper
+does not state its sizes; 512 for a word, 1,800 units and 10,000 words are those of its authors'
+program for COCO, and so are a tanh before the scores of the words and the hidden layer of the
+attention, as wide as a place. Differs: that program has one more layer in each of the first states
+and in the attention; no dropout.
 54,832,522 parameters at 224x224: VGG-19's convolutions 20,024,384; keys 512 * 512 + 512; first
 states 2 (512 * 1,800 + 1,800); words 10,000 * 512; query 1,800 * 512; energy 512 + 1; gate
 1,800 + 1; LSTM 4 * 1,800 (512 + 512 + 1,800 + 1); state and context to a word's width

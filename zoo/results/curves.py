@@ -100,7 +100,9 @@ def _curve(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     """The frames acted until each epoch's end, and the returns measured there."""
     recipe = bundle.recipe
     if recipe.environment is None:
-        raise ValueError(f"{bundle.path}: is of no agent; expected what e.g. `zoo train ppo` wrote.")
+        raise ValueError(
+            f"{bundle.path}: is of no agent; expected what e.g. `zoo train ppo` wrote."
+        )
     with (bundle.path / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     returns = np.array([float(row["val_return"]) for row in rows])
@@ -132,7 +134,9 @@ def variances(bundle: Bundle) -> dict[str, float]:
 
     networks, settings = load_networks(bundle.path), bundle.recipe.environment
     if settings is None or set(networks) != {"policy", "value"}:
-        raise ValueError(f"{bundle.path}: has no critic; expected what `zoo train reinforce` wrote.")
+        raise ValueError(
+            f"{bundle.path}: has no critic; expected what `zoo train reinforce` wrote."
+        )
     discount = getattr(bundle.recipe.task, "discount", 1.0)
     source = Whole(World(settings), batch_size=EPISODES, seed=1, discount=discount)
     weights = networks["policy"].trainable_variables
@@ -159,7 +163,9 @@ def draw(lines: Mapping[str, Line], path: Path, *, spread: Mapping[str, float]) 
         spread: See `variances`; empty draws none.
     """
     figure = Figure(figsize=(9 if spread else 6, 3.4), layout="constrained")
-    parts = figure.subplots(1, 2 if spread else 1, squeeze=False, width_ratios=[2, 1][: 1 + bool(spread)])
+    parts = figure.subplots(
+        1, 2 if spread else 1, squeeze=False, width_ratios=[2, 1][: 1 + bool(spread)]
+    )
     axes: Any = parts[0][0]
     for colour, (name, line) in zip(COLOURS * len(lines), lines.items(), strict=False):
         label = f"{name}, {len(line.returns)} seeds"
