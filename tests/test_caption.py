@@ -599,8 +599,9 @@ def test_the_loss_of_hard_attention_is_its_equations():
             loss = -told[t] - 0.05 * entropy
             if float(batch["soft_look"][n, 0]) >= 0.5:
                 loss -= 0.7 * (worth + 1.5) * np.log(shares[n, t, place])
-            assert seen.loss.values[n, t] == pytest.approx(loss, abs=1e-4)
-            assert slow.loss.values[n, t] == pytest.approx(0.5 * (worth + 1.5) ** 2, abs=1e-4)
+            assert float(seen.loss.values[n, t]) == pytest.approx(loss, abs=1e-4)
+            follows = 0.5 * (worth + 1.5) ** 2
+            assert float(slow.loss.values[n, t]) == pytest.approx(follows, abs=1e-4)
     np.testing.assert_array_equal(seen.loss.weights, targets != PADDING)
 
 

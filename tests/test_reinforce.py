@@ -510,7 +510,6 @@ TWO_DEVICES = """
     import numpy as np
     from tests.agents import cart_pole, dense, settings
     from zoo.environments.episodes import Episodes
-from zoo.environments.world import World
     from zoo.recipe import Hardware
     from zoo.tasks.agents.a2c import A2C
     from zoo.tasks.agents.dqn import DQN

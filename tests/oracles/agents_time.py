@@ -36,8 +36,6 @@ def ours(kind):
     from zoo.environments.world import World
 
     source = recipe.task.experience(World(recipe.environment), recipe.train, seed=0)
-    if kind == "dqn":
-        source.collect(networks, -1)  # the warm-up
     found = Trainer(networks, recipe.task, recipe.train, machine).fit(source, None)
     return [row["seconds"] for row in found.rows]
 

@@ -95,9 +95,8 @@ def show_attend_tell(
     if hard:
         drawn = [keras.Input((size,), name=one) for one, size in ((NOISE, places), (SOFT, 1))]
         noise, soft = (layers.Reshape((1, -1), name=f"{one.name}_one")(one) for one in drawn)
-        most = ops.max(x + noise, axis=-1, keepdims=True)
-        peak = ops.cast(ops.greater_equal(x + noise, most), "float32")
-        peak = peak / ops.sum(peak, axis=-1, keepdims=True)  # of equals, as integers are, all
+        best = ops.top_k(x + noise, 1)[1]  # (batch, 1, 1)
+        peak = ops.one_hot(best[..., 0], places, dtype="float32")
         looked = peak + soft * (weights - peak)
     context = layers.Reshape((maps,), name="context")(ops.matmul(looked, seen))
     context = layers.Dense(1, "sigmoid", name="gate")(h) * context  # equation of section 4.2.1

@@ -106,7 +106,7 @@ def _curve(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     with (bundle.path / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     returns = np.array([float(row["val_return"]) for row in rows])
-    lengths = [row.get("policy_length") for row in rows]
+    lengths = [row.get("policy_length") or row.get("length") for row in rows]
     each = np.full(len(rows), float(recipe.environment.frames))
     if all(lengths):  # of whole episodes: as many as fit if none ends before its limit
         from zoo.environments.world import World
@@ -183,7 +183,7 @@ def draw(lines: Mapping[str, Line], path: Path, *, spread: Mapping[str, float]) 
     with io.BytesIO() as raw:
         figure.savefig(raw, dpi=90)
         image = Image.open(raw).convert("RGB")
-        image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.quantize(255, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main() -> None:
