@@ -477,7 +477,7 @@ def test_the_command_line_knows_other_environments(zoo, tmp_path):
 
 def test_zoo_play(zoo, agent, tmp_path):
     film = tmp_path / "films" / "a2c.gif"
-    told = zoo("play", agent.path, "--episodes", 3, "--seed", 4, "--out", film)
+    told = zoo("play", agent.path, "--episodes", 3, "--seed", 4, "--gif", film)
     assert "mean return" in told and "475" in told and str(film) in told
     with Image.open(film) as picture:
         assert picture.format == "GIF" and picture.n_frames > 10

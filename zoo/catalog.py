@@ -1169,6 +1169,8 @@ ROWS = (
     _elman_forecast("elman_forecast", "Elman network that forecasts", 1_748,
                     {"units": (32,), "recurrent": "elman"}),
     _ram("ram", "Recurrent attention, 6 glimpses", 209_677, {}),
+    _ram("ram_cnn", "Convolutions of as many products as 6 glimpses", 835_479, {},
+         builder="zoo.models.ram:cnn", task="classify", smallest=10),
     _ram("ram_wide", "Recurrent attention, 6 glimpses of 12 pixels, 3 scales", 256_781,
          {"side": 12, "scales": 3}, input_shape=(60, 60, 1), recipe="ram_wide"),
     _a2c("a2c", "A2C 64-64", 9_155, {"units": (64, 64)}),
