@@ -113,6 +113,9 @@ def test_the_likelihood_is_that_of_a_gaussian_around_the_mean():
     assert path.shape == (6, 4, 2) and not np.any(path[:, 0])
     still = net(images, training=False)
     np.testing.assert_array_equal(path[:, 1:], still["auxiliary_places"])
+    again = keras.models.clone_model(net)  # as from a file: names of operations are taken
+    again.set_weights(net.get_weights())
+    np.testing.assert_array_equal(looks(again)(images), path)
     np.testing.assert_array_equal(still[LIKELIHOOD], 0.0)
     means, drawn = [], []
     move = net.get_layer("move")

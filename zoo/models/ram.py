@@ -20,6 +20,7 @@ convolutional network, 10 x 10 kernels and 256 units, with a stride of 1 for 5 a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -114,8 +115,8 @@ def cnn(
     return keras.Model(image, logits, name=name)
 
 
-def looks(model: keras.Model) -> keras.Model | None:
-    """Returns where a model looks: its input to (batch, glimpses, 2), y and x from -1 to 1.
+def looks(model: keras.Model) -> Callable[[Any], np.ndarray] | None:
+    """Returns what tells where a model looks: pictures (n, ...) to (n, glimpses, 2), from -1 to 1.
 
     Args:
         model: As it learns, or as it is deployed.
@@ -127,9 +128,13 @@ def looks(model: keras.Model) -> keras.Model | None:
     if "move" not in names or "anywhere2" in names:
         return None
     means = [node.outputs[0] for node in names["move"]._inbound_nodes]
-    means = [mean for mean in means if _within(mean, model)]
-    places = [ops.zeros_like(means[0]), *(ops.clip(mean, -1.0, 1.0) for mean in means)]
-    return keras.Model(model.input, ops.stack(places, axis=1))
+    told = keras.Model(model.input, [mean for mean in means if _within(mean, model)])
+
+    def places(images: Any) -> np.ndarray:
+        found = [np.asarray(one) for one in keras.tree.flatten(told(images))]
+        return np.stack([np.zeros_like(found[0]), *found], axis=1).clip(-1.0, 1.0)
+
+    return places
 
 
 def _within(tensor: Any, model: keras.Model) -> bool:

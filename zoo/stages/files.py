@@ -75,12 +75,13 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
             "model alone; expected a bundle of e.g. classify. Its export has compared both."
         )
     ask = (_bundled if (directory / MODEL).is_file() else _filed)(directory, opened)
+    numbers = any(column.kind == "features" for column in opened.bundle.card.outputs.values())
     same: list[np.ndarray] = []
 
     def call(inputs: Any) -> Any:
         inputs = inputs if isinstance(inputs, dict) else {opened.model.inputs[0].name: inputs}
         values, got = list(inputs.values()), ask(inputs)
-        if (choice := task.chosen(got)) is not None:
+        if not numbers and (choice := task.chosen(got)) is not None:
             expected = opened.model.predict_on_batch(values if len(values) > 1 else values[0])
             same.append(choice == task.chosen(expected))
         return got

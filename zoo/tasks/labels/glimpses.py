@@ -77,10 +77,10 @@ class Glimpses(Classify):
         """See `Task.pictures`: `glimpses`, the path of the looks over the first pictures."""
         from zoo.models.ram import looks
 
-        model = looks(networks["net"])
-        if model is None or not isinstance(meter, Watched):
+        places_of = looks(networks["net"])
+        if places_of is None or not isinstance(meter, Watched):
             return {}
-        return {"glimpses": partial(draw, meter.images, model)}
+        return {"glimpses": partial(draw, meter.images, places_of)}
 
 
 class Watched(Collected):
@@ -97,12 +97,12 @@ class Watched(Collected):
         super().add(batch, outputs)
 
 
-def draw(images: np.ndarray, model: Any, path: Path) -> None:
+def draw(images: np.ndarray, places_of: Callable[[Any], np.ndarray], path: Path) -> None:
     """Draws pictures, each with a numbered line from look to look.
 
     Args:
         images: (n, height, width, 1).
-        model: Tells where it looks, see `zoo.models.ram.looks`.
+        places_of: Tells where it looks, see `zoo.models.ram.looks`.
         path: The PNG to write.
     """
     import numpy as np
@@ -111,7 +111,7 @@ def draw(images: np.ndarray, model: Any, path: Path) -> None:
 
     last = np.array(images.shape[1:3]) - 1
     drawn = []
-    for image, places in zip(images, np.asarray(model(images)), strict=True):
+    for image, places in zip(images, places_of(images), strict=True):
         points = (places + 1) / 2 * last + 0.5  # pixels, of their middles
         drawn.append(pictures.draw_path(pictures.shown(image), points, times=TIMES))
     half = -(-len(drawn) // 2)
