@@ -178,7 +178,7 @@ def draw(lines: Mapping[str, Line], path: Path, *, spread: Mapping[str, float]) 
         bars: Any = parts[0][1]
         bars.barh(list(spread), list(spread.values()), color=COLOURS[0])
         bars.invert_yaxis()
-        bars.set(xlabel="variance of REINFORCE's gradient", xscale="log")
+        bars.set(xlabel="variance of the gradient", xscale="log")
         bars.grid(alpha=0.3, axis="x")
     with io.BytesIO() as raw:
         figure.savefig(raw, dpi=90)
