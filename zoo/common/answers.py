@@ -23,10 +23,6 @@ _BOXES = "y1, x1, y2, x2 in pixels of the picture as the model sees it, the sure
 _SURE = "probability; 0 and what belongs to it is padding"
 _IN_FRACTIONS = "in fractions of the picture's height and width"
 _POINTS = f"y, x of each point {_IN_FRACTIONS}"
-_ACTIONS = (
-    "logits of the actions, the largest is taken; of actions that are numbers their means, 0 in the"
-    " middle of what is allowed, then the logarithms of their deviations"
-)
 MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an only output
     "classify": {"": "logits of the classes"},
     "glimpses": {"": "logits of the classes"},
@@ -36,8 +32,6 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an o
     "binary": {"": "logit of the second class"},
     "devise": {"": "products of the picture's vector with that of each class's words"},
     "regress": {"": "the value"},
-    **{kind: {"": _ACTIONS} for kind in ("a2c", "ppo", "reinforce")},
-    "dqn": {"": "discounted return of each action; the largest is taken"},
     "forecast": {"": "the next values of the signal, in its own unit"},
     "segment": {"": "logits of the classes, for each pixel"},
     "localise": {"logits": "logits of the classes", "box": f"y1, x1, y2, x2 {_IN_FRACTIONS}"},
@@ -57,6 +51,14 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an o
         "": "centre y, x and the logarithms of the half-axes, in fractions of the picture (its "
         "height), then cosine and sine of twice the angle of the longer one"
     },
+}
+_POLICY = (
+    "logits of the actions, the largest is taken; of actions that are numbers their means, 0 in the"
+    " middle of what is allowed, then the logarithms of their deviations"
+)
+ACTIONS: Mapping[str, Mapping[str, str]] = {  # of agents, which a single file does not ask
+    **{task: {"": _POLICY} for task in ("a2c", "ppo", "reinforce")},
+    "dqn": {"": "discounted return of each action; the largest is taken"},
 }
 
 
@@ -102,7 +104,7 @@ def meanings(task: str, outputs: Sequence[str], *, probabilities: bool = False) 
         outputs: Names of the model's outputs.
         probabilities: Whether they are behind a softmax or a sigmoid.
     """
-    known = MEANINGS.get(task, {})
+    known = MEANINGS.get(task) or ACTIONS.get(task, {})
     only = known.get("", "") if len(outputs) == 1 else ""
     found = {name: known.get(name, only) for name in outputs}
     if probabilities:
