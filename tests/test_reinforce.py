@@ -112,8 +112,8 @@ def test_the_policy_is_compressed(agent, samples, plan):
 
 @pytest.fixture(scope="module")
 def integers(agent):
-    """The agent in integers: kernels of 8 bits, but for the first; 16 between them."""
-    changes = ["passes.0.activation_bits=16", "passes.0.skip=[hidden1]"]
+    """The agent in integers: kernels of 8 bits, 16 between them."""
+    changes = ["passes.0.activation_bits=16"]
     return zoo_package.compress(
         agent.path, "int8", out=agent.path.with_name("int8"), changes=changes
     )

@@ -22,6 +22,7 @@ has one weight more, the moving average.
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from zoo.models.show_and_tell import caption_maps
@@ -96,7 +97,8 @@ def show_attend_tell(
         drawn = [keras.Input((size,), name=one) for one, size in ((NOISE, places), (SOFT, 1))]
         noise, soft = (layers.Reshape((1, -1), name=f"{one.name}_one")(one) for one in drawn)
         best = ops.top_k(x + noise, 1)[1]  # (batch, 1, 1)
-        peak = ops.one_hot(best[..., 0], places, dtype="float32")
+        every = np.arange(places, dtype="int32").reshape(1, 1, -1)
+        peak = ops.cast(ops.equal(ops.cast(best, "int32"), every), "float32")
         looked = peak + soft * (weights - peak)
     context = layers.Reshape((maps,), name="context")(ops.matmul(looked, seen))
     context = layers.Dense(1, "sigmoid", name="gate")(h) * context  # equation of section 4.2.1
