@@ -98,7 +98,10 @@ def show_attend_tell(
         noise, soft = (layers.Reshape((1, -1), name=f"{one.name}_one")(one) for one in drawn)
         best = ops.top_k(x + noise, 1)[1]  # (batch, 1, 1)
         every = np.arange(places, dtype="int32").reshape(1, 1, -1)
-        peak = ops.cast(ops.equal(ops.cast(best, "int32"), every), "float32")
+        # Of a cast, or of `one_hot`, the converter makes an operator that integers have not.
+        peak = ops.where(
+            ops.equal(ops.cast(best, "int32"), every), ops.ones_like(x), ops.zeros_like(x)
+        )
         looked = peak + soft * (weights - peak)
     context = layers.Reshape((maps,), name="context")(ops.matmul(looked, seen))
     context = layers.Dense(1, "sigmoid", name="gate")(h) * context  # equation of section 4.2.1
