@@ -20,13 +20,13 @@ from pydantic import Field
 
 from zoo.common.settings import Settings
 from zoo.tasks.task import Mean, Objective, Seen
-from zoo.tasks.words.telling import WEIGHTS
+from zoo.tasks.words.telling import LOOKED, WEIGHTS
 
 if TYPE_CHECKING:
     from zoo.data.source import Draw
     from zoo.tasks.task import Batch, Networks
 
-NOISE, SOFT, LOOKED, BASELINE = "place_noise", "soft_look", "place_looked", "baseline"
+NOISE, SOFT, BASELINE = "place_noise", "soft_look", "baseline"
 SMALLEST = 1e-7  # of a number whose logarithm is taken
 PARTS = 4  # of a batch, of which the moving average sees one
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Call = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 IMAGE, TOKENS, LOGITS, NEXT = "image", "tokens", "logits", "next_"
-PICTURE, WEIGHTS = "picture", "place_weights"
+PICTURE, WEIGHTS, LOOKED = "picture", "place_weights", "place_looked"
 
 
 class Sentence(NamedTuple):
@@ -250,6 +250,7 @@ def whole(networks: Networks) -> keras.Model:
         if tensor.name not in known:
             known[tensor.name] = ops.zeros_like(ops.repeat(first, tensor.shape[-1], axis=1))
     outputs = decoder([known[tensor.name] for tensor in decoder.inputs])
+    outputs = {name: tensor for name, tensor in outputs.items() if name != LOOKED}  # to learn by
     name = "captioner" if read.name == IMAGE else "translator"
     return keras.Model([image, tokens, *given.values()], outputs, name=name)
 
