@@ -37,6 +37,12 @@ class Moody(Corridor):
         return self.place, 0.0, False, False, {}
 
 
+class Endless(Corridor):
+    """Its actions have no ends."""
+
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
+
+
 def walk(place, action):
     """The rule of the corridor: the next place, the reward, and whether that is the end."""
     place = min(LENGTH - 1, place + 1) if action else max(0, place - 1)
@@ -44,7 +50,7 @@ def walk(place, action):
     return place, 1.0 if ended else -0.01, ended
 
 
-for kind in (Corridor, Moody):
+for kind in (Corridor, Moody, Endless):
     gymnasium.register(f"ZooTest{kind.__name__}-v0", kind, max_episode_steps=LIMIT)
 
 

@@ -20,12 +20,14 @@ from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.tasks.words import captions, telling
 from zoo.tasks.words.caption import Caption
+from zoo.tasks.words.hard import Hard
 from zoo.training import steps
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 
 COUNTS = {"train": 96, "validation": 24, "test": 24}
 TELL, ATTEND = "show_and_tell_small", "show_attend_tell_small"
+HARD = "show_attend_tell_hard_small"
 BOTH = pytest.mark.parametrize("name", [TELL, ATTEND])
 # What takes long is done of the one with more parts; of the other in the slow run.
 ONE = pytest.mark.parametrize("name", [pytest.param(TELL, marks=pytest.mark.slow), ATTEND])
@@ -550,3 +552,107 @@ def test_predict_says_what_is_there(bundles, zoo, tmp_path, data):
     )
     told = zoo("predict", path, paths[0], "--beam", 0, expect=2)
     assert "beam" in told
+
+
+# -- hard attention -------------------------------------------------------------------------------
+
+
+def hard_ones(classes=9, **settings):
+    """Networks of hard attention, and a batch with what is drawn."""
+    keras.utils.set_random_seed(5)
+    options = {"units": 12, "embedding": 6, "hard": True}
+    networks = create(HARD, input_shape=(16, 16, 3), num_classes=classes, **options)
+    random = np.random.RandomState(3)
+    for weight in networks["decoder"].weights:
+        weight.assign(random.uniform(-0.5, 0.5, weight.shape))
+    networks["baseline"].set_weights([np.array([[-1.5]], "float32")])
+    images, tokens = some(6)
+    tokens[1, 3:] = PADDING
+    task = Caption(hard=Hard(words=8, **settings))
+    batch = {"image": images, "tokens": tokens, "weight": np.ones(6, "float32")}
+    for name, (_, shape) in task.draws(networks).items():
+        batch[name] = random.uniform(size=(6, *shape)).astype("float32")
+    return task, networks, {name: keras.ops.convert_to_tensor(v) for name, v in batch.items()}
+
+
+@pytest.mark.oracle
+def test_the_loss_of_hard_attention_is_its_equations():
+    """Word by word; the gradient of the places is REINFORCE's alone, of the words none of it."""
+    task, networks, batch = hard_ones(reward=0.7, entropy=0.05)
+    found = telling.told(
+        networks, batch["image"], batch["tokens"][:, :-1], training=True,
+        drawn=task.hard.drawn(batch, 4),
+    )  # fmt: skip
+    targets = np.asarray(batch["tokens"])[:, 1:]
+    logs = log_softmax(np.asarray(found["logits"], "float64"), axis=-1)
+    shares, looked = (np.asarray(found[n], "float64") for n in ("place_weights", "place_looked"))
+    assert (looked.sum(axis=-1) == 1).all() and set(np.unique(looked)) == {0.0, 1.0}
+    seen = task.look("words", networks, batch, training=True)
+    slow = task.look("baseline", networks, batch, training=True)
+    for n in range(6):
+        words = [t for t in range(4) if targets[n, t] != PADDING]
+        told = [logs[n, t, targets[n, t]] for t in range(4)]
+        for t in words:
+            worth = np.mean([told[later] for later in words if later >= t])
+            place = looked[n, t].argmax()
+            entropy = -(shares[n, t] * np.log(shares[n, t])).sum()
+            loss = -told[t] - 0.05 * entropy
+            if float(batch["soft_look"][n, 0]) >= 0.5:
+                loss -= 0.7 * (worth + 1.5) * np.log(shares[n, t, place])
+            assert float(seen.loss.values[n, t]) == pytest.approx(loss, abs=1e-4)
+            follows = 0.5 * (worth + 1.5) ** 2
+            assert float(slow.loss.values[n, t]) == pytest.approx(follows, abs=1e-4)
+    np.testing.assert_array_equal(seen.loss.weights, targets != PADDING)
+
+
+@pytest.mark.oracle
+def test_places_are_drawn_by_their_weights_and_the_average_moves():
+    """The share of draws that look at a place; a step of SGD at 0.1 is 0.9 b + 0.1 mean."""
+    task, networks, batch = hard_ones(soft=0.0)
+    count, random = 3000, np.random.RandomState(0)
+    same = {name: np.repeat(np.asarray(batch[name])[:1], count, axis=0) for name in batch}
+    same["place_noise"] = random.uniform(size=same["place_noise"].shape).astype("float32")
+    same = {name: keras.ops.convert_to_tensor(values) for name, values in same.items()}
+    found = telling.told(
+        networks, same["image"], same["tokens"][:, :1], training=True,
+        drawn=task.hard.drawn(same, 1),
+    )  # fmt: skip
+    shares = np.asarray(found["place_weights"])[0, 0]
+    drawn = np.asarray(found["place_looked"])[:, 0].mean(axis=0)
+    np.testing.assert_allclose(drawn, shares, atol=4 * np.sqrt(shares.max() / count))
+    objective = task.objectives()[1]
+    (weight,) = networks["baseline"].trainable_variables
+    _, (slope,), seen = steps.gradient(task, objective, networks, batch, variables=[weight])
+    found = telling.told(
+        networks, batch["image"], batch["tokens"][:, :-1], training=True,
+        drawn=task.hard.drawn(batch, 4),
+    )  # fmt: skip
+    targets, real = np.asarray(batch["tokens"])[:, 1:], np.asarray(seen.loss.weights)
+    logs = log_softmax(np.asarray(found["logits"], "float64"), axis=-1)
+    nats = -np.take_along_axis(logs, targets[..., None], axis=-1)[..., 0].astype("float32")
+    mean = (np.asarray(task.hard.worth(nats, real)) * real).sum() / real.sum()
+    moved = -1.5 - 0.1 * float(slope[0, 0])
+    assert moved == pytest.approx(0.9 * -1.5 + 0.1 * mean, abs=1e-5)
+
+
+def test_hard_attention_looks_at_the_likeliest_place_when_it_is_deployed():
+    task, networks, batch = hard_ones()
+    model = telling.whole(networks)
+    assert [tensor.name for tensor in model.inputs] == ["image", "tokens", "lstm_h", "lstm_c"]
+    found = telling.told(networks, batch["image"], batch["tokens"][:, :-1], training=False)
+    looked, shares = (np.asarray(found[name]) for name in ("place_looked", "place_weights"))
+    np.testing.assert_array_equal(looked.argmax(axis=-1), shares.argmax(axis=-1))
+    with pytest.raises(ValueError, match=r"^task\.hard: the decoder looks at all places at once"):
+        task.draws(shaken(ATTEND))
+
+
+@pytest.mark.slow
+def test_a_resumed_run_of_hard_attention_equals_a_whole_one(tmp_path):
+    changes = [*SMALL, "train.epochs=2"]
+    bundle = fit(HARD, out=tmp_path / "whole", changes=changes)
+    toy.check_resumed(bundle, tmp_path / "part", changes=changes, stop_at=3)
+    samples = Run(bundle.recipe, networks=load_networks(bundle.path)).samples(16)
+    files = package.export(bundle, "tflite", "onnx", out=tmp_path / "exported", samples=samples)
+    assert all(one.manifest.parity for one in files)
+    small = package.compress(bundle.path, "int8", out=tmp_path / "int8")
+    assert package.export(small, "tflite-int8", out=tmp_path / "exported")

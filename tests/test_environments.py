@@ -2,6 +2,7 @@
 
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +11,7 @@ from PIL import Image, ImageSequence
 from tests.agents import LENGTH, LIMIT, cart_pole, corridor, dense, walk
 from zoo.environments import check_name
 from zoo.environments.acting import asked, dealt, explored, greedy, sampled
+from zoo.environments.actions import Numbers
 from zoo.environments.copies import Copies
 from zoo.environments.drawing import DRAWN, drawer, save_gif
 from zoo.environments.episodes import Episodes, observe
@@ -17,6 +19,7 @@ from zoo.environments.replay import Replay
 from zoo.environments.rollouts import Rollouts, advantages
 from zoo.environments.world import World
 from zoo.recipe import Environment, resolve
+from zoo.tasks.agents.actor_critic import taken as log_of_taken
 
 ONE = tf.distribute.get_strategy()
 
@@ -44,13 +47,46 @@ def test_a_choice_is_seen_as_a_one_among_zeros():
     [
         ("Cartpole-v1", "expected an environment of gymnasium. Did you mean 'CartPole-v1'?"),
         ("nosuch.module:Thing-v0", "got 'nosuch.module:Thing-v0'; expected an environment"),
-        ("Pendulum-v1", "expected one of some choices (Discrete), e.g. CartPole-v1."),
+        ("ZooTestEndless-v0", "or numbers with ends (Box), e.g. Pendulum-v1."),
     ],
 )
 def test_a_wrong_environment_is_told_in_one_line(name, line):
     with pytest.raises(ValueError, match=r"^environment\.name: ") as error:
         World(Environment(name=name))
     assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_package_of_environments_is_named():
+    with pytest.raises(
+        ModuleNotFoundError, match=r"run `pip install ale-py` and write ale_py:ALE/"
+    ):
+        check_name("ALE/Pong-v5")
+
+
+@pytest.mark.oracle
+def test_numbers_are_drawn_and_judged_as_torch_does():
+    """log p and entropy of Gaussians, in NumPy and in the graph; -1 and 1 are the ends."""
+    torch = pytest.importorskip("torch")
+    random = np.random.RandomState(0)
+    space = gymnasium.spaces.Box(np.array([-2.0, 0.0]), np.array([2.0, 10.0]), dtype=np.float64)
+    can = Numbers(space)
+    values, taken = (random.normal(size=(50, n)).astype("float32") for n in (4, 2))
+    known = torch.distributions.Normal(
+        *(torch.tensor(v) for v in (values[:, :2], np.exp(values[:, 2:])))
+    )
+    wanted = known.log_prob(torch.tensor(taken)).sum(-1).numpy()
+    np.testing.assert_allclose(can.logs(values, taken), wanted, rtol=1e-4, atol=1e-4)
+    logs, entropy = log_of_taken(tf.constant(values), tf.constant(taken))
+    np.testing.assert_allclose(logs, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(entropy, known.entropy().sum(-1).numpy(), rtol=1e-4)
+    drawn = can.sampled(
+        np.tile(values[:1], (20_000, 1)), can.draw(np.random.default_rng(0), (20_000,))
+    )
+    np.testing.assert_allclose(drawn.mean(0), values[0, :2], atol=0.05)
+    np.testing.assert_allclose(drawn.std(0), np.exp(values[0, 2:]), rtol=0.03)
+    np.testing.assert_allclose(can.of([-1.0, 1.0]), [-2.0, 10.0])
+    np.testing.assert_allclose(can.of([0.0, 7.0]), [0.0, 10.0])
+    np.testing.assert_array_equal(can.best(values), values[:, :2])
 
 
 def test_without_gymnasium_the_extra_is_named(monkeypatch):
@@ -69,19 +105,25 @@ def test_an_environment_and_data_exclude_each_other():
         resolve("a2c", data="digits")
 
 
-@pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1", "ZooTestCorridor-v0"])
+@pytest.mark.parametrize(
+    "name", ["CartPole-v1", "FrozenLake-v1", "ZooTestCorridor-v0", "Pendulum-v1"]
+)
 def test_copies_go_back_exactly_in_the_middle_of_an_episode(name):
     """FrozenLake slips at random, from the episode's own seed."""
     world, random = World(Environment(name=name)), np.random.RandomState(0)
-    plan = random.randint(world.num_actions, size=(70, 3))
+    num = 450 if world.actions.shape else 70  # episodes of Pendulum are of 200 steps
+    plan = random.randint(world.num_actions, size=(num, 3))
+    if world.actions.shape:
+        plan = random.uniform(-1.5, 1.5, (num, 3, 1)).astype("float32")
+    stop = num // 2 + 2
     whole, again = Copies(world, 3, seed=5), Copies(world, 3, seed=5)
-    for actions in plan[:37]:
+    for actions in plan[:stop]:
         whole.act(actions)
     assert any(state > 0 for state in whole.state()["episodes"])
     assert any(state > 0 for state in whole.state()["lengths"])
     again.restore({key: np.array(value) for key, value in whole.state().items()})
     whole.finished.clear()
-    for actions in plan[37:]:
+    for actions in plan[stop:]:
         one, other = whole.act(actions), again.act(actions)
         for ours, theirs in zip(one, other, strict=True):
             np.testing.assert_array_equal(ours, theirs)
@@ -344,11 +386,16 @@ def test_samples_are_what_the_policy_sees():
     np.testing.assert_array_equal(
         found["action"], greedy(asked(dense(world, 2))(found["features"]))
     )
+    many = observe(world, "train", 2000, ask=asked(dense(world, 2)))["features"]
+    for end in ("min", "max"):
+        np.testing.assert_array_equal(
+            getattr(found["features"], end)(axis=0), getattr(many, end)(axis=0)
+        )
     again = observe(world, "train", 40, ask=asked(dense(world, 2)))
     np.testing.assert_array_equal(found["features"], again["features"])
 
 
-@pytest.mark.parametrize("name", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1"])
+@pytest.mark.parametrize("name", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1"])
 def test_pictures_follow_the_state(name, tmp_path):
     world = World(Environment(name=name))
     draw, options = drawer(world)
@@ -356,7 +403,7 @@ def test_pictures_follow_the_state(name, tmp_path):
     environment.reset(seed=0)
     pictures = [draw(environment)]
     for _ in range(8):
-        environment.step(0)
+        environment.step(world.actions.of([1.0] if world.actions.shape else 0))
         pictures.append(draw(environment))
     assert np.abs(np.asarray(pictures[0], int) - np.asarray(pictures[-1], int)).max() > 100
     save_gif(pictures, tmp_path / "film.gif", seconds=0.04)

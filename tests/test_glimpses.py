@@ -4,15 +4,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+from scipy.stats import norm
 
 import export
+import zoo
 from tests import toy
 from zoo.data import cluttered
 from zoo.data.loading import load
 from zoo.models.build import create
-from zoo.models.ram import glimpse
+from zoo.models.ram import glimpse, looks
 from zoo.models.saved import load_model
-from zoo.tasks.labels.glimpses import EXPECTED, MEANS, PLACES, Glimpses
+from zoo.tasks.labels.glimpses import EXPECTED, LIKELIHOOD, Glimpses
 from zoo.training.fitting import fit
 
 SMALL = [
@@ -74,8 +77,7 @@ def test_the_loss_is_its_equations():
     random, num, steps = np.random.RandomState(2), 9, 4
     outputs = {
         "logits": random.normal(size=(num, 5)),
-        MEANS: random.uniform(-1, 1, (num, steps, 2)),
-        PLACES: random.uniform(-1, 1, (num, steps, 2)),
+        LIKELIHOOD: -random.uniform(size=(num, steps)),
         EXPECTED: random.uniform(size=(num, steps)),
     }
     outputs = {name: values.astype("float32") for name, values in outputs.items()}
@@ -90,17 +92,43 @@ def test_the_loss_is_its_equations():
             return {name: keras.KerasTensor(values.shape) for name, values in outputs.items()}
 
     net = keras.Model(image, Says()(image))
-    task = Glimpses(reward_weight=0.3, spread=0.2)
+    task = Glimpses(reward_weight=0.3)
     found = np.asarray(task.look("loss", {"net": net}, batch, training=True).loss.values)
     for n in range(num):
         logits, label = outputs["logits"][n].astype("float64"), batch["label"][n]
         loss = np.log(np.exp(logits).sum()) - logits[label]
         right = float(logits.argmax() == label)
         for t in range(steps):
-            away = outputs[PLACES][n, t] - outputs[MEANS][n, t]
-            loss -= 0.3 * -(away**2).sum() / (2 * 0.2**2) * (right - outputs[EXPECTED][n, t])
+            loss -= 0.3 * outputs[LIKELIHOOD][n, t] * (right - outputs[EXPECTED][n, t])
             loss += (outputs[EXPECTED][n, t] - right) ** 2
         assert found[n] == pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.oracle
+def test_the_likelihood_is_that_of_a_gaussian_around_the_mean():
+    """Its differences are scipy's, where no place was cut off; the path is that of the means."""
+    net = create("ram", input_shape=(12, 12, 1), num_classes=3, glimpses=4, side=4, spread=0.05)
+    images = np.random.RandomState(0).uniform(size=(6, 12, 12, 1)).astype("float32")
+    path = looks(net)(images)
+    assert path.shape == (6, 4, 2) and not np.any(path[:, 0])
+    still = net(images, training=False)
+    np.testing.assert_array_equal(path[:, 1:], still["auxiliary_places"])
+    again = keras.models.clone_model(net)  # as from a file: names of operations are taken
+    again.set_weights(net.get_weights())
+    np.testing.assert_array_equal(looks(again)(images), path)
+    np.testing.assert_array_equal(still[LIKELIHOOD], 0.0)
+    means, drawn = [], []
+    move = net.get_layer("move")
+    inner = keras.Model(net.input, [net.output, *[n.outputs[0] for n in move._inbound_nodes]])
+    for _ in range(5):
+        found, *told = inner(images, training=True)
+        means.append(np.stack(told, axis=1))
+        drawn.append((np.asarray(found["auxiliary_places"]), np.asarray(found[LIKELIHOOD])))
+    for mean, (place, log) in zip(means, drawn, strict=True):
+        wanted = norm.logpdf(place, mean, 0.05).sum(axis=-1)
+        most = norm.logpdf(0, 0, 0.05) * 2
+        np.testing.assert_allclose(log, wanted - most, rtol=1e-3, atol=1e-3)
+    assert looks(create("ram", input_shape=(12, 12, 1), side=4, places="random")) is None
 
 
 def test_every_part_learns_by_its_own_signal():
@@ -135,6 +163,11 @@ def test_it_learns_and_is_deployed_as_a_classifier(bundle, tmp_path):
     np.testing.assert_array_equal(model(images), model(images))  # nothing is drawn
     found = export.export(model, "tflite", tmp_path / "file", samples=images)
     assert found.manifest.parity
+    with Image.open(bundle.path / "glimpses.png") as sheet:  # the path of the looks
+        assert sheet.size[0] > 4 * 8 * 6
+    measured = zoo.evaluate(bundle, out=tmp_path / "measured")
+    assert set(measured.evaluation.pictures) >= {"glimpses", "confusion"}
+    assert looks(model)(images).shape == (40, 3, 2)
 
 
 def test_pictures_of_digits_elsewhere(monkeypatch):
@@ -149,6 +182,9 @@ def test_pictures_of_digits_elsewhere(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="two whole runs of this network differ by 3e-8 too; not found yet why")
+@pytest.mark.xfail(
+    reason="now and then oneDNN's products of matrices add up in another order, here by 3e-8; with "
+    "TF_ENABLE_ONEDNN_OPTS=0 four whole runs of four were equal"
+)
 def test_resumed_run_equals_a_whole_one(bundle, tmp_path):
     toy.check_resumed(bundle, tmp_path / "part", changes=SMALL, stop_at=3, data="digits")

@@ -1,6 +1,9 @@
 """Agents: actor-critic and Q-learning against what is known exactly, through the whole engine."""
 
+import json
 import shutil
+import urllib.request
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -9,14 +12,18 @@ import tensorflow as tf
 from PIL import Image
 
 import compress
-import export
+import serving
+import zoo as zoo_package
 from tests import toy
 from tests.agents import LENGTH, cart_pole, corridor, dense, difference, settings, train, walk
 from zoo.bundle import Bundle
 from zoo.environments.episodes import Episodes
+from zoo.environments.world import World
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
-from zoo.recipe import Recipe, resolve
+from zoo.recipe import Environment, Recipe, resolve
+from zoo.stages.files import evaluate_file
+from zoo.stages.opening import Opened
 from zoo.stages.play import play
 from zoo.tasks.agents.a2c import A2C
 from zoo.tasks.agents.dqn import DQN, Explore
@@ -103,10 +110,46 @@ def test_the_policy_is_compressed(agent, samples, plan):
     assert history.epochs == 1 and "val_return" in history.rows[0]
 
 
-@pytest.mark.parametrize("target", ["tflite", "onnx", "tflite-int8"])
-def test_the_policy_is_exported(agent, samples, target, tmp_path):
-    found = export.export(load_model(agent.path), target, tmp_path / target, samples=samples)
-    assert found.manifest.parity
+@pytest.fixture(scope="module")
+def integers(agent):
+    """The agent in integers: kernels of 8 bits, 16 between them."""
+    changes = ["passes.0.activation_bits=16"]
+    return zoo_package.compress(
+        agent.path, "int8", out=agent.path.with_name("int8"), changes=changes
+    )
+
+
+def test_integers_keep_the_best_action_on_what_is_visited(agent, integers, zoo, tmp_path):
+    """By the command of the docs: of the bundle, and of the files that are made of it."""
+    told = zoo("evaluate", agent.path, "--file", integers.path)
+    assert float(told.split("the same top-1 on ")[1].split("%")[0]) >= 99.0
+    assert "worst episodes" in told and len(told.splitlines()) < 25
+    (file,) = zoo_package.export(integers, "tflite-int8", out=tmp_path)
+    measured = zoo_package.evaluate(agent, file=file.path)
+    assert measured.same_top1 >= 0.99 and measured.evaluation.metrics["return"] > 80
+    other = Opened(agent, SimpleNamespace(task=A2C()), dense(corridor(), 2), True)
+    with pytest.raises(ValueError, match=r"has the inputs \(4,\); expected \(5,\)"):
+        evaluate_file(integers.path, other, "test")
+
+
+@pytest.mark.slow
+def test_integers_run_on_microcontrollers(agent, integers, tmp_path):
+    """Where 16 bits flow between the kernels the ends have 16 too."""
+    (file,) = zoo_package.export(integers, "tflm", out=tmp_path)
+    assert file.manifest.signature.inputs[0].dtype == "int16"
+    assert zoo_package.evaluate(agent, file=file.path).same_top1 >= 0.99
+
+
+def test_the_policy_is_exported_and_served(agent, samples, tmp_path):
+    files = zoo_package.export(agent, "tflite", "onnx", "tflite-int8", out=tmp_path)
+    assert all(one.manifest.parity for one in files)
+    assert "the largest is taken" in files[0].manifest.meanings["logits"]
+    wanted = np.asarray(load_model(agent.path)(samples[:5]))
+    for one in files[:2]:
+        with serving.Server(one.path, port=0) as server:
+            body = json.dumps({"instances": samples[:5].tolist()}).encode()
+            got = json.load(urllib.request.urlopen(f"{server.url}:predict", body))
+        np.testing.assert_allclose(got["predictions"], wanted, atol=1e-5)
 
 
 def networks_of(task, world, *, seed=0):
@@ -353,6 +396,29 @@ def test_q_learning_of_the_corridor_reaches_value_iteration(double):
     assert history.rows[1]["loss"] < history.rows[0]["loss"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [PPO(parts=2, passes=3), Reinforce()], ids=["ppo", "reinforce"])
+def test_actions_that_are_numbers_are_learnt_and_resumed(task, tmp_path):
+    """Pendulum: a stop in the middle of an epoch, and the gradient raises what paid."""
+    world = World(Environment(name="Pendulum-v1", copies=4, frames=3200, episodes=3))
+    chosen = settings(epochs=2, kind="adam", batch_size=16 if task.kind == "reinforce" else 64)
+    networks = {"policy": dense(world, 2, hidden=(8,)), "value": dense(world, 1, hidden=(8,))}
+    names = {"policy", "value"}
+    runs = [{name: keras.models.clone_model(networks[name]) for name in names} for _ in range(3)]
+    for run in runs[:2]:
+        for name in names:
+            run[name].set_weights(networks[name].get_weights())
+    whole, stopped, resumed = runs
+    train(whole, task, world, chosen)
+    snapshot = tmp_path / "snapshot.npz"
+    first = train(
+        stopped, task, world, chosen, callbacks=[toy.interrupt(1)], snapshot=snapshot
+    )  # fmt: skip
+    assert first.interrupted
+    train(resumed, task, world, chosen, snapshot=snapshot, resume=True)
+    assert difference(whole, resumed) == 0.0 and difference(whole, networks) > 0
+
+
 def test_the_actor_learns_the_corridor():
     world, task = corridor(frames=4096), A2C(discount=0.9)
     networks = networks_of(task, world)
@@ -373,6 +439,7 @@ def test_the_actor_learns_the_corridor():
         (["train.batch_size=500"], "train.batch_size: got 500 frames; expected a multiple of"),
         (["train.optimizer.schedule=plateau"], "train.optimizer.schedule: got plateau for the"),
         (["train.optimizer={kind: lbfgs}"], "train.optimizer.kind: got lbfgs for the task a2c"),
+        (["environment.name=ALE/Pong-v5"], "run `pip install ale-py` and write ale_py:ALE/Pong-v5"),
         (["environment=null"], "task.kind: got a2c, which acts in an environment; mnist5k is"),
         (
             ["task={kind: classify}"],
@@ -385,6 +452,12 @@ def test_errors_are_one_line(zoo, changes, line, tmp_path):
     told = zoo("train", "a2c", "--out", tmp_path / "a2c", *arguments, expect=2)
     lines = [each for each in told.splitlines() if each.startswith("zoo train: ")]
     assert len(lines) == 1 and line in lines[0]
+
+
+def test_values_are_of_choices(zoo, tmp_path):
+    told = zoo("train", "dqn", "--data", "gym:Pendulum-v1", "--out", tmp_path / "dqn", expect=2)
+    assert "task.kind: dqn: takes one of some choices; Pendulum-v1 has numbers" in told
+    assert "Take ppo, a2c or reinforce" in told
 
 
 def test_the_command_line_knows_other_environments(zoo, tmp_path):
@@ -404,7 +477,7 @@ def test_the_command_line_knows_other_environments(zoo, tmp_path):
 
 def test_zoo_play(zoo, agent, tmp_path):
     film = tmp_path / "films" / "a2c.gif"
-    told = zoo("play", agent.path, "--episodes", 3, "--seed", 4, "--out", film)
+    told = zoo("play", agent.path, "--episodes", 3, "--seed", 4, "--gif", film)
     assert "mean return" in told and "475" in told and str(film) in told
     with Image.open(film) as picture:
         assert picture.format == "GIF" and picture.n_frames > 10

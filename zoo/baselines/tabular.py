@@ -85,6 +85,7 @@ def learn(
         frames: How often it acts.
         seed: Of the episodes and chance actions, at least 0.
     """
+    world.needs_choices(kind)
     actions, copy = world.num_actions, Copy(world, (seed, EPISODE))
     values, visits = np.full((states, actions), START), np.zeros((states, actions), np.int64)
     luck: list[np.ndarray] = []

@@ -52,6 +52,14 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an o
         "height), then cosine and sine of twice the angle of the longer one"
     },
 }
+_POLICY = (
+    "logits of the actions, the largest is taken; of actions that are numbers their means, 0 in the"
+    " middle of what is allowed, then the logarithms of their deviations"
+)
+ACTIONS: Mapping[str, Mapping[str, str]] = {  # of agents, which a single file does not ask
+    **{task: {"": _POLICY} for task in ("a2c", "ppo", "reinforce")},
+    "dqn": {"": "discounted return of each action; the largest is taken"},
+}
 
 
 def answers(
@@ -96,7 +104,7 @@ def meanings(task: str, outputs: Sequence[str], *, probabilities: bool = False) 
         outputs: Names of the model's outputs.
         probabilities: Whether they are behind a softmax or a sigmoid.
     """
-    known = MEANINGS.get(task, {})
+    known = MEANINGS.get(task) or ACTIONS.get(task, {})
     only = known.get("", "") if len(outputs) == 1 else ""
     found = {name: known.get(name, only) for name in outputs}
     if probabilities:

@@ -46,18 +46,18 @@ class Copy:
         seen, _ = self.environment.reset(seed=int(words[0]))
         self.observation = self._world.encode(seen)
         self.episode, self.total = episode, 0.0
-        self.actions: list[int] = []
+        self.actions: list[Any] = []
 
-    def act(self, action: int) -> tuple[float, bool, bool]:
-        """Takes an action.
+    def act(self, action: Any) -> tuple[float, bool, bool]:
+        """Takes an action, a plain number or a list of some.
 
         Returns:
             The reward, whether the episode came to its end, and whether it was cut off.
         """
-        step = self.environment.step(self._world.action(action))
+        step = self.environment.step(self._world.actions.of(action))
         seen, reward, ended, cut, _ = step
         self.observation = self._world.encode(seen)
-        self.actions.append(int(action))
+        self.actions.append(action)
         self.total += float(reward)
         return float(reward), bool(ended), bool(cut)
 
@@ -107,7 +107,7 @@ class Copies:
         """Takes an action in each copy.
 
         Args:
-            actions: (copies,), integers.
+            actions: (copies, ...), as the world has them.
         """
         num = len(self)
         moved = Moved(
@@ -133,7 +133,9 @@ class Copies:
         return {
             "episodes": np.array([copy.episode for copy in self._copies], np.int64),
             "lengths": np.array([len(taken) for taken in actions], np.int64),
-            "actions": np.array([action for taken in actions for action in taken], np.int64),
+            "actions": np.array(
+                [action for taken in actions for action in taken], self._world.actions.dtype
+            ).reshape(-1, *self._world.actions.shape),
             "seen": self.observations,
         }
 

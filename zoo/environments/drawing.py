@@ -1,7 +1,7 @@
 """Pictures of what an agent acts in, drawn with Pillow from the environment's own state.
 
-CartPole, MountainCar and Acrobot are drawn here. Others draw themselves where the user has
-installed what they need, which is pygame for most of gymnasium's.
+CartPole, MountainCar, Acrobot and Pendulum are drawn here. Others draw themselves where the user
+has installed what they need, which is pygame for most of gymnasium's.
 """
 
 from __future__ import annotations
@@ -69,8 +69,19 @@ def acrobot(environment: Any) -> Image.Image:
     return picture
 
 
+def pendulum(environment: Any) -> Image.Image:
+    """Draws a rod that hangs from a joint, whose top is at the angle 0."""
+    angle = environment.unwrapped.state[0]
+    picture, pen = _paper()
+    x, y, unit = WIDTH / 2, HEIGHT / 2, HEIGHT / 2.4
+    end = x - unit * sin(angle), y - unit * cos(angle)
+    pen.line((x, y, *end), fill=WOOD, width=9)
+    pen.ellipse((x - 5, y - 5, x + 5, y + 5), fill=INK)
+    return picture
+
+
 DRAWN: dict[str, Draw] = {
-    "Acrobot": acrobot, "CartPole": cart_pole, "MountainCar": mountain_car,
+    "Acrobot": acrobot, "CartPole": cart_pole, "MountainCar": mountain_car, "Pendulum": pendulum,
 }  # fmt: skip
 
 

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from zoo.environments.acting import Ask, Asked, dealt, greedy
+from zoo.environments.acting import Ask, Asked, dealt
 from zoo.environments.copies import DRAW, EPISODE, SAMPLE, Copies, Copy, generator
 from zoo.environments.world import World
 
 SEED = 1606  # of the episodes of each split: all runs are measured on the same ones
 STREAMS = {"train": 0, "validation": 1, "test": 2}
 SIDE_BY_SIDE = 64  # copies that are played at the same time, at most
-OBSERVED = 256  # steps of each copy that samples are taken from
+OBSERVED = 512  # steps of each copy that samples are taken from
 CHANCE = 0.1  # share of chance actions among samples, so that they show more than one path
 
 
@@ -60,7 +60,8 @@ def play(
             copy.begin(number)
         found = dict.fromkeys((number for number, _ in running), Played(0.0, 0))
         while running:
-            actions = greedy(ask(np.stack([copy.observation for _, copy in running])))
+            seen = np.stack([copy.observation for _, copy in running])
+            actions = world.actions.best(ask(seen))
             going = []
             for (number, copy), action in zip(running, actions.tolist(), strict=True):
                 if watch:
@@ -136,7 +137,9 @@ def observe(world: World, split: str, count: int, *, ask: Ask | None) -> dict[st
     """Returns what a policy sees and does: examples to calibrate with and to try a bundle on.
 
     It takes its best action, but for one in ten by chance; the examples are spread evenly over what
-    was seen, and mixed, so that each part of them is like the whole.
+    was seen, and mixed, so that each part of them is like the whole. Among them are those with the
+    smallest and the largest of each number that was seen, as far as half of them go: integers
+    that are calibrated on them then reach as far.
 
     Args:
         world: What is acted in.
@@ -145,22 +148,23 @@ def observe(world: World, split: str, count: int, *, ask: Ask | None) -> dict[st
         ask: Tells the values of the actions; `None` acts by chance.
 
     Returns:
-        `features` (count, features), float32, and `action` (count,), int32: the best action.
+        `features` (count, features), float32, and `action` (count, ...): the best action.
     """
     seed = SEED + 1 + STREAMS[split]  # not the episodes that are measured
     copies = Copies(world, world.settings.copies, seed=seed)
-    num, (row,) = len(copies), copies.observations.shape[1:]
-    seen, best = [], []
+    num, seen, best = len(copies), [], []
     for step in range(max(OBSERVED, -(-count // num))):
-        uniform = generator(seed, SAMPLE, step).random((num, 2))
-        other = (uniform[:, 1] * world.num_actions).astype(np.int64)
-        choice = other if ask is None else greedy(ask(copies.observations))
+        random = generator(seed, SAMPLE, step)
+        chance, other = random.random(num) < CHANCE, world.actions.anything(random, num)
+        choice = other if ask is None else world.actions.best(ask(copies.observations))
         seen.append(copies.observations)
         best.append(choice)
-        copies.act(np.where(uniform[:, 0] < CHANCE, other, choice))
-    spread = np.linspace(0, len(seen) * num - 1, count).astype(np.int64)
-    chosen = generator(seed, DRAW).permutation(spread)
+        copies.act(np.where(chance.reshape(-1, *[1] * (other.ndim - 1)), other, choice))
+    features = np.concatenate(seen)  # (steps * copies, features)
+    ends = np.unique([features.argmin(axis=0), features.argmax(axis=0)])[: count // 2]
+    spread = np.linspace(0, len(features) - 1, count - len(ends)).astype(np.int64)
+    chosen = generator(seed, DRAW).permutation(np.concatenate([ends, spread]))
     return {
-        "features": np.stack(seen).reshape(-1, row)[chosen],
-        "action": np.concatenate(best).astype(np.int32)[chosen],
+        "features": features[chosen],
+        "action": np.concatenate(best).astype(world.actions.dtype)[chosen],
     }

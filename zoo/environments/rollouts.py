@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 
-from zoo.environments.acting import Acting, Asked, returns, sampled
+from zoo.environments.acting import Acting, Asked, returns
 from zoo.environments.copies import ACT, DRAW, Copies, generator
 from zoo.environments.world import World
 
@@ -54,7 +53,7 @@ class Rollouts(Acting):
 
     A turn is what all copies do in the same number of steps, parts * batch_size / copies. It is
     gone through `passes` times, each time in another order, in batches of batch_size. Its columns:
-    `features` (b, features), `action` (b,), `likelihood` (b,), log p of the action when it was
+    `features` (b, features), `action` (b, ...), `likelihood` (b,), log p of the action when it was
     taken, `advantage` (b,), of mean 0 and deviation 1 over the turn, `target` (b,), the value that
     the critic should have told, and the returns of the episodes that are over, see
     `acting.returns`.
@@ -128,12 +127,13 @@ class Rollouts(Acting):
         policy, value = self._asked(networks, "policy"), self._asked(networks, "value")
         num, size = len(self._copies), self._parts * self.batch_size
         length = size // num
-        uniform = generator(self._seed, ACT, number).random((length, num))
+        can = self._world.actions
+        random = can.draw(generator(self._seed, ACT, number), (length, num))
         seen, logits, actions, moves = [], [], [], []
-        for drawn in uniform:
+        for drawn in random:
             seen.append(self._copies.observations)
             logits.append(policy(seen[-1]))
-            actions.append(sampled(logits[-1], drawn))
+            actions.append(can.sampled(logits[-1], drawn))
             moves.append(self._copies.act(actions[-1]))
         rewards, ended, over, successors = map(np.stack, zip(*moves, strict=True))
         before = np.concatenate(seen)  # (time * copies, features)
@@ -145,12 +145,11 @@ class Rollouts(Acting):
         )
         targets = found + values[0]
         found = (found - found.mean()) / (found.std() + 1e-8)
-        taken = np.concatenate(actions).astype(np.int32)
-        logs = log_softmax(np.concatenate(logits), axis=1)
+        taken = np.concatenate(actions).astype(can.dtype)
         return {
             "features": before,
             "action": taken,
-            "likelihood": logs[np.arange(size), taken],
+            "likelihood": can.logs(np.concatenate(logits), taken),
             "advantage": found.reshape(-1),
             "target": targets.reshape(-1),
             **returns(self._copies.finished, size),

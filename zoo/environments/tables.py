@@ -57,6 +57,8 @@ def table(world: Any) -> Table | None:
         world: A `zoo.environments.World`; gymnasium's toy texts have `P` and
             `initial_state_distrib`.
     """
+    if world.actions.shape:
+        return None
     inner = world.make().unwrapped
     known, start = getattr(inner, "P", None), getattr(inner, "initial_state_distrib", None)
     if known is None or start is None:

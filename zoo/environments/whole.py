@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.environments.acting import Acting, Asked, sampled
+from zoo.environments.acting import Acting, Asked
 from zoo.environments.copies import ACT, EPISODE, Copy, generator
 from zoo.environments.world import World
 
@@ -16,8 +16,8 @@ class Whole(Acting):
     """Batches of episodes of the network `policy`: a `zoo.data.source.Source`.
 
     The columns, behind the end of an episode 0: `features` (b, limit, features), `action`
-    (b, limit), `later` (b, limit), the discounted rewards from there on, `there` (b, limit), 1 up
-    to the end, and the returns `return` and `finished` (b,).
+    (b, limit, ...), `later` (b, limit), the discounted rewards from there on, `there` (b, limit), 1
+    up to the end, and the returns `return` and `finished` (b,).
 
     Args:
         world: What is acted in.
@@ -49,12 +49,14 @@ class Whole(Acting):
             copy.begin(number)
         shape = self._copies[0].observation.shape
         features = np.zeros((num, limit, *shape), np.float32)
-        actions, there = np.zeros((num, limit), np.int32), np.zeros((num, limit), np.float32)
+        can, there = self._world.actions, np.zeros((num, limit), np.float32)
+        actions = np.zeros((num, limit, *can.shape), can.dtype)
         rewards = np.zeros((num, limit), np.float32)
-        uniform, running = generator(self._seed, ACT, number).random((limit, num)), np.arange(num)
+        random, running = generator(self._seed, ACT, number), np.arange(num)
+        drawn = can.draw(random, (limit, num))
         for time in range(limit):
             seen = np.stack([self._copies[place].observation for place in running])
-            chosen = sampled(policy(seen), uniform[time, running])
+            chosen = can.sampled(policy(seen), drawn[time, running])
             features[running, time], actions[running, time] = seen, chosen
             there[running, time] = 1.0
             going = []

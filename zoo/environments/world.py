@@ -1,7 +1,8 @@
 """Opens an environment of gymnasium by name, and says its facts as columns.
 
-Source: Towers et al. 2024, arXiv:2407.17032 (gymnasium, MIT). An action is one of some choices; an
-observation is a row of numbers, where a choice becomes a 1 among zeros.
+Source: Towers et al. 2024, arXiv:2407.17032 (gymnasium, MIT). An action is one of some choices, or
+some numbers (`zoo.environments.actions`); an observation is a row of numbers, where a choice
+becomes a 1 among zeros.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ ACTIONS = {
     "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
 }
 """Names of the actions, by the environment's name without its version; others are numbered."""
+PACKAGES = {"ALE": "ale-py"}  # that bring the environments of a name space
 
 
 class World:
@@ -41,7 +43,9 @@ class World:
     Attributes:
         name: As gymnasium knows it, with the version.
         source: Where it comes from, one sentence.
-        columns: `features`, what is observed, and `action`, with the names of the actions.
+        columns: `features`, what is observed, and `action`, with the names of the actions, or as
+            many numbers.
+        actions: What can be done, `Choices` or `Numbers` of `zoo.environments.actions`.
         problems: Nothing is left out of an environment.
         settings: As given.
         threshold: The mean return at which gymnasium calls it solved; `None` where it says none.
@@ -62,16 +66,18 @@ class World:
         self.threshold = None if facts.reward_threshold is None else float(facts.reward_threshold)
         self.source = f"gymnasium {_gymnasium().__version__}, {self.name}"
         environment = self.make()
-        self._space, self._actions = environment.observation_space, environment.action_space
+        self._space = environment.observation_space
         box = _gymnasium().spaces.Box
         self._is_row = isinstance(self._space, box) and len(self._space.shape) == 1
-        num_features, num_actions = self._sizes()
+        self.actions = self._actions(environment.action_space)
         names = ACTIONS.get(facts.name, ())
-        if len(names) != num_actions:
-            names = tuple(str(action) for action in range(num_actions))
+        if len(names) != self.actions.num:
+            names = tuple(str(action) for action in range(self.actions.num))
         self.columns: Mapping[str, Column] = {
-            "features": Column("features", (num_features,)),
-            "action": Column("class", (), names),
+            "features": Column("features", (self._size(),)),
+            "action": Column("features", self.actions.shape)
+            if self.actions.shape
+            else Column("class", (), names),
         }
 
     @property
@@ -81,13 +87,29 @@ class World:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the actions."""
+        """Names of the actions; none of numbers."""
         return self.columns["action"].names
 
     @property
     def num_actions(self) -> int:
-        """Number of actions to choose from."""
-        return len(self.labels)
+        """Number of actions to choose from, or of numbers in one."""
+        return self.actions.num
+
+    def needs_choices(self, who: str) -> None:
+        """Refuses actions that are numbers.
+
+        Args:
+            who: What cannot learn them.
+
+        Raises:
+            ValueError: They are.
+        """
+        if self.actions.shape:
+            raise ValueError(
+                f"{who}: takes one of some choices; {self.name} has numbers for "
+                "actions. Take ppo, a2c or reinforce, or an environment of choices, e.g. "
+                "CartPole-v1."
+            )
 
     @property
     def train(self) -> Any:
@@ -133,18 +155,26 @@ class World:
         flatten = _gymnasium().spaces.flatten
         return np.asarray(flatten(self._space, observation), np.float32)
 
-    def action(self, index: int) -> int:
-        """Returns the environment's own number of an action."""
-        return int(self._actions.start) + int(index)
+    def _actions(self, space: Any) -> Any:
+        """Returns what can be done."""
+        import numpy as np
 
-    def _sizes(self) -> tuple[int, int]:
-        """Returns how many numbers are observed, and how many actions there are."""
+        from zoo.environments.actions import Choices, Numbers
+
         spaces = _gymnasium().spaces
-        if not isinstance(self._actions, spaces.Discrete):
-            raise ValueError(
-                f"environment.name: {self.name} has the actions {self._actions}; expected one of "
-                "some choices (Discrete), e.g. CartPole-v1."
-            )
+        if isinstance(space, spaces.Discrete):
+            return Choices(space)
+        is_row = isinstance(space, spaces.Box) and len(space.shape) == 1
+        if is_row and np.isfinite([space.low, space.high]).all():
+            return Numbers(space)
+        raise ValueError(
+            f"environment.name: {self.name} has the actions {space}; expected one of some choices "
+            "(Discrete), e.g. CartPole-v1, or numbers with ends (Box), e.g. Pendulum-v1."
+        )
+
+    def _size(self) -> int:
+        """Returns how many numbers are observed."""
+        spaces = _gymnasium().spaces
         try:
             size = int(spaces.flatdim(self._space))
         except (NotImplementedError, ValueError):
@@ -154,7 +184,7 @@ class World:
                 f"environment.name: {self.name} is observed as {self._space}; expected a row of at "
                 f"most {LARGEST:,} numbers, or a choice, e.g. CartPole-v1."
             )
-        return size, int(self._actions.n)
+        return size
 
 
 def check_name(name: str) -> None:
@@ -173,6 +203,12 @@ def find_environment(name: str) -> Any:
     try:
         return gymnasium.spec(name)
     except (gymnasium.error.Error, ImportError):
+        space = name.split("/")[0]
+        if "/" in name and space in PACKAGES:
+            raise ModuleNotFoundError(
+                f"environment.name: {name} is of a package that is not installed; run `pip install "
+                f"{PACKAGES[space]}` and write {PACKAGES[space].replace('-', '_')}:{name}."
+            ) from None
         hint = nearest(name, sorted(gymnasium.registry))
         raise ValueError(
             f"environment.name: got {name!r}; expected an environment of gymnasium. {hint}"

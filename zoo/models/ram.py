@@ -10,10 +10,17 @@ by two matrices of a triangle's weights, which every file format has, and a wide
 
 With s patches of p x p pixels and c classes there are 128 (s p p + 1) + 128 * 3 + 2 * 256 * 129 +
 256 * 257 * 2 weights and 2 * 257 + 257 + 257 c.
+
+Six glimpses of 8 x 8 in 28 x 28 pixels are 1,218,304 products: for each what is seen 64 * 128,
+where 2 * 128, both joined 2 * 128 * 256, the core 256 * 256 and, but for the first, 256 * 256, the
+next place 512, the patch 8 * 28 * (28 + 8); and the classes 2,560. Beside it stands the paper's
+convolutional network, 10 x 10 kernels and 256 units, with a stride of 1 for 5 and 9 kernels for 8:
+19 * 19 * 9 * (100 + 256) + 2,560 = 1,159,204.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -36,10 +43,10 @@ def ram(
 ) -> keras.Model:
     """Returns the model: `image` (batch, height, width, 1) to a mapping.
 
-    `logits` (batch, num_classes); and, for training alone, `auxiliary_means` and `auxiliary_places`
-    (batch, glimpses - 1, 2), where it means to look next and where it looks, y and x from -1 to 1,
-    and `auxiliary_expected` (batch, glimpses - 1), the probability with which it expects to be
-    right.
+    `logits` (batch, num_classes); and, for training alone, `auxiliary_places` (batch, glimpses - 1,
+    2), where it looks, y and x from -1 to 1, `auxiliary_likelihood` (batch, glimpses - 1), the
+    logarithm of the density of that around where it meant to look, but for a constant, and
+    `auxiliary_expected` (batch, glimpses - 1), the probability with which it expects to be right.
 
     Args:
         name: Name of the model.
@@ -64,7 +71,7 @@ def ram(
     move, expect = layers.Dense(2, "tanh", name="move"), layers.Dense(1, name="expect")
     state: Any = None
     place = anywhere(pixels, 1, learnt=places == "learnt")
-    means, looked, expected = [], [], []
+    likelihood, looked, expected = [], [], []
     for number in range(1, glimpses + 1):
         seen = glimpse(pixels, place, side=side, scales=scales)
         joined = ops.relu(what[1](what[0](seen)) + where[1](where[0](place)))
@@ -79,14 +86,61 @@ def ram(
             place = ops.stop_gradient(ops.clip(drawn, -1.0, 1.0))
         else:
             place = anywhere(pixels, number + 1, learnt=False)
-        means.append(mean)
+        away = ops.sum((place - mean) ** 2, axis=1)  # (batch,)
+        likelihood.append(away / (-2 * spread**2))
         looked.append(place)
         expected.append(expect(ops.stop_gradient(state)))
     outputs = {"logits": layers.Dense(num_classes, name="logits", dtype="float32")(state)}
-    for key, parts in (("means", means), ("places", looked)):
+    for key, parts in (("likelihood", likelihood), ("places", looked)):
         outputs[f"auxiliary_{key}"] = ops.stack(parts, axis=1)
     outputs["auxiliary_expected"] = ops.concatenate(expected, axis=1)
     return keras.Model(image, outputs, name=name)
+
+
+def cnn(
+    *, name: str, input_shape: tuple[int, int, int], num_classes: int, kernels: int = 9
+) -> keras.Model:
+    """Returns a convolutional network of about as many products: `image` to `logits`.
+
+    Args:
+        name: Name of the model.
+        input_shape: (height, width, channels).
+        num_classes: Length of the output.
+        kernels: Number of the kernels.
+    """
+    image = keras.Input(input_shape, name="image")
+    x = layers.Conv2D(kernels, 10, activation="relu", name="conv")(image)
+    x = layers.Dense(JOINED, "relu", name="hidden")(layers.Flatten(name="flatten")(x))
+    logits = layers.Dense(num_classes, name="logits", dtype="float32")(x)
+    return keras.Model(image, logits, name=name)
+
+
+def looks(model: keras.Model) -> Callable[[Any], np.ndarray] | None:
+    """Returns what tells where a model looks: pictures (n, ...) to (n, glimpses, 2), from -1 to 1.
+
+    Args:
+        model: As it learns, or as it is deployed.
+
+    Returns:
+        `None` of a model that looks anywhere.
+    """
+    names = {layer.name: layer for layer in model.layers}
+    if "move" not in names or "anywhere2" in names:
+        return None
+    means = [node.outputs[0] for node in names["move"]._inbound_nodes]
+    told = keras.Model(model.input, [mean for mean in means if _within(mean, model)])
+
+    def places(images: Any) -> np.ndarray:
+        found = [np.asarray(one) for one in keras.tree.flatten(told(images))]
+        return np.stack([np.zeros_like(found[0]), *found], axis=1).clip(-1.0, 1.0)
+
+    return places
+
+
+def _within(tensor: Any, model: keras.Model) -> bool:
+    """Whether a tensor is one of a model's own; layers know those of other models too."""
+    nodes = [node for layer in model._nodes_by_depth.values() for node in layer]
+    return any(tensor is one for node in nodes for one in node.outputs)
 
 
 def anywhere(pixels: Any, number: int, *, learnt: bool) -> Any:

@@ -73,7 +73,8 @@ def evaluate(
         bundle: A bundle, or its directory; or a `.keras` or `.h5` file, or a Keras model.
         split: `train`, `validation`, `test` or `all` three; `None`: `test` of a bundle, `all` of a
             model that is none, and has learnt from something else.
-        file: A deployable that was exported from the bundle, to be measured in the model's place.
+        file: A deployable that was exported from the bundle, or a bundle that was compressed from
+            it, to be measured in the model's place.
         out: Folder to be, of the evaluation's pictures, as PNG, and of its figures and tables,
             `evaluation.json`; `None` writes nothing.
         force: Whether `out` may replace the folder of an evaluation.

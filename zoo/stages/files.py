@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.manifest import Manifest, Signature
+from export.manifest import Manifest
 from export.sameness import as_shares
 from export.targets import find_target
+from zoo.bundle import MODEL
 from zoo.common import reading
 from zoo.common.columns import same_shape
+from zoo.models.saved import load_model
 from zoo.stages.labelled import labelled
 from zoo.stages.opening import Opened
 from zoo.tasks.task import Evaluation
@@ -52,11 +54,11 @@ def integers(opened: Opened, model: Any, directory: Path) -> dict[str, Any]:
 
 
 def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluation, float | None]:
-    """Runs an exported file on a split.
+    """Runs an exported file, or another bundle's model, on a split.
 
     Args:
-        directory: A deployable.
-        opened: Its bundle.
+        directory: A deployable, or a bundle, e.g. one that was compressed.
+        opened: Its bundle, or the one that is beside it.
         split: Name of the split.
 
     Returns:
@@ -72,33 +74,14 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
             f"{directory}: the task {task.kind} is not measured by the answers of its deployed "
             "model alone; expected a bundle of e.g. classify. Its export has compared both."
         )
-    manifest, path = Manifest.of_file(directory)
-    signature = manifest.keras or manifest.signature
-    _check_model(signature, opened.model, directory)
-    if manifest.source_sha256 and manifest.source_sha256 != opened.bundle.sha256:
-        LOG.warning(
-            "%s: was exported from another model than that of %s", directory, opened.bundle.path
-        )
-    read = {str(opened.model.inputs[0].dtype), signature.inputs[0].dtype}
-    raw = opened.run.preprocessing if read == {"float32", "uint8"} else None  # with --pixels
-    session = _opened(manifest, path)
-    names = [spec.name for spec in manifest.signature.inputs]
-    files = {own: name for name, own in manifest.names.items()}  # names that the model has not
-    cut = manifest.facts.get("logits", ())  # where the model gives shares
+    ask = (_bundled if (directory / MODEL).is_file() else _filed)(directory, opened)
+    numbers = any(column.kind == "features" for column in opened.bundle.card.outputs.values())
     same: list[np.ndarray] = []
 
     def call(inputs: Any) -> Any:
-        inputs = inputs if isinstance(inputs, dict) else {names[0]: inputs}
-        values = list(inputs.values())
-        if raw is not None:
-            factor, offset = raw.affine
-            pixels = np.rint((values[0] - offset) / factor).astype(np.uint8)
-            inputs = {names[0]: pixels}
-        found = session.run({files.get(name, name): array for name, array in inputs.items()})
-        found = as_shares(found, cut)
-        outputs = {manifest.names.get(name, name): array for name, array in found.items()}
-        got = outputs if len(outputs) > 1 else next(iter(outputs.values()))
-        if (choice := task.chosen(got)) is not None:
+        inputs = inputs if isinstance(inputs, dict) else {opened.model.inputs[0].name: inputs}
+        values, got = list(inputs.values()), ask(inputs)
+        if not numbers and (choice := task.chosen(got)) is not None:
             expected = opened.model.predict_on_batch(values if len(values) > 1 else values[0])
             same.append(choice == task.chosen(expected))
         return got
@@ -110,21 +93,63 @@ def evaluate_file(directory: Path, opened: Opened, split: str) -> tuple[Evaluati
     return found, float(np.mean(np.concatenate(same))) if same else None
 
 
-def _check_model(signature: Signature, model: Any, directory: Path) -> None:
-    """Refuses a file of another model, by the shapes of its inputs and outputs.
+def _bundled(directory: Path, opened: Opened) -> Callable[[dict[str, Any]], Any]:
+    """What another bundle's model answers, by the names of the inputs."""
+    model = load_model(directory)
+    _check_model((model.inputs, model.outputs), opened.model, directory)
+
+    def ask(inputs: dict[str, Any]) -> Any:
+        values = list(inputs.values())
+        return model.predict_on_batch(values if len(values) > 1 else values[0])
+
+    return ask
+
+
+def _filed(directory: Path, opened: Opened) -> Callable[[dict[str, Any]], Any]:
+    """What a file answers, by the names of the model's inputs."""
+    manifest, path = Manifest.of_file(directory)
+    signature = manifest.keras or manifest.signature
+    _check_model((signature.inputs, signature.outputs), opened.model, directory)
+    if manifest.source_sha256 and manifest.source_sha256 != opened.bundle.sha256:
+        LOG.warning(
+            "%s: was exported from another model than that of %s", directory, opened.bundle.path
+        )
+    read = {str(opened.model.inputs[0].dtype), signature.inputs[0].dtype}
+    raw = opened.run.preprocessing if read == {"float32", "uint8"} else None  # with --pixels
+    session = _opened(manifest, path)
+    names = [spec.name for spec in manifest.signature.inputs]
+    files = {own: name for name, own in manifest.names.items()}  # names that the model has not
+    cut = manifest.facts.get("logits", ())  # where the model gives shares
+
+    def ask(inputs: dict[str, Any]) -> Any:
+        if len(inputs) == 1:
+            (values,) = inputs.values()
+            if raw is not None:
+                factor, offset = raw.affine
+                values = np.rint((values - offset) / factor).astype(np.uint8)
+            inputs = {names[0]: values}
+        found = session.run({files.get(name, name): array for name, array in inputs.items()})
+        found = as_shares(found, cut)
+        outputs = {manifest.names.get(name, name): array for name, array in found.items()}
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    return ask
+
+
+def _check_model(ends: tuple[Sequence[Any], Sequence[Any]], model: Any, directory: Path) -> None:
+    """Refuses another model, by the shapes of its inputs and outputs.
 
     Raises:
         ValueError: It is one.
     """
-    for what, specs, tensors in (
-        ("inputs", signature.inputs, model.inputs),
-        ("outputs", signature.outputs, model.outputs),
+    for what, ours, tensors in zip(
+        ("inputs", "outputs"), ends, (model.inputs, model.outputs), strict=True
     ):
-        got, wanted = ([tuple(one.shape[1:]) for one in some] for some in (specs, tensors))
+        got, wanted = ([tuple(one.shape[1:]) for one in some] for some in (ours, tensors))
         if len(got) != len(wanted) or not all(any(same_shape(x, y) for y in wanted) for x in got):
             raise ValueError(
                 f"{directory}: has the {what} {_told(got)}; expected {_told(wanted)}, those of the "
-                "bundle's model. It was exported from another model."
+                "bundle's model. It was made from another model."
             )
 
 

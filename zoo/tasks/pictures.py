@@ -132,6 +132,28 @@ def draw_boxes(
     return np.asarray(picture)
 
 
+def draw_path(image: np.ndarray, points: np.ndarray, *, times: int = 1) -> np.ndarray:
+    """Draws a line from point to point into a picture, each with its number, from 1.
+
+    Args:
+        image: Pixels (height, width, 1 or 3), uint8.
+        points: y x in pixels, (n, 2).
+        times: How many times larger the picture becomes.
+
+    Returns:
+        Pixels (height * times, width * times, 3).
+    """
+    picture = Image.fromarray(enlarged(recolour(image[None], 3)[0], times))
+    pen = ImageDraw.Draw(picture)
+    spots = [(float(x) * times, float(y) * times) for y, x in points]
+    if len(spots) > 1:
+        pen.line(spots, fill=colour(1), width=2)
+    for number, (x, y) in enumerate(spots, start=1):
+        pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour(0))
+        pen.text((x + 4, y - 5), str(number), fill=colour(0))
+    return np.asarray(picture)
+
+
 def draw_ellipse(
     image: np.ndarray,
     ellipse: np.ndarray,

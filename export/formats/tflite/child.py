@@ -86,7 +86,7 @@ def convert(
         if precision != "int8":
             raise ValueError("the model has integer ranges; export it as tflite-int8")
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        _set_ends(converter, io)
+        _set_ends(converter, "int16" if (bits, io) == (16, "int8") else io)
         data = one_grid(rescaled(bytes(converter.convert())))
         return widened(data) if bits == 16 else data
     if precision in CALIBRATED and not examples:

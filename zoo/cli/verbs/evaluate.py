@@ -9,6 +9,8 @@ from typing import Any
 
 from zoo.cli import own_model, text
 
+WORST = 10  # episodes that are shown
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo evaluate`."""
@@ -31,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--file", type=Path, metavar="DIR",
-        help="measure this file, which `zoo export` wrote of the bundle, in the model's place",
+        help="measure this file, which `zoo export` wrote of the bundle, or this bundle, which"
+        " `zoo compress` made of it, in the model's place",
     )  # fmt: skip
 
     parser.add_argument(
@@ -103,4 +106,9 @@ def _confusion(name: str, rows: Any, labels: Sequence[str]) -> str:
     return f"{title}\n" + text.table(("", *labels), lines)
 
 
-_TABLES = {"reliability": _reliability, "confusion": _confusion}
+def _episodes(name: str, rows: Any, labels: Sequence[str]) -> str:
+    worst = sorted(rows, key=lambda row: row["return"])[:WORST]
+    return _rows(f"the {len(worst)} worst episodes", worst, labels)
+
+
+_TABLES = {"reliability": _reliability, "confusion": _confusion, "episodes": _episodes}

@@ -1,7 +1,7 @@
 """Let a trained agent act in its environment: the return of each episode, and a film of the first.
 
-The agent takes its best action in each step. The film is a GIF; CartPole, MountainCar and Acrobot
-are drawn without further packages.
+The agent takes its best action in each step. The film is a GIF; CartPole, MountainCar, Acrobot and
+Pendulum are drawn without further packages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--episodes", type=numbers.integer, default=10, metavar="N", help="default: 10"
     )
     parser.add_argument("--seed", type=numbers.integer, default=0, metavar="S", help="default: 0")
-    parser.add_argument("--out", type=Path, metavar="FILE.gif", help="a film of the first episode")
+    parser.add_argument(
+        "--out", "--gif", type=Path, metavar="FILE.gif", help="a film of the first episode"
+    )
     parser.add_argument("--force", action="store_true", help="replace the file at --out")
 
 

@@ -82,11 +82,19 @@ def taken(logits: Any, actions: Any) -> tuple[Any, Any]:
     """Returns log p of the actions that were taken, and the entropy of the policy in nats, (...).
 
     Args:
-        logits: (..., actions).
-        actions: (...), integers.
+        logits: (..., actions); of numbers their means, then the logarithms of their deviations.
+        actions: (...), integers; or numbers (..., n).
     """
+    from math import log, pi
+
     from keras import ops
 
+    if "float" in str(actions.dtype):
+        means, spreads = ops.split(logits, 2, axis=-1)
+        away = (actions - means) * ops.exp(-spreads)
+        told = -0.5 * (away**2 + log(2 * pi)) - spreads
+        entropy = spreads + 0.5 * (1 + log(2 * pi))
+        return ops.sum(told, axis=-1), ops.sum(entropy, axis=-1)
     logs = ops.log_softmax(logits, axis=-1)
     chosen = ops.one_hot(actions, logs.shape[-1], dtype=logs.dtype)
     return ops.sum(logs * chosen, axis=-1), -ops.sum(ops.exp(logs) * logs, axis=-1)

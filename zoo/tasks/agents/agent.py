@@ -2,7 +2,7 @@
 
 An agent is measured by the returns of episodes in which it takes its best action. What is deployed
 is one network: what is seen (b, features) to a value of each action (b, actions), the best of which
-is taken.
+is taken; or, of actions that are numbers, to their means and the logarithms of their deviations.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Agent(Task):
                 )
 
     def sizes(self, data: Any) -> dict[str, Any]:
-        """See `Task.sizes`: what is seen, and the number of actions."""
-        return {"input_shape": data.columns[data.input].shape, "num_classes": data.num_actions}
+        """See `Task.sizes`: what is seen, and what is told of the actions."""
+        return {"input_shape": data.columns[data.input].shape, "num_classes": data.actions.outputs}
 
     def outputs(self, data: Any) -> dict[str, Column]:
         """See `Task.outputs`: the best action."""

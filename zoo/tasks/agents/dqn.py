@@ -83,6 +83,11 @@ class DQN(Agent):
     priority: Share = 0.0
     correction: Share = 0.4
 
+    def check(self, data: Any) -> None:
+        """See `Task.check`: there are choices."""
+        super().check(data)
+        data.needs_choices("task.kind: dqn")
+
     def follows(self) -> tuple[Follow, ...]:
         """See `Task.follows`."""
         return (Follow(TARGET, NET, self.target_share, self.target_every),)

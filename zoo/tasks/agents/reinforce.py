@@ -77,6 +77,7 @@ class Reinforce(Agent):
         shown = {
             "entropy": Mean(entropy, there),
             "return": Mean(batch["return"], batch["finished"]),
+            "length": Mean(ops.sum(there, axis=1)),
         }
         return Seen(Mean(ops.sum(loss * there, axis=1)), shown)
 

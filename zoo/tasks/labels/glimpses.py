@@ -8,18 +8,26 @@ sets), and the reward is the probability of the right class or whether it is the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from zoo.tasks.labels.classify import Classify
-from zoo.tasks.supervised import divided, run
+from zoo.tasks.supervised import Collected, divided, run
 from zoo.tasks.task import Mean, Seen
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.common.columns import Column
     from zoo.tasks.task import Batch, Networks
 
-MEANS, PLACES, EXPECTED = "auxiliary_means", "auxiliary_places", "auxiliary_expected"
+LIKELIHOOD, EXPECTED = "auxiliary_likelihood", "auxiliary_expected"
+SHOWN = 8  # pictures whose glimpses are drawn
+TIMES = 6  # how many times larger they are drawn
 
 
 class Glimpses(Classify):
@@ -27,12 +35,18 @@ class Glimpses(Classify):
 
     Attributes:
         reward_weight: Weight of the places' part of the loss.
-        spread: Deviation of a place from its mean, as the model draws them.
     """
 
     kind: Literal["glimpses"] = "glimpses"  # type: ignore[assignment]
     reward_weight: Annotated[float, Field(ge=0)] = 0.01
-    spread: Annotated[float, Field(gt=0)] = 0.15
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_spread(cls, values: Any) -> Any:
+        """Leaves out what recipes of earlier bundles said here too: the model knows it."""
+        if isinstance(values, Mapping):
+            return {key: value for key, value in values.items() if key != "spread"}
+        return values
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: cross-entropy, what the places are worth, and what was expected."""
@@ -43,8 +57,7 @@ class Glimpses(Classify):
         shown = self.loss_of(batch, logits)
         right = ops.cast(ops.argmax(logits, axis=1) == ops.cast(batch["label"], "int32"), "float32")
         expected = ops.cast(outputs[EXPECTED], "float32")  # (b, glimpses - 1)
-        away = ops.cast(outputs[PLACES], "float32") - ops.cast(outputs[MEANS], "float32")
-        likelihood = -ops.sum(away**2, axis=-1) / (2 * self.spread**2)
+        likelihood = ops.cast(outputs[LIKELIHOOD], "float32")
         gained = ops.stop_gradient(right[:, None] - expected)
         loss = shown.values - self.reward_weight * ops.sum(likelihood * gained, axis=1)
         loss += ops.sum((expected - right[:, None]) ** 2, axis=1)
@@ -53,3 +66,53 @@ class Glimpses(Classify):
             {"loss": shown, "expected": Mean(ops.mean(expected, axis=1)),
              **self.measures(batch, logits)},
         )  # fmt: skip
+
+    def meter(self, columns: Mapping[str, Column]) -> Watched:
+        """See `Task.meter`."""
+        return Watched(self, columns)
+
+    def pictures(
+        self, networks: Networks, meter: Any, columns: Mapping[str, Column]
+    ) -> dict[str, Callable[[Path], None]]:
+        """See `Task.pictures`: `glimpses`, the path of the looks over the first pictures."""
+        from zoo.models.ram import looks
+
+        places_of = looks(networks["net"])
+        if places_of is None or not isinstance(meter, Watched):
+            return {}
+        return {"glimpses": partial(draw, meter.images, places_of)}
+
+
+class Watched(Collected):
+    """A meter that keeps the first pictures too.
+
+    Attributes:
+        images: (n, height, width, 1), as the network reads them.
+    """
+
+    def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
+        """See `Meter.add`."""
+        if not self._targets:
+            self.images = batch[next(iter(self._columns))][:SHOWN].copy()
+        super().add(batch, outputs)
+
+
+def draw(images: np.ndarray, places_of: Callable[[Any], np.ndarray], path: Path) -> None:
+    """Draws pictures, each with a numbered line from look to look.
+
+    Args:
+        images: (n, height, width, 1).
+        places_of: Tells where it looks, see `zoo.models.ram.looks`.
+        path: The PNG to write.
+    """
+    import numpy as np
+
+    from zoo.tasks import pictures
+
+    last = np.array(images.shape[1:3]) - 1
+    drawn = []
+    for image, places in zip(images, places_of(images), strict=True):
+        points = (places + 1) / 2 * last + 0.5  # pixels, of their middles
+        drawn.append(pictures.draw_path(pictures.shown(image), points, times=TIMES))
+    half = -(-len(drawn) // 2)
+    pictures.grid([drawn[:half], drawn[half:]] if len(drawn) > 1 else [drawn], path)

@@ -21,6 +21,7 @@ from zoo.common.columns import Column
 from zoo.common.sentences import MARKS, PADDING
 from zoo.tasks.task import Mean, Metric, Objective, Seen, Task
 from zoo.tasks.words import telling
+from zoo.tasks.words.hard import BASELINE, Hard
 from zoo.tasks.words.telling import IMAGE, LOGITS, NEXT, TOKENS, WEIGHTS
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.data.dataset import DataSet
+    from zoo.data.source import Draw
     from zoo.tasks.task import Batch, Networks
     from zoo.tasks.words.captions import Captions
 
@@ -38,6 +40,8 @@ class Caption(Task):
     Attributes:
         attention_penalty: Weight of the sum over places of (1 - sum over words of the attention)^2,
             which asks for a look at every place; the paper's is 1.
+        hard: How places are learnt of which each word looks at one; `None` where the model has no
+            attention, or looks at all places at once.
         read: Name of the column that the encoder reads.
     """
 
@@ -48,6 +52,7 @@ class Caption(Task):
 
     kind: Literal["caption"] = "caption"
     attention_penalty: Annotated[float, Field(ge=0)] = 0.0
+    hard: Hard | None = None
 
     def check(self, data: DataSet) -> None:
         """See `Task.check`."""
@@ -60,6 +65,10 @@ class Caption(Task):
                 "e.g. digit_captions."
             )
         telling.check_length(data, TOKENS)
+        if self.hard and (most := int(tokens.shape[0] or 0) - 1) > self.hard.words:
+            raise ValueError(
+                f"task.hard.words: got {self.hard.words}; {data.name} has sentences of {most}."
+            )
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: an output for each word."""
@@ -71,26 +80,36 @@ class Caption(Task):
         return (data.input, TOKENS)
 
     def objectives(self) -> tuple[Objective, ...]:
-        """See `Task.objectives`: one, for both networks."""
-        return (Objective(learns=("encoder", "decoder")),)
+        """See `Task.objectives`: one, for both networks; and that of hard attention's average."""
+        return self.hard.objectives() if self.hard else (Objective(learns=("encoder", "decoder")),)
+
+    def draws(self, networks: Networks) -> Mapping[str, Draw]:
+        """See `Task.draws`: places to look at, where each word looks at one."""
+        return self.hard.draws(networks) if self.hard else {}
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: the cross-entropy of each token that is no padding, in nats."""
         from keras import ops
 
-        targets = batch[TOKENS][:, 1:]  # (b, time)
-        found = telling.told(networks, batch[self.read], batch[TOKENS][:, :-1], training=training)
+        targets, tokens = batch[TOKENS][:, 1:], batch[TOKENS][:, :-1]  # (b, time)
+        drawn = self.hard.drawn(batch, tokens.shape[1]) if self.hard and training else {}
+        found = telling.told(networks, batch[self.read], tokens, training=training, drawn=drawn)
         logits = ops.cast(found[LOGITS], "float32")
         nats = ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
         real = ops.cast(targets != PADDING, "float32")
+        if self.hard and objective == BASELINE:
+            return self.hard.follow(networks, batch, nats=nats, real=real)
         hits = ops.cast(ops.cast(ops.argmax(logits, axis=-1), targets.dtype) == targets, "float32")
-        learnt = nats
+        learnt, shown = nats, {"loss": Mean(nats, real), "top1": Mean(hits, real)}
         if self.attention_penalty and WEIGHTS in found:
             looked = ops.sum(ops.cast(found[WEIGHTS], "float32") * real[..., None], axis=1)
             penalty = ops.sum((1 - looked) ** 2, axis=-1)  # (b,)
             share = self.attention_penalty / ops.sum(real, axis=1)  # of each token
             learnt = nats + (share * penalty)[:, None]
-        return Seen(Mean(learnt, real), {"loss": Mean(nats, real), "top1": Mean(hits, real)})
+        if self.hard:
+            added, more = self.hard.look(networks, batch, found, nats=nats, real=real)
+            learnt, shown = learnt + added, shown | more
+        return Seen(Mean(learnt, real), shown)
 
     def answer(self, networks: Networks, batch: Batch) -> dict[str, Any]:
         """See `Task.answer`: the likeliest `captions`, and `logits` given the true words."""

@@ -5,7 +5,8 @@ is a row of tokens.
 
 A step of the `decoder` reads `tokens` (batch, 1), what the `encoder` saw and its own states, and
 answers with `logits`, new states, and with `place_weights` where it attends. States that the
-encoder does not give begin with zeros. A decoder that reads a `picture` takes it at t = -1, in the
+encoder does not give begin with zeros; what hard attention draws (`zoo.tasks.words.hard`) is zero
+but in training. A decoder that reads a `picture` takes it at t = -1, in the
 place of a word: its first token is padding (`zoo.models.show_and_tell`).
 """
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     Call = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 IMAGE, TOKENS, LOGITS, NEXT = "image", "tokens", "logits", "next_"
-PICTURE, WEIGHTS = "picture", "place_weights"
+PICTURE, WEIGHTS, LOOKED = "picture", "place_weights", "place_looked"
 
 
 class Sentence(NamedTuple):
@@ -94,9 +95,9 @@ def begin_from(decoder: keras.Model, seen: Known, *, training: bool = False) -> 
 
     known = dict(seen)
     num = ops.shape(next(iter(known.values())))[0]
-    for name, units in states(decoder).items():
-        if name not in known:
-            known[name] = ops.zeros((num, units))
+    for tensor in decoder.inputs:  # its states, and what hard attention draws
+        if tensor.name not in known and tensor.name != TOKENS:
+            known[tensor.name] = ops.zeros((num, *tensor.shape[1:]))
     for token in leads(decoder):
         tokens = ops.full((num,), token, dtype="int32")
         known, _ = advance(decoder, known, tokens, training=training)
@@ -115,7 +116,9 @@ def advance(
     return {**known, **new}, found
 
 
-def told(networks: Networks, images: Any, tokens: Any, *, training: bool) -> dict[str, Any]:
+def told(
+    networks: Networks, images: Any, tokens: Any, *, training: bool, drawn: Known | None = None
+) -> dict[str, Any]:
     """Runs the decoder along sentences that are given ("teacher forcing").
 
     Args:
@@ -123,20 +126,24 @@ def told(networks: Networks, images: Any, tokens: Any, *, training: bool) -> dic
         images: (batch, height, width, channels).
         tokens: What is read, from the start on, (batch, time), int32.
         training: Whether to run as in training.
+        drawn: What each step reads that was drawn, by name, (batch, time, ...); zeros without.
 
     Returns:
         The step's outputs by name, each (batch, time, ...).
     """
     known = begin(networks, images, training=training)
-    return along(networks["decoder"], known, tokens, training=training)
+    return along(networks["decoder"], known, tokens, training=training, drawn=drawn)
 
 
-def along(decoder: keras.Model, known: Known, tokens: Any, *, training: bool) -> dict[str, Any]:
+def along(
+    decoder: keras.Model, known: Known, tokens: Any, *, training: bool, drawn: Known | None = None
+) -> dict[str, Any]:
     """Runs a decoder along given sentences, see `told`, from what it knows before the start."""
     from keras import ops
 
     steps = []
     for place in range(tokens.shape[1]):
+        known = known | {name: values[:, place] for name, values in (drawn or {}).items()}
         known, found = advance(decoder, known, tokens[:, place], training=training)
         steps.append(found)
     return {name: ops.stack([found[name] for found in steps], axis=1) for name in steps[0]}
@@ -239,7 +246,11 @@ def whole(networks: Networks) -> keras.Model:
     for name, values in given.items():
         known[name] = values + first * (known[name] - values) if name in known else values
     known[TOKENS] = tokens
+    for tensor in decoder.inputs:  # what hard attention draws: nothing, when it is deployed
+        if tensor.name not in known:
+            known[tensor.name] = ops.zeros_like(ops.repeat(first, tensor.shape[-1], axis=1))
     outputs = decoder([known[tensor.name] for tensor in decoder.inputs])
+    outputs = {name: tensor for name, tensor in outputs.items() if name != LOOKED}  # to learn by
     name = "captioner" if read.name == IMAGE else "translator"
     return keras.Model([image, tokens, *given.values()], outputs, name=name)
 
