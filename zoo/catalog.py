@@ -795,6 +795,7 @@ _espcn = partial(
     smallest=36,  # 12 of the small picture, of which a pixel of the answer sees 9
     recipe="espcn",
 )
+_STYLE_SMALL = {"filters": (16, 32, 64), "blocks": 3}
 _fast_style = partial(
     Architecture,
     builder="zoo.models.fast_style:fast_style",
@@ -1247,10 +1248,7 @@ ROWS = (
     _espcn("espcn3", "ESPCN, x3", 22_729, {"scale": 3}),
     _espcn("espcn4", "ESPCN, x4", 24_752, {"scale": 4}, input_shape=(68, 68, 1), smallest=48),
     _fast_style("fast_style", "Fast style transfer", 1_679_235, {}),
-    _fast_style(
-        "fast_style_small", "Fast style transfer, small", 276_675,
-        {"filters": (16, 32, 64), "blocks": 3}, recipe="fast_style",
-    ),  # fmt: skip
+    _fast_style("fast_style_small", "Fast style transfer, small", 276_675, _STYLE_SMALL),
     _pacgan("pacgan_small", "PacGAN, small", 271_232, _SMALL | {"pack": 2}),
     _conditional("conditional_gan_small", "Conditional GAN, small", 307_200, _SMALL | _TOLD),
     _wgan_gp("wgan_gp_small", "WGAN-GP, small", 270_688, _SMALL | {"critic": True}),

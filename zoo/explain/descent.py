@@ -96,8 +96,8 @@ def paint(
     if how.steps < 1 or how.octaves < 1 or how.rate <= 0 or how.shrink <= 1 or how.jitter < 0:
         raise ValueError(
             f"Descent: got {how.steps} steps, {how.octaves} octaves, rate {how.rate:g}, shrink "
-            f"{how.shrink:g}, jitter {how.jitter}; expected 1 or more, 1 or more, above 0, above 1, "
-            "0 or more."
+            f"{how.shrink:g}, jitter {how.jitter}; expected 1 or more, 1 or more, above 0, above 1,"
+            " 0 or more."
         )
     random, won, before = np.random.RandomState(how.seed), None, 0
     for size in sizes(base.shape[:2], how):
@@ -109,7 +109,7 @@ def paint(
 
 
 def sizes(shape: tuple[int, ...], how: Descent) -> list[tuple[int, int]]:
-    """Returns the heights and widths of the octaves, the smallest first; none is below `SMALLEST`."""
+    """Returns the heights and widths of the octaves, the smallest first."""
     found = []
     for octave in range(how.octaves):
         size = tuple(max(1, round(side / how.shrink**octave)) for side in shape)

@@ -17,6 +17,7 @@ from zoo.losses.pictures import relative, variation
 from zoo.models.perception import Perception
 
 ALPHA = 6
+HOW = Descent(steps=200)
 NOISE = 0.1  # standard deviation of the picture that is begun with, about the middle grey
 
 
@@ -44,7 +45,7 @@ def invert(
     Raises:
         ValueError: There is no such layer, or it cannot be had at this size.
     """
-    how, path = how or Descent(steps=200), eyes.find_layer(layer)
+    how, path = how or HOW, eyes.find_layer(layer)
 
     def loss_at(size: tuple[int, int]) -> Loss:
         net = eyes.at([path], size)

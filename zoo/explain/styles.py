@@ -52,6 +52,9 @@ class Blend(NamedTuple):
         return found, eyes.find_layer(content)
 
 
+ALIKE = Blend(style=1.0, variation=0.0)
+
+
 def style(
     eyes: Perception,
     content: np.ndarray,
@@ -120,7 +123,7 @@ def texture(
     Raises:
         ValueError: There is no such layer, or it cannot be had at this size.
     """
-    blend, how = blend or Blend(style=1.0, variation=0.0), how or TEXTURE
+    blend, how = blend or ALIKE, how or TEXTURE
     paths, _ = blend.paths(eyes)
     whole = size or look.shape[:2]
 

@@ -8,6 +8,7 @@ each size of its maps, the last one that is no pooling.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,10 +148,8 @@ class Perception:
             return outputs
 
         x = image * (255 * factor) + offset
-        try:
+        with contextlib.suppress(_Enough):
             replay(self._model, keras.tree.pack_sequence_as(inputs_of(self._model), [x]), call)
-        except _Enough:
-            pass
         return made
 
 

@@ -62,7 +62,7 @@ class FastStyle(Unsupervised):
     content_layer: str | None = None
     content_weight: Weight = 1.0
     style_weight: Weight = 5.0
-    variation_weight: Weight = 1.0
+    variation_weight: Weight = 10.0
 
     def check(self, data: DataSet) -> None:
         """See `Task.check`."""
@@ -188,10 +188,7 @@ def _judge(
             f"task.network: {network} sees {eyes.channels} channels; the pictures have {shape[2]}. "
             f"Write data.channels={eyes.channels}."
         )
-    if {*VGG, VGG_CONTENT} <= {*eyes.layers}:
-        usual = VGG, VGG_CONTENT
-    else:
-        usual = eyes.usual()
+    usual = (VGG, VGG_CONTENT) if {*VGG, VGG_CONTENT} <= {*eyes.layers} else eyes.usual()
     paths = [eyes.find_layer(one) for one in style_layers or usual[0]]
     content = eyes.find_layer(content_layer or usual[1])
     net = eyes.at([*paths, content], shape[:2])
