@@ -21,7 +21,7 @@ from zoo.explain.descent import SMALLEST, Descent, Painted, Stage
 from zoo.explain.styles import Blend
 from zoo.models.perception import NOMINAL, USUAL, Perception, open_perception
 from zoo.stages import own
-from zoo.stages.explain import check_png, save_png
+from zoo.stages.png import check_png, save_png
 from zoo.stages.ranges import WHOLE, as_range, ranges_of
 from zoo.tasks.made import to_pixels
 

@@ -17,7 +17,7 @@ from zoo.data.images import recolour
 from zoo.models.fast_style import TIMES
 from zoo.models.saved import load_model
 from zoo.stages.denoise import widened
-from zoo.stages.explain import check_png, save_png
+from zoo.stages.png import check_png, save_png
 from zoo.stages.tiles import in_tiles
 from zoo.tasks.made import to_pixels
 
