@@ -16,7 +16,7 @@ from keras import ops
 from zoo.explain.descent import Descent, Loss, Painted, Watch, paint
 from zoo.models.perception import Perception
 
-HOW = Descent(steps=10, optimizer="gradient", rate=0.006, octaves=4, shrink=1.4, jitter=32)
+HOW = Descent(steps=10, optimizer="gradient", rate=0.004, octaves=4, shrink=1.4, jitter=32)
 
 
 def dream(
