@@ -1,6 +1,6 @@
 """What a layer still knows of a picture: another one that it answers to in the same way.
 
-Source: Mahendran & Vedaldi 2015, arXiv:1412.0035, equations 1 to 5: the squared error of the layer
+Source: Mahendran & Vedaldi 2015, arXiv:1412.0035, section 2: the squared error of the layer
 as a share of what is looked for, the alpha-norm with alpha 6 about the middle grey, and total
 variation with beta 2. Differs: L-BFGS in place of gradient descent with momentum.
 """

@@ -207,7 +207,8 @@ class _Easel:
         """Refuses a size whose maps do not fit into half of this machine's memory."""
         height, width, _ = picture.shape
         needed = self.eyes.needed_bytes(paths, (height, width)) + PER_VALUE * picture.size
-        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else math.inf
         if needed > whole / 2:
             size = int(self._request.size * math.sqrt(whole / 2 / needed))
             raise ValueError(

@@ -39,6 +39,8 @@ Weight = Annotated[float, Field(ge=0)]
 class FastStyle(Unsupervised):
     """The task of a network that paints a picture in one manner.
 
+    The usual layers of VGG-16 are those of the authors' code.
+
     Attributes:
         style: The picture whose manner is learnt: a file, or a name of
             `zoo.data.photographs.PHOTOGRAPHS`.
@@ -166,7 +168,7 @@ class Judge(NamedTuple):
     scale: float
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _judge(
     network: str,
     style_layers: tuple[str, ...],
