@@ -17,7 +17,7 @@ import numpy as np
 import skimage
 from PIL import Image
 
-from zoo.explain import drawing, dreams, inversion, styles
+from zoo.explain import drawing, inversion, styles
 from zoo.explain.drawing import Tile
 from zoo.results import pages
 from zoo.stages.classifiers import open_classifier
@@ -61,15 +61,15 @@ def patches() -> np.ndarray:
 
 def made() -> np.ndarray:
     """A style, a texture, a dream and three inversions, by the convolutions of VGG-16."""
-    few = inversion.HOW._replace(steps=100)
+    few = inversion.HOW._replace(steps=60)
     tiles = [Tile(path.stem, _small(np.asarray(Image.open(path)))) for path in (CAT, MANNER)]
-    painted = style(CAT, MANNER, request=Request(size=192))
-    more = texture(MANNER, request=Request(size=160, how=styles.TEXTURE._replace(steps=60)))
+    painted = style(CAT, MANNER, request=Request(size=SIDE))
+    more = texture(MANNER, request=Request(size=96, how=styles.TEXTURE._replace(steps=50)))
     tiles += [Tile("style", _small(painted.pixels)), Tile("texture", _small(more.pixels))]
-    dreamt = dream(CAT, layers=["stage4_conv3_relu"], request=Request(size=256, how=dreams.HOW))
+    dreamt = dream(CAT, layers=["stage4_conv3_relu"], request=Request(size=SIDE))
     tiles.append(Tile("dream", _small(dreamt.pixels)))
     for layer in ("stage2_conv2_relu", "stage3_conv3_relu", "stage4_conv3_relu"):
-        inverted = invert(CAT, layer=layer, request=Request(size=144, how=few))
+        inverted = invert(CAT, layer=layer, request=Request(size=112, how=few))
         tiles.append(Tile(f"invert {layer.removesuffix('_relu')}", _small(inverted.pixels)))
     return drawing.sheet(tiles, columns=4, side=SIDE)
 
