@@ -44,12 +44,11 @@ class Blend(NamedTuple):
 
     def paths(self, eyes: Perception) -> tuple[tuple[str, ...], str]:
         """Returns the paths of the layers of a network: of the style, and of the content."""
-        style, content = (), self.content_layer
-        if not self.style_layers or content is None:
+        style, content = tuple(self.style_layers), self.content_layer
+        if not style or content is None:
             usual = eyes.usual()
-            style, content = usual[0], content or usual[1]
-        found = tuple(map(eyes.find_layer, self.style_layers or style))
-        return found, eyes.find_layer(content)
+            style, content = style or usual[0], content or usual[1]
+        return tuple(map(eyes.find_layer, style)), eyes.find_layer(content)
 
 
 ALIKE = Blend(style=1.0, variation=0.0)

@@ -81,7 +81,7 @@ class Perception:
         last = {
             shape[1:3]: path
             for path, shape in self._shapes.items()
-            if len(shape) == 4 and min(shape[1:3]) > 1 and "pool" not in path.lower()  # type: ignore[type-var]
+            if len(shape) == 4 and 1 not in shape[1:3] and "pool" not in path.lower()
         }
         if not last:
             raise ValueError(f"{self.name}: has no layer that gives maps; expected convolutions.")
