@@ -225,7 +225,7 @@ TWO_DEVICES = """
 def test_two_devices_take_the_steps_of_one():
     weights, losses, moved = toy.printed(TWO_DEVICES)
     assert moved > 1e-3
-    assert weights < 1e-5 and losses < 1e-5
+    assert weights < 1e-5 and losses < 1e-4  # of losses of some tens
 
 
 # What becomes of it
