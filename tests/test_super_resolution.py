@@ -111,7 +111,7 @@ def test_sides_that_do_not_fit_are_refused():
 
 
 def photograph():
-    return read(PHOTOGRAPHS["test"]["astronaut"])[:240, :240]
+    return read("astronaut")[:240, :240]
 
 
 @pytest.mark.oracle

@@ -22,17 +22,21 @@ _EXPORTS = {
     "convolutionalize": "zoo.models.convolutional",
     "create": "zoo.models.build",
     "denoise": "zoo.stages.denoise",
+    "dream": "zoo.stages.painting",
     "enhance": "zoo.stages.enhance",
     "ensemble": "zoo.training.ensemble",
     "evaluate": "zoo.stages.evaluate",
     "export": "zoo.stages.export",
     "fit": "zoo.training.fitting",
     "generate": "zoo.stages.generate",
+    "invert": "zoo.stages.painting",
     "list_models": "zoo.models.listing",
     "load": "zoo.models.saved:load_model",
     "play": "zoo.stages.play",
     "predict": "zoo.stages.predict",
     "show": "zoo.models.listing",
+    "style": "zoo.stages.painting",
+    "texture": "zoo.stages.painting",
 }
 
 __getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS)

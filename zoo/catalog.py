@@ -34,6 +34,7 @@ TASKS = {
     "autoencoder": "zoo.tasks.latent.autoencoder:Autoencoder",
     "vae": "zoo.tasks.latent.vae:VAE",
     "gan": "zoo.tasks.games.gan:GAN",
+    "fast_style": "zoo.tasks.fast_style:FastStyle",
     "super_resolution": "zoo.tasks.super_resolution:SuperResolution",
     "wgan_gp": "zoo.tasks.games.wgan_gp:WGANGP",
     "attributes": "zoo.tasks.latent.attributes:Attributes",
@@ -794,6 +795,18 @@ _espcn = partial(
     smallest=36,  # 12 of the small picture, of which a pixel of the answer sees 9
     recipe="espcn",
 )
+_STYLE_SMALL = {"filters": (16, 32, 64), "blocks": 3}
+_fast_style = partial(
+    Architecture,
+    builder="zoo.models.fast_style:fast_style",
+    task="fast_style",
+    paper="Johnson et al., arXiv:1603.08155",
+    year=2016,
+    input_shape=(256, 256, 3),
+    num_classes=1,
+    smallest=16,
+    recipe="fast_style",
+)
 _conditional = partial(
     _dcgan_small,
     paper="Mirza & Osindero, arXiv:1411.1784",
@@ -1238,6 +1251,8 @@ ROWS = (
     _espcn("espcn2", "ESPCN, x2", 21_284, {"scale": 2}, input_shape=(34, 34, 1), smallest=24),
     _espcn("espcn3", "ESPCN, x3", 22_729, {"scale": 3}),
     _espcn("espcn4", "ESPCN, x4", 24_752, {"scale": 4}, input_shape=(68, 68, 1), smallest=48),
+    _fast_style("fast_style", "Fast style transfer", 1_679_235, {}),
+    _fast_style("fast_style_small", "Fast style transfer, small", 276_675, _STYLE_SMALL),
     _pacgan("pacgan_small", "PacGAN, small", 271_232, _SMALL | {"pack": 2}),
     _conditional("conditional_gan_small", "Conditional GAN, small", 307_200, _SMALL | _TOLD),
     _wgan_gp("wgan_gp_small", "WGAN-GP, small", 270_688, _SMALL | {"critic": True}),

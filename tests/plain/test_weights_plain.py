@@ -13,7 +13,7 @@ import pytest
 
 from zoo import weights
 from zoo.catalog import CATALOG
-from zoo.weights import KERAS, TABLE, File, fetch, find_weights
+from zoo.weights import CONVOLUTIONS, KERAS, TABLE, File, fetch, find_named, find_weights
 
 # The table
 
@@ -34,6 +34,16 @@ def test_rows_are_plausible(row):
     assert row.short_side is None or side < row.short_side < 1.2 * side
     values = row.preprocessing(side)
     assert Preprocessing.parse(values, "row").model_dump(exclude={"pad"}) == values
+
+
+@pytest.mark.parametrize("row", CONVOLUTIONS, ids=lambda row: f"{row.model}-{row.name}")
+def test_convolutions_are_plausible(row):
+    assert row.model in CATALOG and row.num_classes == 0 and row.top1 is None and row.licence
+    assert re.fullmatch("[0-9a-f]{64}", row.file.sha256) and row.file.size_bytes > 10**7
+    name = f"{row.model}-{row.name}"
+    assert find_named(name) is None and find_named(name, headless=True) is row
+    with pytest.raises(FileNotFoundError, match=f"`zoo weights get {name}`"):
+        fetch.cached(row._replace(file=row.file._replace(version="none")))
 
 
 def test_a_row_is_found_by_its_names():
@@ -187,6 +197,7 @@ def test_list_says_what_is_cached(shelf, zoo, monkeypatch):
     folder, row = shelf
     wheel(folder, row.file, CONTENT)
     monkeypatch.setattr(weights, "TABLE", (row, find_weights("vgg16")))
+    monkeypatch.setattr(weights, "CONVOLUTIONS", ())
     monkeypatch.setenv("KERAS_HOME", str(folder))
     monkeypatch.setattr("zoo.cli.verbs.weights.shipped", list)
     assert [one["cached"] for one in zoo("weights", "list", "--json")] == [False, False]

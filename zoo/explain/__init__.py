@@ -1,4 +1,4 @@
-"""Understanding networks: what a classifier looks at, what its units answer to.
+"""Understanding networks: what a classifier looks at, what its units answer to; pictures made so.
 
 Any Functional or Sequential Keras 3 classifier of pictures, ours or not, with others nested within
 it. Functions take the model and what it reads, and return arrays:
@@ -15,13 +15,16 @@ from zoo.common import lazy
 
 _EXPORTS = {
     "Ascent": "zoo.explain.ascent",
+    "Blend": "zoo.explain.styles",
     "Classifier": "zoo.explain.classifier",
+    "Descent": "zoo.explain.descent",
     "accuracy": "zoo.explain.robust",
     "activations": "zoo.explain.units",
     "carlini_wagner": "zoo.explain.attacks",
     "class_image": "zoo.explain.ascent",
     "deconvnet": "zoo.explain.gradients",
     "deepfool": "zoo.explain.attacks",
+    "dream": "zoo.explain.dreams",
     "features": "zoo.explain.units",
     "fgsm": "zoo.explain.attacks",
     "filters": "zoo.explain.units",
@@ -29,6 +32,7 @@ _EXPORTS = {
     "guided_backprop": "zoo.explain.gradients",
     "hidden_units": "zoo.explain.units",
     "integrated_gradients": "zoo.explain.gradients",
+    "invert": "zoo.explain.inversion",
     "iterative": "zoo.explain.attacks",
     "last_map": "zoo.explain.classifier",
     "layer_names": "zoo.explain.classifier",
@@ -42,6 +46,8 @@ _EXPORTS = {
     "robustness": "zoo.explain.robust",
     "saliency": "zoo.explain.gradients",
     "smooth_grad": "zoo.explain.gradients",
+    "style": "zoo.explain.styles",
+    "texture": "zoo.explain.styles",
     "transfer": "zoo.explain.robust",
     "tsne": "zoo.explain.spaces",
     "universal_perturbation": "zoo.explain.attacks",

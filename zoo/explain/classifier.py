@@ -19,6 +19,7 @@ from compress.graph.kernels import inner
 from compress.graph.plain import functional
 from zoo.common.settings import nearest
 from zoo.explain.backward import Rule, is_rectifier, ruled, within
+from zoo.models.paths import find_path
 
 BATCH = 32  # pictures that are computed at once
 SHARES = ("softmax", "sigmoid")
@@ -95,20 +96,8 @@ class Classifier:
         Raises:
             ValueError: There is no such layer, or several, or it gives no maps.
         """
-        known = [one for one in self.names if not maps or len(self.shape(one)) == 4]
-        ends = [one for one in self.names if one == name] or [
-            one for one in self.names if one.endswith(f"/{name}")
-        ]
-        if len(ends) == 1 and ends[0] in known:
-            return ends[0]
-        if len(ends) > 1:
-            raise ValueError(f"layer {name!r}: got {len(ends)} such: {', '.join(ends)}.")
-        if ends:
-            raise ValueError(
-                f"layer {name!r}: gives {self.shape(ends[0])}; expected maps (batch, height, width,"
-                f" channels). {nearest(name, known)}"
-            )
-        raise ValueError(f"layer {name!r}: {self.model.name} has none. {nearest(name, known)}")
+        shapes = {one: self.shape(one) for one in self.names}
+        return find_path(shapes, name, of=self.model.name, maps=maps)
 
     def shape(self, path: str) -> tuple[int | None, ...]:
         """Returns the shape of what a layer gives, in its last call, with the batch."""

@@ -1,9 +1,10 @@
 """Draws the pictures of docs/understand.md, with models that come with the zoo and ImageNet's.
 
     zoo weights get mobilenet_v2
+    zoo weights get vgg16-edges
     python -m zoo.results.understood [NAME ...]
 
-The cat is scikit-image's `chelsea` (CC0).
+The cat is scikit-image's `chelsea` (CC0), the manner its `ihc` (no known copyright).
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import numpy as np
 import skimage
 from PIL import Image
 
-from zoo.explain import drawing
+from zoo.explain import drawing, inversion, styles
 from zoo.explain.drawing import Tile
 from zoo.results import pages
 from zoo.stages.classifiers import open_classifier
 from zoo.stages.explain import explain_picture
 from zoo.stages.look import Asked, look
+from zoo.stages.painting import Request, dream, invert, style, texture
 
 CAT = Path(skimage.__file__).parent / "data" / "chelsea.png"
+MANNER = CAT.with_name("ihc.png")
 IMAGENET, SMALL, DIGITS = "mobilenet_v2-imagenet", "resnet20", "lenet5"
 SIDE = 150  # pixels of a tile
 PALETTE = 96  # colours of a file
@@ -56,11 +59,27 @@ def patches() -> np.ndarray:
     return look(open_classifier(SMALL), asked).sheet
 
 
+def made() -> np.ndarray:
+    """A style, a texture, a dream and three inversions, by the convolutions of VGG-16."""
+    few = inversion.HOW._replace(steps=60)
+    tiles = [Tile(path.stem, _small(np.asarray(Image.open(path)))) for path in (CAT, MANNER)]
+    painted = style(CAT, MANNER, request=Request(size=SIDE))
+    more = texture(MANNER, request=Request(size=96, how=styles.TEXTURE._replace(steps=50)))
+    tiles += [Tile("style", _small(painted.pixels)), Tile("texture", _small(more.pixels))]
+    dreamt = dream(CAT, layers=["stage4_conv3_relu"], request=Request(size=SIDE))
+    tiles.append(Tile("dream", _small(dreamt.pixels)))
+    for layer in ("stage2_conv2_relu", "stage3_conv3_relu", "stage4_conv3_relu"):
+        inverted = invert(CAT, layer=layer, request=Request(size=112, how=few))
+        tiles.append(Tile(f"invert {layer.removesuffix('_relu')}", _small(inverted.pixels)))
+    return drawing.sheet(tiles, columns=4, side=SIDE)
+
+
 PICTURES: Mapping[str, Callable[[], np.ndarray]] = {
     "maps": maps,
     "plane": plane,
     "classes": classes,
     "patches": patches,
+    "made": made,
 }
 
 
@@ -76,7 +95,12 @@ def main() -> None:
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    """The middle square of a picture, as a tile."""
+    height, width, _ = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    middle = Image.fromarray(pixels[top : top + side, left : left + side])
+    return np.asarray(middle.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
 if __name__ == "__main__":

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
-from PIL import Image
 
 from zoo import explain as looks
-from zoo.common import staging
 from zoo.common.settings import nearest
 from zoo.explain import drawing
 from zoo.explain.drawing import Tile
 from zoo.explain.methods import ALL, MAPS
 from zoo.stages.classifiers import Model, Opened, open_classifier
+from zoo.stages.png import check_png, save_png
 from zoo.stages.predict import Brought
 
 LAYERED = tuple(name for name, method in MAPS.items() if method.layer)
@@ -109,25 +108,6 @@ def explain_picture(
     if place is not None:
         save_png(sheet, place)
     return Explained(opened.labels[index], share, path, pixels, maps, sheet)
-
-
-def check_png(out: str | Path, *, force: bool, read: list[Path]) -> Path:
-    """Returns the path of a PNG that may be written.
-
-    Raises:
-        FileExistsError: It exists, or is what is read.
-        ValueError: It is no PNG.
-    """
-    if Path(out).suffix.lower() != ".png":
-        raise ValueError(f"--out: got {out}; expected a file that ends in .png.")
-    staging.check_file(out, force=force, read=read)
-    return Path(out)
-
-
-def save_png(pixels: np.ndarray, place: Path) -> None:
-    """Writes a picture (height, width, 3), uint8."""
-    with staging.staged_file(place) as partial:
-        Image.fromarray(pixels).save(partial)
 
 
 def _drawn(opened: Opened, pixels: np.ndarray, maps: Maps, title: str, layer: str) -> np.ndarray:

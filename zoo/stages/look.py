@@ -17,7 +17,7 @@ from zoo.explain.drawing import Tile
 from zoo.explain.methods import ATTACKS, LAYERS
 from zoo.explain.spaces import Neighbours
 from zoo.stages.classifiers import Examples, Opened
-from zoo.stages.explain import check_png, save_png
+from zoo.stages.png import check_png, save_png
 from zoo.tasks.pictures import colour, shown
 
 COUNT = 9  # patches of a unit

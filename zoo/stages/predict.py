@@ -29,6 +29,7 @@ from zoo.stages.enhance import KIND
 from zoo.stages.places import Mask, coco
 from zoo.stages.ranges import taken
 from zoo.stages.say import ANSWERS, said
+from zoo.stages.styled import KIND as STYLED
 from zoo.tasks import pictures
 from zoo.tasks.labels.binary import Binary
 from zoo.tasks.labels.classify import Classify
@@ -224,6 +225,8 @@ def _verb(bundle: Bundle) -> str:
     task: Any = bundle.recipe.task
     if bundle.card.task == KIND:
         return "zoo enhance"
+    if bundle.card.task == STYLED:
+        return "zoo style"
     if getattr(task, "corruption", "none") != "none":
         return "zoo denoise"
     if bundle.card.task in ANSWERS:

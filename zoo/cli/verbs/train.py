@@ -6,6 +6,7 @@ Ctrl-C leaves a usable bundle; --resume continues an unfinished run exactly.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="change a setting of the recipe, e.g. train.epochs=5; may be repeated",
     )  # fmt: skip
     parser.add_argument(
+        "--style", metavar="PICTURE", help="of fast_style: whose manner is learnt, task.style"
+    )
+    parser.add_argument(
         "--smoke", action="store_true", help="a run of seconds: the recipe's smoke block"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the recipe and stop")
@@ -39,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     from zoo import datasets, environments
     from zoo.recipe import resolve
 
+    if arguments.style is not None:
+        arguments.changes.append(f"task.style={json.dumps(arguments.style)}")
     recipe = resolve(
         arguments.model, data=arguments.data, changes=arguments.changes, smoke=arguments.smoke
     )

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo weights`."""
     parser.add_argument("action", choices=("list", "get"), help="what to do")
-    parser.add_argument("model", nargs="?", help="for get: a model that `zoo weights list` prints")
+    parser.add_argument(
+        "model", nargs="?",
+        help="for get: a model that `zoo weights list` prints, e.g. mobilenet_v2 or vgg16-edges",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -35,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    rows = [(row, row.file.place.is_file()) for row in weights.TABLE]
+    rows = [(row, row.file.place.is_file()) for row in (*weights.TABLE, *weights.CONVOLUTIONS)]
     from zoo.bundle import Bundle
 
     own = [_shipped(Bundle(path)) for path in shipped()]
@@ -70,7 +73,7 @@ def _list(arguments: argparse.Namespace) -> None:
         (
             row.model,
             row.name,
-            f"top1 {row.top1:.3f}",
+            "convolutions" if row.top1 is None else f"top1 {row.top1:.3f}",
             row.evidence,
             row.licence,
             f"{row.file.size_bytes / 1e6:.0f} MB",  # Keras documents no more digits
@@ -106,23 +109,24 @@ def _shipped(bundle: Bundle) -> dict[str, object]:
 def _get(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
         raise ValueError("get: expected a model, e.g. `zoo weights get mobilenet_v2`.")
-    row = weights.find_weights(arguments.model)
+    row = weights.find_named(arguments.model, headless=True)
+    row = row or weights.find_weights(arguments.model)
     from zoo.weights import fetch
 
     facts = _document(row) | {"path": str(fetch.get(row))}
     if arguments.json:
         print(text.document(facts))
         return
-    print(
-        text.facts(
-            {
-                "weights": facts["path"],
-                "licence": f"{row.licence}, see the package's own beside the file",
-                "top-1": f"{row.top1:.3f}, by {row.evidence}",
-                "load": f"zoo.create({row.model!r}, weights={row.name!r})",
-            }
-        )
-    )
+    told = {
+        "weights": facts["path"],
+        "licence": f"{row.licence}, see the package's own beside the file",
+    }
+    if row.top1 is None:
+        told["of use to"] = "zoo style, dream, texture, invert, and zoo train fast_style"
+    else:
+        told["top-1"] = f"{row.top1:.3f}, by {row.evidence}"
+        told["load"] = f"zoo.create({row.model!r}, weights={row.name!r})"
+    print(text.facts(told))
 
 
 def _document(row: weights.Weights) -> dict[str, object]:
