@@ -117,12 +117,16 @@ def test_climbed_pictures_are_answered_with_ten_times_as_much():
     toy = explain.Classifier(model)
     how = explain.Ascent(steps=60, bounds=(-1.0, 1.0))
     for made in (explain.class_image(toy, 3, how), explain.neuron(toy, "conv2", unit=2, how=how)):
-        assert made.end > 10 * abs(made.start), made[1:3]
-        assert np.abs(made.picture).max() <= 1 and len(made.answers) == 61
+        assert made.end > 10 * abs(made.start) and made.gain > 10, made[1:4]
+        assert np.abs(made.picture).max() <= 1 and len(made.answers) == 60
     again = explain.neuron(toy, "conv2", unit=2, how=how)
     assert close(again.picture, made.picture) == 0
     other = explain.neuron(toy, "conv2", unit=2, how=how._replace(seed=1))
     assert close(other.picture, made.picture) > 1e-3
+    for index, one in enumerate(explain.class_images(toy, [1, 3], how)):  # at once as alone
+        alone = explain.class_image(toy, (1, 3)[index], how)
+        assert one.start == pytest.approx(alone.start, rel=1e-4)
+        assert one.end == pytest.approx(alone.end, rel=0.05)
     rough, smooth = (
         np.abs(np.diff(explain.class_image(toy, 3, how._replace(**one)).picture, axis=0)).mean()
         for one in ({"variation": 0.0, "blur": 0.0}, {"variation": 1.0, "blur": 1.0})
@@ -130,6 +134,25 @@ def test_climbed_pictures_are_answered_with_ten_times_as_much():
     assert smooth < rough
     with pytest.raises(ValueError, match="bounds that rise"):
         explain.class_image(toy, 3, how._replace(bounds=(1.0, 1.0)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lenet5", *(pytest.param(one, marks=pytest.mark.slow) for one in ("resnet20", "vgg16"))],
+)
+def test_every_class_of_a_trained_net_rises_ten_times_as_far_as_noise_moves_it(name):
+    """And further than any of the test pictures, whose logits say what a high answer is."""
+    from zoo.stages.classifiers import open_classifier
+
+    opened = open_classifier(name)
+    how = explain.Ascent(bounds=opened.known.span())
+    made = explain.class_images(opened.seen, range(10), how)
+    pixels = opened.examples(None, 100).pixels
+    real = opened.seen.scores(opened.known.apply(pixels)).max(axis=0)
+    assert all(one.gain > 10 for one in made), [one.gain for one in made]
+    assert all(one.end > top for one, top in zip(made, real, strict=True)), real
+    named = opened.seen.scores(np.stack([one.picture for one in made])).argmax(axis=1)
+    assert named.tolist() == list(range(10))
 
 
 def linear(seed=0):
@@ -192,6 +215,40 @@ def test_one_change_fools_many_and_tables_say_so():
     assert row["made with"] == "a" and row["a"] == rows[-1]["a"]
     with pytest.raises(ValueError, match="epsilon -1"):
         explain.fgsm(seen, inputs, named, epsilon=-1)
+
+
+def test_noise_is_taken_for_any_class(toy):
+    made = explain.fooling_images(toy, range(5), bounds=(-1.0, 1.0))
+    assert (made.shares >= 0.99).all() and np.abs(made.inputs).max() <= 1
+    shares = toy.scores(made.inputs)
+    assert shares.argmax(axis=1).tolist() == list(range(5))
+    far = np.sqrt(np.mean((made.inputs - made.start) ** 2, axis=(1, 2, 3)))
+    assert (far < 0.5 * made.start.std()).all(), far  # it is noise yet
+    again = explain.fooling_images(toy, range(5), bounds=(-1.0, 1.0))
+    assert close(again.inputs, made.inputs) == 0
+    with pytest.raises(ValueError, match="share 1"):
+        explain.fooling_images(toy, [0], share=1)
+
+
+def test_umap_says_what_it_needs(monkeypatch):
+    import sys
+
+    groups = np.concatenate([np.random.RandomState(0).normal(at, 0.1, (15, 8)) for at in (0, 3)])
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'keras-model-zoo\[umap\]'"):
+        explain.umap(groups)
+
+
+@pytest.mark.slow
+def test_umap_keeps_groups_apart():
+    pytest.importorskip("umap", reason="pip install umap-learn")
+    groups = np.concatenate([np.random.RandomState(0).normal(at, 0.1, (15, 8)) for at in (0, 3)])
+    plane = explain.umap(groups, neighbours=5)
+    gap = np.linalg.norm(plane[:15].mean(axis=0) - plane[15:].mean(axis=0))
+    assert (
+        gap > 2 * plane[:15].std(axis=0).max()
+        and close(plane, explain.umap(groups, neighbours=5)) == 0
+    )
 
 
 @pytest.mark.oracle
@@ -268,7 +325,10 @@ def test_zoo_explain_looks_at_layers(zoo, bundle, photo, tmp_path):
         "pca": few[:2],
         "hidden_units": few[:2],
         "neuron": ("--unit", 0),
+        "fooling_image": ("--class", 3),
+        "universal": ("--examples", 20),
         "robustness": ("--examples", 20, "--beside", bundle.path),
+        "transfer": ("--examples", 20, "--beside", bundle.path),
     }.items():
         out = tmp_path / f"{method}.png"
         rows = zoo("explain", bundle.path, "--method", method, *more, "--out", out, "--json")

@@ -18,6 +18,7 @@ _EXPORTS = {
     "Recipe": "zoo.recipe",
     "baseline": "zoo.baselines.run",
     "bench": "zoo.stages.bench",
+    "compare": "zoo.stages.compare",
     "compress": "zoo.stages.compress",
     "convolutionalize": "zoo.models.convolutional",
     "create": "zoo.models.build",

@@ -140,6 +140,8 @@ class Compression(Settings):
         file: For a quantised model, its integer TFLite file beside `model.keras`: `bytes`,
             `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, `operators`,
             and `distance` from the parent (`export.manifest.Distance`).
+        compared: For a classifier of pictures, how alike it and the parent answer, and look, see
+            `zoo.stages.compare.beside_parent`.
     """
 
     model_config = _NUMBERS
@@ -150,6 +152,7 @@ class Compression(Settings):
     parent_name: str = ""
     parent_metrics: Mapping[str, float] = Field(default_factory=dict)
     file: Mapping[str, Any] = Field(default_factory=dict)
+    compared: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class Ensemble(Settings):

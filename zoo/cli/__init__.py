@@ -25,6 +25,7 @@ VERBS = {
     "predict": "name what is on an image",
     "play": "let a trained agent act in its environment",
     "explain": "say where a classifier looks, and draw it",
+    "compare": "say what sets two classifiers apart",
     "style": "paint a picture in the manner of another, or of a bundle",
     "dream": "show what layers of a network find in a picture",
     "texture": "make more of a texture",
@@ -46,8 +47,8 @@ VERBS = {
 }
 # The verbs that load a model, which may have layers of the user's own.
 LOADING = (
-    *("show", "evaluate", "predict", "explain", "play", "generate", "enhance", "denoise"),
-    *("style", "dream", "texture", "invert"),
+    *("show", "evaluate", "predict", "explain", "compare", "play", "generate", "enhance"),
+    *("denoise", "style", "dream", "texture", "invert"),
     *("compress", "export", "ensemble"),
 )
 DONE, CHECK_FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130

@@ -20,4 +20,8 @@ def summary(bundle: Bundle) -> str:
     tests = [(f"test {name}", value, metrics[name]) for name, value in part.parent_metrics.items()]
     shown.append(table.whole(report, title=str(bundle.path), more=tests))
     tables = [text.table(*one) for one in shown]
+    if part.compared:
+        from zoo.stages.compare import told
+
+        tables.append(f"beside {part.parent_name}: {told(part.compared)}")
     return "\n\n".join([*tables, *(["\n".join(report["idle"])] if report["idle"] else [])])

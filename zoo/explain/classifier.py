@@ -15,19 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from compress.graph.graph import Call, inputs_of, is_graph, output_names, replay, trace
-from compress.graph.kernels import inner
 from compress.graph.plain import functional
-from zoo.common.settings import nearest
+from zoo.explain import layers
 from zoo.explain.backward import Rule, is_rectifier, ruled, within
 from zoo.models.paths import find_path
 
 BATCH = 32  # pictures that are computed at once
-SHARES = ("softmax", "sigmoid")
-CONVOLUTIONS = (
-    *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "WinogradConv2D", "Conv2DTranspose"),
-    *("LocallyConnected2D", "TableConv2D"),
-)
-ANYWHERE = "saliency, guided_backprop, deconvnet, integrated_gradients, smooth_grad, occlusion"
 
 
 class Classifier:
@@ -68,7 +61,7 @@ class Classifier:
         self.num_outputs = int(shapes[self._output][1])
         self.calls: list[Call] = graph.calls
         self.names = list(dict.fromkeys(call.path for call in self.calls if call.path))
-        self._last = self._share_step(graph.outputs[self._output])
+        self._last = layers.share_step(self.calls, graph.outputs[self._output])
         self._traced: dict[Any, Any] = {}
 
     @classmethod
@@ -80,6 +73,20 @@ class Classifier:
     def input_shape(self) -> tuple[int | None, ...]:
         """(height, width, channels) of what it reads."""
         return tuple(self.model.inputs[0].shape[1:])
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The same, where all of it is known.
+
+        Raises:
+            ValueError: It is not.
+        """
+        known = tuple(side for side in self.input_shape if side is not None)
+        if len(known) != len(self.input_shape):
+            raise ValueError(
+                f"{self.model.name}: reads {self.input_shape}; expected pictures of a known size."
+            )
+        return known
 
     @property
     def num_classes(self) -> int:
@@ -112,24 +119,7 @@ class Classifier:
         Raises:
             ValueError: The model has no convolutions.
         """
-        found = None
-        for place, call in enumerate(self.calls):
-            if type(inner(call.operation)).__name__ in CONVOLUTIONS and _places(call) != (1, 1):
-                found = place
-        if found is None:
-            raise ValueError(
-                f"{self.model.name}: has no convolution; expected one. These methods work on it: "
-                f"{ANYWHERE}."
-            )
-        size, end = _places(self.calls[found]), self.calls[found].path
-        for call in self.calls[found + 1 :]:
-            if is_graph(call.operation):
-                continue
-            pools = "Pooling" in type(call.operation).__name__
-            if pools or len(call.outputs[0].shape) != 4 or _places(call) != size:
-                break
-            end = call.path or end
-        return end
+        return layers.last_map(self.calls, model=self.model.name)
 
     def scores(self, inputs: Any) -> np.ndarray:
         """Returns the logits (n, classes); of a yes or no (n, 2), minus and plus half the logit.
@@ -238,7 +228,7 @@ class Classifier:
             if is_graph(operation):
                 return replay(operation, args[0], call)
             if place == self._last:
-                outputs = _without_share(operation, *args, **kwargs)
+                outputs = layers.without_share(operation, *args, **kwargs)
             elif rule != "gradient" and is_rectifier(operation):
                 outputs = ruled(operation, rule)(*args)
             else:
@@ -273,18 +263,7 @@ class Classifier:
         return np.concatenate([function(tf.constant(inputs[part])).numpy() for part in parts])
 
     def _step(self, path: str) -> int:
-        places = [place for place, call in enumerate(self.calls) if call.path == path]
-        if not places:
-            raise ValueError(f"layer {path!r}: {self.model.name} has none. "
-                             f"{nearest(path, self.names)}")  # fmt: skip
-        return places[-1]
-
-    def _share_step(self, output: Any) -> int | None:
-        """The step that ends in a softmax or a sigmoid, if it is the last one."""
-        for place, call in enumerate(self.calls):
-            if any(x is output for x in call.outputs):
-                return place if _share(call.operation) else None
-        return None
+        return layers.find_step(self.calls, path, model=self.model.name)
 
 
 Model: TypeAlias = keras.Model | Classifier
@@ -310,28 +289,3 @@ def batches(num: int) -> Iterator[slice]:
     """Gives the parts that so many pictures are computed in."""
     for start in range(0, num, BATCH):
         yield slice(start, start + BATCH)
-
-
-def _places(call: Call) -> tuple[Any, ...]:
-    """Height and width of the map that a step gives."""
-    return tuple(call.outputs[0].shape[1:3]) if call.outputs else ()
-
-
-def _share(operation: Any) -> bool:
-    """Whether a step is, or ends in, a softmax or a sigmoid."""
-    own = getattr(inner(operation), "activation", None)
-    if own is not None:
-        return getattr(own, "__name__", "") in SHARES
-    return type(operation).__name__.lower() in SHARES
-
-
-def _without_share(operation: Any, *args: Any, **kwargs: Any) -> Any:
-    """What a step gives without the softmax or the sigmoid at its end."""
-    layer = inner(operation)
-    if getattr(layer, "activation", None) is None:
-        return args[0]
-    own, layer.activation = layer.activation, keras.activations.linear
-    try:
-        return operation(*args, **kwargs)
-    finally:
-        layer.activation = own

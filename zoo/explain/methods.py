@@ -45,13 +45,17 @@ LAYERS: Mapping[str, Method] = {
     "filters": Method("the kernels of a convolution", "model", layer=True),
     "class_image": Method("a picture that is climbed to, for a class", "model"),
     "neuron": Method("... for a unit", "model", layer=True, unit=True),
+    "fooling_image": Method("noise that is taken for a class", "model"),
     "maximal_patches": Method(
         "the patches that a unit answers to most strongly", "data", layer=True, unit=True
     ),
     "neighbours": Method("the examples nearest to a picture, or to a few", "data", layer=True),
     "pca": Method("the examples along two principal components", "data", layer=True),
     "tsne": Method("the examples in t-SNE's plane", "data", layer=True),
+    "umap": Method("the examples in UMAP's plane", "data", layer=True),
     "hidden_units": Method("how sparsely and how alike the units answer", "data", layer=True),
     "robustness": Method("accuracy against the most that a pixel may change", "data"),
+    "transfer": Method("accuracy of each net on what was made to fool another", "data"),
+    "universal": Method("one change that makes most pictures named otherwise", "data"),
 }
 METHODS: Mapping[str, Method] = {**MAPS, **ATTACKS, **LAYERS}

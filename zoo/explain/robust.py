@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo.explain.attacks import UNIT, Bounds, iterative
+from zoo.explain.attacks import iterative
 from zoo.explain.classifier import Classifier, Model
+from zoo.explain.minimal import UNIT, Bounds
 
 
 def accuracy(model: Model, inputs: np.ndarray, labels: np.ndarray) -> float:

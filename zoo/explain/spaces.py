@@ -1,6 +1,7 @@
-"""Where pictures lie among the features of a layer: neighbours, PCA, t-SNE, by scikit-learn.
+"""Where pictures lie among the features of a layer: neighbours, PCA, t-SNE, by scikit-learn; UMAP.
 
-Source of t-SNE: van der Maaten & Hinton 2008, JMLR 9, pages 2579 to 2605.
+Sources: t-SNE, van der Maaten & Hinton 2008, JMLR 9, pages 2579 to 2605; UMAP, McInnes et al. 2018,
+arXiv:1802.03426, by their own package, which is not installed with the zoo.
 """
 
 from __future__ import annotations
@@ -79,3 +80,30 @@ def tsne(features: np.ndarray, *, perplexity: float = 30.0, seed: int = 0) -> np
     with threadpool_limits(1):  # sums in one order: the same plane on every machine
         found: np.ndarray = made.fit_transform(np.asarray(values, np.float32))
     return found
+
+
+def umap(features: np.ndarray, *, neighbours: int = 15, seed: int = 0) -> np.ndarray:
+    """Returns a plane in which near examples are near, (n, 2), float32, by UMAP.
+
+    Args:
+        features: (n, units).
+        neighbours: How many of an example count as near; fewer for few examples.
+        seed: Seed.
+
+    Raises:
+        ModuleNotFoundError: umap-learn is not installed.
+        ValueError: There are fewer than four examples.
+    """
+    if len(features) < 4:
+        raise ValueError(f"umap: got {len(features)} examples; expected 4 or more.")
+    try:
+        from umap.umap_ import UMAP
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"umap: {error.name} is not installed; expected umap-learn. Run: pip install "
+            "'keras-model-zoo[umap]', or take tsne."
+        ) from None
+    neighbours = min(neighbours, len(features) - 1)
+    made = UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1)
+    found: np.ndarray = made.fit_transform(np.asarray(features, np.float32))
+    return found.astype(np.float32)

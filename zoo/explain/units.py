@@ -13,8 +13,9 @@ import numpy as np
 
 from compress.graph import leaf_layers
 from compress.graph.kernels import computed_kernel, inner
-from zoo.explain.classifier import CONVOLUTIONS, Classifier, Model
+from zoo.explain.classifier import Classifier, Model
 from zoo.explain.fields import receptive_field
+from zoo.explain.layers import CONVOLUTIONS
 
 DEAD = 1e-6  # an answer of less is none
 ALIKE = 0.99  # correlation from which on two units say the same

@@ -82,6 +82,11 @@ class Recipe(Settings):
             "function. Write data.augment={}."
         )
         refuse([problem] if moves and self.train.optimizer.kind == "lbfgs" else [])
+        if getattr(self.task, "adversarial", None) and self.train.transfer.weights is not None:
+            refuse([
+                f".task.adversarial: got it with the weights {self.train.transfer.weights}, which "
+                "read pictures of another range than 0 to 1; expected one of them."
+            ])  # fmt: skip
         if self.environment is not None and self.data != Data():
             refuse([".environment: got an environment and data; expected one of them."])
         return self

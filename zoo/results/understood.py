@@ -20,9 +20,10 @@ from PIL import Image
 from zoo.explain import drawing, inversion, styles
 from zoo.explain.drawing import Tile
 from zoo.results import pages
+from zoo.stages.asked import Asked
 from zoo.stages.classifiers import open_classifier
 from zoo.stages.explain import explain_picture
-from zoo.stages.look import Asked, look
+from zoo.stages.look import look
 from zoo.stages.painting import Request, dream, invert, style, texture
 
 CAT = Path(skimage.__file__).parent / "data" / "chelsea.png"

@@ -31,6 +31,7 @@ from zoo.data.dataset import DataSet
 from zoo.recipe import changed_further
 from zoo.stages import own
 from zoo.stages.alone import compress_alone
+from zoo.stages.compare import beside_parent
 from zoo.stages.files import integers
 from zoo.stages.kept import Kept
 from zoo.stages.labelled import labelled
@@ -274,6 +275,7 @@ class _Work:
                 parent_name=parent.path.resolve().name,
                 parent_metrics=parent.report.metrics,
                 file=integers(self.opened, small.model, Path(scratch, "file")) if ranged else {},
+                compared=beside_parent(self.opened, small.model),
             )
             origin = {
                 "architecture": parent.card.architecture,

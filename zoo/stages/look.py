@@ -1,14 +1,16 @@
-"""Looks at the layers of a classifier, and at what fools it; what verbs and Python users call."""
+"""Looks at the layers of a classifier, and at pictures that are made for it.
+
+What fools it is looked at in `zoo.stages.fool`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.special import softmax
 
 from zoo import explain as looks
 from zoo.common.settings import nearest
@@ -16,6 +18,8 @@ from zoo.explain import drawing
 from zoo.explain.drawing import Tile
 from zoo.explain.methods import ATTACKS, LAYERS
 from zoo.explain.spaces import Neighbours
+from zoo.stages import fool
+from zoo.stages.asked import Asked, Looked
 from zoo.stages.classifiers import Examples, Opened
 from zoo.stages.png import check_png, save_png
 from zoo.tasks.pictures import colour, shown
@@ -25,49 +29,6 @@ UNITS = 6  # units that patches are drawn of where none is chosen
 QUERIES, NEAR = 6, 7
 MOST = 64  # filters, or maps, of a sheet
 CANVAS, THUMB = 760, 24  # pixels of a scatter of thumbnails, and of one
-EPSILONS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # of 255 levels
-
-
-class Asked(NamedTuple):
-    """What is looked at.
-
-    Attributes:
-        method: A key of `LAYERS` or `ATTACKS`.
-        picture: Picture file, where one is read.
-        label: Class, by name or number.
-        layer: Path of a layer; `None`: the last map, of filters the first convolution.
-        unit: Unit of it.
-        data: Data set by name; `None`: the bundle's.
-        examples: How many of its test split.
-        epsilon: Most that a pixel may change, in 255 levels.
-        seed: Seed of what is drawn at random.
-        beside: Further classifiers of equal inputs, for `robustness`.
-    """
-
-    method: str
-    picture: Path | None = None
-    label: str | int | None = None
-    layer: str | None = None
-    unit: int | None = None
-    data: str | None = None
-    examples: int = 500
-    epsilon: float = 8.0
-    seed: int = 0
-    beside: Sequence[Opened] = ()
-
-
-class Looked(NamedTuple):
-    """What was seen.
-
-    Attributes:
-        rows: What is printed.
-        arrays: By name.
-        sheet: All of it, drawn.
-    """
-
-    rows: list[dict[str, Any]]
-    arrays: Mapping[str, np.ndarray]
-    sheet: np.ndarray
 
 
 def look(
@@ -97,7 +58,7 @@ def look(
             raise ValueError(f"--{name}: got {getattr(asked, name)} for {asked.method}.")
     read = [asked.picture] if asked.picture else []
     place = None if out is None else check_png(out, force=force, read=read)
-    found = _LOOKS.get(asked.method, _attack)(opened, asked)
+    found = _LOOKS.get(asked.method, fool.attack)(opened, asked)
     if place is not None:
         save_png(found.sheet, place)
     return found
@@ -186,7 +147,8 @@ def _neighbours(opened: Opened, asked: Asked) -> Looked:
 
 def _plane(opened: Opened, asked: Asked) -> Looked:
     path, found, features = _features(opened, asked)
-    places = looks.pca(features) if asked.method == "pca" else looks.tsne(features, seed=asked.seed)
+    settings = {} if asked.method == "pca" else {"seed": asked.seed}
+    places = getattr(looks, asked.method)(features, **settings)
     low, span = places.min(axis=0), np.maximum(np.ptp(places, axis=0), 1e-12)
     corners = ((places - low) / span * (CANVAS - THUMB)).astype(int)
     canvas = Image.new("RGB", (CANVAS, CANVAS), "white")
@@ -228,88 +190,21 @@ def _climb(opened: Opened, asked: Asked) -> Looked:
     seen, tiles, rows, arrays = opened.seen, [], [], {}
     if asked.method == "class_image":
         index = opened.find_class(asked.label)
-        chosen = range(min(seen.num_classes, 10)) if index is None else [index]
-        made = {opened.labels[one]: looks.class_image(seen, one, how) for one in chosen}
+        chosen = list(range(min(seen.num_classes, 10))) if index is None else [index]
+        names = [opened.labels[one] for one in chosen]
+        made = looks.class_images(seen, chosen, how)
     else:
         path = _layer(opened, asked)
         num = int(seen.shape(path)[-1] or 0)
-        units = range(min(UNITS, num)) if asked.unit is None else [asked.unit]
-        made = {f"{path} {one}": looks.neuron(seen, path, unit=one, how=how) for one in units}
-    for name, one in made.items():
+        units = list(range(min(UNITS, num))) if asked.unit is None else [asked.unit]
+        names = [f"{path} {one}" for one in units]
+        made = looks.neurons(seen, path, units=units, how=how)
+    for name, one in zip(names, made, strict=True):
         pixels = (one.picture - how.bounds[0]) / (how.bounds[1] - how.bounds[0]) * 255
         tiles.append(Tile(f"{name}\n{one.start:.3g} to {one.end:.3g}", pixels.astype(np.uint8)))
-        rows.append({"of": name, "start": one.start, "end": one.end})
+        rows.append({"of": name, "start": one.start, "end": one.end, "times noise": one.gain})
         arrays[name] = one.picture
     return Looked(rows, arrays, drawing.sheet(tiles, columns=5, side=128))
-
-
-def _attack(opened: Opened, asked: Asked) -> Looked:
-    seen, pixels = opened.seen, opened.picture(asked.picture or "")
-    inputs, bounds = opened.known.apply(pixels[None]), opened.known.span()
-    index = opened.find_class(asked.label)
-    label = seen.classes(inputs, index)
-    settings: dict[str, Any] = {"bounds": bounds}
-    if asked.method in ("fgsm", "iterative", "pgd"):
-        settings["epsilon"] = asked.epsilon / 255 * (bounds[1] - bounds[0])
-    made = getattr(looks, asked.method)(seen, inputs, label, **settings)
-    made = made if isinstance(made, np.ndarray) else made.inputs
-    tiles, rows = [], []
-    for name, one in (("the picture", inputs), (asked.method, made)):
-        shares = softmax(seen.scores(one)[0])
-        best = int(shares.argmax())
-        far = np.abs(one - inputs).max() / (bounds[1] - bounds[0]) * 255
-        title = f"{opened.labels[best]} {shares[best]:.3f}"
-        tiles.append(Tile(f"{title}\n{name}", drawing.stretched(one[0])))
-        rows.append({
-            "picture": name, "class": opened.labels[best], "probability": float(shares[best]),
-            "most levels changed": float(far),
-        })  # fmt: skip
-    tiles.insert(1, Tile("the change,\nenlarged", drawing.signed((made - inputs)[0])))
-    return Looked(rows, {asked.method: made[0]}, drawing.sheet(tiles, columns=3))
-
-
-def _robust(opened: Opened, asked: Asked) -> Looked:
-    found = opened.examples(asked.data, asked.examples)
-    if found.labels is None:
-        raise ValueError(f"{found.name}: has no classes; expected a data set with one each.")
-    nets = {one.name: one for one in (opened, *asked.beside)}
-    for one in asked.beside:
-        if one.known != opened.known:
-            raise ValueError(
-                f"{one.name}: reads pictures otherwise than {opened.name}; expected one that was "
-                "made of it, e.g. by `zoo compress`."
-            )
-    low, high = opened.known.span()
-    rows = looks.robustness(
-        {name: one.seen for name, one in nets.items()},
-        opened.known.apply(found.pixels),
-        found.labels.astype(np.int32),
-        epsilons=[level / 255 * (high - low) for level in EPSILONS],
-        bounds=(low, high),
-    )
-    for row, level in zip(rows, EPSILONS, strict=True):
-        row["epsilon"] = level
-    return Looked(rows, {}, _curves(rows))
-
-
-def _curves(rows: list[dict[str, Any]]) -> np.ndarray:
-    """Accuracy over epsilon, a line for each net."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.6, 3.6), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    for number, name in enumerate(list(rows[0])[1:]):
-        axes.plot(
-            [row["epsilon"] for row in rows], [100 * row[name] for row in rows], marker="o",
-            color=tuple(value / 255 for value in colour(number)), label=name,
-        )  # fmt: skip
-    axes.set(xlabel="most that a pixel changes, of 255 levels", ylabel="accuracy, %", ylim=(0, 101))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _named(opened: Opened, found: Examples, index: int) -> str:
@@ -331,8 +226,12 @@ _LOOKS: Mapping[str, Any] = {
     "neighbours": _neighbours,
     "pca": _plane,
     "tsne": _plane,
+    "umap": _plane,
     "hidden_units": _hidden,
     "class_image": _climb,
     "neuron": _climb,
-    "robustness": _robust,
+    "robustness": fool.robustness,
+    "transfer": fool.transfer,
+    "universal": fool.universal,
+    "fooling_image": fool.fooling,
 }

@@ -46,11 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--epsilon", type=numbers.from_zero, default=8.0, metavar="LEVELS",
-        help="of fgsm, iterative, pgd: most that a pixel changes, of 255 levels (default: 8)",
+        help="of fgsm, iterative, pgd, transfer, universal: most that a pixel changes, of 255"
+        " levels (default: 8)",
     )  # fmt: skip
     parser.add_argument(
         "--beside", metavar="MODEL", action="append", default=[],
-        help="of robustness: another model, e.g. the compressed one; may be repeated",
+        help="of robustness and transfer: another model, e.g. the compressed one; may be repeated",
     )  # fmt: skip
     parser.add_argument("--seed", type=numbers.whole(0), default=0, metavar="N", help="a seed")
     parser.add_argument(
@@ -117,8 +118,9 @@ def _maps(
 def _layers(
     arguments: argparse.Namespace, model: Any, beside: Any, out: Path, brought: dict[str, Any]
 ) -> Any:
+    from zoo.stages.asked import Asked
     from zoo.stages.classifiers import open_classifier
-    from zoo.stages.look import Asked, look
+    from zoo.stages.look import look
 
     names = ("method", "picture", "label", "layer", "unit", "data", "examples", "epsilon", "seed")
     asked = Asked(

@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from zoo.common.columns import INPUTS
 from zoo.common.settings import SettingsError
 from zoo.losses import Loss, LossSpec
-from zoo.tasks.supervised import Supervised
-from zoo.tasks.task import Evaluation, Mean, Metric
+from zoo.tasks.labels.attacked import START, Adversarial
+from zoo.tasks.supervised import Supervised, divided, run
+from zoo.tasks.task import Evaluation, Mean, Metric, Seen
 
 if TYPE_CHECKING:
     import numpy as np
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
-    from zoo.tasks.task import Batch
+    from zoo.data.preprocessing import Preprocessing
+    from zoo.data.source import Draw
+    from zoo.tasks.task import Batch, Networks
 
 PLURAL = {"class": "classes", "binary": "a yes or no", "number": "numbers"}
 
@@ -75,7 +79,12 @@ class Labelled(Supervised):
 
 
 class Classify(Labelled):
-    """The task of a classifier; see `Labelled` for its settings."""
+    """The task of a classifier; see `Labelled` for its further settings.
+
+    Attributes:
+        adversarial: How pictures are changed to mislead before they are learnt; `None`: not. The
+            measures of training are then of the changed ones, those of validation never are.
+    """
 
     headline: ClassVar[Metric] = Metric("top1", fraction=True)
     targets: ClassVar[Mapping[str, str]] = {"label": "class"}
@@ -83,6 +92,55 @@ class Classify(Labelled):
 
     kind: Literal["classify"] = "classify"
     loss: LossSpec = Loss(kind="cross_entropy")
+    adversarial: Adversarial | None = None
+
+    def check(self, data: DataSet) -> None:
+        """See `Task.check`: only pictures can be changed to mislead."""
+        super().check(data)
+        kind = data.columns[data.input].kind
+        if self.adversarial is not None and (self.kind != "classify" or kind != "image"):
+            raise ValueError(
+                f"task.adversarial: got it for the task {self.kind} of {data.name}, whose input is "
+                f"of the kind {kind}; expected classify, and image. Write task.adversarial=null."
+            )
+
+    def preprocessing(self, column: Column) -> Preprocessing | None:
+        """See `Task.preprocessing`: a bound on changes is one of values from 0 to 1."""
+        if self.adversarial is None or column.kind != "image":
+            return super().preprocessing(column)
+        from zoo.data.preprocessing import Preprocessing
+
+        size, channels = column.shape[0], int(column.shape[2] or 1)
+        return Preprocessing(
+            size=size, channels=channels, mean=(0.0,) * channels, std=(1.0,) * channels
+        )
+
+    def draws(self, networks: Networks) -> Mapping[str, Draw]:
+        """See `Task.draws`: where the change of a picture begins."""
+        if self.adversarial is None or "net" not in networks:
+            return {}
+        from zoo.data.source import Draw
+
+        return {START: Draw("uniform", tuple(networks["net"].inputs[0].shape[1:]))}
+
+    def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
+        """See `Task.look`: of the changed pictures in training, where some are."""
+        if self.adversarial is None or not training:
+            return super().look(objective, networks, batch, training=training)
+        net, share = networks["net"], self.adversarial.share
+        name = next(key for key in INPUTS if key in batch)
+
+        def loss(images: Any) -> Any:
+            outputs = divided(run(net, {**batch, name: images}, training=False))[0]
+            return self.loss_of(batch, outputs).values
+
+        images = self.adversarial.changed(loss, batch[name], batch[START])
+        seen = super().look(objective, networks, {**batch, name: images}, training=True)
+        if share == 1:
+            return seen
+        plain = super().look(objective, networks, batch, training=True).loss.values
+        mixed = share * seen.loss.values + (1 - share) * plain
+        return seen._replace(loss=seen.loss._replace(values=mixed))
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: one output for each class; of a text also its vocabulary."""

@@ -1,0 +1,276 @@
+"""Says what sets two classifiers apart, e.g. a net and what a compression made of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo import explain as looks
+from zoo.common import staging
+from zoo.common.layouts import is_picture
+from zoo.explain import drawing
+from zoo.explain.differences import Comparison, most_hurt, per_class
+from zoo.explain.drawing import Tile
+from zoo.stages.classifiers import TASKS, Examples, Model, Opened, open_classifier
+from zoo.stages.explain import check_png, save_png
+from zoo.stages.opening import Opened as Reopened
+
+EXAMPLES = 1000  # of a test split
+LOOKED, ATTACKED = 64, 32  # pictures of which Grad-CAMs, and distances to the border, are taken
+HURT = 12  # pictures of a sheet
+FEW = 32  # pictures that a report on a compression looks at
+OVERLAP = "Grad-CAM overlap"
+LOG = logging.getLogger("zoo")
+
+
+class Difference(NamedTuple):
+    """What sets two classifiers apart.
+
+    Attributes:
+        facts: Plain values by name, what `zoo compare --json` prints.
+        found: What was measured.
+        sheet: The pictures that the second does worse on, with both Grad-CAMs.
+    """
+
+    facts: dict[str, Any]
+    found: Comparison
+    sheet: np.ndarray
+
+
+class Pictures(NamedTuple):
+    """Pictures that are asked about.
+
+    Attributes:
+        of: What they are of, in words.
+        pixels: (n, side, side, channels), uint8.
+        labels: Their classes (n,); `None` where they are not known.
+        names: Of each.
+    """
+
+    of: str
+    pixels: np.ndarray
+    labels: np.ndarray | None
+    names: list[str]
+
+
+def compare(
+    one: Model,
+    other: Model,
+    *,
+    pictures: str | Path | None = None,
+    data: str | None = None,
+    examples: int = EXAMPLES,
+    values: str | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+) -> Difference:
+    """Compares two classifiers of equal inputs and classes, on the same pictures.
+
+    Args:
+        one: The first, see `zoo.stages.classifiers.open_classifier`; e.g. what was compressed.
+        other: The second, e.g. what came of it.
+        pictures: Folder of pictures; those in a sub-folder that is named like a class are of it.
+            `None`: a test split.
+        data: Data set whose test split is taken; `None`: that of the first bundle.
+        examples: Pictures of it, the first ones, at most.
+        values: Range of the pixels of a model that is no bundle, see `zoo.stages.ranges`.
+        out: PNG file of the pictures that the second does worse on; a JSON file of that name has
+            the rest. `None` writes neither.
+        force: Whether they may replace files.
+
+    Raises:
+        FileExistsError: One of the files exists.
+        FileNotFoundError: There is no such model, folder or data set.
+        ValueError: They read pictures of unlike sizes, or have unlike classes, or there is no
+            picture.
+    """
+    place = None if out is None else check_png(out, force=force, read=[])
+    if place is not None:
+        staging.check_file(place.with_suffix(".json"), force=force, read=[])
+    nets = [_opened(model, values) for model in (one, other)]
+    nets = _fitting(*nets)
+    if pictures is not None and data is not None:
+        raise ValueError(
+            f"compare: got the folder {pictures} and the data set {data}; expected one."
+        )
+    asked = (
+        _folder(Path(pictures), nets[0]) if pictures is not None else _split(nets, data, examples)
+    )
+    sides = [looks.Side(net.seen, net.known.apply(asked.pixels), net.known.span()) for net in nets]
+    found = looks.compare(*sides, asked.labels, looked=LOOKED, attacked=ATTACKED)
+    chosen = most_hurt(found, HURT)
+    facts = _facts(nets, asked, found, chosen)
+    sheet = _sheet(nets, asked, sides, found, chosen)
+    if place is not None:
+        save_png(sheet, place)
+        with staging.staged_file(place.with_suffix(".json")) as partial:
+            partial.write_text(json.dumps(facts, indent=2) + "\n")
+    return Difference(facts, found, sheet)
+
+
+def beside_parent(parent: Reopened, model: Any) -> dict[str, Any]:
+    """Returns what a report on a compression tells: a few test pictures are enough.
+
+    Args:
+        parent: The bundle that was compressed.
+        model: What came of it.
+
+    Returns:
+        `pictures`, `same_top1`, `correlation`, and where both have convolutions `overlap` and
+        `chance`, see `zoo.explain.differences.Comparison`; nothing of what classifies no pictures,
+        or cannot be looked into.
+    """
+    run = parent.run
+    if run.task.kind not in TASKS or run.data.columns[run.data.input].kind != "image":
+        return {}
+    inputs = run.inputs(run.raw("test", FEW))
+    try:
+        sides = [looks.Side(looks.Classifier(one), inputs) for one in (parent.model, model)]
+    except (TypeError, ValueError) as error:  # has no graph, or other outputs
+        LOG.info("not compared with its parent: %s", error)
+        return {}
+    found = looks.compare(*sides, looked=FEW, attacked=0)
+    facts: dict[str, Any] = {"pictures": len(inputs), "same_top1": found.same_top1}
+    facts["correlation"] = found.correlation
+    return facts | ({"overlap": found.overlap, "chance": found.chance} if found.looked else {})
+
+
+def told(facts: Mapping[str, Any]) -> str:
+    """Returns in a line how alike two nets are, of what `beside_parent` returns."""
+    line = (
+        f"same top-1 {facts['same_top1']:.1%} of {facts['pictures']} pictures, correlation of "
+        f"logits {facts['correlation']:.4f}"
+    )
+    if facts.get("overlap") is not None:
+        line += f", {OVERLAP} {facts['overlap']:.3f} (of other pictures {facts['chance']:.3f})"
+    return line
+
+
+def _opened(model: Model, values: str | None) -> Opened:
+    from zoo.stages import own
+
+    return open_classifier(model, values=values if own.is_own(model) else None)
+
+
+def _fitting(one: Opened, other: Opened) -> list[Opened]:
+    """The two, with the names of classes that one of them may lack.
+
+    Raises:
+        ValueError: They read unlike pictures, or have unlike classes.
+    """
+    shapes = [" x ".join(map(str, net.known.shape)) for net in (one, other)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"compare: {one.name} reads pictures of {shapes[0]}, {other.name} of {shapes[1]}; "
+            "expected equal ones, e.g. a bundle and what `zoo compress` made of it."
+        )
+    counts = [net.seen.num_classes for net in (one, other)]
+    plain = [net.labels == tuple(map(str, range(net.seen.num_classes))) for net in (one, other)]
+    if counts[0] == counts[1] and one.labels != other.labels and any(plain):
+        named = other.labels if plain[0] else one.labels
+        return [one._replace(labels=named), other._replace(labels=named)]
+    if one.labels != other.labels:
+        told = [
+            f"{len(net.labels)} classes ({', '.join(net.labels[:3])}, ...)" for net in (one, other)
+        ]
+        raise ValueError(
+            f"compare: {one.name} has {told[0]}, {other.name} {told[1]}; expected the same ones, "
+            "in the same order."
+        )
+    return [one, other]
+
+
+def _split(nets: list[Opened], data: str | None, count: int) -> Pictures:
+    source = next((net for net in nets if net.bundle is not None), nets[0])
+    found: Examples = source.examples(data, count)
+    names = [str(index) for index in range(len(found.pixels))]
+    labels = None if found.labels is None else found.labels.astype(np.int64)
+    return Pictures(f"test pictures of {found.name}", found.pixels, labels, names)
+
+
+def _folder(root: Path, net: Opened) -> Pictures:
+    """The pictures of a folder, with their classes where all lie in folders of those names."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"--pictures: {root}: no such folder.")
+    files = sorted(file for file in root.rglob("*") if is_picture(file))
+    if not files:
+        raise ValueError(f"--pictures: {root}: holds no pictures; expected one or more.")
+    known = {name: index for index, name in enumerate(net.labels)}
+    labels = [known.get(file.parent.name, -1) for file in files]
+    pixels = np.stack([net.known.image(file) for file in files])
+    names = [str(file.relative_to(root)) for file in files]
+    sure = None if -1 in labels else np.array(labels)
+    return Pictures(f"pictures of {root}", pixels, sure, names)
+
+
+def _facts(
+    nets: list[Opened], asked: Pictures, found: Comparison, chosen: np.ndarray
+) -> dict[str, Any]:
+    labels, (one, other), shares = nets[0].labels, found.guesses, found.shares
+    known = asked.labels is not None
+    sides = []
+    for index, net in enumerate(nets):
+        side: dict[str, Any] = {"name": net.name}
+        if known:
+            side["top1"] = float(found.right[index].mean())
+        if found.ece is not None:
+            side["ece"] = found.ece[index]
+        side["confidence"] = float(shares[index].max(axis=1).mean())
+        if found.margins is not None and math.isfinite(found.margins[index]):
+            side["margin"] = found.margins[index]
+        sides.append(side)
+    facts: dict[str, Any] = {
+        "of": asked.of, "pictures": len(asked.pixels), "sides": sides,
+        "same_top1": found.same_top1, "correlation": found.correlation,
+        "overlap": found.overlap, "chance": found.chance, "looked": found.looked,
+        "attacked": found.attacked,
+    }  # fmt: skip
+    if known:
+        facts["hurt"] = int((found.right[0] & ~found.right[1]).sum())
+        facts["mended"] = int((found.right[1] & ~found.right[0]).sum())
+        facts["classes"] = per_class(found, labels)
+    facts["worst"] = [
+        {
+            "picture": asked.names[i],
+            "label": labels[found.labels[i]] if known else "",
+            "first": labels[one[i]], "first_probability": float(shares[0][i, one[i]]),
+            "second": labels[other[i]], "second_probability": float(shares[1][i, other[i]]),
+            "fall": float(found.falls[i]),
+        }
+        for i in chosen
+    ]  # fmt: skip
+    return facts
+
+
+def _sheet(
+    nets: list[Opened],
+    asked: Pictures,
+    sides: list[looks.Side],
+    found: Comparison,
+    chosen: np.ndarray,
+) -> np.ndarray:
+    """Each picture, and both Grad-CAMs of the class that it is of; alone without convolutions."""
+    labels, tiles = nets[0].labels, []
+    if not len(chosen):
+        return drawing.sheet([Tile("no picture lost anything", asked.pixels[0])], columns=1)
+    classes = found.labels[chosen]
+    maps = None
+    if found.looked:
+        maps = [looks.grad_cam(side.model, side.inputs[chosen], classes) for side in sides]
+    for place, index in enumerate(chosen):
+        title = labels[classes[place]] if asked.labels is not None else ""
+        tiles.append(Tile(f"{asked.names[index]}\n{title}", asked.pixels[index]))
+        for number, net in enumerate(nets):
+            guess = found.guesses[number][index]
+            told = f"{net.name}\n{labels[guess]} {found.shares[number][index, guess]:.2f}"
+            pixels = asked.pixels[index]
+            if maps is not None:
+                pixels = drawing.overlay(pixels, maps[number][place])
+            tiles.append(Tile(told, pixels))
+    return drawing.sheet(tiles, columns=6, side=120)
