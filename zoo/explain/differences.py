@@ -113,28 +113,25 @@ def compare(
     scores = [
         net.scores(side.inputs).astype(float) for net, side in zip(seen, (one, other), strict=True)
     ]
-    shares = tuple(softmax(each, axis=1) for each in scores)
+    shares = softmax(scores[0], axis=1), softmax(scores[1], axis=1)
     known = scores[0].argmax(axis=1) if labels is None else np.asarray(labels)
-    ece = None if labels is None else tuple(_ece(each, known) for each in shares)
-    centred = [(each - each.mean(axis=1, keepdims=True)).ravel() for each in scores]
-    parts = overlaps(seen, one.inputs[:looked], other.inputs[:looked])
+    own, chance = overlaps(seen, one.inputs[:looked], other.inputs[:looked])
     both = np.all([each.argmax(axis=1) == known for each in scores], axis=0)
     chosen = np.flatnonzero(both)[:attacked]
-    margins = None
-    if chosen.size:
-        margins = tuple(
-            _margin(net, side, chosen, known) for net, side in zip(seen, (one, other), strict=True)
-        )
+    margins = [
+        _margin(net, side, chosen, known) for net, side in zip(seen, (one, other), strict=True)
+    ]
     return Comparison(
-        float(np.mean(scores[0].argmax(axis=1) == scores[1].argmax(axis=1))),
-        _correlation(*centred),
-        *(None if each is None else float(each.mean()) for each in parts),
-        0 if parts[0] is None else len(parts[0]),
-        margins,
-        len(chosen),
-        ece,
-        shares,
-        known,
+        same_top1=float(np.mean(scores[0].argmax(axis=1) == scores[1].argmax(axis=1))),
+        correlation=_correlation(*scores),
+        overlap=None if own is None else float(own.mean()),
+        chance=None if chance is None else float(chance.mean()),
+        looked=0 if own is None else len(own),
+        margins=(margins[0], margins[1]) if chosen.size else None,
+        attacked=len(chosen),
+        ece=None if labels is None else (_ece(shares[0], known), _ece(shares[1], known)),
+        shares=shares,
+        labels=known,
     )
 
 
@@ -185,10 +182,13 @@ def _shared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _resized(found: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(Image.fromarray(found).resize(sides[::-1], Image.Resampling.BILINEAR))
+    height, width = sides
+    return np.asarray(Image.fromarray(found).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _margin(net: Classifier, side: Side, chosen: np.ndarray, labels: np.ndarray) -> float:
+    if not chosen.size:
+        return float("inf")
     inputs, (low, high) = side.inputs[chosen], side.bounds
     found = deepfool(net, inputs, labels[chosen], bounds=side.bounds)
     far = found.distance[found.fooled] / np.sqrt(inputs[0].size) / (high - low) * 255
@@ -200,8 +200,11 @@ def _ece(shares: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    norm = np.sqrt((one @ one) * (other @ other))  # their means are 0
-    return float(one @ other / norm) if norm else 1.0
+    first, second = (
+        (each - each.mean(axis=1, keepdims=True)).ravel() for each in (one, other)
+    )  # whose means are 0
+    norm = np.sqrt((first @ first) * (second @ second))
+    return float(first @ second / norm) if norm else 1.0
 
 
 def per_class(found: Comparison, names: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from scipy.special import softmax
 
@@ -153,10 +154,25 @@ def _labelled(opened: Opened, asked: Asked) -> tuple[Examples, np.ndarray]:
 
 
 def _nets(opened: Opened, asked: Asked) -> dict[str, Opened]:
-    for one in asked.beside:
-        if one.known != opened.known:
-            raise ValueError(
-                f"{one.name}: reads pictures otherwise than {opened.name}; expected one that was "
-                "made of it, e.g. by `zoo compress`."
-            )
-    return {one.name: one for one in (opened, *asked.beside)}
+    return {one.name: _reading_as(opened, one) for one in (opened, *asked.beside)}
+
+
+def _reading_as(opened: Opened, other: Opened) -> Opened:
+    """Another net as one that reads what the first does: pixels of another range are mapped.
+
+    Raises:
+        ValueError: It reads pictures of another size.
+    """
+    if other.known.shape != opened.known.shape:
+        raise ValueError(
+            f"{other.name}: reads pictures of {other.known.shape}, {opened.name} of "
+            f"{opened.known.shape}; expected one that was made of it, e.g. by `zoo compress`."
+        )
+    (factor, offset), (own, shift) = opened.known.affine, other.known.affine
+    if np.array_equal(factor, own) and np.array_equal(offset, shift):
+        return other
+    scale = own / factor
+    image = keras.Input(opened.known.shape, name="image")
+    mapped = keras.layers.Rescaling(scale.tolist(), (shift - offset * scale).tolist())(image)
+    net = keras.Model(image, other.seen.model(mapped), name=other.seen.model.name)
+    return other._replace(seen=looks.Classifier(net), known=opened.known)
