@@ -275,6 +275,17 @@ def test_zoo_explain_of_a_file_and_of_a_model(zoo, photo, tmp_path):
     assert "has no convolution" in told and "occlusion" in told
 
 
+def test_what_is_changed_of_a_picture_is_told(photo, tmp_path, capsys):
+    from zoo.cli import main
+
+    nested().save(tmp_path / "mine.keras")
+    asked = ["explain", tmp_path / "mine.keras", photo, "--values", "0..1"]
+    assert main([str(one) for one in (*asked, "--out", tmp_path / "c.png")]) == 0
+    told = capsys.readouterr().err
+    assert "31 x 20 pixels, brought to the 16 x 16" in told
+    assert "is grey; red, green and blue are alike" in told
+
+
 @pytest.mark.slow
 def test_nets_of_keras():
     """Of `keras.applications`: what Grad-CAM looks at is the last map, behind its activation."""
