@@ -135,6 +135,24 @@ def compare(
     )
 
 
+def same_maps(seen: tuple[Classifier, Classifier]) -> tuple[str, str] | None:
+    """Returns the layers whose Grad-CAMs are compared, of each; `None` without convolutions.
+
+    It is the last map of the first, where the second has one of that name and size, else its own
+    last map: a range behind a layer is no other place to look from.
+
+    Args:
+        seen: Two classifiers.
+    """
+    try:
+        first, second = (net.last_map() for net in seen)
+    except ValueError:
+        return None
+    if first in seen[1].names and seen[1].shape(first)[1:3] == seen[0].shape(first)[1:3]:
+        second = first
+    return first, second
+
+
 def overlaps(
     seen: tuple[Classifier, Classifier], one: np.ndarray, other: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -152,14 +170,9 @@ def overlaps(
         Two arrays (n,): of the same picture, and of the next one, of the first net alone; `None`
         where a net has no convolution, or there is no picture.
     """
-    try:
-        paths = [net.last_map() for net in seen]
-    except ValueError:
+    paths = same_maps(seen)
+    if paths is None or not len(one):
         return None, None
-    if not len(one):
-        return None, None
-    if paths[0] in seen[1].names and seen[1].shape(paths[0])[1:3] == seen[0].shape(paths[0])[1:3]:
-        paths[1] = paths[0]
     classes = seen[0].classes(one, None)
     first, second = (
         grad_cam(net, inputs, classes, layer=path)

@@ -15,7 +15,7 @@ from zoo import explain as looks
 from zoo.common import staging
 from zoo.common.layouts import is_picture
 from zoo.explain import drawing
-from zoo.explain.differences import Comparison, most_hurt, per_class
+from zoo.explain.differences import Comparison, most_hurt, per_class, same_maps
 from zoo.explain.drawing import Tile
 from zoo.stages.classifiers import TASKS, Examples, Model, Opened, open_classifier
 from zoo.stages.explain import check_png, save_png
@@ -261,8 +261,11 @@ def _sheet(
         return drawing.sheet([Tile("no picture lost anything", asked.pixels[0])], columns=1)
     classes = found.labels[chosen]
     maps = None
-    if found.looked:
-        maps = [looks.grad_cam(side.model, side.inputs[chosen], classes) for side in sides]
+    if (paths := same_maps((nets[0].seen, nets[1].seen))) is not None:
+        maps = [
+            looks.grad_cam(side.model, side.inputs[chosen], classes, layer=path)
+            for side, path in zip(sides, paths, strict=True)
+        ]
     for place, index in enumerate(chosen):
         title = labels[classes[place]] if asked.labels is not None else ""
         tiles.append(Tile(f"{asked.names[index]}\n{title}", asked.pixels[index]))
