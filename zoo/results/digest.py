@@ -1,4 +1,4 @@
-"""What README shows of the catalogues and of the numbers: counts, kinds of learning, a digest."""
+"""What README and docs/tasks.md show of the catalogues: counts, kinds of learning, a digest."""
 
 from __future__ import annotations
 
