@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from zoo.bundle import Bundle
+from zoo.common.images import recolour
 from zoo.common.picture_files import read_image
-from zoo.data.images import recolour
 from zoo.explain import dreams, inversion, styles
 from zoo.explain.descent import SMALLEST, Descent, Painted, Stage
 from zoo.explain.styles import Blend

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from zoo.bundle import Bundle, find_bundle
+from zoo.common.images import recolour
 from zoo.common.picture_files import read_image
-from zoo.data.images import recolour
 from zoo.models.fast_style import TIMES
 from zoo.models.saved import load_model
 from zoo.stages.denoise import widened
