@@ -55,10 +55,16 @@ def test_outputs_are_the_golden_ones(row, networks):
         )
 
 
+# How likely the places were that were drawn: without a draw they are the likeliest, in all rows.
+NOTHING = ("net/auxiliary_likelihood",)
+
+
 def test_every_golden_tells_examples_apart():
     """Of all rows, those of the large networks too, which are measured in the slow run alone."""
     for row in vector.OTHERS:
         for name, known in GOLDEN[row].items():
+            if name in NOTHING:
+                continue
             first, second, third = map(tuple, known["logits"])
             assert len({first, second, third}) == 3, f"{row}: {name}: examples look alike"
             assert known["mean_abs"] > 0, f"{row}: {name} is nothing but zeros"
