@@ -96,10 +96,9 @@ def style(
         ValueError: A picture or a setting is none, or there is not enough memory.
     """
     easel = _Easel(request or Request(), (content, look), styles.HOW)
-    shown, manner, blend = easel.read(content), easel.read(look), blend or Blend()
+    blend = blend or Blend()
     paths, middle = blend.paths(easel.eyes)
-    for picture in (shown, manner):
-        easel.check_memory([*paths, middle], picture)
+    shown, manner = (easel.read(one, (*paths, middle)) for one in (content, look))
     made = styles.style(
         easel.eyes, shown, manner, blend=blend, start=start, how=easel.how, watch=easel.watch
     )
@@ -117,9 +116,9 @@ def texture(
         request: By what, and where to.
     """
     easel = _Easel(request or Request(), (look,), styles.TEXTURE)
-    manner, blend = easel.read(look), blend or styles.ALIKE
+    blend = blend or styles.ALIKE
     paths, _ = blend.paths(easel.eyes)
-    easel.check_memory(paths, manner)
+    manner = easel.read(look, paths)
     made = styles.texture(easel.eyes, manner, blend=blend, how=easel.how, watch=easel.watch)
     return easel.done(made, paths)
 
@@ -137,9 +136,8 @@ def dream(
         request: By what, and where to.
     """
     easel = _Easel(request or Request(), (picture,), dreams.HOW)
-    shown = easel.read(picture)
     paths = tuple(map(easel.eyes.find_layer, layers)) or (easel.eyes.usual()[1],)
-    easel.check_memory(paths, shown)
+    shown = easel.read(picture, paths)
     made = dreams.dream(easel.eyes, shown, paths, how=easel.how, watch=easel.watch)
     return easel.done(made, paths)
 
@@ -155,8 +153,8 @@ def invert(picture: str | Path, *, layer: str, request: Request | None = None) -
         request: By what, and where to.
     """
     easel = _Easel(request or Request(), (picture,), inversion.HOW)
-    shown, path = easel.read(picture), easel.eyes.find_layer(layer)
-    easel.check_memory([path], shown)
+    path = easel.eyes.find_layer(layer)
+    shown = easel.read(picture, [path])
     made = inversion.invert(easel.eyes, shown, path, how=easel.how, watch=easel.watch)
     return easel.done(made, (path,))
 
@@ -185,8 +183,13 @@ class _Easel:
         steps = range(every, self.how.steps * self.how.octaves, every) if every else ()
         return [*(_on_the_way(out, step) for step in steps), out]
 
-    def read(self, path: str | Path) -> np.ndarray:
-        """Reads a picture as intensities (height, width, channels) of that longer side."""
+    def read(self, path: str | Path, paths: Sequence[str]) -> np.ndarray:
+        """Reads a picture as intensities (height, width, channels) of that longer side.
+
+        Args:
+            path: The file.
+            paths: Layers whose maps of it are computed.
+        """
         image, size = read_image(path), self._request.size
         share = size / max(image.size)
         sides = [max(round(side * share), 1) for side in image.size]
@@ -196,6 +199,7 @@ class _Easel:
                 f"{told}, {sides[0]} x {sides[1]} at --size {size}; expected sides of {SMALLEST} "
                 "or more."
             )
+        self._check_memory(paths, (sides[1], sides[0]))
         if tuple(sides) != image.size:
             LOG.info("%s, brought to %d x %d", told, *sides)
         pixels = np.asarray(image.resize((sides[0], sides[1]), Image.Resampling.LANCZOS))
@@ -203,10 +207,10 @@ class _Easel:
             LOG.info("%s: is grey; red, green and blue are alike", path)
         return recolour(pixels[None], self.eyes.channels)[0].astype(np.float32) / 255
 
-    def check_memory(self, paths: Sequence[str], picture: np.ndarray) -> None:
+    def _check_memory(self, paths: Sequence[str], sides: tuple[int, int]) -> None:
         """Refuses a size whose maps do not fit into half of this machine's memory."""
-        height, width, _ = picture.shape
-        needed = self.eyes.needed_bytes(paths, (height, width)) + PER_VALUE * picture.size
+        values = math.prod(sides) * self.eyes.channels
+        needed = self.eyes.needed_bytes(paths, sides) + PER_VALUE * values
         known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else math.inf
         if needed > whole / 2:
