@@ -21,6 +21,7 @@ from zoo.stages.png import check_png, save_png
 from zoo.stages.tiles import in_tiles
 from zoo.tasks.made import to_pixels
 
+MOST_PIXELS = 50_000_000  # of what is made; each takes some 30 bytes
 KIND = "fast_style"
 TILE, MARGIN = 384, 64  # pixels; of a margin a multiple of 4, which the network's middle shrinks by
 
@@ -61,7 +62,12 @@ def paint_fast(
     image = read_image(photo)
     if size is not None:
         share = size / max(image.size)
-        image = image.resize(tuple(max(round(side * share), 1) for side in image.size))  # type: ignore[arg-type]
+        width, height = (max(round(side * share), 1) for side in image.size)
+        if width * height > MOST_PIXELS:
+            raise ValueError(
+                f"--size: got {size}, {width} x {height} pixels; expected {MOST_PIXELS:,} at most."
+            )
+        image = image.resize((width, height))
     model = load_model(bundle.path)
     channels = model.input_shape[-1]
     values = recolour(np.asarray(image)[None], channels)[0].astype(np.float32) / 255
