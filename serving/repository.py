@@ -199,7 +199,7 @@ class Repository:
         if not directories:
             raise ValueError("Server: got no directory; expected what `zoo export` wrote.")
         for directory in map(Path, directories):
-            base = directory.resolve()
+            base = Path.cwd() / directory  # not resolved: links may be a loop
             versions = dict(_numbered(base))
             name = base.name if versions else Manifest.read(directory).name
             if not name or any(sign in name for sign in "/:"):

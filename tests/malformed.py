@@ -219,7 +219,7 @@ class Damage:
         for name, arguments in ask.items():
             path = self.copy / name
             good = path.read_bytes()
-            wrong = ANYWHERE | (YAML if name == "recipe.yaml" else {}) | {"cut": good[:200]}
+            wrong = ANYWHERE | (YAML if name == "recipe.yaml" else {}) | {"cut": good[:185]}
             if name != "recipe.yaml":
                 wrong |= changes(json.loads(good))
             for what, content in wrong.items():
