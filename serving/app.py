@@ -27,7 +27,8 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from serving import described, open_inference, pictures, rest, sessions, text
-from serving.batching import BusyError, ClosedError
+from serving.asking import ask
+from serving.batching import BusyError
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
 from serving.metrics import CONTENT_TYPE, Metrics
@@ -145,25 +146,19 @@ class Routes:
     async def _run(
         self, version: Version, inputs: Arrays, request: Request, how: Any
     ) -> tuple[Arrays, Version]:
-        while not version.is_quick(inputs):
-            try:
-                answer = version.submit(inputs)
-                self._metrics.waiting.labels(version.name).set(version.waiting)
-                break
-            except BusyError:
-                raise RefusedError(
-                    503, f"{version.name}: too many examples wait; try again.", retry_after="1"
-                ) from None
-            except ClosedError:  # another version took over
-                if isinstance(how, sessions.Asked):
-                    raise RefusedError(
-                        404, "session: ended, as another version took over."
-                    ) from None
-                version = self._version(request)
+        def again() -> Version:
+            if isinstance(how, sessions.Asked):
+                raise RefusedError(404, "session: ended, as another version took over.")
+            return self._version(request)
+
         try:
-            if version.is_quick(inputs):
-                return version.run(inputs), version
-            return await asyncio.wrap_future(answer), version
+            return await ask(version, inputs, again)
+        except RefusedError:
+            raise
+        except BusyError:
+            raise RefusedError(
+                503, f"{version.name}: too many examples wait; try again.", retry_after="1"
+            ) from None
         except ValueError as error:
             raise RefusedError(400, str(error)) from None
         except Exception as error:
@@ -177,7 +172,6 @@ class Routes:
             pieces, streamed = await _call(text.begin, request.state.body, version, apart=True)
             if self._writing >= text.MOST_WRITERS:
                 raise RefusedError(503, "generate: too many texts at a time.", retry_after="1")
-            self._writing += 1
         if streamed:
             return StreamingResponse(self._lines(pieces), media_type="application/x-ndjson")
         lines = [line async for line in self._lines(pieces)]
@@ -185,6 +179,7 @@ class Routes:
 
     async def _lines(self, pieces: Iterator[list[str]]) -> AsyncIterator[str]:
         """Lines of JSON, a token of each text in each; a client that leaves ends them."""
+        self._writing += 1
         try:
             while (parts := await asyncio.to_thread(next, pieces, None)) is not None:
                 yield json.dumps({"pieces": parts}) + "\n"

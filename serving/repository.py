@@ -58,7 +58,7 @@ class Version:
         self.shared = settings.num_processes > 1
         self.sessions = Sessions(self.engine.signature)
         self._batches, self._runs = metrics.batches.labels(name), metrics.runs.labels(name)
-
+        self._waiting = metrics.waiting.labels(name)
         seconds = opened.seconds
         self._most_quick = int(QUICK_SECONDS / seconds) if settings.wait_seconds == 0 else 0
         how = "at once" if self._most_quick else "by workers"
@@ -70,11 +70,6 @@ class Version:
             max_waiting=settings.max_waiting,
             seen=self._seen,
         )
-
-    @property
-    def waiting(self) -> int:
-        """Examples that wait."""
-        return self._batcher.waiting
 
     def is_quick(self, inputs: Arrays) -> bool:
         """Whether some examples are answered sooner than handed to a worker."""
@@ -89,7 +84,9 @@ class Version:
 
     def submit(self, inputs: Arrays) -> Future[Arrays]:
         """Asks for answers, see `Batcher.submit`."""
-        return self._batcher.submit(inputs)
+        answer = self._batcher.submit(inputs)
+        self._waiting.set(self._batcher.waiting)
+        return answer
 
     def close(self) -> None:
         """Returns when all that was asked has been answered."""
@@ -229,7 +226,7 @@ class Repository:
 
     def watch(self) -> None:
         """Looks for new versions from now on."""
-        if any(_numbered(model.base) for model in self.models.values()):
+        if any(dict(_numbered(model.base)) for model in self.models.values()):
             self._watcher.start()
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ codes: NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE where too many wait.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
@@ -14,7 +13,8 @@ from typing import Any
 
 import grpc
 
-from serving.batching import BusyError, ClosedError
+from serving.asking import ask
+from serving.batching import BusyError
 from serving.engines import Arrays, one_line
 from serving.messages import message
 from serving.metrics import Metrics
@@ -196,22 +196,14 @@ class Services:
         return arrays
 
     async def _run(self, version: Version, inputs: Arrays, spec: Any) -> tuple[Arrays, Version]:
-        while not version.is_quick(inputs):
-            try:
-                answer = version.submit(inputs)
-                break
-            except BusyError:
-                raise _RefusedError(
-                    grpc.StatusCode.UNAVAILABLE, f"{version.name}: too many examples wait."
-                ) from None
-            except ClosedError:
-                version = self._version(spec)
         try:
-            if version.is_quick(inputs):
-                return version.run(inputs), version
-            return await asyncio.wrap_future(answer), version
-        except ValueError:
+            return await ask(version, inputs, lambda: self._version(spec))
+        except (ValueError, _RefusedError):
             raise
+        except BusyError:
+            raise _RefusedError(
+                grpc.StatusCode.UNAVAILABLE, f"{version.name}: too many examples wait."
+            ) from None
         except Exception as error:
             raise _RefusedError(
                 grpc.StatusCode.INTERNAL, f"{version.engine.runtime}: {one_line(error)}"

@@ -10,15 +10,9 @@ from pathlib import Path
 
 from export.manifest import TensorSpec
 from serving.fleet import Model, copy
+from serving.open_inference import DATATYPES
 
 MOST_BATCH = 32
-TYPES = {
-    "bool": "TYPE_BOOL",
-    **{f"{kind}{bits}": f"TYPE_{kind.upper()}{bits}" for kind in ("int", "uint")
-       for bits in (8, 16, 32, 64)},
-    **{f"float{bits}": f"TYPE_FP{bits}" for bits in (16, 32, 64)},
-}  # fmt: skip
-
 # Examples of a batch run one after another: a TFLite file holds one.
 PYTHON = '''\
 """Runs {file} by LiteRT; made by `zoo deploy triton`."""
@@ -97,7 +91,8 @@ def _tensor(spec: TensorSpec, free: bool) -> str:
     sizes = spec.shape[1:] if free else spec.shape
     dims = ", ".join("-1" if size is None else str(size) for size in sizes) or "1"
     reshape = " reshape { shape: [] }" if not sizes else ""
-    return f'  {{ name: "{spec.name}" data_type: {TYPES[spec.dtype]} dims: [ {dims} ]{reshape} }}'
+    kind = f"TYPE_{DATATYPES[spec.dtype]}"
+    return f'  {{ name: "{spec.name}" data_type: {kind} dims: [ {dims} ]{reshape} }}'
 
 
 def _warm_up(inputs: tuple[TensorSpec, ...]) -> str:
@@ -106,7 +101,7 @@ def _warm_up(inputs: tuple[TensorSpec, ...]) -> str:
     for spec in inputs:
         dims = ", ".join(str(size or 8) for size in spec.shape[1:]) or "1"
         told.append(
-            f'    inputs {{ key: "{spec.name}" value: {{ data_type: {TYPES[spec.dtype]} '
+            f'    inputs {{ key: "{spec.name}" value: {{ data_type: TYPE_{DATATYPES[spec.dtype]} '
             f"dims: [ {dims} ] zero_data: true }} }}"
         )
     body = "\n".join(told)
