@@ -120,7 +120,7 @@ def test_every_verb_and_every_name_is_explained():
     for name, page in [
         *((name, "export.md") for name in target_names()),
         *((name, "compress.md") for name in (*recipe_names(), *pass_names())),
-        *((name, "README.md") for name in TASKS),
+        *((name, "tasks.md") for name in TASKS),
     ]:
         assert f"`{name}`" in texts[page], f"{page} does not name {name}"
     for page in PAGES:
