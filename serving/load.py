@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -72,15 +73,54 @@ def alike(found: dict[str, Any], expected: dict[str, Any]) -> bool:
     )
 
 
-async def rest(url: str, name: str, inputs: Any, outputs: Any) -> tuple[Ask, Callable[[], None]]:
+Form = tuple[str, Callable[[dict[str, Any]], Any], Callable[[Any, dict[str, Any]], dict[str, Any]]]
+
+
+def _column(one: dict[str, Any]) -> Any:
+    return {"inputs": {key: array.tolist() for key, array in one.items()}}
+
+
+def _of_column(answer: Any, expected: dict[str, Any]) -> dict[str, Any]:
+    found = answer["outputs"]
+    return found if len(expected) > 1 else {next(iter(expected)): found}
+
+
+def _open(one: dict[str, Any]) -> Any:
+    kinds = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8"}
+    return {
+        "inputs": [
+            {
+                "name": key,
+                "shape": array.shape,
+                "datatype": kinds[str(array.dtype)],
+                "data": array.reshape(-1).tolist(),
+            }
+            for key, array in one.items()
+        ]
+    }
+
+
+def _of_open(answer: Any, expected: dict[str, Any]) -> dict[str, Any]:
+    return {one["name"]: np.reshape(one["data"], one["shape"]) for one in answer["outputs"]}
+
+
+FORMS: dict[str, Form] = {
+    "rest": ("/v1/models/{}:predict", _column, _of_column),
+    "open": ("/v2/models/{}/infer", _open, _of_open),
+}
+
+
+async def http(
+    form: Form, url: str, name: str, inputs: Any, outputs: Any
+) -> tuple[Ask, Callable[[], None]]:
     """Returns a client of its own connection, and what closes it."""
+    path, write, read = form
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     bodies = []
     for one in inputs:
-        columns = {key: array.tolist() for key, array in one.items()}
-        body = json.dumps({"inputs": columns}).encode()
-        head = f"POST /v1/models/{name}:predict HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        body = json.dumps(write(one)).encode()
+        head = f"POST {path.format(name)} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         kind = "Content-Type: application/json\r\n"
         bodies.append(f"{head}{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
@@ -92,10 +132,8 @@ async def rest(url: str, name: str, inputs: Any, outputs: Any) -> tuple[Ask, Cal
         status = int(head.split(b" ", 2)[1])
         if status != 200:
             return "refused" if status == 503 else "wrong"
-        found = json.loads(body)["outputs"]
         expected = outputs[place]
-        named = found if len(expected) > 1 else {next(iter(expected)): found}
-        return "right" if alike(named, expected) else "wrong"
+        return "right" if alike(read(json.loads(body), expected), expected) else "wrong"
 
     return ask, writer.close
 
@@ -131,6 +169,9 @@ async def grpc(url: str, name: str, inputs: Any, outputs: Any) -> tuple[Ask, Cal
     return ask, lambda: None
 
 
+APIS = {**{api: partial(http, form) for api, form in FORMS.items()}, "grpc": grpc}
+
+
 async def measure(make: Any, url: str, name: str, given: Any, clients: int, seconds: float) -> Load:
     """Lets clients ask for a time, after a second of warming up."""
     pairs = [await make(url, name, *given) for _ in range(clients)]
@@ -159,9 +200,14 @@ def main() -> None:
     """Parses the command line, measures, and prints one line of JSON for each number of clients."""
     parser = argparse.ArgumentParser(prog="python -m serving.load", description=__doc__)
     parser.add_argument("directory", help="what the server serves, to check its answers")
-    parser.add_argument("--url", required=True, help="http://HOST:PORT, of REST or of gRPC")
+    parser.add_argument("--url", required=True, help="http://HOST:PORT of the interface")
     parser.add_argument("--name", help="the model's name in paths; default: the manifest's")
-    parser.add_argument("--grpc", action="store_true", help="ask by gRPC")
+    parser.add_argument(
+        "--api",
+        choices=APIS,
+        default="rest",
+        help="TensorFlow Serving's REST or gRPC, or Open Inference's REST (default: rest)",
+    )
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--seconds", type=float, default=5.0, help="of each (default: 5)")
     arguments = parser.parse_args()
@@ -171,7 +217,7 @@ def main() -> None:
         parser.error(str(error))
     name, given = arguments.name or manifest.name, examples(engine)
     for clients in arguments.clients:
-        make = grpc if arguments.grpc else rest
+        make = APIS[arguments.api]
         found = asyncio.run(measure(make, arguments.url, name, given, clients, arguments.seconds))
         sys.stdout.write(json.dumps(found._asdict()) + "\n")
         sys.stdout.flush()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import csv
 import json
-import operator
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -36,6 +35,7 @@ KEYS = {  # what tells rows apart
     "export": ("name",),
     "bench": ("name", "threads"),
     "generations": ("name",),
+    "serve": ("name", "server", "api", "clients"),
 }
 
 
@@ -72,8 +72,11 @@ def record(path: Path) -> str:
 
 def merge(stage: str, new: Sequence[Row]) -> None:
     """Puts rows into a stage's file, in place of those with the same key."""
-    key = operator.itemgetter(*KEYS[stage])
-    names = {key(row) for row in new}
+
+    def key(row: Row) -> tuple[str, ...]:  # as it is read again
+        return tuple(str(row[name]) for name in KEYS[stage])
+
+    names = set(map(key, new))
     rows = [old for old in read_rows(stage) if key(old) not in names]
     with (HERE / f"{stage}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(new[0]), lineterminator="\n", extrasaction="ignore")

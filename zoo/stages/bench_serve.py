@@ -79,7 +79,7 @@ def bench_served(
         for api, port in ports.items():
             command = [sys.executable, "-m", "serving.load", str(directory)]
             command += ["--url", f"http://{LOOPBACK}:{port}", "--seconds", str(seconds)]
-            command += ["--clients", *map(str, clients), *(["--grpc"] if api == "grpc" else [])]
+            command += ["--clients", *map(str, clients), "--api", api]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"bench serve: the clients failed: {_last(done.stderr)}")
