@@ -6,6 +6,7 @@ import json
 from itertools import chain
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,9 +36,12 @@ def parse(body: bytes) -> dict[str, Any]:
         ValueError: It is none.
     """
     try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"request: not JSON: {error}") from None
+        request = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        try:
+            request = json.loads(body)  # reads NaN, so that it is said where it stands
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"request: not JSON: {error}") from None
     if type(request) is not dict:
         raise ValueError(f"request: got {show(request)}; expected an object.")
     return request
