@@ -207,6 +207,24 @@ class Note(NamedTuple):
     into: tuple[str, ...] = ()
 
 
+def by_layer(notes: Mapping[str, Note], layers: Iterable[str]) -> dict[str, Note]:
+    """Joins the notes on the kernels of a layer into one.
+
+    Args:
+        notes: By the path of a kernel, see `compress.graph.kernels.find_kernels`, or of a layer.
+        layers: Paths of the leaf layers.
+    """
+    joined: dict[str, Note] = {}
+    for path in layers:
+        parts = {key: note for key, note in notes.items() if key.startswith(f"{path}/")}
+        if path in notes:
+            joined[path] = notes[path]
+        elif parts:
+            told = [f"{key.removeprefix(path + '/')}: {note.text}" for key, note in parts.items()]
+            joined[path] = Note(any(note.changed for note in parts.values()), "; ".join(told))
+    return joined
+
+
 class Rewrite(NamedTuple):
     """The work of a pass: the new model, a note for each chosen path, and one on the whole.
 

@@ -75,7 +75,7 @@ def trained():
 
 def zeros(model):
     kernels, _ = find_kernels(dict(leaf_layers(model)))
-    return [float(np.mean(kernel.numpy() == 0)) for kernel in kernels.values()]
+    return [float(np.mean(kernel.variable.numpy() == 0)) for kernel in kernels.values()]
 
 
 class Unlabelled(keras.utils.PyDataset):

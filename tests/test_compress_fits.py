@@ -105,7 +105,7 @@ def trained():
 
 def zeros(model):
     found, _ = find_kernels(dict(leaf_layers(model)))
-    return [float(np.mean(np.asarray(kernel) == 0)) for kernel in found.values()]
+    return [float(np.mean(kernel.variable.numpy() == 0)) for kernel in found.values()]
 
 
 FITS = {
@@ -148,7 +148,7 @@ def test_ranges_learn_without_callbacks(trained):
 def test_few_values_need_no_callbacks(step, fit, trained):
     new = step.apply(trained, compress.Context(fit=fit)).model
     found, _ = find_kernels(dict(leaf_layers(new)))
-    assert all(np.unique(np.asarray(kernel)).size <= 9 for kernel in found.values())
+    assert all(np.unique(kernel.variable.numpy()).size <= 9 for kernel in found.values())
 
 
 # --- losses of one's own, and what a pipeline needs at its end ---

@@ -18,7 +18,8 @@ def zeros(array):
 
 
 def kernels(model):
-    return find_kernels(dict(leaf_layers(model)))[0]
+    found = find_kernels(dict(leaf_layers(model)))[0]
+    return {path: kernel.variable for path, kernel in found.items()}
 
 
 DIGITS = load_digits()

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from compress.graph.graph import leaf_layers
-from compress.graph.kernels import clone_layer, find_kernels, inner, kernel_of
+from compress.graph.kernels import clone_layer, find_kernels, inner, kernels_in
 from compress.graph.rebuild import replace_layers
 from compress.graph.ties import tied_paths
 from compress.layers.masked import UNDONE, MaskConstraint, Masked, TiedZeros, outside
@@ -44,13 +44,14 @@ def hold(model: keras.Model, *, computed: bool = True) -> keras.Model:
     chains: dict[str, list[Parametrization]] = {}
     masked = {}
     for path, kernel in kernels.items():
-        within = isinstance(found[path], Parametrized)
+        layer = found[kernel.path]
+        within = isinstance(layer, Parametrized) and kernel.name in layer.of
         if within and not computed:
             continue
-        array = keras.ops.convert_to_numpy(kernel)
+        array = keras.ops.convert_to_numpy(kernel.variable)
         chain = structure(array)
         chain = [part for part in chain if isinstance(part, Masked) or not within]
-        if path in ties and all(isinstance(part, Masked) for part in chain):
+        if kernel.path in ties and all(isinstance(part, Masked) for part in chain):
             masked[path] = array != 0  # another layer reads the stored kernel
         elif chain:
             chains[path] = chain
@@ -71,9 +72,9 @@ def _masked(model: keras.Model, masks: Mapping[str, np.ndarray]) -> keras.Model:
     model = let_go(model, {})  # of what an earlier pass has prepared
     zeros = TiedZeros({path: mask.shape for path, mask in masks.items()})
     held = replace_layers(model, {}, behind={model.inputs[0]._keras_history.operation: zeros})
-    layers = dict(leaf_layers(held))
+    kernels, _ = find_kernels(dict(leaf_layers(held)), depthwise=True)
     for path, mask in masks.items():
-        kernel = kernel_of(inner(layers[path]))
+        kernel = kernels[path].variable
         zeros.masks[path].assign(mask)
         kernel.constraint = MaskConstraint(kernel, zeros.masks[path])
     return held
@@ -84,20 +85,28 @@ def parametrize(model: keras.Model, chains: Mapping[str, Sequence[Parametrizatio
 
     Args:
         model: Stays as it is.
-        chains: What is applied to the kernel of a layer, by path, before what is applied already;
-            `read` is called with it first.
+        chains: What is applied to a kernel, by its path, see `find_kernels`, before what is applied
+            already; `read` is called with it first.
     """
-    found, parametrized = dict(leaf_layers(model)), {}
+    found = dict(leaf_layers(model))
+    kernels, _ = find_kernels(found, depthwise=True)
+    wanted: dict[str, dict[str, Sequence[Parametrization]]] = {}
     for path, chain in chains.items():
-        old = found[path]
-        rest = [clone_layer(part) for part in old.chain] if isinstance(old, Parametrized) else []
-        within = clone_layer(inner(old))
+        kernel = kernels[path]
+        wanted.setdefault(kernel.path, {})[kernel.name] = chain
+    parametrized = {}
+    for path, of in wanted.items():
+        old, within = found[path], clone_layer(inner(found[path]))
+        parts = [(part, name) for name, chain in of.items() for part in chain]
         if isinstance(old, Parametrized):
-            kernel_of(within).trainable = old.learns
-        layer = Parametrized(within, [*chain, *rest])
+            parts += [(clone_layer(part), name) for part, name in old.pairs()]
+            for name in old.of:
+                kernels_in(within)[name][1].trainable = old.learns(name)
+        layer = Parametrized(within, [part for part, _ in parts], [name for _, name in parts])
         layer.build()
-        for part in chain:
-            part.read(keras.ops.convert_to_numpy(kernel_of(layer.layer)))
+        for name, chain in of.items():
+            for part in chain:
+                part.read(keras.ops.convert_to_numpy(layer.stored(name)))
         parametrized[path] = layer
     return replace_layers(model, parametrized)
 
@@ -129,10 +138,10 @@ def let_go(model: keras.Model, plain: Mapping[str, keras.layers.Layer]) -> keras
     """
     held = {p: layer for p, layer in leaf_layers(model) if isinstance(layer, TiedZeros)}
     new = replace_layers(model, {**plain, **dict.fromkeys(held)})
-    found = dict(leaf_layers(new))
+    kernels, _ = find_kernels(dict(leaf_layers(new)), depthwise=True)
     for zeros in held.values():
         for path, mask in zeros.masks.items():
-            kernel = kernel_of(inner(found[path]))
+            kernel = kernels[path].variable
             lost = outside(kernel, mask)
             kernel.assign(keras.ops.where(mask, kernel, 0))
             if lost > UNDONE:

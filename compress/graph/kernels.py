@@ -1,36 +1,126 @@
-"""Kernels: the weights that compression works on, found by the class of their layer."""
+"""Kernels: the weights that compression works on, found by the class of what has them.
+
+A layer may be made of others: an LSTM of its cell, attention of four projections, a wrapper of what
+it wraps, a layer of one's own of whatever it holds. Their kernels are found where they stand.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import layers
+from keras.src.layers.rnn.conv_lstm import ConvLSTMCell  # it has no public name
 
 from compress.graph.anew import made_anew
 from zoo.common.reading import one_line
 
-_KERNELS = {
-    layers.Dense: "kernel",
-    layers.Embedding: "embeddings",
-    layers.Conv1D: "kernel",
-    layers.Conv2D: "kernel",
-    layers.Conv3D: "kernel",
-    layers.Conv1DTranspose: "kernel",
-    layers.Conv2DTranspose: "kernel",
-    layers.Conv3DTranspose: "kernel",
-    layers.SeparableConv1D: "pointwise_kernel",
-    layers.SeparableConv2D: "pointwise_kernel",
-    layers.DepthwiseConv1D: "kernel",
-    layers.DepthwiseConv2D: "kernel",
+_KERNELS: dict[type, tuple[str, ...]] = {
+    layers.Dense: ("kernel",),
+    layers.EinsumDense: ("kernel",),
+    layers.Embedding: ("embeddings",),
+    layers.Conv1D: ("kernel",),
+    layers.Conv2D: ("kernel",),
+    layers.Conv3D: ("kernel",),
+    layers.Conv1DTranspose: ("kernel",),
+    layers.Conv2DTranspose: ("kernel",),
+    layers.Conv3DTranspose: ("kernel",),
+    layers.SeparableConv1D: ("pointwise_kernel",),
+    layers.SeparableConv2D: ("pointwise_kernel",),
+    layers.DepthwiseConv1D: ("kernel",),
+    layers.DepthwiseConv2D: ("kernel",),
+    layers.SimpleRNNCell: ("kernel", "recurrent_kernel"),
+    layers.LSTMCell: ("kernel", "recurrent_kernel"),
+    layers.GRUCell: ("kernel", "recurrent_kernel"),
+    ConvLSTMCell: ("kernel", "recurrent_kernel"),
 }
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+
+
+class Kernel(NamedTuple):
+    """A matrix of weights that a layer of a model multiplies by, or looks up in.
+
+    Attributes:
+        path: Path of the leaf layer.
+        name: Where within that layer it stands: `kernel`, `cell.recurrent_kernel`,
+            `forward_layer.cell.kernel`, `_query_dense.kernel`.
+        owner: The layer, or the part of it, that has the kernel.
+        variable: The stored kernel.
+    """
+
+    path: str
+    name: str
+    owner: layers.Layer
+    variable: keras.Variable
+
+    @property
+    def input_axes(self) -> tuple[int, ...]:
+        """Axes that a product sums over: of a convolution the taps and then the channels."""
+        rank = len(self.variable.shape)
+        if isinstance(self.owner, layers.EinsumDense):
+            terms = self.owner.equation.replace(" ", "").replace("...", "")
+            _, kernel, output = re.split(",|->", terms)
+            return tuple(axis for axis, letter in enumerate(kernel) if letter not in output)
+        outputs = rank - 2 if isinstance(self.owner, _TRANSPOSED) else rank - 1
+        return tuple(axis for axis in range(rank) if axis != outputs)
+
+    def matrix(self, values: Any) -> np.ndarray:
+        """Lays out an array of the kernel's shape as (inputs, outputs); the last input is fastest."""
+        array = np.transpose(np.asarray(values), self._order())
+        sizes = [self.variable.shape[axis] for axis in self.input_axes]
+        return array.reshape(math.prod(sizes), -1)
+
+    def from_matrix(self, matrix: np.ndarray) -> np.ndarray:
+        """The inverse of `matrix`."""
+        order = self._order()
+        shape = [self.variable.shape[axis] for axis in order]
+        return np.transpose(matrix.reshape(shape), np.argsort(order))
+
+    def _order(self) -> tuple[int, ...]:
+        rest = set(range(len(self.variable.shape))) - set(self.input_axes)
+        return (*self.input_axes, *sorted(rest))
+
+
+def register_kernels(kind: type[layers.Layer], *names: str) -> None:
+    """Says which weights of a layer class are kernels: what every pass works on.
+
+    A class of one's own may say it itself, by an attribute `kernel_names = ("kernel", ...)`.
+
+    Args:
+        kind: The class; its subclasses are meant too.
+        *names: Attributes of a built layer that are its kernels, variables whose last axis counts
+            what it makes.
+
+    Raises:
+        TypeError: `kind` is no class of layers.
+        ValueError: No name is given.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, layers.Layer)):
+        raise TypeError(f"register_kernels: got {kind!r}; expected a subclass of keras.layers.Layer.")
+    if not names:
+        raise ValueError(f"register_kernels: {kind.__name__}: got no names of its kernels.")
+    _KERNELS[kind] = names
 
 
 def inner(layer: layers.Layer) -> layers.Layer:
     """Returns the layer within a `compress.layers.Parametrized`; any other as it is."""
     found: layers.Layer = getattr(layer, "within", layer)
+    return found
+
+
+def kernels_in(layer: layers.Layer) -> dict[str, tuple[layers.Layer, keras.Variable]]:
+    """Returns the kernels of a layer, and of the layers that it is made of, by name.
+
+    Args:
+        layer: Built.
+    """
+    found: dict[str, tuple[layers.Layer, keras.Variable]] = {}
+    _walk(layer, "", found, set())
     return found
 
 
@@ -40,9 +130,12 @@ def kernel_of(layer: layers.Layer) -> keras.Variable:
     That of an embedding is its table.
 
     Raises:
-        KeyError: The layer has none.
+        KeyError: The layer has none of its own, or several.
     """
-    kernel: keras.Variable = getattr(layer, _name(layer))
+    (name,) = _names(layer) or [""]
+    if not name:
+        raise KeyError(f"{type(layer).__name__} {layer.name!r} has no kernel")
+    kernel: keras.Variable = getattr(layer, name)
     return kernel
 
 
@@ -56,28 +149,45 @@ def computed_kernel(layer: layers.Layer) -> Any:
 
 
 def find_kernels(
-    found: Mapping[str, layers.Layer], *, depthwise: bool = False
-) -> tuple[dict[str, keras.Variable], dict[str, str]]:
+    found: Mapping[str, layers.Layer], *, depthwise: bool = False, several: bool = True
+) -> tuple[dict[str, Kernel], dict[str, str]]:
     """Sorts layers, given by path, into kernels to work on and reasons why there is none.
 
     Args:
-        found: Layers by path; a `Parametrized` counts as the layer within it.
+        found: Leaf layers by path; a `Parametrized` counts as the layer within it.
         depthwise: Whether the kernels of depthwise convolutions are among those to work on.
+        several: Whether the kernels are that stand in the parts of a layer: of recurrent layers,
+            of attention, of a wrapper, of a layer that is made of others.
+
+    Returns:
+        Kernels by path: that of the layer where it has one of its own, else `PATH/NAME`; and the
+        reasons by the path of the layer.
     """
-    kernels, reasons = {}, {}
+    kernels: dict[str, Kernel] = {}
+    reasons: dict[str, str] = {}
+    leaves = {id(inner(layer)) for layer in found.values()}
     for path, layer in ((path, inner(layer)) for path, layer in found.items()):
+        inside = {
+            name: (owner, kernel)
+            for name, (owner, kernel) in (kernels_in(layer) if layer.weights else {}).items()
+            if owner is layer or id(owner) not in leaves  # it is that layer's
+        }
+        of_parts = list(inside) != list(_names(layer)[:1])
+        wanted = {
+            name: Kernel(path, name, owner, kernel)
+            for name, (owner, kernel) in inside.items()
+            if (depthwise or not isinstance(owner, _DEPTHWISE)) and _is_plain(owner, kernel)
+        }
         if not layer.weights:
             reasons[path] = "has no weights"
-        elif isinstance(layer, _DEPTHWISE) and not depthwise:
-            reasons[path] = "depthwise: its few weights are all that each channel has"
-        elif not _name(layer):
-            reasons[path] = f"{type(layer).__name__} is neither a dense layer nor a convolution"
-        elif isinstance(layer, layers.Embedding) and not layer.trainable_weights:
-            reasons[path] = "its table does not learn"
-        elif not _is_plain(getattr(layer, _name(layer))):
-            reasons[path] = "its kernel is quantised or adapted"
+        elif not inside or (of_parts and not several):
+            reasons[path] = _no_kernel(layer)
+        elif not wanted:
+            reasons[path] = _unfit(*next(iter(inside.values())))
+        elif of_parts:
+            kernels |= {f"{path}/{name}": kernel for name, kernel in wanted.items()}
         else:
-            kernels[path] = kernel_of(layer)
+            kernels |= {path: kernel for kernel in wanted.values()}
     return kernels, reasons
 
 
@@ -111,12 +221,51 @@ def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
     return twin
 
 
-def _name(layer: layers.Layer) -> str:
-    own: str = getattr(layer, "kernel_name", "")  # of a layer of ours
-    if isinstance(layer, layers.ReversibleEmbedding):  # which is called in two ways
+def _names(layer: layers.Layer) -> tuple[str, ...]:
+    """The attributes of a layer that are kernels."""
+    own: tuple[str, ...] = getattr(layer, "kernel_names", ())  # of a layer that says so
+    if own or isinstance(layer, layers.ReversibleEmbedding):  # which is called in two ways
         return own
-    return next((name for kind, name in _KERNELS.items() if isinstance(layer, kind)), own)
+    kinds = (names for kind, names in reversed(_KERNELS.items()) if isinstance(layer, kind))
+    return next(kinds, ())
 
 
-def _is_plain(kernel: Any) -> bool:
-    return isinstance(kernel, keras.Variable) and "float" in kernel.dtype
+def _walk(layer: layers.Layer, prefix: str, found: dict[str, Any], seen: set[int]) -> None:
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    for name in _names(layer):
+        kernel = getattr(layer, name, None)
+        if kernel is not None:
+            found[prefix + name] = layer, kernel
+    for attribute, value in vars(layer).items():
+        if attribute.startswith("_inbound") or attribute in ("_layers", "_metrics"):
+            continue
+        if isinstance(value, layers.Layer):
+            _walk(value, f"{prefix}{attribute}.", found, seen)
+        elif isinstance(value, (list, tuple)):
+            for place, part in enumerate(value):
+                if isinstance(part, layers.Layer):
+                    _walk(part, f"{prefix}{attribute}.{place}.", found, seen)
+
+
+def _no_kernel(layer: layers.Layer) -> str:
+    kind = type(layer).__name__
+    if is_own(layer):
+        return f"{kind} does not say which weights are kernels: see compress.register_kernels"
+    return f"{kind} is neither a dense layer nor a convolution"
+
+
+def _is_plain(owner: layers.Layer, kernel: Any) -> bool:
+    return not _unfit(owner, kernel, depthwise=True)
+
+
+def _unfit(owner: layers.Layer, kernel: Any, *, depthwise: bool = False) -> str:
+    """Why a kernel is not one to work on; empty where it is."""
+    if isinstance(owner, _DEPTHWISE) and not depthwise:
+        return "depthwise: its few weights are all that each channel has"
+    if isinstance(owner, layers.Embedding) and not owner.trainable_weights:
+        return "its table does not learn"
+    if not (isinstance(kernel, keras.Variable) and "float" in kernel.dtype):
+        return "its kernel is quantised or adapted"
+    return ""

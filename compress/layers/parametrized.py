@@ -7,6 +7,7 @@ stored kernel, or variables of its own.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from compress.graph.kernels import clone_layer, kernel_of
+from compress.graph.kernels import clone_layer, kernels_in
 
 
 class Parametrization(layers.Layer):
@@ -44,124 +45,181 @@ class Parametrization(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="compress")
 class Parametrized(layers.Wrapper):
-    """A layer that computes its kernel anew in every call.
+    """A layer that computes kernels of its own anew in every call.
 
-    Shapes: those of the layer. It is in the graph under the layer's own name. It is frozen where
-    the layer is, and adds its losses: the penalty on a kernel is on the computed one as far as the
-    chain only holds, as masks and shared values do; of rounded kernels, and of those of a few
-    signs, on what is stored.
+    It is called as the layer is, and returns what that returns. It is in the graph under the
+    layer's own name. It is frozen where the layer is, and adds its losses: the penalty on a kernel
+    is on the computed one as far as the chain only holds, as masks and shared values do; of rounded
+    kernels, and of those of a few signs, on what is stored.
 
     Args:
-        layer: Has a kernel, see `compress.graph.kernels`.
-        chain: Applied to the kernel in turn, each to what the one before returns.
+        layer: Has kernels, see `compress.graph.kernels`.
+        chain: Applied to the kernels; those of a kernel in turn, each to what the one before
+            returns.
+        of: The kernel of each part of the chain, by its name in the layer; by default all are of
+            the first.
         **kwargs: Keyword arguments of `keras.layers.Layer`. A `dtype` is passed on to the
             layer; the chain is computed in float32 whatever it is.
     """
 
     def __init__(
-        self, layer: layers.Layer, chain: Sequence[Parametrization], **kwargs: Any
+        self,
+        layer: layers.Layer,
+        chain: Sequence[Parametrization],
+        of: Sequence[str] = (),
+        **kwargs: Any,
     ) -> None:
         if "dtype" in kwargs:
             layer.dtype_policy = keras.dtype_policies.get(kwargs["dtype"])
         kwargs = {"trainable": layer.trainable, **kwargs}
+        self.call = _like(layer.call, self._call)  # Keras passes on what the layer takes
         super().__init__(layer, **{**kwargs, "dtype": "float32", "name": layer.name})
         self.autocast = False  # or the chain reads the kernel in half precision
         self.supports_masking = layer.supports_masking
         self.chain = list(chain)
+        self._of = tuple(of)
         self.see: Any = None  # takes the inputs, while errors are measured
 
-    def build(self, input_shape: Any = None) -> None:
-        """Builds the layer, then the chain on its kernel."""
-        super().build(input_shape)
-        kernel = kernel_of(self.layer)
-        for part in self.chain:
+    def build(self, *shapes: Any, **named: Any) -> None:
+        """Builds the layer, then the chain on its kernels."""
+        if not self.layer.built:
+            self.layer.build(*shapes, **named)
+            self.layer.built = True
+        for part, name in self.pairs():
+            kernel = self.stored(name)
             if not part.built:
                 part.build(tuple(kernel.shape))
                 part.built = True
             kernel.constraint = part.constraint or kernel.constraint
+        for name in dict.fromkeys(self.of):
+            self._let_learn(name)
+        self.built = True
+
+    def _let_learn(self, name: str) -> None:
+        """Sees to it that what is trained is what is read, and is what is penalised."""
+        kernel = learnt = self.stored(name)
+        chain = self._chain(name)
         if not (self.trainable and kernel.trainable):
-            for part in self.chain:
+            for part in chain:
                 part.trainable = False
-        learnt = kernel
-        for part in self.chain:
+        for part in chain:
             if part.replaces:
                 kernel.trainable = False  # nothing reads it
                 learnt = next(iter(part.weights), kernel)
         if kernel.regularizer is not None:
             # Keras asks the variables that learn for their penalties.
-            learnt.regularizer = _Penalty(self, kernel.regularizer)
+            learnt.regularizer = _Penalty(self, name, kernel.regularizer)
             if learnt is not kernel:
                 kernel.regularizer = None
-        self.built = True
 
     @property
     def within(self) -> layers.Layer:
-        """The layer whose kernel is computed."""
+        """The layer whose kernels are computed."""
         return self.layer
 
     @property
-    def learns(self) -> bool:
-        """Whether the kernel is one to train: it is not frozen."""
-        replaced = [part for part in self.chain if part.replaces]
+    def of(self) -> tuple[str, ...]:
+        """The name of the kernel that each part of the chain is applied to."""
+        return self._of or (next(iter(kernels_in(self.layer))),) * len(self.chain)
+
+    def pairs(self) -> list[tuple[Parametrization, str]]:
+        """Returns the parts of the chain, each with the name of its kernel."""
+        return list(zip(self.chain, self.of, strict=True))
+
+    def stored(self, name: str = "") -> keras.Variable:
+        """Returns a stored kernel by its name; the first by default."""
+        kernels = kernels_in(self.layer)
+        return kernels[name or next(iter(kernels))][1]
+
+    def learns(self, name: str = "") -> bool:
+        """Returns whether a kernel is one to train: it is not frozen."""
+        replaced = [part for part in self._chain(name) if part.replaces]
         if replaced:
             return any(part.trainable_weights for part in replaced)
-        return bool(kernel_of(self.layer).trainable)
+        return bool(self.stored(name).trainable)
 
-    def kernel(self, *, held: bool = False) -> Any:
-        """Returns what the chain makes of the stored kernel, a tensor in float32.
+    def kernel(self, name: str = "", *, held: bool = False) -> Any:
+        """Returns what the chain makes of a stored kernel, a tensor in float32.
 
         Args:
+            name: Of the kernel; the first by default.
             held: Whether only the first parts count, those that hold.
         """
-        kernel = keras.ops.convert_to_tensor(kernel_of(self.layer))
-        for part in self.chain:
+        kernel = keras.ops.convert_to_tensor(self.stored(name))
+        for part in self._chain(name):
             if held and not part.holds:
                 break
             kernel = part(kernel)
         return kernel
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Calls the layer with the computed kernel."""
+    def _chain(self, name: str) -> list[Parametrization]:
+        name = name or next(iter(self.of), "")
+        return [part for part, its in self.pairs() if its == name]
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the layer with the computed kernels."""
         if self.see is not None:
-            self.see(inputs)
-        computed = [(kernel_of(self.layer), self.kernel())]
+            self.see(args[0])
+        computed = [(self.stored(name), self.kernel(name)) for name in dict.fromkeys(self.of)]
         with keras.StatelessScope(state_mapping=computed, collect_losses=True) as scope:
-            outputs = self.layer(inputs)
+            outputs = self.layer(*args, **kwargs)
         for loss in scope.losses:  # of the activity
             self.add_loss(loss)
+        for variable in self.layer.non_trainable_variables:  # e.g. the state of a dropout
+            value = scope.get_current_value(variable)
+            if value is not None and not any(variable is kernel for kernel, _ in computed):
+                variable.assign(value)
         return outputs
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of what the layer returns."""
-        return self.layer.compute_output_shape(input_shape)
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer returns."""
+        return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_output_shape(self, *shapes: Any, **named: Any) -> Any:
+        """The shape of what the layer returns."""
+        return self.layer.compute_output_shape(*shapes, **named)
+
+    def compute_mask(self, *inputs: Any, **named: Any) -> Any:
         """The mask that the layer passes on, or makes."""
-        return self.layer.compute_mask(inputs, previous_mask)
+        return self.layer.compute_mask(*inputs, **named)
 
     def plain(self, *, keep: int = 0) -> layers.Layer:
-        """Returns a layer of the inner class whose kernel is what the chain computes.
+        """Returns a layer of the inner class whose kernels are what the chain computes.
 
         Args:
             keep: How many parts, the last ones, stay a chain of their own.
         """
         twin, end = clone_layer(self.layer), len(self.chain) - keep
-        kernel = keras.ops.convert_to_tensor(kernel_of(self.layer))
-        for part in self.chain[:end]:
-            kernel = part(kernel)
-        kernel_of(twin).assign(kernel)
-        kernel_of(twin).trainable = self.learns
+        stored = kernels_in(twin)
+        for name in dict.fromkeys(self.of):
+            kernel = keras.ops.convert_to_tensor(self.stored(name))
+            for part, its in self.pairs()[:end]:
+                kernel = part(kernel) if its == name else kernel
+            stored[name][1].assign(kernel)
+            stored[name][1].trainable = self.learns(name)
         if not keep:
             return twin
-        wrapped = Parametrized(twin, [clone_layer(part) for part in self.chain[end:]])
+        rest = [clone_layer(part) for part in self.chain[end:]]
+        wrapped = Parametrized(twin, rest, self.of[end:])
         wrapped.build()
         return wrapped
+
+    def get_build_config(self) -> dict[str, Any]:
+        """What the layer is built from."""
+        return {"layer": self.layer.get_build_config()}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Builds the layer as it was built."""
+        if not self.layer.built:
+            # Files of before have the shape of the input by itself.
+            self.layer.build_from_config(config.get("layer") or config)
+        self.build()
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that build this layer again."""
         chain = [keras.saving.serialize_keras_object(part) for part in self.chain]
         policy = keras.saving.serialize_keras_object(self.layer.dtype_policy)
-        return {**super().get_config(), "dtype": policy, "chain": chain}
+        return {**super().get_config(), "dtype": policy, "chain": chain, "of": list(self.of)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Parametrized:
@@ -174,11 +232,23 @@ class Parametrized(layers.Wrapper):
         return cls(**{**config, **parts})
 
 
+def _like(call: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with the signature of another, which is what Keras reads."""
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return own(*args, **kwargs)
+
+    called.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
+    return called
+
+
 class _Penalty:
     """What a kernel's regularizer says of the kernel that a layer computes."""
 
-    def __init__(self, layer: Parametrized, regularizer: Callable[[Any], Any]) -> None:
-        self._layer, self._regularizer = layer, regularizer
+    def __init__(
+        self, layer: Parametrized, name: str, regularizer: Callable[[Any], Any]
+    ) -> None:
+        self._layer, self._name, self._regularizer = layer, name, regularizer
 
     def __call__(self, _: Any) -> Any:
-        return self._regularizer(self._layer.kernel(held=True))
+        return self._regularizer(self._layer.kernel(self._name, held=True))

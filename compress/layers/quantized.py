@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from compress.layers.parametrized import Parametrization
+from compress.layers.parametrized import Parametrization, Parametrized
 
 SMALLEST = 1e-6  # half a range
 # The ends that integer kernels of 8 bits fix: a step is 1/256 or 1/128.
@@ -221,3 +221,9 @@ class Floats(layers.Layer):
     def compute_output_spec(self, inputs: Any) -> Any:
         """The inputs' shapes and types."""
         return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), inputs)
+
+
+def kernel_bits(layer: Any) -> int:
+    """Returns the bits of a layer's kernel on a grid of integers; 0 where it is on none."""
+    last = layer.chain[-1] if isinstance(layer, Parametrized) else None
+    return last.bits if isinstance(last, KernelRange) else 0

@@ -80,7 +80,7 @@ class WinogradConv2D(layers.Layer):
         ValueError: `tile` or `padding` is unknown.
     """
 
-    kernel_name = "kernel"  # what compression works on
+    kernel_names = ("kernel",)  # what compression works on
 
     def __init__(
         self,

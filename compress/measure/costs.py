@@ -25,8 +25,7 @@ import numpy as np
 
 from compress.graph import leaf_layers
 from compress.graph.kernels import inner, kernel_of
-from compress.layers.parametrized import Parametrized
-from compress.layers.quantized import KernelRange
+from compress.layers.quantized import kernel_bits
 from compress.measure.account import KERNELS, LayerRow, layer_table
 from compress.measure.packed import weight_bytes
 from compress.measure.report import Cost
@@ -90,12 +89,6 @@ def operand(layer: keras.layers.Layer) -> str:
     if getattr(layer, "quantization_mode", None) == "int8":
         return "int8"
     return "float16" if layer.compute_dtype in {"float16", "bfloat16"} else "float32"
-
-
-def kernel_bits(layer: keras.layers.Layer) -> int:
-    """Returns the bits of a kernel on a grid of integers; 0 where it is on none."""
-    last = layer.chain[-1] if isinstance(layer, Parametrized) else None
-    return last.bits if isinstance(last, KernelRange) else 0
 
 
 def _held(row: LayerRow, layer: keras.layers.Layer, *, packed: bool) -> _Held:

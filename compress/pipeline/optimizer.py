@@ -119,10 +119,10 @@ def _exclude(
 def _variables(model: keras.Model) -> Iterator[tuple[tuple[str, str], keras.Variable]]:
     """The variables that are trained, with the path of the layer and the name in it.
 
-    What a computed kernel is made of goes by the name `kernel`, as the one does that it replaces.
+    What a computed kernel is made of goes by the name of the one that it replaces.
     """
     for path, layer in leaf_layers(model):
-        chain = layer.chain if isinstance(layer, Parametrized) else []
-        made = {id(x) for part in chain for x in part.trainable_variables}
+        pairs = layer.pairs() if isinstance(layer, Parametrized) else []
+        made = {id(x): layer.stored(of).name for part, of in pairs for x in part.trainable_variables}
         for x in layer.trainable_variables:
-            yield (path, "kernel" if id(x) in made else x.name), x
+            yield (path, made.get(id(x), x.name)), x

@@ -195,7 +195,7 @@ class _Search:
         kernels, _ = find_kernels({p: x for p, x in layers.items() if p not in reasons})
         whole = self.context.metrics(model)[headline.name]
         falls = []
-        for path in kernels:
+        for path in dict.fromkeys(kernel.path for kernel in kernels.values()):
             alone = step.on_layer(path).apply(model, self.context).model
             fall = headline.fall(whole, self.context.metrics(alone)[headline.name])
             falls.append(Fall(step.kind, path, fall))

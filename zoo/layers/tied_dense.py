@@ -33,7 +33,7 @@ class TiedDense(layers.Layer):
         ValueError: A number is below 1, both are equal, or a tensor has neither of them.
     """
 
-    kernel_name = "kernel"  # what compression works on
+    kernel_names = ("kernel",)  # what compression works on
 
     def __init__(self, features: int, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

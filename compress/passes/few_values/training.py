@@ -37,15 +37,15 @@ def with_few_values(
         ends: Whether the first and the last kernel of the model are among them.
         activations: Whether ReLUs between the layers become signs.
     """
-    kernels, reasons = find_kernels(chosen)
+    kernels, reasons = find_kernels(chosen, several=False)
     notes = {path: Note(False, reason) for path, reason in reasons.items()}
-    everything = list(find_kernels(dict(leaf_layers(model)))[0])
+    everything = list(find_kernels(dict(leaf_layers(model)), several=False)[0])
     for path in () if ends else (everything[0], everything[-1]):
         if path in kernels:
             del kernels[path]
             notes[path] = Note(False, "the first and the last kernel are spared; see `ends`")
     for path, kernel in list(kernels.items()):
-        values = np.unique(np.abs(keras.ops.convert_to_numpy(kernel)))
+        values = np.unique(np.abs(keras.ops.convert_to_numpy(kernel.variable)))
         if values[values > 0].size <= 1:
             del kernels[path]
             notes[path] = Note(False, "has as few values already")

@@ -42,11 +42,10 @@ def factorise(
     kernels, reasons = find_kernels({path: layer})
     if not kernels:
         return reasons[path], None
-    n, m = kernels[path].shape
+    array = keras.ops.convert_to_numpy(kernels[path].variable)
+    n, m = array.shape
     svd = decompose(layer)
-    rank = to_rank(
-        keras.ops.convert_to_numpy(kernels[path]), svd.s, lambda share: int(share * n * m / (n + m))
-    )
+    rank = to_rank(array, svd.s, lambda share: int(share * n * m / (n + m)))
     text, saves = _told(f"rank {rank}", f"of rank {rank}", rank * (n + m), n * m)
     if not saves:
         return text, None

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from compress.graph import leaf_layers
-from compress.graph.kernels import kernel_of
+from compress.graph.kernels import Kernel
 from compress.layers.masked import UNDONE, MaskConstraint, outside
 from compress.passes.prune.masks import Structure, find_prunable, kernel_masks, set_zeros
 from compress.passes.prune.schedule import Schedule
@@ -65,7 +65,7 @@ class MaskCallback(keras.callbacks.Callback):
         self._strict = strict
         self._schedule, self._structure, self._final = schedule, structure, sparsity
         self._left_out = left_out
-        self._layers: dict[str, keras.layers.Layer] = {}
+        self._kernels: dict[str, Kernel] = {}
         self._constraints: dict[str, MaskConstraint] = {}
         # Keras calls nothing when a training is interrupted.
         weakref.finalize(self, _restore, self._constraints).atexit = False
@@ -87,10 +87,10 @@ class MaskCallback(keras.callbacks.Callback):
         found = dict(leaf_layers(self.model))
         left_out = self._left_out(found)
         chosen = {path: found[path] for path in found if path not in left_out}
-        self._layers, _ = find_prunable(chosen, self._structure)
-        for path, layer in self._layers.items():
-            kernel = kernel_of(layer)
-            self._constraints[path] = kernel.constraint = MaskConstraint(kernel)
+        self._kernels, _ = find_prunable(chosen, self._structure)
+        for path, kernel in self._kernels.items():
+            held = MaskConstraint(kernel.variable)
+            self._constraints[path] = kernel.variable.constraint = held
         self._advance(0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -104,14 +104,14 @@ class MaskCallback(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         """Gives the kernels back their own constraints, and lets go of the model's variables."""
         for path, held in self._constraints.items():
-            kernel = kernel_of(self._layers[path])
+            kernel = self._kernels[path].variable
             self.brought_back |= outside(kernel, held.mask) > UNDONE
             # Again, for averages that an optimizer has put in, and for 0.0 in place of -0.0.
             set_zeros(kernel, held.mask)
             held.restore()
         if self._constraints and self._strict:  # else who gave the callback looks for itself
             self._warn_if_short()
-        self._layers = {}
+        self._kernels = {}
         self._constraints.clear()
 
     def saved_state(self) -> dict[str, Any]:
@@ -160,12 +160,12 @@ class MaskCallback(keras.callbacks.Callback):
         if renewed:
             self._turn = turn
             self.sparsity = schedule.sparsity(turn, num_steps, final=self._final)
-            masks = kernel_masks(self._layers, self._structure, self.sparsity)
+            masks = kernel_masks(self._kernels, self._structure, self.sparsity)
             for path, mask in masks.items():
                 self._constraints[path].mask.assign(mask)
         for path, held in self._constraints.items():
             if renewed or not held.applied:
-                set_zeros(kernel_of(self._layers[path]), held.mask)
+                set_zeros(self._kernels[path].variable, held.mask)
             if schedule.turn(step + 1, num_steps) != turn:
                 # What the next update makes of a masked weight is ranked with the others.
                 held.release()

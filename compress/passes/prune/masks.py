@@ -15,10 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from compress.graph.channels import output_axis
-from compress.graph.kernels import find_kernels, inner, kernel_of
+from compress.graph.kernels import Kernel, find_kernels
 
-Layers = Mapping[str, keras.layers.Layer]
+Kernels = Mapping[str, Kernel]
 
 
 class Structure(NamedTuple):
@@ -37,34 +36,39 @@ class Structure(NamedTuple):
 
 
 def find_prunable(
-    found: Layers, structure: Structure
-) -> tuple[dict[str, keras.layers.Layer], dict[str, str]]:
-    """Sorts layers, given by path, into those with a kernel to prune and reasons against.
+    found: Mapping[str, keras.layers.Layer], structure: Structure
+) -> tuple[dict[str, Kernel], dict[str, str]]:
+    """Sorts layers, given by path, into kernels to prune and reasons against.
 
     A kernel whose axes do not divide into whole blocks or groups is left alone, not padded: a
     runtime could not use the rest.
+
+    Returns:
+        Kernels, and reasons, each by path; see `compress.graph.kernels.find_kernels`. A reason
+        against one of several kernels of a layer is by that kernel's path.
     """
     kernels, reasons = find_kernels(found)
-    layers = {path: inner(found[path]) for path in kernels}
     rows, columns = (structure.n_of_m[1], 1) if structure.n_of_m else structure.block
-    for path, layer in list(layers.items()):
-        inputs, outputs = _last_axes(layer)
+    for path, kernel in list(kernels.items()):
+        # Of a convolution the channels; of a product over several axes all of them.
+        inputs = kernel.variable.shape[kernel.input_axes[-1]]
+        outputs = kernel.matrix(kernel.variable).shape[1]
         if inputs % rows or outputs % columns:
             whole = f"groups of {rows}" if structure.n_of_m else f"blocks of {rows} x {columns}"
             reasons[path] = f"its {inputs} inputs and {outputs} outputs do not divide into {whole}"
-            del layers[path]
-    return layers, reasons
+            del kernels[path]
+    return kernels, reasons
 
 
-def kernel_masks(layers: Layers, structure: Structure, sparsity: float) -> dict[str, np.ndarray]:
+def kernel_masks(kernels: Kernels, structure: Structure, sparsity: float) -> dict[str, np.ndarray]:
     """Returns a boolean array for each kernel, False where its weight is to be zero.
 
     Args:
-        layers: As `find_prunable` gives them.
+        kernels: As `find_prunable` gives them.
         structure: Structure of the zeros, in all kernels.
         sparsity: Fraction of the weights to mask, in [0, 1).
     """
-    matrices = [np.abs(_matrix(layer)) for layer in layers.values()]
+    matrices = [np.abs(_matrix(kernel)) for kernel in kernels.values()]
     if structure.n_of_m is not None:
         size = structure.n_of_m[1]
         masks = [group_mask(matrix, size, round(sparsity * size)) for matrix in matrices]
@@ -77,17 +81,17 @@ def kernel_masks(layers: Layers, structure: Structure, sparsity: float) -> dict[
         else:
             masks = magnitude_masks(pooled, sparsity)
         masks = [_spread(mask, structure.block) for mask in masks]
-    pairs = zip(layers.items(), masks, strict=True)
-    return {path: _as_kernel(mask, layer) for (path, layer), mask in pairs}
+    pairs = zip(kernels.items(), masks, strict=True)
+    return {path: kernel.from_matrix(mask) for (path, kernel), mask in pairs}
 
 
 def prune_kernels(
-    layers: Layers, structure: Structure, sparsity: float
+    kernels: Kernels, structure: Structure, sparsity: float
 ) -> dict[str, tuple[int, int]]:
     """Prunes at once, in place; returns the number of zeros and of weights of each kernel."""
     counts = {}
-    for path, mask in kernel_masks(layers, structure, sparsity).items():
-        kernel = kernel_of(layers[path])
+    for path, mask in kernel_masks(kernels, structure, sparsity).items():
+        kernel = kernels[path].variable
         set_zeros(kernel, mask)
         array = ops.convert_to_numpy(kernel)
         counts[path] = int((array == 0).sum()), array.size
@@ -160,23 +164,9 @@ def group_mask(matrix: np.ndarray, size: int, num_masked: int) -> np.ndarray:
     return keep.reshape(matrix.shape)
 
 
-def _last_axes(layer: keras.layers.Layer) -> tuple[int, int]:
-    """Numbers of input and output channels that the kernel has."""
-    shape = kernel_of(layer).shape
-    return (shape[-1], shape[-2]) if output_axis(layer) == -2 else (shape[-2], shape[-1])
-
-
-def _matrix(layer: keras.layers.Layer) -> np.ndarray:
+def _matrix(kernel: Kernel) -> np.ndarray:
     """The kernel as a matrix, float32."""
-    kernel = ops.convert_to_numpy(kernel_of(layer)).astype("float32", copy=False)
-    kernel = np.moveaxis(kernel, output_axis(layer), -1)
-    return kernel.reshape(-1, kernel.shape[-1])
-
-
-def _as_kernel(matrix: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
-    """A matrix in the kernel's shape."""
-    shape = (*kernel_of(layer).shape[:-2], *_last_axes(layer))
-    return np.moveaxis(matrix.reshape(shape), -1, output_axis(layer))
+    return kernel.matrix(ops.convert_to_numpy(kernel.variable).astype("float32", copy=False))
 
 
 def _pooled(matrix: np.ndarray, block: tuple[int, int]) -> np.ndarray:

@@ -19,12 +19,12 @@ from keras import ops
 from compress.base import Context
 from compress.graph import leaf_layers
 from compress.graph.kernels import find_kernels
-from compress.passes.prune.masks import Layers, Structure, prune_kernels
+from compress.passes.prune.masks import Kernels, Structure, prune_kernels
 
 
 def prune_in_rounds(
     model: keras.Model,
-    layers: Layers,
+    kernels: Kernels,
     context: Context,
     *,
     structure: Structure,
@@ -39,7 +39,7 @@ def prune_in_rounds(
 
     Args:
         model: Functional or Sequential.
-        layers: The model's layers to prune, as `find_prunable` gives them.
+        kernels: The model's kernels to prune, as `find_prunable` gives them.
         context: Has the `fit`.
         structure: Structure of the zeros.
         sparsities: Fraction of the weights that are zero after each round, in [0, 1).
@@ -54,7 +54,7 @@ def prune_in_rounds(
     if rewind is True:
         context.fine_tune(model, epochs=epochs)
     for sparsity in sparsities:
-        prune_kernels(layers, structure, sparsity)
+        prune_kernels(kernels, structure, sparsity)
         if early:
             _rewind(model, early)
         text = context.fine_tune(model, epochs=epochs)
@@ -65,7 +65,7 @@ def prune_in_rounds(
 
 def prune_in_steps(
     model: keras.Model,
-    layers: Layers,
+    kernels: Kernels,
     context: Context,
     *,
     structure: Structure,
@@ -76,7 +76,7 @@ def prune_in_steps(
 
     Args:
         model: Functional or Sequential.
-        layers: The model's layers to prune, as `find_prunable` gives them.
+        kernels: The model's kernels to prune, as `find_prunable` gives them.
         context: Has the `fit`.
         structure: Structure of the zeros.
         sparsities: Fraction of the weights that are zero in each training, in [0, 1).
@@ -84,7 +84,7 @@ def prune_in_steps(
     """
     count = len(sparsities)
     for turn, sparsity in enumerate(sparsities):
-        prune_kernels(layers, structure, sparsity)
+        prune_kernels(kernels, structure, sparsity)
         share = epochs * (turn + 1) // count - epochs * turn // count
         context.fine_tune(model, epochs=share)
     steps = ", ".join(f"{sparsity:.4g}" for sparsity in sparsities)
@@ -111,7 +111,7 @@ def _early_weights(model: keras.Model, rewind: bool | str) -> list[np.ndarray]:
 def _rewind(model: keras.Model, early: list[np.ndarray]) -> None:
     """Sets all weights back but frozen ones; kernels keep their zeros, of earlier passes too."""
     kernels, _ = find_kernels(dict(leaf_layers(model)), depthwise=True)
-    masked = {id(kernel) for kernel in kernels.values()}
+    masked = {id(kernel.variable) for kernel in kernels.values()}
     still = {
         id(weight)
         for _, layer in leaf_layers(model)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.base import Context, Ladder, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite, by_layer
 from compress.passes.prune.schedule import Schedule
 from zoo.common.settings import FractionBelowOne
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import keras
 
     from compress.passes.prune.callback import MaskCallback
-    from compress.passes.prune.masks import Layers, Structure
+    from compress.passes.prune.masks import Kernels, Structure
 
 MOST_STEPS = 4  # of pruning between trainings
 _LOG = logging.getLogger("compress")
@@ -38,8 +38,9 @@ _Size = Annotated[int, Field(ge=1)]
 class Prune(Pass):
     """Sets the kernel weights of smallest magnitude to zero.
 
-    Works on the kernels of dense layers and convolutions, and on the pointwise kernels of separable
-    ones; biases and normalisation stay. Without fine-tuning, a second application changes nothing.
+    Works on every kernel, see `compress.graph.kernels`: of dense layers, convolutions, recurrent
+    cells, attention, embeddings, and layers made of these; of separable convolutions on the
+    pointwise ones. Biases and normalisation stay. Without fine-tuning, a second application changes nothing.
 
     Attributes:
         sparsity: Fraction of the weights that become zero, in [0, 1); exact to one weight, or one
@@ -161,8 +162,8 @@ class Prune(Pass):
             )
         pruned, structure = copy_model(model), self._structure()
         found = dict(leaf_layers(pruned))
-        layers, _ = find_prunable({path: found[path] for path in chosen}, structure)
-        prune_kernels(layers, structure, self.sparsity)
+        kernels, _ = find_prunable({path: found[path] for path in chosen}, structure)
+        prune_kernels(kernels, structure, self.sparsity)
         return hold(pruned)
 
     def rewrite(
@@ -171,39 +172,38 @@ class Prune(Pass):
         """Prunes a copy of `model`; see `Pass.rewrite`."""
         from compress.graph import copy_model, leaf_layers
         from compress.graph.holding import shares
-        from compress.graph.kernels import kernel_of
         from compress.passes.prune.masks import find_prunable, prune_kernels
         from compress.passes.prune.rounds import prune_in_rounds
 
         pruned, structure = copy_model(model), self._structure()
         found = dict(leaf_layers(pruned))
-        layers, _ = find_prunable({path: found[path] for path in chosen}, structure)
+        kernels, _ = find_prunable({path: found[path] for path in chosen}, structure)
         if self.rounds > 1 or self.rewind:
             text = prune_in_rounds(
                 pruned,
-                layers,
+                kernels,
                 context,
                 structure=structure,
                 sparsities=self.sparsities(),
                 rewind=self.rewind,
                 epochs=self.epochs,
             )
-        elif any(map(shares, map(kernel_of, layers.values()))):
+        elif any(shares(kernel.variable) for kernel in kernels.values()):
             # While values are shared, the weights that a schedule would rank do not move.
-            prune_kernels(layers, structure, self.sparsity)
+            prune_kernels(kernels, structure, self.sparsity)
             text = context.fine_tune(pruned, epochs=self.epochs)
             text += "; pruned in one shot before, because weights share values"
         else:
-            text = self._scheduled(pruned, layers, context)
+            text = self._scheduled(pruned, kernels, context)
         found = dict(leaf_layers(pruned))
-        layers, reasons = find_prunable({path: found[path] for path in chosen}, structure)
+        kernels, reasons = find_prunable({path: found[path] for path in chosen}, structure)
         notes = {path: Note(False, reason) for path, reason in reasons.items()}
         # After a complete schedule this changes nothing: the zeros are there already.
-        for path, (num_zeros, size) in prune_kernels(layers, structure, self.sparsity).items():
+        for path, (num_zeros, size) in prune_kernels(kernels, structure, self.sparsity).items():
             notes[path] = Note(num_zeros > 0, f"{num_zeros:,} of {size:,} kernel weights are zero")
-        return Rewrite(pruned, notes, text)
+        return Rewrite(pruned, by_layer(notes, chosen), text)
 
-    def _scheduled(self, pruned: keras.Model, layers: Layers, context: Context) -> str:
+    def _scheduled(self, pruned: keras.Model, kernels: Kernels, context: Context) -> str:
         """Prunes while `fit` trains; where the callback could not see to that, in between."""
         from compress.passes.prune.rounds import prune_in_steps
 
@@ -214,12 +214,12 @@ class Prune(Pass):
             if reached < self.sparsity:
                 text += f"; from sparsity {reached:g} to {self.sparsity:g} in one shot"
             return text
-        if reached >= self.sparsity and not callback.brought_back and self._is_pruned(layers):
+        if reached >= self.sparsity and not callback.brought_back and self._is_pruned(kernels):
             return text
         turns = 1 if self.schedule.shape == "one_shot" else min(self.epochs, MOST_STEPS)
         told = prune_in_steps(
             pruned,
-            layers,
+            kernels,
             context,
             structure=self._structure(),
             sparsities=self._steps(0.0 if reached >= self.sparsity else reached, turns),
@@ -239,13 +239,12 @@ class Prune(Pass):
         )
         return f"{text}, but {why}; {told}"
 
-    def _is_pruned(self, layers: Layers) -> bool:
+    def _is_pruned(self, kernels: Kernels) -> bool:
         """Whether the zeros are there already."""
-        from compress.graph.kernels import kernel_of
         from compress.passes.prune.masks import kernel_masks
 
-        masks = kernel_masks(layers, self._structure(), self.sparsity)
-        return not any((kernel_of(layers[p]).numpy() * ~mask).any() for p, mask in masks.items())
+        masks = kernel_masks(kernels, self._structure(), self.sparsity)
+        return not any((kernels[p].variable.numpy() * ~mask).any() for p, mask in masks.items())
 
     def _steps(self, start: float, count: int) -> list[float]:
         """Sparsities from one to the last, by the law of the schedule."""

@@ -17,7 +17,7 @@ from compress.graph import inputs_of, leaf_layers, replace_layers, trace
 from compress.graph.holding import let_go, structure
 from compress.graph.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
-from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu
+from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu, kernel_bits
 from compress.passes.quantize import entries, grids
 from compress.passes.quantize.calibration import Histogram
 from zoo.common.names import scope_names
@@ -124,7 +124,7 @@ def correct_biases(model: keras.Model, samples: list[np.ndarray]) -> list[str]:
     Returns:
         The paths of the layers that have a bias.
     """
-    wrapped = {p: x for p, x in leaf_layers(model) if isinstance(x, Parametrized)}
+    wrapped = {p: x for p, x in leaf_layers(model) if kernel_bits(x)}
     wrapped = {path: layer for path, layer in wrapped.items() if layer.layer.use_bias}
     means = {path: _MeanError(layer) for path, layer in wrapped.items()}
     for path, layer in wrapped.items():
@@ -149,7 +149,7 @@ def settle(model: keras.Model) -> keras.Model:
     """
     scales, settled = _input_scales(model), {}
     for path, layer in leaf_layers(model):
-        if isinstance(layer, Parametrized) and isinstance(layer.chain[-1], KernelRange):
+        if kernel_bits(layer):
             *before, grid = layer.chain
             kernel = ops.convert_to_tensor(kernel_of(layer.layer))
             for part in before:
@@ -157,7 +157,7 @@ def settle(model: keras.Model) -> keras.Model:
             inner = clone_layer(layer.layer)
             on_grid, scale = grid.on_grid(ops.convert_to_numpy(kernel))
             kernel_of(inner).assign(on_grid)
-            kernel_of(inner).trainable = layer.learns
+            kernel_of(inner).trainable = layer.learns()
             if inner.use_bias and path in scales:
                 step = scale.astype("float64") * scales[path]
                 bias = ops.convert_to_numpy(inner.bias).astype("float64")

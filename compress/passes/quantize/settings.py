@@ -283,8 +283,7 @@ def _notes(
         inside: Paths of layers before the first range.
     """
     from compress.graph import leaf_layers
-    from compress.layers.parametrized import Parametrized
-    from compress.layers.quantized import Floats, Range
+    from compress.layers.quantized import Floats, Range, kernel_bits
     from compress.passes.quantize.grids import FLOAT_IN_FILES
 
     found = dict(leaf_layers(quantised))
@@ -298,8 +297,7 @@ def _notes(
     notes = {}
     for path, layer in chosen.items():
         parts = [found[p] for p in into[path]]
-        kernels = [part for part in parts if isinstance(part, Parametrized)]
-        told = [f"kernel of {part.chain[-1].bits} bits" for part in kernels]
+        told = [f"kernel of {bits} bits" for bits in map(kernel_bits, parts) if bits]
         ranges = [part for part in parts if isinstance(part, Range)]
         told += [f"{part.bits} bits in [{_end(part.lo)}, {_end(part.hi)}]" for part in ranges]
         if any(isinstance(part, Floats) for part in parts):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from compress.base import Context, Ladder, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite, by_layer
 
 if TYPE_CHECKING:
     import keras
@@ -55,8 +55,8 @@ class ShareWeights(Pass):
         text = context.fine_tune(shared, epochs=self.epochs)
         for path, kernel in kernels.items():
             largest, changed = errors[path]
-            notes[path] = Note(bool(changed), _told(convert_to_numpy(kernel), largest))
-        return Rewrite(shared, notes, text)
+            notes[path] = Note(bool(changed), _told(convert_to_numpy(kernel.variable), largest))
+        return Rewrite(shared, by_layer(notes, chosen), text)
 
     def prepare(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
@@ -78,10 +78,10 @@ class ShareWeights(Pass):
         kernels, reasons = find_kernels({p: found[p] for p in chosen}, depthwise=True)
         errors = {}
         for path, kernel in kernels.items():
-            old = convert_to_numpy(kernel)
+            old = convert_to_numpy(kernel.variable)
             new = self._share(old)
             errors[path] = float(abs(new - old).max()), (new != old).any()
-            kernel.assign(new)
+            kernel.variable.assign(new)
         return shared, kernels, errors, reasons
 
     def _share(self, kernel: np.ndarray) -> np.ndarray:
