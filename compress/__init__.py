@@ -40,6 +40,7 @@ _EXPORTS = {
     "pass_names": "compress.catalog",
     "prepare": "compress.pipeline.own_loop",
     "recipe_names": "compress.catalog",
+    "register_kernels": "compress.graph.kernels",
     "unpack": "compress.measure.packed",
 }
 

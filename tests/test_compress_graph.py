@@ -382,7 +382,7 @@ def test_limits_of_several_threads_end_with_their_blocks():
         return ""
 
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.submit(build, 10**9, False), pool.submit(build, 14, True)
+        first, second = pool.submit(build, 10**9, False), pool.submit(build, 7, True)
         meet.wait()
         assert dense(2000, 1000).count_params() == 2_001_000  # outside of any block
         meet.wait()

@@ -148,7 +148,7 @@ def test_a_recipe_that_ends_in_a_packed_file_is_prepared(trained, recipe, most, 
     prepared = compress.prepare(recipe, trained)
     loop(prepared, rate=1e-3, steps=2)
     small = compress.finish(prepared)
-    kernel = small.get_layer("hidden").kernel.variable.numpy()
+    kernel = small.get_layer("hidden").kernel.numpy()
     assert max(np.unique(column).size for column in kernel.T) <= most
     before = compress.pack(trained, tmp_path / "trained.packed")
     assert compress.pack(small, tmp_path / "small.packed") < 0.6 * before

@@ -27,7 +27,7 @@ RANDOM = np.random.RandomState(11)
 
 def kernels(model):
     found, _ = find_kernels(dict(leaf_layers(model)))
-    return {path: np.array(kernel.value) for path, kernel in found.items()}
+    return {path: np.array(kernel.variable.value) for path, kernel in found.items()}
 
 
 def dense(weights):
@@ -426,7 +426,7 @@ def test_the_step_applies_the_mask_by_itself():
     keep.mask.assign(mask)
     fit(model)
     assert keep.applied
-    np.testing.assert_array_equal(np.array(kernel.value) != 0, mask)
+    np.testing.assert_array_equal(np.array(kernel.variable.value) != 0, mask)
 
 
 def test_n_of_m_grows_by_whole_weights_of_a_group():

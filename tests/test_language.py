@@ -356,8 +356,7 @@ def test_compressed_step_is_measured_itself(recipe, run, step):
     (report,) = small.report.passes
     rows = {row.path: row for row in report.layers}
     assert rows["logits"].changed
-    # No pass works on the kernels of a recurrent cell.
-    notes = {"prune50": "neither a dense layer nor a conv", "int8": "stays in floats"}
+    notes = {"prune50": "recurrent_kernel: ", "int8": "stays in floats"}
     assert all(notes[recipe] in rows[name].note for name in ("lstm1", "lstm2"))
     before, after = (run.evaluate(m, "test").metrics for m in (step, small.model))
     gap = after["bits_per_character"] - before["bits_per_character"]

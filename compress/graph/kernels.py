@@ -70,7 +70,7 @@ class Kernel(NamedTuple):
         return tuple(axis for axis in range(rank) if axis != outputs)
 
     def matrix(self, values: Any) -> np.ndarray:
-        """Lays out an array of the kernel's shape as (inputs, outputs); the last input is fastest."""
+        """Lays out an array of the kernel's shape as (inputs, outputs), the last input fastest."""
         array = np.transpose(np.asarray(values), self._order())
         sizes = [self.variable.shape[axis] for axis in self.input_axes]
         return array.reshape(math.prod(sizes), -1)
@@ -101,7 +101,9 @@ def register_kernels(kind: type[layers.Layer], *names: str) -> None:
         ValueError: No name is given.
     """
     if not (isinstance(kind, type) and issubclass(kind, layers.Layer)):
-        raise TypeError(f"register_kernels: got {kind!r}; expected a subclass of keras.layers.Layer.")
+        raise TypeError(
+            f"register_kernels: got {kind!r}; expected a subclass of keras.layers.Layer."
+        )
     if not names:
         raise ValueError(f"register_kernels: {kind.__name__}: got no names of its kernels.")
     _KERNELS[kind] = names
@@ -187,7 +189,7 @@ def find_kernels(
         elif of_parts:
             kernels |= {f"{path}/{name}": kernel for name, kernel in wanted.items()}
         else:
-            kernels |= {path: kernel for kernel in wanted.values()}
+            kernels[path] = next(iter(wanted.values()))
     return kernels, reasons
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import keras
 
+AGAIN = 2  # a wrapper, as `Bidirectional` is, makes the weights of what it wraps, then its own
+
 
 class _Count:
     """The weights that a block may make yet."""
@@ -25,7 +27,7 @@ class _Count:
     def add(self, layer: Any, shape: Any) -> None:
         sides = () if shape is None else (shape,) if isinstance(shape, int) else shape
         self.wanted += math.prod(sides)
-        if self.wanted > self.most:
+        if self.wanted > AGAIN * self.most:
             raise ValueError(
                 f"the layers up to {layer.name!r} want {self.wanted:,} weights, and the file cannot"
                 f" hold more than {self.most:,}"
@@ -43,7 +45,7 @@ def limited(num_weights: int) -> Iterator[None]:
     a few bytes could ask for more memory than there is.
 
     Args:
-        num_weights: Numbers, over all layers.
+        num_weights: Numbers, over all layers; up to twice as many may be made on the way.
 
     Raises:
         ValueError: The layers want more.

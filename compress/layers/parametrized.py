@@ -245,9 +245,7 @@ def _like(call: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., An
 class _Penalty:
     """What a kernel's regularizer says of the kernel that a layer computes."""
 
-    def __init__(
-        self, layer: Parametrized, name: str, regularizer: Callable[[Any], Any]
-    ) -> None:
+    def __init__(self, layer: Parametrized, name: str, regularizer: Callable[[Any], Any]) -> None:
         self._layer, self._name, self._regularizer = layer, name, regularizer
 
     def __call__(self, _: Any) -> Any:

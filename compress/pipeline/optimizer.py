@@ -122,7 +122,8 @@ def _variables(model: keras.Model) -> Iterator[tuple[tuple[str, str], keras.Vari
     What a computed kernel is made of goes by the name of the one that it replaces.
     """
     for path, layer in leaf_layers(model):
-        pairs = layer.pairs() if isinstance(layer, Parametrized) else []
-        made = {id(x): layer.stored(of).name for part, of in pairs for x in part.trainable_variables}
+        made = {}
+        for part, of in layer.pairs() if isinstance(layer, Parametrized) else []:
+            made |= dict.fromkeys(map(id, part.trainable_variables), layer.stored(of).name)
         for x in layer.trainable_variables:
             yield (path, made.get(id(x), x.name)), x

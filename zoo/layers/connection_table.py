@@ -38,6 +38,8 @@ class TableConv2D(layers.Layer):
             the window does not fit.
     """
 
+    kernel_names = ("kernel",)  # what compression works on
+
     def __init__(
         self,
         table: Sequence[Sequence[int]],

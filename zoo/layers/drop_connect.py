@@ -43,6 +43,8 @@ class DropConnect(layers.Layer):
         ValueError: A number is outside its range, or the input is not (batch, features).
     """
 
+    kernel_names = ("kernel",)  # what compression works on
+
     def __init__(
         self,
         units: int,

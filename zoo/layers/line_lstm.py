@@ -30,6 +30,8 @@ class LineLSTMCell(layers.Layer):
         **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
 
+    kernel_names = ("kernel",)  # what compression works on
+
     def __init__(self, length: int, features: int, taps: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.length, self.features, self.taps = length, features, taps

@@ -21,6 +21,8 @@ class _LocallyConnected(layers.Layer):
 
     rank = 2
 
+    kernel_names = ("kernel",)  # what compression works on
+
     def __init__(
         self,
         filters: int,

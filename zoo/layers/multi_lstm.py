@@ -32,6 +32,8 @@ class MultiLSTMCell(layers.Layer):
         **kwargs: Keyword arguments of `keras.layers.Layer`.
     """
 
+    kernel_names = ("kernel",)  # what compression works on
+
     def __init__(self, length: int, features: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.length, self.features = length, features

@@ -40,7 +40,8 @@ class Prune(Pass):
 
     Works on every kernel, see `compress.graph.kernels`: of dense layers, convolutions, recurrent
     cells, attention, embeddings, and layers made of these; of separable convolutions on the
-    pointwise ones. Biases and normalisation stay. Without fine-tuning, a second application changes nothing.
+    pointwise ones. Biases and normalisation stay. Without fine-tuning, a second application changes
+    nothing.
 
     Attributes:
         sparsity: Fraction of the weights that become zero, in [0, 1); exact to one weight, or one

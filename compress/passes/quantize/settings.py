@@ -297,7 +297,8 @@ def _notes(
     notes = {}
     for path, layer in chosen.items():
         parts = [found[p] for p in into[path]]
-        told = [f"kernel of {bits} bits" for bits in map(kernel_bits, parts) if bits]
+        kernels = [bits for bits in map(kernel_bits, parts) if bits]
+        told = [f"kernel of {bits} bits" for bits in kernels]
         ranges = [part for part in parts if isinstance(part, Range)]
         told += [f"{part.bits} bits in [{_end(part.lo)}, {_end(part.hi)}]" for part in ranges]
         if any(isinstance(part, Floats) for part in parts):
