@@ -261,9 +261,13 @@ class Pass(Settings):
         epochs: Epochs of fine-tuning, where the context has a `fit`.
         on_weights: Whether the pass works on weights alone, so that naming a layer without any is a
             mistake.
+        moves_statistics: Whether the kernels it leaves make batch normalisations see something
+            else. Where nothing is trained and the context has samples, these are then measured
+            again, see `compress.passes.recovery`.
     """
 
     on_weights: ClassVar[bool] = True
+    moves_statistics: ClassVar[bool] = False
     kind: str
     layers: tuple[str, ...] = ("*",)
     skip: tuple[str, ...] = ()
@@ -366,6 +370,11 @@ class Pass(Settings):
         self.check(model, context)
         rows = rows or layer_table(model)  # before a pass trains
         rewrite = self.rewrite(model, chosen, context)
+        if self.moves_statistics and context.fit is None and context.samples is not None:
+            from compress.passes.recovery import recover
+
+            text = recover(rewrite.model, model, context.samples, who=self.kind, rows=rows)
+            rewrite = rewrite._replace(text="; ".join(filter(None, (rewrite.text, text))))
         notes = {path: Note(False, reason) for path, reason in reasons.items()} | rewrite.notes
         new = layer_table(rewrite.model)
         report = self._report(rows, new, rewrite.text, notes)

@@ -8,7 +8,7 @@ one bit a weight.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ class Binarize(Pass):
             with a scale for each filter).
         ends: Whether to work on the first and the last layer too.
     """
+
+    moves_statistics: ClassVar[bool] = True
 
     kind: Literal["binarize"] = "binarize"
     method: Literal["binary_connect", "bnn", "xnor"] = "xnor"

@@ -7,7 +7,7 @@ as float32: what is saved shows once it is gzipped, or in a packed file (`huffma
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,8 @@ class Ternarize(Pass):
             which a weight is 0; `None` is the paper's.
         ends: Whether to work on the first and the last layer too.
     """
+
+    moves_statistics: ClassVar[bool] = True
 
     kind: Literal["ternarize"] = "ternarize"
     method: Literal["twn", "ttq"] = "ttq"

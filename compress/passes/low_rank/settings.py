@@ -10,7 +10,7 @@ Differs: both factors get the square root of S_r, so that fine-tuning moves them
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -37,6 +37,8 @@ class LowRank(Pass):
         convolutions: What becomes of convolutions: `keep`, or a form of `convolutions.py`,
             `tucker`, `cp` or `spatial`.
     """
+
+    moves_statistics: ClassVar[bool] = True
 
     kind: Literal["low_rank"] = "low_rank"
     energy: FractionAboveZero | None = None

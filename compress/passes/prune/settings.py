@@ -16,7 +16,7 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -63,6 +63,8 @@ class Prune(Pass):
             a `.keras` file. For a lottery ticket these are the initial weights, or an early
             epoch's.
     """
+
+    moves_statistics: ClassVar[bool] = True
 
     kind: Literal["prune"] = "prune"
     sparsity: FractionBelowOne

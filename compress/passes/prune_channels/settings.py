@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -50,6 +50,8 @@ class PruneChannels(Pass):
         steps: Number of rounds, each with `epochs` of fine-tuning.
         seed: Seed of `random`.
     """
+
+    moves_statistics: ClassVar[bool] = True
 
     kind: Literal["prune_channels"] = "prune_channels"
     ratio: FractionBelowOne | None = None

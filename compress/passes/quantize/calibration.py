@@ -6,40 +6,12 @@ arXiv:1810.05723 (clipping at the least squared error); percentiles are usual pr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-
-from zoo.common.examples import gather
-
-if TYPE_CHECKING:
-    import keras
 
 METHODS = ("minmax", "percentile", "mse", "entropy")
 BINS = 2048
 LEVELS = 128  # of `entropy`, on one side of 0
 CANDIDATES = 80
-
-
-def check_samples(samples: Any, model: keras.Model) -> list[np.ndarray]:
-    """Returns examples as arrays, in the order of a model's inputs.
-
-    Args:
-        samples: In any form that `zoo.common.examples.gather` takes.
-        model: Functional or Sequential.
-
-    Raises:
-        ValueError: There are none, or they do not fit, or one is not finite, would change in the
-            model's type, or is an index for which the model has no row.
-    """
-    from compress.graph.tables import check_indices
-
-    where = "quantize: samples"
-    if samples is None:
-        raise ValueError(f"{where}: got none; expected examples to calibrate on.")
-    found = list(gather(samples, model.inputs, where=where).values())
-    check_indices(model, found, where=where)
-    return found
 
 
 class Histogram:

@@ -6,23 +6,23 @@ arXiv:1906.04721, section 4.2 (`correct_biases`, from data).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from compress.graph import inputs_of, leaf_layers, replace_layers, trace
+from compress.graph import leaf_layers, replace_layers, trace
 from compress.graph.holding import let_go, structure
 from compress.graph.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
 from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu, kernel_bits
+from compress.measure.samples import answers, batches
 from compress.passes.quantize import entries, grids
 from compress.passes.quantize.calibration import Histogram
 from zoo.common.names import scope_names
 
-BATCH = 32
 SHARES = np.linspace(1.0, 0.3, 36)  # of a kernel's limit, to choose from
 
 
@@ -200,13 +200,6 @@ def learning(model: keras.Model) -> list[Range]:
     return [layer for layer in found if float(ops.convert_to_numpy(layer.observing)) > 0]
 
 
-def batches(model: keras.Model, samples: list[np.ndarray]) -> Iterator[Any]:
-    """Gives what a model takes, some examples at a time."""
-    for start in range(0, len(samples[0]), BATCH):
-        parts = [array[start : start + BATCH] for array in samples]
-        yield keras.tree.pack_sequence_as(inputs_of(model), parts)
-
-
 def errors(model: keras.Model, samples: list[np.ndarray], bits: int) -> dict[str, float]:
     """Returns how far the outputs move when one kernel alone is rounded.
 
@@ -277,12 +270,3 @@ def _best_share(grid: KernelRange, kernel: np.ndarray) -> np.ndarray:
         moved.append(((grid.on_grid(kernel)[0].reshape(flat.shape) - flat) ** 2).sum(0))
     best: np.ndarray = SHARES[np.argmin(moved, axis=0)]
     return best
-
-
-def answers(model: keras.Model, samples: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns what a model gives for examples, (n, ...) for each output."""
-    parts = [keras.tree.flatten(model(batch, training=False)) for batch in batches(model, samples)]
-    return [
-        np.concatenate([ops.convert_to_numpy(x) for x in column])
-        for column in zip(*parts, strict=True)
-    ]

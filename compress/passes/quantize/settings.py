@@ -84,12 +84,13 @@ class Quantize(Pass):
         """
         from compress.measure.agreement import agreements, warn_if_poor
         from compress.measure.agreement import told as agreement_told
-        from compress.passes.quantize import entries, integers
+        from compress.measure.samples import answers
+        from compress.passes.quantize import entries
 
         quantised, samples, bare, told = self._assembled(model, chosen, context)
         quantised, text, judged = self._train(quantised, context)
         names = [tensor._keras_history.operation.name for tensor in model.outputs]
-        old, new = (integers.answers(one, samples) for one in (model, quantised))
+        old, new = (answers(one, samples) for one in (model, quantised))
         agreement = agreements(names, old, new)
         if not judged:
             warn_if_poor("quantize", agreement, _ADVICE)
@@ -121,11 +122,11 @@ class Quantize(Pass):
     ) -> tuple[keras.Model, list[np.ndarray], set[int], list[str]]:
         """The calibrated model, its samples, the inputs without a range, and what was done."""
         from compress.graph import leaf_layers
+        from compress.measure.samples import check_samples
         from compress.passes.quantize import entries, grids, integers
-        from compress.passes.quantize.calibration import check_samples
         from compress.passes.quantize.equalisation import equalised
 
-        samples = check_samples(context.samples, model)
+        samples = check_samples(context.samples, model, who="quantize")
         bare = {*self._skipped(model), *entries.bare(model, samples, bits=self.activation_bits)}
         ready = grids.made_ready(model, bare=bare)
         told = []
@@ -145,12 +146,12 @@ class Quantize(Pass):
 
     def check(self, model: keras.Model, context: Context) -> None:
         """Looks at the samples, and whether `fit` takes a `rate`; see `Pass.check`."""
-        from compress.passes.quantize.calibration import check_samples
+        from compress.measure.samples import check_samples
 
         if self.epochs and self.rate != 1:
             settings = {"epochs": 1, "callbacks": [], "rate": self.rate}
             check_call(context.fit, "fit", "model", **settings)
-        check_samples(context.samples, model)
+        check_samples(context.samples, model, who="quantize")
 
     def also_named(self, model: keras.Model) -> tuple[str, ...]:
         """The inputs: one that `skip` names gets no range; what reads it computes in floats."""

@@ -9,7 +9,7 @@ is gzipped, or written by `huffman`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,8 @@ class ShareWeights(Pass):
         per_channel: Whether each output channel has values of its own, not each kernel.
         seed: Seed of a random start.
     """
+
+    moves_statistics: ClassVar[bool] = True
 
     kind: Literal["share_weights"] = "share_weights"
     bits: int = Field(default=5, ge=1, le=8)
