@@ -426,7 +426,7 @@ def test_the_step_applies_the_mask_by_itself():
     keep.mask.assign(mask)
     fit(model)
     assert keep.applied
-    np.testing.assert_array_equal(np.array(kernel.variable.value) != 0, mask)
+    np.testing.assert_array_equal(np.array(kernel.value) != 0, mask)
 
 
 def test_n_of_m_grows_by_whole_weights_of_a_group():
