@@ -264,10 +264,12 @@ class Pass(Settings):
         moves_statistics: Whether the kernels it leaves make batch normalisations see something
             else. Where nothing is trained and the context has samples, these are then measured
             again, see `compress.passes.recovery`.
+        leaves_zeros: Whether it sets weights to zero; the others are then fitted anew, likewise.
     """
 
     on_weights: ClassVar[bool] = True
     moves_statistics: ClassVar[bool] = False
+    leaves_zeros: ClassVar[bool] = False
     kind: str
     layers: tuple[str, ...] = ("*",)
     skip: tuple[str, ...] = ()
@@ -373,7 +375,10 @@ class Pass(Settings):
         if self.moves_statistics and context.fit is None and context.samples is not None:
             from compress.passes.recovery import recover
 
-            text = recover(rewrite.model, model, context.samples, who=self.kind, rows=rows)
+            text = recover(
+                rewrite.model, model, context.samples,
+                who=self.kind, rows=rows, refits=self.leaves_zeros,
+            )  # fmt: skip
             rewrite = rewrite._replace(text="; ".join(filter(None, (rewrite.text, text))))
         notes = {path: Note(False, reason) for path, reason in reasons.items()} | rewrite.notes
         new = layer_table(rewrite.model)

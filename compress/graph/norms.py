@@ -22,6 +22,7 @@ from keras import layers, ops
 from compress.graph.graph import is_graph, leaf_layers, replay
 
 SMALL = 1e-12
+Visit = Callable[[str, Any, Any], None]
 
 
 class Moments(NamedTuple):
@@ -41,44 +42,57 @@ def norms_in(model: keras.Model) -> dict[str, layers.BatchNormalization]:
     return {p: x for p, x in found.items() if isinstance(x, layers.BatchNormalization)}
 
 
-def moments(
-    model: keras.Model,
-    samples: Any,
-    settle: Callable[[str, Moments], Moments | None] = lambda path, found: None,
-) -> dict[str, Moments]:
+def walk(model: keras.Model, samples: Any, visit: Visit) -> None:
+    """Runs a model, and tells of each leaf layer before it is called for the first time.
+
+    Args:
+        model: Functional or Sequential.
+        samples: As the model takes them, (n, ...) for each input.
+        visit: Is given the path, the layer and the first of what it is called with, in the order of
+            the graph. It may change the layer: what is behind sees what it then makes.
+    """
+    paths = {id(layer): path for path, layer in leaf_layers(model)}
+    seen: set[str] = set()
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_graph(operation):
+            return replay(operation, args[0], call)
+        path = paths.get(id(operation), "")
+        if path and path not in seen:
+            seen.add(path)
+            visit(path, operation, args[0] if args else None)
+        return operation(*args, **kwargs)
+
+    replay(model, samples, call)
+
+
+def moments(model: keras.Model, samples: Any) -> dict[str, Moments]:
     """Returns the moments of what each batch normalisation is given.
 
     Args:
         model: Functional or Sequential.
         samples: As the model takes them, (n, ...) for each input.
-        settle: Is told of each in the order of the graph, and may return what the normalisation is
-            to keep from then on; those behind it see what it then makes.
     """
-    paths = {id(layer): path for path, layer in norms_in(model).items()}
     found: dict[str, Moments] = {}
 
-    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_graph(operation):
-            return replay(operation, args[0], call)
-        path = paths.get(id(operation))
-        if path is not None and path not in found:  # a shared one: as it is called first
-            found[path] = own = _moments(args[0], operation.axis)
-            if (kept := settle(path, own)) is not None:
-                operation.moving_mean.assign(kept.mean)
-                operation.moving_variance.assign(kept.variance)
-        return operation(*args, **kwargs)
+    def visit(path: str, layer: Any, tensor: Any) -> None:
+        if isinstance(layer, layers.BatchNormalization):
+            found[path] = _moments(tensor, layer.axis)
 
-    replay(model, samples, call)
+    walk(model, samples, visit)
     return found
 
 
-def restate(model: keras.Model, before: keras.Model, samples: Any) -> int:
+def restate(
+    model: keras.Model, before: keras.Model, samples: Any, *, also: Visit | None = None
+) -> int:
     """Moves the statistics of a changed model, in place, by as much as what they describe moved.
 
     Args:
         model: Functional or Sequential.
         before: What it was made of.
         samples: As both take them, (n, ...) for each input.
+        also: What else is changed on the way, see `walk`.
 
     Returns:
         The number of batch normalisations whose statistics have changed.
@@ -87,24 +101,33 @@ def restate(model: keras.Model, before: keras.Model, samples: Any) -> int:
     shown = moments(before, samples)
     changed = 0
 
-    def settle(path: str, own: Moments) -> Moments | None:
+    def visit(path: str, layer: Any, tensor: Any) -> None:
         nonlocal changed
-        places = _places(then[path], now[path]) if path in shown else None
-        if places is None:
-            changed += 1
-            return own
-        old, seen = _stored(then[path]).of(places), shown[path].of(places)
-        if np.allclose(own.mean, seen.mean, atol=1e-6) and np.allclose(own.variance, seen.variance):
-            return None
+        if also is not None:
+            also(path, layer, tensor)
+        if path not in now:
+            return
+        own = _moments(tensor, layer.axis)
+        places = _places(then[path], layer) if path in shown else None
+        if places is not None:
+            old, seen = _stored(then[path]).of(places), shown[path].of(places)
+            if _alike(own, seen):
+                return
+            varies = seen.variance > SMALL
+            ratio = own.variance / np.where(varies, seen.variance, 1)
+            variance = np.where(varies, old.variance * ratio, own.variance)
+            own = Moments(old.mean + own.mean - seen.mean, variance)
         changed += 1
-        varies = seen.variance > SMALL
-        ratio = own.variance / np.where(varies, seen.variance, 1)
-        return Moments(
-            old.mean + own.mean - seen.mean, np.where(varies, old.variance * ratio, own.variance)
-        )
+        layer.moving_mean.assign(own.mean)
+        layer.moving_variance.assign(own.variance)
 
-    moments(model, samples, settle)
+    walk(model, samples, visit)
     return changed
+
+
+def _alike(one: Moments, other: Moments) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in pairs)
 
 
 def _moments(tensor: Any, axis: int) -> Moments:

@@ -8,20 +8,31 @@ from typing import Any
 import keras
 import numpy as np
 
+from compress.graph.graph import inputs_of
 from compress.graph.norms import norms_in, restate
 from compress.measure.account import LayerRow, total
 from compress.measure.samples import answers, check_samples
+from compress.passes.refit import Refit
 
 MOST_BYTES = 2**31  # of what all layers give for the examples that are looked at
 LEAST = 8  # examples
+PART = 4  # one of so many judges, where that leaves enough
 
 
 def recover(
-    model: keras.Model, before: keras.Model, samples: Any, *, who: str, rows: Sequence[LayerRow]
+    model: keras.Model,
+    before: keras.Model,
+    samples: Any,
+    *,
+    who: str,
+    rows: Sequence[LayerRow],
+    refits: bool = False,
 ) -> str:
-    """Measures the statistics of batch normalisations again, in place, where that helps.
+    """Brings a changed network nearer to the one before, in place.
 
-    What helps is what brings the answers to the samples nearer to those of the network before.
+    The statistics of its batch normalisations are measured again, and where it is asked for, its
+    kernels with new zeros are fitted. Of each what brings the answers nearer stays, on samples that
+    nothing was fitted to where there are enough.
 
     Args:
         model: A network whose kernels have changed.
@@ -29,6 +40,7 @@ def recover(
         samples: See `compress.Context`; as many of them are used as memory is there for.
         who: What an error line opens with.
         rows: Table of the network before.
+        refits: Whether kernels are fitted.
 
     Returns:
         A line that says what was done; empty where there is nothing to do.
@@ -36,34 +48,40 @@ def recover(
     Raises:
         ValueError: The samples do not fit.
     """
-    found = norms_in(model)
-    if not found:
+    if not (norms_in(model) or refits):
         return ""
     arrays = check_samples(samples, before, who=who)
     most = MOST_BYTES // max(1, total(rows).activation_bytes)
     if (count := min(len(arrays[0]), most)) < LEAST:
         return f"statistics stay: {count} samples are fewer than {LEAST}"
-    arrays = [array[:count] for array in arrays]
-    kept = [variable.numpy() for one in found.values() for variable in _statistics(one)]
-    want = answers(before, arrays)
-    old = _distance(want, answers(model, arrays))
-    moved = restate(model, before, arrays)
-    if not moved:
-        return ""
-    new = _distance(want, answers(model, arrays))
-    if new < old:
-        return (
-            f"statistics of {moved} normalisations measured again on {count} samples: squared "
-            f"error of the answers {old:.3g} before, {new:.3g} after, as a share of theirs"
-        )
-    variables = (variable for one in found.values() for variable in _statistics(one))
-    for variable, value in zip(variables, kept, strict=True):
-        variable.assign(value)
-    return "statistics stay: measured again they would not bring the answers nearer"
-
-
-def _statistics(layer: keras.layers.BatchNormalization) -> tuple[keras.Variable, keras.Variable]:
-    return layer.moving_mean, layer.moving_variance
+    apart = count // PART if count >= PART * LEAST else 0
+    fitted = [array[: count - apart] for array in arrays]
+    judged = [array[count - apart : count] if apart else array[:count] for array in arrays]
+    given = keras.tree.pack_sequence_as(inputs_of(before), fitted)
+    want = answers(before, judged)
+    best = old = _distance(want, answers(model, judged))
+    start = kept = [np.array(weight) for weight in model.weights]
+    told = "statistics and kernels stay: nothing brings the answers nearer"
+    for fit in (False, True) if refits else (False,):
+        for weight, value in zip(model.weights, start, strict=True):
+            weight.assign(value)
+        also = Refit(before, given) if fit else None
+        moved = restate(model, before, given, also=also)
+        if not moved and not (also and also.count):
+            continue
+        new = _distance(want, answers(model, judged))
+        if new < best:
+            best, kept = new, [np.array(weight) for weight in model.weights]
+            what = f"statistics of {moved} normalisations measured again" if moved else ""
+            kernels = f"{also.count} kernels fitted" if also else ""
+            told = (
+                f"{' and '.join(filter(None, (kernels, what)))} on {len(fitted[0])} samples: "
+                f"squared error of the answers {old:.3g} before, {new:.3g} after, as a share of "
+                "theirs"
+            )
+    for weight, value in zip(model.weights, kept, strict=True):
+        weight.assign(value)
+    return told if best < old or old > 0 else ""
 
 
 def _distance(want: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> float:

@@ -65,6 +65,7 @@ class Prune(Pass):
     """
 
     moves_statistics: ClassVar[bool] = True
+    leaves_zeros: ClassVar[bool] = True
 
     kind: Literal["prune"] = "prune"
     sparsity: FractionBelowOne
