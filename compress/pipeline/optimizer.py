@@ -122,7 +122,7 @@ def _variables(model: keras.Model) -> Iterator[tuple[tuple[str, str], keras.Vari
     What a computed kernel is made of goes by the name of the one that it replaces.
     """
     for path, layer in leaf_layers(model):
-        made = {}
+        made: dict[int, str] = {}
         for part, of in layer.pairs() if isinstance(layer, Parametrized) else []:
             made |= dict.fromkeys(map(id, part.trainable_variables), layer.stored(of).name)
         for x in layer.trainable_variables:
