@@ -147,12 +147,16 @@ def check_span(inputs: Arrays, about: About) -> None:
     ((name, array),) = inputs.items()
     low, high = known.span()
     slack = 0.01 * (high - low)
-    if array.min() < low - slack or array.max() > high + slack:
+    if np.any(array < low - slack) or np.any(array > high + slack):
         raise ValueError(
             f"export: samples of {name!r}: got values from {array.min():g} to {array.max():g};"
-            f" expected {low:.4g} to {high:.4g}, which the preprocessing makes of pixels. Pass the"
-            " examples as the model takes them."
+            f" expected {_joined(low)} to {_joined(high)}, which the preprocessing makes of pixels."
+            " Pass the examples as the model takes them."
         )
+
+
+def _joined(values: np.ndarray) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def halves(examples: Examples) -> tuple[Examples, Examples]:

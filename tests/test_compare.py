@@ -75,6 +75,29 @@ def test_margins_are_those_of_deepfool(pair):
     assert found.margins[1] == pytest.approx(np.median(far) / np.sqrt(16 * 16 * 3) * 255, rel=1e-4)
 
 
+def test_pictures_that_do_not_fool_are_as_far_as_can_be(pair):
+    """Both margins are of the same pictures; one that is not fooled is not left out of one side."""
+    easy, hard = net(), net()
+    labels = explain.Classifier(easy).scores(INPUTS).argmax(axis=1)
+    for weight in hard.get_layer("conv1").weights:  # no longer looks at the picture
+        weight.assign(0 * weight)
+    hard.get_layer("logits").bias.assign(9.0 * np.eye(5)[np.bincount(labels).argmax()])
+    sides = [explain.Side(one, INPUTS) for one in (easy, hard)]
+    found = explain.compare(*sides, labels, looked=0, attacked=5)
+    assert found.attacked == 5 and found.fooled[1] == 0 and found.margins[1] == float("inf")
+    named = np.flatnonzero(labels == np.bincount(labels).argmax())[:5]
+    alone = explain.deepfool(easy, INPUTS[named], labels[named])
+    assert found.fooled[0] == alone.fooled.sum() > 0
+    far = np.where(alone.fooled, alone.distance, np.inf) / np.sqrt(16 * 16 * 3) * 255
+    assert found.margins[0] == pytest.approx(np.median(far), rel=1e-4)
+
+
+def test_one_picture_has_no_other(pair):
+    one = explain.Side(pair[0], INPUTS[:1])
+    found = explain.compare(one, one, attacked=0)
+    assert found.overlap == pytest.approx(1) and found.looked == 1 and found.chance is None
+
+
 def test_maps_of_unlike_sizes_and_nets_without_convolutions():
     coarse, dense = net(), keras.Sequential([
         keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(5),
@@ -121,7 +144,9 @@ def test_zoo_compare(zoo, bundle, rounded, tmp_path):
     assert "exists; choose another name" in told
 
 
-def test_zoo_compare_of_a_folder(zoo, bundle, rounded, tmp_path):
+def test_zoo_compare_of_a_folder(zoo, bundle, rounded, tmp_path, capsys):
+    from zoo.cli import main
+
     root = tmp_path / "pictures"
     raw = np.load(bundle.path / "samples.npz")
     for index, label in enumerate(raw["test/label"][:12]):
@@ -132,8 +157,11 @@ def test_zoo_compare_of_a_folder(zoo, bundle, rounded, tmp_path):
     facts = zoo(*ask, "--out", tmp_path / "a.png", "--json")
     assert facts["pictures"] == 12 and "hurt" in facts and "top1" in facts["sides"][0]
     Image.fromarray(raw["test/image"][0][..., 0]).save(root / "loose.png")
-    facts = zoo(*ask, "--out", tmp_path / "b.png", "--json")
+    assert main([str(one) for one in (*ask, "--out", tmp_path / "b.png", "--json")]) == 0
+    out, told = capsys.readouterr()
+    facts = json.loads(out)
     assert facts["pictures"] == 13 and "hurt" not in facts and "ece" not in facts["sides"][0]
+    assert "1 of 13 lie in no folder" in told and "loose.png" in told
     (tmp_path / "empty").mkdir()
     told = zoo(*ask[:-1], tmp_path / "empty", "--out", tmp_path / "c.png", expect=2)
     assert "holds no pictures" in told
@@ -163,9 +191,14 @@ def test_what_cannot_be_compared_is_refused_in_a_line(zoo, bundle, tmp_path):
 
 def test_a_compression_says_how_alike_parent_and_child_are(zoo, rounded):
     from zoo.cli.tables import summary
-    from zoo.stages.compare import told
+    from zoo.stages.understand.compare import told
 
     found = rounded.report.compress.compared
-    assert found["pictures"] and 0 <= found["same_top1"] <= 1 and found["correlation"] < 1
-    assert 0 < found["chance"] < found["overlap"] < 1
-    assert told(found) in summary(rounded)
+    assert found["pictures"] == 256 and found["same_top1"] < 1 and found["correlation"] < 1
+    assert 0 < found["chance"] < found["overlap"] < 1 and found["looked"] == 32
+    tops = [np.average([row[side] for row in found["classes"]],
+                       weights=[row["pictures"] for row in found["classes"]])
+            for side in ("first", "second")]  # fmt: skip
+    assert tops[0] - tops[1] == pytest.approx((found["hurt"] - found["mended"]) / 256)
+    assert len(found["classes"]) == 10 and min(found["ece"]) > 0
+    assert told(found) in summary(rounded) and f"hurt {found['hurt']}" in summary(rounded)

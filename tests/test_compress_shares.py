@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from compress import graph
-from compress.graph.shares import find_shares, last_function, takes_logits
+from compress.graph.shares import find_ending, find_shares, last_function, takes_logits
 
 MAPS = {
     "flatten": lambda x: layers.Flatten()(x),
@@ -34,6 +34,27 @@ def test_what_keeps_shares_is_looked_through(form, end):
     assert last_function(model) == expected
     assert find_shares(model) == ((end == "softmax"), "")
     assert last_function(graph.copy_model(model)) == expected
+
+
+MIXED = ("pooled", "pooled by parts", "largest", "mean", "average")
+
+
+@pytest.mark.parametrize("form", MAPS)
+def test_the_step_of_the_softmax_is_found_behind_what_moves_and_rounds(form):
+    x = keras.Input((2, 2, 5))
+    model = keras.Model(x, MAPS[form](layers.Conv2D(3, 1, activation="softmax", name="end")(x)))
+    seen = graph.trace(model)
+    found = find_ending(seen)
+    if form in MIXED:  # no logit is the mean of two
+        assert found.function in ("softmax", "average") and found.step is None
+        return
+    assert found.function == "softmax" and seen.calls[found.step].path == "end"
+    rest = {type(seen.calls[place].operation).__name__ for place in found.behind}
+    passed = {
+        "dropped": {"Dropout", "SpatialDropout2D"}, "of half": {"GaussianNoise", "Cast"},
+        "nothing done": {"Activation", "Rescaling"},
+    }  # fmt: skip
+    assert rest == passed.get(form, set())
 
 
 def test_what_does_not_keep_them_is_the_end():

@@ -142,6 +142,51 @@ def test_a_softmax_at_the_end_is_left_out(toy):
     assert shares.model.layers[-1].activation is keras.activations.softmax
 
 
+def test_a_softmax_is_left_out_behind_a_compression_too(toy):
+    """Rounding to 0..1 stands behind it there, which has no room for logits."""
+    import compress
+
+    samples = np.random.RandomState(3).normal(size=(40, 16, 16, 3)).astype("float32")
+    small = compress.apply("int8", net(end="softmax"), samples=samples).model
+    scores, whole = explain.Classifier(small).scores(samples), toy.scores(samples)
+    assert np.abs(scores).max() > 1.5 and close(scores, whole) < 0.1 * np.ptp(whole)
+    sides = [explain.Side(one, samples) for one in (net(end="softmax"), small)]
+    found = explain.compare(*sides, looked=0, attacked=0)
+    assert found.correlation > 0.99 and close(*found.shares) < 0.1
+    assert close(found.shares[1], small.predict(samples, verbose=0)) < 0.01
+    plain = explain.saliency(toy, samples, 2).ravel()
+    assert np.corrcoef(explain.saliency(small, samples, 2).ravel(), plain)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("end", ["softmax", "sigmoid"])
+def test_means_of_probabilities_have_the_logits_that_give_them(end):
+    first, other = net(end=end), net(end=end)
+    other.get_layer("logits").bias.assign([1, 0, -1, 0, 1])
+    other = keras.Model(other.input, other.output, name="other")
+    image = keras.Input((16, 16, 3))
+    both = keras.Model(image, layers.Average(name="mean")([first(image), other(image)]))
+    seen = explain.Classifier(both)
+    assert close(seen.shares(seen.scores(INPUTS)), both.predict(INPUTS, verbose=0)) < 1e-5
+    assert explain.saliency(seen, INPUTS, 1).max() > 1e-4
+
+
+def test_sigmoids_of_several_classes_are_no_softmax(photo):
+    from zoo.stages.understand.explain import explain_picture
+
+    model = net(end="sigmoid")
+    seen = explain.Classifier(model)
+    answers = model.predict(INPUTS, verbose=0)
+    assert seen.multi_label and close(seen.shares(seen.scores(INPUTS)), answers) < 1e-6
+    assert np.abs(answers.sum(axis=1) - 1).min() > 0.1
+    one = explain.Side(model, INPUTS)
+    assert close(explain.compare(one, one, looked=0, attacked=0).shares[0], answers) < 1e-6
+    made = explain.fooling_images(seen, [1], share=0.9)
+    assert made.shares[0] == pytest.approx(model.predict(made.inputs, verbose=0)[0, 1], abs=1e-5)
+    found = explain_picture(model, photo, method="saliency", label=3, values="0..1")
+    own = model.predict(found.pixels[None] / np.float32(255), verbose=0)[0, 3]
+    assert found.probability == pytest.approx(own, abs=1e-5)
+
+
 def test_a_net_within_a_net_is_seen_as_one(toy):
     outer = explain.Classifier(nested())
     assert outer.last_map() == "body/relu2" and "body/conv1" in explain.layer_names(outer)
@@ -257,7 +302,7 @@ def test_zoo_explain_of_a_bundle(zoo, bundle, photo, tmp_path, capsys):
 
 
 def test_zoo_explain_of_a_file_and_of_a_model(zoo, photo, tmp_path):
-    from zoo.stages.explain import explain_picture
+    from zoo.stages.understand.explain import explain_picture
 
     nested().save(tmp_path / "mine.keras")
     (row,) = zoo(

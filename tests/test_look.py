@@ -7,7 +7,7 @@ from keras import layers
 
 from tests.test_explain import INPUTS, close, filled, net
 from zoo import explain
-from zoo.stages.classifiers import open_classifier
+from zoo.stages.understand.classifiers import open_classifier
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +149,13 @@ def test_climbed_pictures_are_answered_with_ten_times_as_much():
 def test_every_class_of_a_trained_net_rises_ten_times_as_far_as_noise_moves_it(name, trained):
     """And further than any of the test pictures, whose logits say what a high answer is."""
     opened = trained if name == "lenet5" else open_classifier(name)
-    how = explain.Ascent(bounds=opened.known.span())
-    made = explain.class_images(opened.seen, range(10), how)
+    seen, how = opened.unit().seen, explain.Ascent()
+    made = explain.class_images(seen, range(10), how)
     pixels = opened.examples(None, 100).pixels
     real = opened.seen.scores(opened.known.apply(pixels)).max(axis=0)
     assert all(one.gain > 10 for one in made), [one.gain for one in made]
     assert all(one.end > top for one, top in zip(made, real, strict=True)), real
-    named = opened.seen.scores(np.stack([one.picture for one in made])).argmax(axis=1)
+    named = seen.scores(np.stack([one.picture for one in made])).argmax(axis=1)
     assert named.tolist() == list(range(10))
 
 
@@ -222,16 +222,16 @@ def test_one_change_fools_many_and_tables_say_so():
 
 
 def test_noise_is_taken_for_any_class(trained):
-    bounds, seen = trained.known.span(), trained.seen
-    made = explain.fooling_images(seen, range(10), bounds=bounds)
-    assert (made.shares >= 0.99).all() and made.inputs.min() >= bounds[0]
+    seen = trained.unit().seen
+    made = explain.fooling_images(seen, range(10))
+    assert (made.shares >= 0.99).all() and made.inputs.min() >= 0
     assert seen.scores(made.inputs).argmax(axis=1).tolist() == list(range(10))
     far = np.sqrt(np.mean((made.inputs - made.start) ** 2, axis=(1, 2, 3)))
     assert np.median(far) < 0.7 * made.start.std(), far  # most of it is the noise yet
-    real = trained.known.apply(trained.examples(None, 100).pixels).reshape(100, -1)
+    real = trained.examples(None, 100).pixels.reshape(100, -1) / 255
     alike = np.corrcoef(made.inputs.reshape(10, -1), real)[:10, 10:]
     assert alike.max() < 0.6  # and no digit
-    one, again = (explain.fooling_images(seen, [3], bounds=bounds).inputs for _ in range(2))
+    one, again = (explain.fooling_images(seen, [3]).inputs for _ in range(2))
     assert close(one, again) == 0
     with pytest.raises(ValueError, match="share 1"):
         explain.fooling_images(seen, [0], share=1)
@@ -339,16 +339,21 @@ def test_zoo_explain_looks_at_layers(zoo, bundle, photo, tmp_path):
         "neuron": ("--unit", 0),
         "fooling_image": ("--class", 3),
         "universal": ("--examples", 20),
-        "robustness": ("--examples", 20, "--beside", bundle.path),
+        "robustness": ("--examples", 20, "--beside", bundle.path, "--beside", bundle.path),
         "transfer": ("--examples", 20, "--beside", bundle.path),
     }.items():
         out = tmp_path / f"{method}.png"
         rows = zoo("explain", bundle.path, "--method", method, *more, "--out", out, "--json")
         assert rows and out.is_file(), method
-        if method == "robustness":
-            assert (
-                rows[0]["epsilon"] == 0 and rows[-1][bundle.path.name] < rows[0][bundle.path.name]
-            )
+        if method == "robustness":  # two of three are called lenet5
+            name = bundle.path.name
+            assert list(rows[0]) == [
+                "epsilon", f"{name} (1)", f"{name} (2)", f"{name} (3)",
+                f"{name} (2), by {name} (1)", f"{name} (3), by {name} (1)",
+            ]  # fmt: skip
+            assert rows[0]["epsilon"] == 0 and rows[-1][f"{name} (1)"] < rows[0][f"{name} (1)"]
+        if method == "transfer":
+            assert len(rows) == 3 and len(rows[0]) == 3
     for method in ("activations", "fgsm", "deepfool"):
         out = tmp_path / f"{method}.png"
         rows = zoo("explain", bundle.path, photo, "--method", method, "--out", out, "--json")
@@ -361,10 +366,49 @@ def test_zoo_explain_looks_at_layers(zoo, bundle, photo, tmp_path):
     assert "unit 9999" in told
 
 
+@pytest.mark.parametrize(
+    ("method", "arguments", "line"),
+    [
+        ("saliency", ["--beside", "lenet5"], "--beside: got ['lenet5'] for saliency"),
+        ("grad_cam", ["--unit", 1], "--unit: got 1 for grad_cam, which does not take it; expected"),
+        ("smooth_grad", ["--data", "digits"], "--data: got digits for smooth_grad"),
+        ("occlusion", ["--examples", 9], "--examples: got 9 for occlusion"),
+        ("deepfool", ["--epsilon", 8], "--epsilon: got 8.0 for deepfool"),
+        ("fgsm", ["--seed", 0], "--seed: got 0 for fgsm"),
+        ("filters", [], "for filters, which does not take it; expected --layer"),
+        ("tsne", [], "for tsne, which does not take it; expected --layer, --data"),
+        ("robustness", [], "for robustness, which does not take it; expected --data"),
+    ],
+)
+def test_what_a_method_does_not_take_is_refused(zoo, photo, method, arguments, line):
+    told = zoo("explain", "lenet5", photo, "--method", method, *arguments, expect=2)
+    assert line in told
+
+
+def test_a_class_of_a_table_is_refused(zoo):
+    told = zoo("explain", "lenet5", "--method", "robustness", "--class", 3, expect=2)
+    assert "--class: got 3 for robustness" in told
+
+
+def test_arrays_are_written(zoo, bundle, photo, tmp_path):
+    out = ("--out", tmp_path / "a.png", "--arrays", tmp_path / "a.npz", "--force")
+    zoo("explain", bundle.path, photo, "--all", *out)
+    with np.load(tmp_path / "a.npz") as found:
+        assert found["pixels"].dtype == np.uint8 and found["saliency"].shape[:2] == (32, 32)
+        assert {"grad_cam", "occlusion", "smooth_grad"} <= set(found)
+    zoo("explain", bundle.path, "--method", "filters", *out)
+    with np.load(tmp_path / "a.npz") as found:
+        np.testing.assert_array_equal(
+            found["filters"], explain.filters(open_classifier(bundle).seen)
+        )
+    told = zoo("explain", bundle.path, "--method", "filters", "--arrays", photo, expect=2)
+    assert "expected a file that ends in .npz" in told
+
+
 def test_nets_that_read_other_ranges_are_put_beside_one_another(bundle):
-    from zoo.stages.asked import Asked
-    from zoo.stages.look import look
     from zoo.stages.ranges import as_range
+    from zoo.stages.understand.asked import Asked
+    from zoo.stages.understand.look import look
 
     opened = open_classifier(bundle)
     side, _, channels = opened.known.shape
@@ -382,6 +426,102 @@ def test_nets_that_read_other_ranges_are_put_beside_one_another(bundle):
     small = as_range(side // 2, channels, "0..1")
     with pytest.raises(ValueError, match="reads pictures of"):
         look(opened, Asked("robustness", examples=20, beside=[beside[0]._replace(known=small)]))
+
+
+def colours():
+    """A net of RGB whose channels are scaled by ImageNet's deviations."""
+    from zoo.stages.ranges import as_range
+    from zoo.stages.understand.classifiers import Opened
+
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(image)
+    model = filled(keras.Model(image, layers.Dense(3, name="end")(layers.Flatten()(x))))
+    return Opened("colours", explain.Classifier(model), as_range(8, 3, "torch"), tuple("abc"))
+
+
+def test_a_level_is_a_level_in_each_channel(tmp_path):
+    """Whatever the channels are scaled by: nothing leaves 0 to 255, nothing moves further."""
+    from PIL import Image
+
+    from zoo.stages.understand.asked import Asked
+    from zoo.stages.understand.look import look
+
+    opened, place = colours(), tmp_path / "colours.png"
+    pixels = np.random.RandomState(0).randint(0, 256, (8, 8, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(place)
+    low, high = opened.known.span()
+    assert low == pytest.approx(opened.known.apply(np.zeros((1, 8, 8, 3), np.uint8))[0, 0, 0])
+    assert high == pytest.approx(opened.known.apply(np.full((1, 8, 8, 3), 255, "u1"))[0, 0, 0])
+    for method in ("fgsm", "iterative", "pgd"):
+        found = look(opened, Asked(method, picture=place, epsilon=6.0))
+        made = 255 * found.arrays[method]
+        away = np.abs(made - pixels).max(axis=(0, 1))
+        assert away == pytest.approx([6, 6, 6], abs=1e-3) and 0 <= made.min() <= made.max() <= 255
+        assert found.rows[1]["most levels changed"] == pytest.approx(6, abs=1e-3)
+    for method in ("deepfool", "carlini_wagner", "class_image", "fooling_image"):
+        asked = Asked(method, picture=place if "_image" not in method else None)
+        for made in look(opened, asked).arrays.values():
+            assert made.min() >= 0 and made.max() <= 1, method
+    unit = opened.unit()
+    assert unit.seen.last_map() == opened.seen.last_map() == "conv"
+    given = [unit.known.apply(pixels[None]), opened.known.apply(pixels[None])]
+    assert close(unit.seen.scores(given[0]), opened.seen.scores(given[1])) < 1e-4
+
+
+def test_examples_are_of_the_model_s_classes_by_name():
+    from zoo.stages.understand.asked import Asked
+    from zoo.stages.understand.classifiers import Examples
+    from zoo.stages.understand.look import look
+
+    opened, pixels = colours(), np.zeros((3, 8, 8, 3), np.uint8)
+
+    def given(*names, labels=(0, 1, 1)):
+        return Examples("mine", pixels, np.array(labels), names)
+
+    assert opened.classes_of(given("c", "A")).tolist() == [2, 0, 0]  # a part of them, by name
+    assert opened.classes_of(given("a", "b", "c")).tolist() == [0, 1, 1]
+    with pytest.raises(ValueError, match=r"mine: has examples of 'dog'; expected one class of col"):
+        opened.classes_of(given("c", "dog"))
+    assert opened.classes_of(given("c", "a", "dog")).tolist() == [2, 0, 0]  # none is of it
+    several = opened._replace(names=("tabby, tabby cat", "crane", "crane"))
+    assert several.classes_of(given("tabby cat", "TABBY")).tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="'crane'; expected one class"):
+        several.classes_of(given("tabby", "crane"))
+    with pytest.raises(ValueError, match="has 2 of that name; expected a number: 1, 2"):
+        several.find_class("crane")
+    nameless = opened._replace(names=())
+    assert nameless.labels == ("0", "1", "2") and nameless.find_class("2") == 2
+    assert nameless.classes_of(given("x", "y", "z")).tolist() == [0, 1, 1]
+    with pytest.raises(ValueError, match="has 2 classes, colours 3; expected as many"):
+        nameless.classes_of(given("x", "y"))
+    other = opened._replace(name="other", names=("a", "c", "b"))
+    with pytest.raises(ValueError, match=r"colours has 3 classes \(a, b, c, ...\), other 3"):
+        look(opened, Asked("robustness", data="digits", examples=4, beside=[other]))
+    digits = opened._replace(names=tuple("012"))  # numbers are names as any others
+    with pytest.raises(ValueError, match="expected the same ones, in the same order"):
+        look(opened, Asked("transfer", data="digits", examples=4, beside=[digits]))
+
+
+def test_an_example_that_is_there_twice_is_its_own_neighbour():
+    from zoo.stages.understand.look import without_themselves
+
+    points = np.array([[0.0], [5.0], [5.0], [5.0], [9.0]])
+    near = without_themselves(explain.neighbours(points, points[:4], count=4))
+    for query, found in enumerate(near.indices):
+        assert query not in found and len(found) == 3
+    assert near.distances[1:, :2].max() == 0 and near.distances[0, 0] == 5
+
+
+def test_filters_of_a_transposed_convolution_are_those_of_what_it_gives():
+    image = keras.Input((4, 4, 2), name="image")
+    up = layers.Conv2DTranspose(5, 3, name="up")
+    model = filled(keras.Model(image, layers.Dense(2)(layers.Flatten()(up(image)))))
+    found = explain.filters(model, "up")
+    assert found.shape == (5, 3, 3, 2)
+    one = np.zeros((1, 4, 4, 2), "float32")
+    one[0, 0, 0] = [1, 2]  # what a filter writes of a place is itself
+    given = np.asarray(up(one))[0, :3, :3] - up.bias.numpy()
+    assert close(given, np.einsum("fhwc,c->hwf", found, [1, 2])) < 1e-5
 
 
 def test_a_layer_whose_field_is_not_known_is_named():

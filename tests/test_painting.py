@@ -12,12 +12,12 @@ from PIL import Image
 from zoo import explain
 from zoo.catalog import CATALOG
 from zoo.data.preprocessing import Preprocessing
-from zoo.explain import descent
-from zoo.explain.descent import Descent, paint, sizes
-from zoo.explain.styles import Blend
+from zoo.explain.pictures import descent
+from zoo.explain.pictures.descent import paint, sizes
+from zoo.explain.pictures.ways import Blend, Descent
 from zoo.losses.pictures import gram, relative, variation
 from zoo.models.perception import Perception, open_perception
-from zoo.stages.painting import Request, style
+from zoo.stages.understand.painting import Request, style
 
 SIDE = 48
 RANDOM = np.random.RandomState(3)
@@ -368,6 +368,9 @@ def test_what_is_refused_is_one_line(toy_file, photos, tmp_path, zoo, monkeypatc
     assert "expected a file that ends in .png" in told("dream", look, "--out", "a.jpg")
     assert "no trained model of that name" in told("dream", look, network="lenet55")
     assert "expected a range" in told("dream", look, "--values", "0..2")
+    line = told("texture", look, "--rate", 0.1)
+    assert "--rate: got 0.1 for lbfgs" in line and "--optimizer adam or gradient" in line
+    assert "--rate" in told("dream", look, "--optimizer", "lbfgs", "--rate", 0.1)
 
 
 def test_grey_is_said_and_a_grey_network_paints_grey(toy_file, photos, tmp_path, caplog):

@@ -141,7 +141,7 @@ class Compression(Settings):
             `gzip_bytes`, `metrics` on the test split, `same_top1` as the model, `operators`,
             and `distance` from the parent (`export.manifest.Distance`).
         compared: For a classifier of pictures, how alike it and the parent answer, and look, see
-            `zoo.stages.compare.beside_parent`.
+            `zoo.stages.understand.compare.beside_parent`.
     """
 
     model_config = _NUMBERS

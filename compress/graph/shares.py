@@ -6,30 +6,37 @@ it answers. The first decides; the last can refute it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from compress.graph.graph import Call, is_graph, trace
+from compress.graph.graph import Call, Trace, is_graph, trace
 from compress.graph.kernels import inner
 
 SHARES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax")
 CLOSE = 0.02  # how far shares may sum up from 1: half precision, grids of 8 bits
-_OF_MAPS = ("Pooling", "Cropping", "UpSampling", "SpatialDropout")
+_OF_MAPS = ("Pooling", "UpSampling")
 _FRONTS = ("Average", "Max", "GlobalAverage", "GlobalMax", "AdaptiveAverage", "AdaptiveMax", "")
 # Layers and operations of Keras, and layers of ours, that make shares of shares: they move, pick
 # or average them. A largest one is within 0 to 1 still.
-KEEPING = {
-    *("Identity", "Flatten", "Reshape", "Permute", "RepeatVector", "Masking", "Resizing"),
-    *("Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"),
-    *("Average", "Maximum", "Minimum", "Concatenate"),
-    *("Cast", "Copy", "ExpandDims", "GetItem", "Max", "Mean", "Min", "Moveaxis", "Ravel"),
-    *("Squeeze", "StopGradient", "Swapaxes", "Take", "Transpose"),
-    *("Range", "Floats"),
-    *(f"{front}{kind}{n}D" for kind in _OF_MAPS for front in _FRONTS for n in (1, 2, 3)),
+_MOVING = {
+    *("Flatten", "Reshape", "Permute", "RepeatVector", "ExpandDims", "GetItem", "Moveaxis"),
+    *("Ravel", "Squeeze", "Swapaxes", "Take", "Transpose"),
+    *(f"Cropping{n}D" for n in (1, 2, 3)),
 }
+_SAME = {
+    *("Identity", "Masking", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise"),
+    *("ActivityRegularization", "Cast", "Copy", "StopGradient", "Range", "Floats"),
+    *(f"SpatialDropout{n}D" for n in (1, 2, 3)),
+    *("Activation", "Rescaling"),  # where they change nothing, see `_keeps`
+}
+KEEPING = {
+    *_MOVING, *_SAME - {"Activation", "Rescaling"},
+    *("Average", "Maximum", "Minimum", "Concatenate", "Max", "Mean", "Min", "Resizing"),
+    *(f"{front}{kind}{n}D" for kind in _OF_MAPS for front in _FRONTS for n in (1, 2, 3)),
+}  # fmt: skip
 # Losses that read shares, unless they say `from_logits`.
 _OF_SHARES = ("crossentropy", "kldivergence")
 
@@ -46,6 +53,21 @@ class Finding(NamedTuple):
     told: str = ""
 
 
+class Ending(NamedTuple):
+    """What an output comes from.
+
+    Attributes:
+        function: See `last_function`.
+        step: Place of its step; `None` where the values of several are mixed, or pooled, or where
+            there is no such step to leave out.
+        behind: Places of the steps behind it that only round values, or pass them on.
+    """
+
+    function: str
+    step: int | None = None
+    behind: frozenset[int] = frozenset()
+
+
 def last_function(model: keras.Model, output: int = 0) -> str:
     """Returns the name of the function that an output of a model comes from, e.g. `softmax`.
 
@@ -59,8 +81,36 @@ def last_function(model: keras.Model, output: int = 0) -> str:
         The name of an activation, else that of a class, in small letters; empty for an input.
     """
     graph = trace(model)
-    makers = {id(tensor): call for call in graph.calls for tensor in call.outputs}
-    return _function(graph.outputs[output], makers)
+    return _function(graph.outputs[output], _makers(graph.calls))
+
+
+def find_ending(graph: Trace, output: int = 0) -> Ending:
+    """Returns the step of the softmax, say, that an output comes from, and what is behind it.
+
+    Without it, and without the steps behind that only round or pass on, the graph gives logits.
+
+    Args:
+        graph: Of a model.
+        output: Place of the output.
+    """
+    makers, tensor = _makers(graph.calls), graph.outputs[output]
+    function = _function(tensor, makers)
+    places = {id(call): place for place, call in enumerate(graph.calls)}
+    behind: set[int] = set()
+    while (call := makers.get(id(tensor))) is not None:
+        layer, place = inner(call.operation), places[id(call)]
+        kind = type(layer).__name__
+        if getattr(layer, "activation", None) is not None and not _keeps(layer):
+            return Ending(function, place, frozenset(behind))
+        if not _keeps(layer):  # a softmax of its own, or what has no function to leave out
+            own = kind.lower() == function and len(call.inputs) == 1
+            return Ending(function, place if own else None, frozenset(behind))
+        if kind not in _MOVING | _SAME or len(call.inputs) != 1:
+            break
+        if kind in _SAME:
+            behind.add(place)
+        tensor = call.inputs[0]
+    return Ending(function)
 
 
 def takes_logits(loss: Any) -> bool | None:
@@ -124,6 +174,10 @@ def find_shares(
 
 def _read(shares: bool) -> str:
     return f"its outputs are read as {'shares' if shares else 'logits'}"
+
+
+def _makers(calls: Iterable[Call]) -> dict[int, Call]:
+    return {id(tensor): call for call in calls for tensor in call.outputs}
 
 
 def _function(tensor: Any, makers: Mapping[int, Call]) -> str:

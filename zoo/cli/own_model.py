@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from zoo import weights
+
 
 def add_arguments(parser: argparse.ArgumentParser, *, data: bool = True) -> None:
     """Adds the arguments.
@@ -39,6 +41,17 @@ def found(path: Path) -> Any:
         bundles.check_model_file(path)
         return path
     return bundles.find_bundle(path)
+
+
+def found_classifier(model: str) -> Any:
+    """Returns what is opened to be looked into; TensorFlow is not needed.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if weights.find_named(model) is not None and not Path(model).exists():
+        return model
+    return found(Path(model))
 
 
 def brought(arguments: argparse.Namespace) -> dict[str, Any]:

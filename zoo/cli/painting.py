@@ -1,62 +1,100 @@
-"""What the verbs that make pictures share: their arguments, and what they print."""
+"""What the verbs that make pictures share: their arguments, their way, and what they print."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo import weights
 from zoo.cli import numbers, own_model, text
+from zoo.explain.pictures.ways import OPTIMIZERS, SIZE, Descent
 
-USUAL, SIZE = "vgg16-edges", 256  # of `zoo.stages.painting`, which is not imported for a text
+WAY = ("steps", "optimizer", "rate", "octaves", "seed")  # options that are settings of `Descent`
+BLEND = {  # options, and the settings of `Blend` that they are
+    "content_weight": "content", "style_weight": "style", "variation_weight": "variation",
+    "layers": "style_layers", "content_layer": "content_layer", "pooling": "pooling",
+}  # fmt: skip
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, steps: int, optimizer: str) -> None:
-    """Adds the arguments.
+def add_arguments(parser: argparse.ArgumentParser, usual: Descent) -> None:
+    """Adds the arguments; all are `None` where nothing is said.
 
     Args:
         parser: Parser of the verb.
-        steps: Usual number of steps.
-        optimizer: The usual one.
+        usual: The usual way.
     """
     parser.add_argument("--out", type=Path, metavar="F.png", help="(default: named after it, here)")
     parser.add_argument(
         "--size", type=numbers.whole(32), metavar="PIXELS", help=f"longer side (default: {SIZE})"
     )
     parser.add_argument(
-        "--network", default=USUAL, metavar="NAME",
+        "--network", metavar="NAME",
         help="what looks: weights that `zoo weights get` fetched, e.g. mobilenet_v2-imagenet, a"
-        f" bundle, or a .keras file (default: {USUAL})",
+        f" bundle, or a .keras file (default: {weights.USUAL})",
     )  # fmt: skip
     own_model.add_arguments(parser, data=False)
     parser.add_argument(
-        "--steps", type=numbers.whole(), metavar="N", help=f"of each octave (default: {steps})"
-    )
+        "--steps", type=numbers.whole(), metavar="N",
+        help=f"of each octave (default: {usual.steps})",
+    )  # fmt: skip
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help=f"(default: {usual.optimizer})")
     parser.add_argument(
-        "--optimizer", choices=("lbfgs", "adam", "gradient"), help=f"(default: {optimizer})"
-    )
+        "--rate", type=numbers.above_zero, metavar="R",
+        help=f"length of a step, not of lbfgs (default: {usual.rate})",
+    )  # fmt: skip
     parser.add_argument(
-        "--rate", type=numbers.above_zero, metavar="R", help="length of a step, not of lbfgs"
-    )
+        "--octaves", type=numbers.whole(), metavar="N",
+        help=f"sizes, from small to its own (default: {usual.octaves})",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=numbers.whole(0), metavar="N", help="a seed (default: 0)")
     parser.add_argument(
-        "--octaves", type=numbers.whole(), metavar="N", help="sizes, from small to its own"
-    )
-    parser.add_argument("--seed", type=numbers.whole(0), default=0, metavar="N", help="a seed")
-    parser.add_argument(
-        "--every", type=numbers.whole(0), default=0, metavar="N",
+        "--every", type=numbers.whole(0), metavar="N",
         help="write the picture after every N steps too, F-0010.png ...",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace files that are there")
 
 
-def check(arguments: argparse.Namespace, pictures: Sequence[Path]) -> None:
-    """Tells of what is not there before TensorFlow is imported."""
-    from zoo import weights
+def add_layers(parser: argparse.ArgumentParser, told: str) -> None:
+    """Adds `--layers`.
 
+    Args:
+        parser: Parser of the verb.
+        told: What they are.
+    """
+    parser.add_argument("--layers", type=names, metavar="A,B,...", help=told)
+
+
+def add_pooling(parser: argparse.ArgumentParser) -> None:
+    """Adds `--pooling`."""
+    parser.add_argument("--pooling", choices=("average", "max"), help="(default: average)")
+
+
+def said(arguments: argparse.Namespace, options: Sequence[str]) -> dict[str, Any]:
+    """Returns those of some options that were given."""
+    found = {name: getattr(arguments, name) for name in options}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def blended(arguments: argparse.Namespace, options: Sequence[str]) -> dict[str, Any]:
+    """Returns the settings of `Blend` that some options said."""
+    return {BLEND[name]: value for name, value in said(arguments, options).items()}
+
+
+def check(arguments: argparse.Namespace, pictures: Sequence[Path], usual: Descent) -> None:
+    """Tells of what does not fit or is not there before TensorFlow is imported."""
+    way = usual._replace(**said(arguments, WAY))
+    if arguments.rate is not None and way.optimizer == "lbfgs":
+        others = " or ".join(one for one in OPTIMIZERS if one != "lbfgs")
+        raise ValueError(
+            f"--rate: got {arguments.rate:g} for lbfgs, which finds the length of a step itself; "
+            f"expected --optimizer {others}."
+        )
     for picture in pictures:
         if not picture.exists():
             raise FileNotFoundError(f"{picture}: no such file.")
+    arguments.network = arguments.network or weights.USUAL
     row = weights.find_named(arguments.network, headless=True)
     if row is None:
         arguments.network = own_model.found(Path(arguments.network))
@@ -68,30 +106,41 @@ def check(arguments: argparse.Namespace, pictures: Sequence[Path]) -> None:
         )
 
 
-def request(arguments: argparse.Namespace, usual: Any, *, out: Path) -> Any:
+def request(arguments: argparse.Namespace, usual: Descent, *, out: Path) -> Any:
     """Returns what was asked for.
 
     Args:
-        arguments: Of the command line.
+        arguments: Of the command line, checked.
         usual: The usual way, of which what was said is changed.
         out: Where to, where nothing was said.
     """
-    from zoo.stages.painting import Request
+    from zoo.stages.understand.painting import Request
 
-    said = {
-        name: value
-        for name in ("steps", "optimizer", "rate", "octaves", "seed")
-        if (value := getattr(arguments, name)) is not None
-    }
     return Request(
         network=arguments.network,
         values=arguments.values,
         size=arguments.size or SIZE,
-        how=usual._replace(**said),
+        how=usual._replace(**said(arguments, WAY)),
         out=arguments.out or out,
-        every=arguments.every,
+        every=arguments.every or 0,
         force=arguments.force,
     )
+
+
+def paint(
+    arguments: argparse.Namespace, usual: Descent, verb: str, make: Callable[[Any], Any]
+) -> None:
+    """Checks, makes a picture of `arguments.picture`, and prints.
+
+    Args:
+        arguments: Of the command line.
+        usual: The usual way.
+        verb: Name of the verb, which the picture is called by.
+        make: Of a request, what it makes; it imports what it needs.
+    """
+    check(arguments, [arguments.picture], usual)
+    out = Path(f"{arguments.picture.stem}-{verb}.png")
+    tell(arguments, make(request(arguments, usual, out=out)))
 
 
 def tell(arguments: argparse.Namespace, made: Any) -> None:
@@ -117,6 +166,6 @@ def tell(arguments: argparse.Namespace, made: Any) -> None:
     print(text.facts({name: value for name, value in facts.items() if value != ""}))
 
 
-def names(said: str) -> tuple[str, ...]:
+def names(told: str) -> tuple[str, ...]:
     """The type of an option that takes layers."""
-    return tuple(name for name in said.split(",") if name)
+    return tuple(name for name in told.split(",") if name)

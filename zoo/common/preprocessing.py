@@ -31,14 +31,13 @@ class Preprocessing(Settings):
     std: tuple[float, ...] = (1.0,)
     pad: int = 0
 
-    def span(self) -> tuple[float, float]:
-        """Returns the least and the greatest value that an input made of pixels can have."""
-        ends = [
-            (pixel * self.scale - mean) / std
-            for mean, std in zip(self.mean, self.std, strict=True)
-            for pixel in (0, 255)
-        ]
-        return min(ends), max(ends)
+    def span(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the least and the greatest value of inputs made of pixels, of each channel."""
+        import numpy as np
+
+        factor, offset = self.affine
+        ends = np.stack([offset, 255 * factor + offset])
+        return ends.min(axis=0), ends.max(axis=0)
 
     @property
     def shape(self) -> tuple[int, ...]:

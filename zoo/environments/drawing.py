@@ -117,21 +117,6 @@ def frames_per_second(world: World) -> float:
     return float(world.make().metadata.get("render_fps") or 30)
 
 
-def save_gif(pictures: list[Image.Image], path: Any, *, seconds: float) -> None:
-    """Writes an animated GIF that repeats for ever.
-
-    Args:
-        pictures: At least one, of equal size.
-        path: The file to write.
-        seconds: Time of each picture; viewers show at most 50 in a second.
-    """
-    flat = [picture.quantize(colors=32, dither=Image.Dither.NONE) for picture in pictures]
-    flat[0].save(
-        path, format="GIF", save_all=True, append_images=flat[1:], loop=0,
-        duration=max(20, round(1000 * seconds)),
-    )  # fmt: skip
-
-
 def _paper() -> tuple[Image.Image, ImageDraw.ImageDraw]:
     picture = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
     return picture, ImageDraw.Draw(picture)

@@ -31,7 +31,8 @@ class Ascent(NamedTuple):
         l2: How much of the way back to the middle of the bounds each step takes, 0 to 1.
         blur: Standard deviation of a blur in every fourth step, in pixels; it falls to 0.
         jitter: By how many pixels the picture is moved at most before each step, and back.
-        variation: Weight of the total variation's gradient, beside the answer's of 1.
+        variation: Weight of the gradient of the total variation, of beta 1, beside the answer's
+            of 1.
         coarse: By which power of its wavelength each wave of a step is longer, 0 or more.
         bounds: The least and the greatest value that the model's inputs have.
         seed: Seed of the first picture, and of the jitter.
@@ -200,7 +201,9 @@ def _spread(seen: Classifier, path: str | None, chosen: np.ndarray, how: Ascent)
 
 
 def variation_slope(pictures: np.ndarray, span: float) -> np.ndarray:
-    """Returns the gradient of the total variation, the sum of |differences| of neighbours.
+    """Returns the gradient of the total variation with beta 1, the sum of |differences|.
+
+    With beta 2, which `zoo.losses.pictures.variation` has, edges would fade with the noise.
 
     Args:
         pictures: (n, height, width, channels).

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from scipy.special import softmax
 
 from zoo.explain.classifier import Classifier, Model, batches
 from zoo.explain.minimal import UNIT, Bounds, deepfool
@@ -173,7 +172,7 @@ def fooling_images(
     start = random.uniform(low, high, seen.sides).astype(np.float32)
     there = np.repeat(start[None], len(wanted), axis=0)
     rows = np.arange(len(wanted))
-    shares = softmax(seen.scores(there), axis=1)[rows, wanted]
+    shares = seen.shares(seen.scores(there))[rows, wanted]
     for _ in range(steps):
         going = np.flatnonzero(shares < share)
         if not going.size:
@@ -181,7 +180,7 @@ def fooling_images(
         slope = loss_slope(seen, there[going], wanted[going])
         slope /= np.sqrt(np.mean(slope**2, axis=(1, 2, 3), keepdims=True)) + 1e-30
         there[going] = (there[going] - rate * (high - low) * slope).clip(low, high)
-        found = softmax(seen.scores(there[going]), axis=1)
+        found = seen.shares(seen.scores(there[going]))
         shares[going] = found[np.arange(len(going)), wanted[going]]
     return Noise(there, start, shares)
 
@@ -195,7 +194,12 @@ def loss_slope(model: Model, inputs: np.ndarray, labels: np.ndarray) -> np.ndarr
         def slope(x: Any, labels: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, seen.run(x)[0])
+                scores = seen.run(x)[0]
+                if seen.multi_label:
+                    own = tf.one_hot(labels, seen.num_outputs)
+                    loss = tf.nn.sigmoid_cross_entropy_with_logits(own, scores)
+                else:
+                    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
             return tape.gradient(loss, x)
 
         return slope

@@ -2,25 +2,31 @@
 
 The score of a class is its logit: a softmax or a sigmoid at the end of the graph is left out, since
 a probability also rises when the scores of the other classes fall (Simonyan et al. 2013,
-arXiv:1312.6034, section 3).
+arXiv:1312.6034, section 3). Where there is none to leave out, as with the mean of two softmaxes, it
+is the logit of the probability.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Self, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.special import expit, softmax
 
 from compress.graph.graph import Call, inputs_of, is_graph, output_names, replay, trace
 from compress.graph.plain import functional
+from compress.graph.shares import SHARES, find_ending
 from zoo.explain import layers
 from zoo.explain.backward import Rule, is_rectifier, ruled, within
 from zoo.models.paths import find_path
 
 BATCH = 32  # pictures that are computed at once
+SIGMOIDS = ("sigmoid", "hard_sigmoid")
+LEAST = 1e-7  # of a probability whose logarithm is taken
 
 
 class Classifier:
@@ -35,6 +41,7 @@ class Classifier:
         model: The model.
         names: Paths of the layers, in the order of the graph; `encoder/conv1` is a layer of the
             nested model `encoder`.
+        multi_label: Whether each of several outputs is a yes or no of its own, of a sigmoid.
 
     Raises:
         TypeError: The model has no graph.
@@ -61,7 +68,12 @@ class Classifier:
         self.num_outputs = int(shapes[self._output][1])
         self.calls: list[Call] = graph.calls
         self.names = list(dict.fromkeys(call.path for call in self.calls if call.path))
-        self._last = layers.share_step(self.calls, graph.outputs[self._output])
+        ending = find_ending(graph, self._output)
+        self.multi_label = ending.function in SIGMOIDS and self.num_outputs > 1
+        shares = ending.function in SHARES
+        left_out = shares and ending.step is not None and ending.function in ("softmax", "sigmoid")
+        self._last, self._behind = (ending.step, ending.behind) if left_out else (None, frozenset())
+        self._shares = ending.function if shares and not left_out else ""
         self._traced: dict[Any, Any] = {}
 
     @classmethod
@@ -128,6 +140,11 @@ class Classifier:
             inputs: What the model reads, (n, height, width, channels).
         """
         return self._in_batches(inputs, None)
+
+    def shares(self, scores: np.ndarray) -> np.ndarray:
+        """Returns the probabilities of scores, (n, classes): where `multi_label`, of each alone."""
+        found: np.ndarray = (expit if self.multi_label else partial(softmax, axis=1))(scores)
+        return found
 
     def features(self, inputs: Any, layer: str) -> np.ndarray:
         """Returns what a layer gives for each picture, (n, ...).
@@ -229,6 +246,8 @@ class Classifier:
                 return replay(operation, args[0], call)
             if place == self._last:
                 outputs = layers.without_share(operation, *args, **kwargs)
+            elif place in self._behind:
+                outputs = args[0]  # a range of 0 to 1, say, has no room for logits
             elif rule != "gradient" and is_rectifier(operation):
                 outputs = ruled(operation, rule)(*args)
             else:
@@ -244,6 +263,10 @@ class Classifier:
 
     def _scores(self, answer: Any) -> Any:
         answer = tf.cast(answer, tf.float32)
+        if self._shares:
+            answer = tf.clip_by_value(answer, LEAST, 1 - LEAST)
+            no = tf.math.log1p(-answer) if self._shares in SIGMOIDS else 0.0
+            answer = tf.math.log(answer) - no
         # sigmoid(s) is the second share of the softmax of -s / 2 and s / 2.
         return tf.concat([-answer, answer], 1) / 2 if self.num_outputs == 1 else answer
 

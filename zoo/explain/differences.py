@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy.special import softmax
 
 from zoo.explain.classifier import Classifier, Model
 from zoo.explain.maps import grad_cam
@@ -41,12 +40,13 @@ class Comparison(NamedTuple):
         overlap: Of their Grad-CAMs of the first one's class, see `overlaps`, mean; `None` where one
             has no convolution, or no picture was looked at.
         chance: The same of the maps of a picture and the next one, of the first net alone: what
-            nets share that look at the middle, say.
+            nets share that look at the middle, say; `None` of fewer than two pictures.
         looked: Number of pictures of both.
         margins: Median distance to the nearest border, by DeepFool, in levels of 255, the root of
-            their mean square over a picture; of pictures that both name right. `None`: none was
-            measured.
+            their mean square over a picture; of pictures that both name right, infinite of one that
+            it did not fool. `None`: none was measured.
         attacked: Number of pictures of it.
+        fooled: How many of these DeepFool did fool, of each.
         ece: Expected calibration errors; `None` without labels.
         shares: Probabilities (n, classes), of each.
         labels: What the pictures are, (n,); without labels what the first takes them for.
@@ -59,6 +59,7 @@ class Comparison(NamedTuple):
     looked: int
     margins: tuple[float, float] | None
     attacked: int
+    fooled: tuple[int, int]
     ece: tuple[float, float] | None
     shares: tuple[np.ndarray, np.ndarray]
     labels: np.ndarray
@@ -113,13 +114,13 @@ def compare(
     scores = [
         net.scores(side.inputs).astype(float) for net, side in zip(seen, (one, other), strict=True)
     ]
-    shares = softmax(scores[0], axis=1), softmax(scores[1], axis=1)
+    shares = seen[0].shares(scores[0]), seen[1].shares(scores[1])
     known = scores[0].argmax(axis=1) if labels is None else np.asarray(labels)
     own, chance = overlaps(seen, one.inputs[:looked], other.inputs[:looked])
     both = np.all([each.argmax(axis=1) == known for each in scores], axis=0)
     chosen = np.flatnonzero(both)[:attacked]
-    margins = [
-        _margin(net, side, chosen, known) for net, side in zip(seen, (one, other), strict=True)
+    far = [
+        _distances(net, side, chosen, known) for net, side in zip(seen, (one, other), strict=True)
     ]
     return Comparison(
         same_top1=float(np.mean(scores[0].argmax(axis=1) == scores[1].argmax(axis=1))),
@@ -127,8 +128,9 @@ def compare(
         overlap=None if own is None else float(own.mean()),
         chance=None if chance is None else float(chance.mean()),
         looked=0 if own is None else len(own),
-        margins=(margins[0], margins[1]) if chosen.size else None,
+        margins=(float(np.median(far[0])), float(np.median(far[1]))) if chosen.size else None,
         attacked=len(chosen),
+        fooled=(int(np.isfinite(far[0]).sum()), int(np.isfinite(far[1]).sum())),
         ece=None if labels is None else (_ece(shares[0], known), _ece(shares[1], known)),
         shares=shares,
         labels=known,
@@ -168,7 +170,7 @@ def overlaps(
 
     Returns:
         Two arrays (n,): of the same picture, and of the next one, of the first net alone; `None`
-        where a net has no convolution, or there is no picture.
+        where a net has no convolution, or there is no picture, or no next one.
     """
     paths = same_maps(seen)
     if paths is None or not len(one):
@@ -178,7 +180,8 @@ def overlaps(
         grad_cam(net, inputs, classes, layer=path)
         for net, inputs, path in zip(seen, (one, other), paths, strict=True)
     )
-    return _shared(first, second), _shared(first, np.roll(first, -1, axis=0))
+    chance = _shared(first, np.roll(first, -1, axis=0)) if len(one) > 1 else None
+    return _shared(first, second), chance
 
 
 def _shared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -199,13 +202,14 @@ def _resized(found: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
     return np.asarray(Image.fromarray(found).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _margin(net: Classifier, side: Side, chosen: np.ndarray, labels: np.ndarray) -> float:
+def _distances(net: Classifier, side: Side, chosen: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How far DeepFool had to move each of some pictures, in levels; infinite where in vain."""
     if not chosen.size:
-        return float("inf")
+        return np.zeros(0)
     inputs, (low, high) = side.inputs[chosen], side.bounds
     found = deepfool(net, inputs, labels[chosen], bounds=side.bounds)
-    far = found.distance[found.fooled] / np.sqrt(inputs[0].size) / (high - low) * 255
-    return float(np.median(far)) if far.size else float("inf")
+    levels = found.distance / np.sqrt(inputs[0].size) / (high - low) * 255
+    return np.where(found.fooled, levels, np.inf)
 
 
 def _ece(shares: np.ndarray, labels: np.ndarray) -> float:

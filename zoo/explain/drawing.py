@@ -71,6 +71,11 @@ def signed(found: np.ndarray) -> np.ndarray:
     return recolour(pixels[None], 3)[0]
 
 
+def of_unit(values: np.ndarray) -> np.ndarray:
+    """Draws a picture (height, width, 1 or 3) of values from 0 to 1."""
+    return recolour(np.rint(values.clip(0, 1) * 255).astype(np.uint8)[None], 3)[0]
+
+
 def stretched(values: np.ndarray) -> np.ndarray:
     """Draws values (height, width, 1 or 3) from their least, black, to their greatest, white."""
     span = max(float(np.ptp(values)), 1e-30)

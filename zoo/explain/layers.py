@@ -11,7 +11,6 @@ from compress.graph.graph import Call, is_graph
 from compress.graph.kernels import inner
 from zoo.common.settings import nearest
 
-SHARES = ("softmax", "sigmoid")
 CONVOLUTIONS = (
     *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "WinogradConv2D", "Conv2DTranspose"),
     *("LocallyConnected2D", "TableConv2D"),
@@ -58,14 +57,6 @@ def last_map(calls: Sequence[Call], *, model: str) -> str:
     return end
 
 
-def share_step(calls: Sequence[Call], output: Any) -> int | None:
-    """Returns the step that ends in a softmax or a sigmoid, if it gives the output."""
-    for place, call in enumerate(calls):
-        if any(x is output for x in call.outputs):
-            return place if _share(call.operation) else None
-    return None
-
-
 def without_share(operation: Any, *args: Any, **kwargs: Any) -> Any:
     """Returns what a step gives without the softmax or the sigmoid at its end."""
     layer = inner(operation)
@@ -81,11 +72,3 @@ def without_share(operation: Any, *args: Any, **kwargs: Any) -> Any:
 def _places(call: Call) -> tuple[Any, ...]:
     """Height and width of the map that a step gives."""
     return tuple(call.outputs[0].shape[1:3]) if call.outputs else ()
-
-
-def _share(operation: Any) -> bool:
-    """Whether a step is, or ends in, a softmax or a sigmoid."""
-    own = getattr(inner(operation), "activation", None)
-    if own is not None:
-        return getattr(own, "__name__", "") in SHARES
-    return type(operation).__name__.lower() in SHARES

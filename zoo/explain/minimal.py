@@ -1,7 +1,8 @@
 """Adversarial examples as near as can be: the smallest change that makes a net name another class.
 
 Sources: DeepFool, Moosavi-Dezfooli et al. 2015, arXiv:1511.04599, algorithm 2; Carlini & Wagner
-2016, arXiv:1608.04644, section 6 A (L2).
+2016, arXiv:1608.04644, section 6 A (L2). Differs: the constant of Carlini & Wagner is given, and
+the same for all pictures; the paper searches for the smallest that fools, picture by picture.
 
 Everything is in the units of the model's inputs: `bounds` are the least and the greatest value that
 a picture has there.

@@ -84,6 +84,8 @@ def filters(model: Model, layer: str | None = None) -> np.ndarray:
     kernel = np.asarray(computed_kernel(found[path]), np.float32)
     if "Depthwise" in type(inner(found[path])).__name__:
         kernel = kernel.reshape(*kernel.shape[:2], 1, -1)  # a filter of one channel each
+    if "Transpose" in type(inner(found[path])).__name__:
+        kernel = kernel.swapaxes(2, 3)  # Keras keeps (height, width, filters, channels)
     return kernel.transpose(3, 0, 1, 2)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from keras import KerasTensor, layers, ops
 
+from zoo.common.attention import WEIGHTS
+
 SOURCE = "source"
 MASK, ANNOTATIONS, KEYS = "real", "annotations", "keys"
-WEIGHTS = "place_weights"
 
 
 def real_places(source: KerasTensor) -> tuple[KerasTensor, KerasTensor]:

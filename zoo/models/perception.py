@@ -28,10 +28,10 @@ from zoo.models.saved import load_model
 from zoo.weights.convolutions import load_convolutions
 
 Pooling = Literal["max", "average"]
-USUAL = "vgg16-edges"
 NOMINAL = 224  # side that the usual layers are told apart at, where a network has none
 STYLE, CONTENT = tuple(f"stage{stage}_conv1_relu" for stage in range(1, 6)), "stage4_conv2_relu"
 BYTES = 4  # of a value
+POOLS = (layers.MaxPooling2D, layers.AveragePooling2D)
 
 
 class Perception:
@@ -61,7 +61,9 @@ class Perception:
             )
         self.channels: int = read[0][-1]
         self._affine = known.affine
-        self._paths = {id(layer): path for path, layer in leaf_layers(self._model)}
+        found = list(leaf_layers(self._model))
+        self._paths = {id(layer): path for path, layer in found}
+        self._pools = {path for path, layer in found if isinstance(layer, POOLS)}
         sides = tuple(side or NOMINAL for side in read[0][1:3])
         self._shapes = self._made(sides, pooling="max").shapes
 
@@ -81,7 +83,7 @@ class Perception:
         last = {
             shape[1:3]: path
             for path, shape in self._shapes.items()
-            if len(shape) == 4 and 1 not in shape[1:3] and "pool" not in path.lower()
+            if len(shape) == 4 and 1 not in shape[1:3] and path not in self._pools
         }
         if not last:
             raise ValueError(f"{self.name}: has no layer that gives maps; expected convolutions.")

@@ -17,12 +17,12 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from zoo.common.attention import WEIGHTS
 from zoo.models.attention import (
     ANNOTATIONS,
     KEYS,
     MASK,
     SOURCE,
-    WEIGHTS,
     attend,
     one_word,
     real_places,

@@ -20,11 +20,11 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
+from zoo.common.attention import WEIGHTS
 from zoo.models.attention import (
     ANNOTATIONS,
     MASK,
     SOURCE,
-    WEIGHTS,
     attend,
     one_word,
     real_places,

@@ -17,14 +17,15 @@ import numpy as np
 import skimage
 from PIL import Image
 
-from zoo.explain import drawing, inversion, styles
+from zoo.explain import drawing
 from zoo.explain.drawing import Tile
+from zoo.explain.pictures.ways import INVERT, TEXTURE
 from zoo.results import pages
-from zoo.stages.asked import Asked
-from zoo.stages.classifiers import open_classifier
-from zoo.stages.explain import explain_picture
-from zoo.stages.look import look
-from zoo.stages.painting import Request, dream, invert, style, texture
+from zoo.stages.understand.asked import Asked
+from zoo.stages.understand.classifiers import open_classifier
+from zoo.stages.understand.explain import explain_picture
+from zoo.stages.understand.look import look
+from zoo.stages.understand.painting import Request, dream, invert, style, texture
 
 CAT = Path(skimage.__file__).parent / "data" / "chelsea.png"
 MANNER = CAT.with_name("ihc.png")
@@ -62,10 +63,10 @@ def patches() -> np.ndarray:
 
 def made() -> np.ndarray:
     """A style, a texture, a dream and three inversions, by the convolutions of VGG-16."""
-    few = inversion.HOW._replace(steps=60)
+    few = INVERT._replace(steps=60)
     tiles = [Tile(path.stem, _small(np.asarray(Image.open(path)))) for path in (CAT, MANNER)]
     painted = style(CAT, MANNER, request=Request(size=SIDE))
-    more = texture(MANNER, request=Request(size=96, how=styles.TEXTURE._replace(steps=50)))
+    more = texture(MANNER, request=Request(size=96, how=TEXTURE._replace(steps=50)))
     tiles += [Tile("style", _small(painted.pixels)), Tile("texture", _small(more.pixels))]
     dreamt = dream(CAT, layers=["stage4_conv3_relu"], request=Request(size=SIDE))
     tiles.append(Tile("dream", _small(dreamt.pixels)))

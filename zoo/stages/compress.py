@@ -31,12 +31,12 @@ from zoo.data.dataset import DataSet
 from zoo.recipe import changed_further
 from zoo.stages import own
 from zoo.stages.alone import compress_alone
-from zoo.stages.compare import beside_parent
 from zoo.stages.files import integers
 from zoo.stages.kept import Kept
 from zoo.stages.labelled import labelled
 from zoo.stages.latency import time_models
 from zoo.stages.opening import reopen
+from zoo.stages.understand.compare import beside_parent
 from zoo.training import signals
 from zoo.training.unfinished import COMPRESS, Unfinished, facts_of
 from zoo.training.writing import write_bundle

@@ -1,7 +1,8 @@
-"""PNG files that verbs write: checked before any work, whole or not there at all."""
+"""PNG and NPZ files that verbs write: checked before any work, whole or not there at all."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,25 @@ def check_png(out: str | Path, *, force: bool, read: list[Path]) -> Path:
         raise ValueError(f"--out: got {out}; expected a file that ends in .png.")
     staging.check_file(out, force=force, read=read)
     return Path(out)
+
+
+def check_npz(out: str | Path, *, force: bool, read: list[Path]) -> Path:
+    """Returns the path of a file of arrays that may be written.
+
+    Raises:
+        FileExistsError: It exists, or is what is read.
+        ValueError: It is no NPZ.
+    """
+    if Path(out).suffix.lower() != ".npz":
+        raise ValueError(f"--arrays: got {out}; expected a file that ends in .npz.")
+    staging.check_file(out, force=force, read=read)
+    return Path(out)
+
+
+def save_npz(arrays: Mapping[str, np.ndarray], place: Path) -> None:
+    """Writes arrays by name."""
+    with staging.staged_file(place) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def save_png(pixels: np.ndarray, place: Path) -> None:

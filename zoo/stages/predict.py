@@ -29,7 +29,7 @@ from zoo.stages.enhance import KIND
 from zoo.stages.places import Mask, coco
 from zoo.stages.ranges import taken
 from zoo.stages.say import ANSWERS, said
-from zoo.stages.styled import KIND as STYLED
+from zoo.stages.understand.styled import KIND as STYLED
 from zoo.tasks import pictures
 from zoo.tasks.labels.binary import Binary
 from zoo.tasks.labels.classify import Classify

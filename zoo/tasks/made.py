@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from zoo.common.columns import Column
+from zoo.common.films import save_gif
 from zoo.data.preprocessing import Preprocessing
-from zoo.environments.drawing import save_gif
 from zoo.tasks import codes
 from zoo.tasks.classes import one_hot
 from zoo.tasks.pictures import enlarged

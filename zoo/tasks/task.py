@@ -266,6 +266,10 @@ class Task(Settings):
         """Returns a fresh meter for a split of a data set; most need no more than its columns."""
         return self.meter(data.columns)
 
+    def files(self) -> Mapping[str, Path]:
+        """Returns the files that it reads beside the data, by the names of its settings."""
+        return {}
+
     def pictures(
         self, networks: Networks, meter: Any, columns: Mapping[str, Column]
     ) -> Mapping[str, Callable[[Path], None]]:

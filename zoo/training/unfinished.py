@@ -177,10 +177,12 @@ def facts_of(run: Run, **more: Any) -> dict[str, Any]:
         run: With its data at hand.
         **more: What else does, plain JSON.
     """
+    files = {name: digests.sha256(place) for name, place in run.task.files().items()}
     return {
         **more,
         "recipe": recipe_facts(run.recipe),
         "data": data_digest(run.data) if isinstance(run.data, DataSet) else run.data.source,
+        **({"files": files} if files else {}),
         "preprocessing": run.preprocessing.model_dump(mode="json") if run.preprocessing else {},
         "machine": _machine_facts(run.machine),
         _LOOSE: {

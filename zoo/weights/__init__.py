@@ -19,6 +19,7 @@ from zoo.common.home import SHIPPED, home, shipped
 
 __all__ = ["CONVOLUTIONS", "LABELS", "TABLE", "File", "Weights", "find", "find_shipped"]
 
+USUAL = "vgg16-edges"  # through which pictures are looked at that are made
 KERAS = "keras"  # stands for a package where Keras fetches its own file
 
 

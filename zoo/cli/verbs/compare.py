@@ -11,10 +11,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import numbers, own_model, text
-from zoo.cli.verbs.explain import found
+from zoo.cli import numbers, own_model, tables, text
+from zoo.explain.methods import COMPARED
 
-CLASSES, WORST = 5, 6  # rows that are printed
+WORST = 6  # rows that are printed
 FACTS = {
     "top1": "top-1", "ece": "calibration error", "confidence": "mean confidence",
     "margin": "distance to the border, levels",
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     what.add_argument("--data", metavar="NAME", help="a data set, or folder:PATH")
     parser.add_argument(
-        "--examples", type=numbers.whole(2), default=1000, metavar="N",
-        help="pictures of the test split, at most (default: 1000)",
+        "--examples", type=numbers.whole(2), metavar="N",
+        help=f"pictures of the test split, at most (default: {COMPARED})",
     )  # fmt: skip
     own_model.add_arguments(parser, data=False)
     parser.add_argument(
@@ -45,19 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compares, and prints a screen."""
-    runs = [found(name) for name in (arguments.one, arguments.other)]
+    runs = [own_model.found_classifier(name) for name in (arguments.one, arguments.other)]
+    if arguments.pictures is not None and arguments.examples is not None:
+        raise ValueError(
+            f"--examples: got {arguments.examples} for --pictures, all of which are taken; expected"
+            " it with a test split."
+        )
     if arguments.pictures is not None and not arguments.pictures.is_dir():
         raise FileNotFoundError(f"--pictures: {arguments.pictures}: no such folder.")
     names = [Path(name).stem for name in (arguments.one, arguments.other)]
     out = arguments.out or Path(f"{'-'.join(names)}.png")
 
-    from zoo.stages.compare import compare
+    from zoo.stages.understand.compare import compare
 
     made = compare(
         *runs,
         pictures=arguments.pictures,
         data=arguments.data,
-        examples=arguments.examples,
+        examples=arguments.examples or COMPARED,
         values=arguments.values,
         out=out,
         force=arguments.force,
@@ -71,34 +76,19 @@ def run(arguments: argparse.Namespace) -> None:
 
 def told(facts: dict[str, Any]) -> str:
     """Returns a comparison as text, a screen of it."""
-    from zoo.stages.compare import told as line
+    from zoo.stages.understand.classifiers import told_apart
+    from zoo.stages.understand.compare import told as line
 
     sides = facts["sides"]
-    names = [side["name"] for side in sides]
-    if names[0] == names[1]:
-        names = [
-            f"{name} ({place})" for name, place in zip(names, ("first", "second"), strict=True)
-        ]
+    names = told_apart([side["name"] for side in sides])
     rows = [
-        (label, *(_cell(key, side.get(key)) for side in sides))
+        (label, *(_cell(key, side, facts["attacked"]) for side in sides))
         for key, label in FACTS.items()
         if any(key in side for side in sides)
     ]
     parts = [text.table((f"{facts['pictures']} {facts['of']}", *names), rows), line(facts)]
     if "classes" in facts:
-        parts[-1] += (
-            f"\nhurt {facts['hurt']}, which the first alone names right; mended {facts['mended']}"
-        )
-        changed = [row for row in facts["classes"] if row["hurt"] or row["mended"]]
-        table = [
-            (row["class"], row["pictures"], f"{row['first']:.1%}", f"{row['second']:.1%}",
-             row["hurt"], row["mended"])
-            for row in changed[:CLASSES]
-        ]  # fmt: skip
-        header = ("class", "pictures", *names, "hurt", "mended")
-        parts.append(text.table(header, table) if table else "no class changed")
-        if len(changed) > CLASSES:
-            parts[-1] += f"\nand {len(changed) - CLASSES} more classes"
+        parts[-1] += f"\n{tables.paid(facts, names)}"
     worst = [
         (row["picture"], row["label"], f"{row['first']} {row['first_probability']:.2f}",
          f"{row['second']} {row['second_probability']:.2f}", f"{row['fall']:.3f}")
@@ -109,7 +99,9 @@ def told(facts: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _cell(key: str, value: float | None) -> str | None:
-    if value is None:
-        return None
-    return f"{value:.2f}" if key == "margin" else f"{value:.2%}"
+def _cell(key: str, side: dict[str, Any], attacked: int) -> str | None:
+    value = side.get(key)
+    if key == "margin" and key in side:  # there is no median where most were not fooled
+        far = "beyond" if value is None else f"{value:.2f}"
+        return far if side["fooled"] == attacked else f"{far} ({side['fooled']} of {attacked})"
+    return None if value is None else f"{value:.2%}"

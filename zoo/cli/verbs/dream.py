@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from zoo.cli import painting
+from zoo.explain.pictures.ways import DREAM
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo dream`."""
     parser.add_argument("picture", type=Path, metavar="PICTURE", help="a picture file")
-    painting.add_arguments(parser, steps=10, optimizer="gradient")
-    parser.add_argument(
-        "--layers", type=painting.names, default=(), metavar="A,B,...",
-        help="those whose answers grow (default: that of a style's content)",
-    )  # fmt: skip
+    painting.add_arguments(parser, DREAM)
+    painting.add_layers(parser, "whose answers grow (default: that of a style's content)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Dreams, writes and prints."""
-    painting.check(arguments, [arguments.picture])
-    from zoo.explain.dreams import HOW
-    from zoo.stages.painting import dream
 
-    out = Path(f"{arguments.picture.stem}-dream.png")
-    request = painting.request(arguments, HOW, out=out)
-    painting.tell(arguments, dream(arguments.picture, layers=arguments.layers, request=request))
+    def make(request: Any) -> Any:
+        from zoo.stages.understand.painting import dream
+
+        return dream(arguments.picture, layers=arguments.layers or (), request=request)
+
+    painting.paint(arguments, DREAM, "dream", make)

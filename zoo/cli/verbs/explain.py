@@ -10,10 +10,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zoo import weights
 from zoo.cli import numbers, own_model, text
-from zoo.common.settings import nearest
-from zoo.explain.methods import ALL, ATTACKS, LAYERS, MAPS, METHODS
+from zoo.explain.methods import (
+    ALL,
+    ATTACKS,
+    EPSILON,
+    EXAMPLES,
+    LAYERS,
+    MAPS,
+    METHODS,
+    OPTIONS,
+    check_said,
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,33 +40,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_const", const=ALL, dest="method",
         help=f"{', '.join(MAPS)}, in one sheet",
     )  # fmt: skip
-    parser.add_argument(
-        "--class", metavar="NAME", dest="label",
-        help="the class that is asked about, by name or number (default: the predicted one)",
-    )  # fmt: skip
-    parser.add_argument("--layer", metavar="NAME", help="a layer (default: the last convolution)")
-    parser.add_argument(
-        "--unit", type=numbers.whole(0), metavar="N", help="a unit of it (default: a few)"
-    )
-    parser.add_argument(
-        "--examples", type=numbers.whole(4), default=500, metavar="N",
-        help="examples of the test split, at most (default: 500)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--epsilon", type=numbers.from_zero, default=8.0, metavar="LEVELS",
-        help="of fgsm, iterative, pgd, transfer, universal: most that a pixel changes, of 255"
-        " levels (default: 8)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--beside", metavar="MODEL", action="append", default=[],
-        help="of robustness and transfer: another model, e.g. the compressed one; may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=numbers.whole(0), default=0, metavar="N", help="a seed")
+    for name, value, told in (
+        ("label", {"metavar": "NAME"}, "the class that is asked about, by name or number (default: "
+         "the predicted one)"),
+        ("layer", {"metavar": "NAME"}, "a layer (default: the last convolution)"),
+        ("unit", {"type": numbers.whole(0), "metavar": "N"}, "a unit of it (default: a few)"),
+        ("examples", {"type": numbers.whole(4), "metavar": "N"}, "examples of the test split, at "
+         f"most (default: {EXAMPLES})"),
+        ("epsilon", {"type": numbers.from_zero, "metavar": "LEVELS"}, "most that a pixel changes, "
+         f"of 255 levels (default: {EPSILON:g})"),
+        ("beside", {"metavar": "MODEL", "action": "append"}, "another model, e.g. the compressed "
+         "one; may be repeated"),
+        ("seed", {"type": numbers.whole(0), "metavar": "N"}, "a seed (default: 0)"),
+    ):  # fmt: skip
+        of = [one for one, method in METHODS.items() if name in method.takes]
+        told = told if len(of) > 8 or name == "label" else f"of {', '.join(of)}: {told}"
+        parser.add_argument(OPTIONS[name], dest=name, help=told, **value)
     parser.add_argument(
         "--out", type=Path, metavar="F.png", help="(default: PICTURE-METHOD.png or"
         " MODEL-METHOD.png, here)",
     )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace the file of --out")
+    parser.add_argument(
+        "--arrays", type=Path, metavar="F.npz", help="write what was seen as arrays too"
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that are there")
     parser.add_argument(
         "--data", metavar="NAME", help="a data set, or folder:PATH (default: the bundle's own)"
     )
@@ -72,67 +77,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Draws, and prints what was seen."""
     method, picture = arguments.method, arguments.picture
-    if method not in (*METHODS, ALL):
-        raise ValueError(f"--method: got {method!r}. {nearest(method, (*METHODS, ALL))}")
-    if picture is None and (method == ALL or METHODS[method].reads == "picture"):
-        raise ValueError(f"{method}: got no picture; expected a picture file behind the model.")
-    if picture is not None and method != ALL and METHODS[method].reads == "model":
-        raise ValueError(f"{method}: got {picture}; expected no picture, of which it is not.")
+    said = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
+    check_said(method, said)
     out = arguments.out or Path(f"{(picture or Path(arguments.model)).stem}-{method}.png")
-    model = found(arguments.model)
-    beside = [found(one) for one in arguments.beside]
+    model = own_model.found_classifier(arguments.model)
+    said["beside"] = [own_model.found_classifier(one) for one in said.get("beside", ())]
     brought = {
         name: value for name, value in own_model.brought(arguments).items() if name != "data"
     }
-    rows = _maps if method == ALL or method in MAPS else _layers
-    rows = rows(arguments, model, beside, out, brought)
+    do = _maps if method == ALL or method in MAPS else _layers
+    rows = do(model, method, said, out, arguments, brought)
     if arguments.json:
         print(text.document(rows))
     else:
         header = [key for key, value in rows[0].items() if value != ""]
         print(text.table(header, [[row[key] for key in header] for row in rows]))
-        print(out)
+        print(out if arguments.arrays is None else f"{out}, {arguments.arrays}")
 
 
 def _maps(
-    arguments: argparse.Namespace, model: Any, beside: Any, out: Path, brought: dict[str, Any]
-) -> Any:
-    from zoo.stages.explain import explain_picture
+    model: Any, method: str, said: dict[str, Any], out: Path, arguments: argparse.Namespace,
+    brought: dict[str, Any],
+) -> list[dict[str, Any]]:  # fmt: skip
+    from zoo.stages.understand.explain import explain_picture
 
     seen = explain_picture(
         model,
-        arguments.picture,
-        method=arguments.method,
-        label=arguments.label,
-        layer=arguments.layer,
+        said["picture"],
+        method=method,
+        label=said.get("label"),
+        layer=said.get("layer"),
         out=out,
+        arrays=arguments.arrays,
         force=arguments.force,
         **brought,
     )
     return [{
-        "image": str(arguments.picture), "class": seen.label, "probability": seen.probability,
+        "image": str(said["picture"]), "class": seen.label, "probability": seen.probability,
         "layer": seen.layer, "methods": " ".join(seen.maps),
     }]  # fmt: skip
 
 
 def _layers(
-    arguments: argparse.Namespace, model: Any, beside: Any, out: Path, brought: dict[str, Any]
-) -> Any:
-    from zoo.stages.asked import Asked
-    from zoo.stages.classifiers import open_classifier
-    from zoo.stages.look import look
+    model: Any, method: str, said: dict[str, Any], out: Path, arguments: argparse.Namespace,
+    brought: dict[str, Any],
+) -> list[dict[str, Any]]:  # fmt: skip
+    from zoo.stages.own import is_own
+    from zoo.stages.understand.asked import Asked
+    from zoo.stages.understand.classifiers import open_classifier
+    from zoo.stages.understand.look import look
 
-    names = ("method", "picture", "label", "layer", "unit", "data", "examples", "epsilon", "seed")
-    asked = Asked(
-        **{name: getattr(arguments, name) for name in names},
-        beside=[open_classifier(one) for one in beside],
-    )
-    opened = open_classifier(model, **brought)
-    return look(opened, asked, out=out, force=arguments.force).rows
-
-
-def found(model: str) -> Any:
-    """Returns what `open_classifier` takes; a wrong path is told before TensorFlow is imported."""
-    if weights.find_named(model) is not None and not Path(model).exists():
-        return model
-    return own_model.found(Path(model))
+    own = {name: value for name, value in brought.items() if name == "values"}
+    beside = [open_classifier(one, **(own if is_own(one) else {})) for one in said["beside"]]
+    asked, opened = Asked(method, **{**said, "beside": beside}), open_classifier(model, **brought)
+    return look(opened, asked, out=out, arrays=arguments.arrays, force=arguments.force).rows

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from zoo.cli import painting
+from zoo.explain.pictures.ways import INVERT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo invert`."""
     parser.add_argument("picture", type=Path, metavar="PICTURE", help="a picture file")
     parser.add_argument("--layer", required=True, metavar="NAME", help="a layer that gives maps")
-    painting.add_arguments(parser, steps=200, optimizer="lbfgs")
+    painting.add_arguments(parser, INVERT)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Inverts, writes and prints."""
-    painting.check(arguments, [arguments.picture])
-    from zoo.explain.inversion import HOW
-    from zoo.stages.painting import invert
 
-    out = Path(f"{arguments.picture.stem}-invert.png")
-    request = painting.request(arguments, HOW, out=out)
-    painting.tell(arguments, invert(arguments.picture, layer=arguments.layer, request=request))
+    def make(request: Any) -> Any:
+        from zoo.stages.understand.painting import invert
+
+        return invert(arguments.picture, layer=arguments.layer, request=request)
+
+    painting.paint(arguments, INVERT, "invert", make)

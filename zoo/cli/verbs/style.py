@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from zoo.cli import numbers, painting, text
+from zoo.explain.pictures.ways import STYLE, Blend
+
+KIND = "fast_style"
+SLOW = ("network", "values", "every", "start")  # further options that a bundle does not take
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,22 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "look", type=Path, metavar="STYLE",
         help="a picture file, or a bundle that `zoo train fast_style` wrote",
     )  # fmt: skip
-    painting.add_arguments(parser, steps=100, optimizer="lbfgs")
-    parser.add_argument(
-        "--start", choices=("content", "noise"), default="content", help="(default: content)"
-    )
-    for name, usual in (("content", 1), ("style", 10), ("variation", 1)):
+    painting.add_arguments(parser, STYLE)
+    parser.add_argument("--start", choices=("content", "noise"), help="(default: content)")
+    for name in ("content", "style", "variation"):
         parser.add_argument(
-            f"--{name}-weight", type=numbers.from_zero, default=float(usual), metavar="W",
-            help=f"(default: {usual})",
+            f"--{name}-weight", type=numbers.from_zero, metavar="W",
+            help=f"(default: {getattr(Blend(), name):g})",
         )  # fmt: skip
-    parser.add_argument(
-        "--layers", type=painting.names, default=(), metavar="A,B,...", help="of the style"
-    )
+    painting.add_layers(parser, "of the style")
     parser.add_argument("--content-layer", metavar="NAME")
-    parser.add_argument(
-        "--pooling", choices=("average", "max"), default="average", help="(default: average)"
-    )
+    painting.add_pooling(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -44,20 +43,13 @@ def run(arguments: argparse.Namespace) -> None:
     if not look.is_file():
         _fast(arguments, out)
         return
-    painting.check(arguments, [content])
-    from zoo.explain.styles import HOW, Blend
-    from zoo.stages.painting import style
+    painting.check(arguments, [content], STYLE)
+    from zoo.stages.understand.painting import style
 
-    blend = Blend(
-        content=arguments.content_weight,
-        style=arguments.style_weight,
-        variation=arguments.variation_weight,
-        style_layers=arguments.layers,
-        content_layer=arguments.content_layer,
-        pooling=arguments.pooling,
-    )
-    request = painting.request(arguments, HOW, out=out)
-    made = style(content, look, blend=blend, start=arguments.start, request=request)
+    blend = Blend(**painting.blended(arguments, tuple(painting.BLEND)))
+    request = painting.request(arguments, STYLE, out=out)
+    start: Any = arguments.start or "content"
+    made = style(content, look, blend=blend, start=start, request=request)
     painting.tell(arguments, made)
 
 
@@ -71,9 +63,17 @@ def _fast(arguments: argparse.Namespace, out: Path) -> None:
         raise FileNotFoundError(
             f"{arguments.look}: no such picture, nor a bundle of fast_style."
         ) from error
+    given = painting.said(arguments, (*painting.WAY, *painting.BLEND, *SLOW))
+    if given and bundle.card.task == KIND:
+        name, value = next(iter(given.items()))
+        value = ",".join(value) if isinstance(value, tuple) else value
+        raise ValueError(
+            f"--{name.replace('_', '-')}: got {value} for {bundle.path}, which has learnt a "
+            "manner and takes --size alone; expected it with a picture file for a style."
+        )
     if not arguments.content.exists():
         raise FileNotFoundError(f"{arguments.content}: no such file.")
-    from zoo.stages.styled import paint_fast
+    from zoo.stages.understand.styled import paint_fast
 
     pixels = paint_fast(
         bundle, arguments.content, size=arguments.size, out=out, force=arguments.force

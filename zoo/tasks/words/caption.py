@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from zoo.common.attention import WEIGHTS
 from zoo.common.columns import Column
 from zoo.common.sentences import MARKS, PADDING
 from zoo.tasks.task import Mean, Metric, Objective, Seen, Task
 from zoo.tasks.words import telling
 from zoo.tasks.words.hard import BASELINE, Hard
-from zoo.tasks.words.telling import IMAGE, LOGITS, NEXT, TOKENS, WEIGHTS
+from zoo.tasks.words.telling import IMAGE, LOGITS, NEXT, TOKENS
 
 if TYPE_CHECKING:
     import keras

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from zoo.common.attention import WEIGHTS
 from zoo.common.sentences import PADDING, words
 from zoo.metrics.bleu import bleu
 from zoo.tasks import pictures
 from zoo.tasks.kept_pictures import WORST, KeptPictures
 from zoo.tasks.task import Evaluation
-from zoo.tasks.words.telling import LOGITS, TOKENS, WEIGHTS
+from zoo.tasks.words.telling import LOGITS, TOKENS
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column

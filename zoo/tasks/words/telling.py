@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zoo.common.attention import LOOKED, WEIGHTS
 from zoo.common.sentences import END, MARKS, PADDING, START
 from zoo.common.unrolled import LONGEST
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Call = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 IMAGE, TOKENS, LOGITS, NEXT = "image", "tokens", "logits", "next_"
-PICTURE, WEIGHTS, LOOKED = "picture", "place_weights", "place_looked"
+PICTURE = "picture"
 
 
 class Sentence(NamedTuple):

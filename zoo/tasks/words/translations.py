@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from zoo.common.attention import WEIGHTS
 from zoo.common.sentences import PADDING
 from zoo.data.vocabulary import Vocabulary
 from zoo.metrics.bleu import bleu
 from zoo.metrics.edits import edits
 from zoo.tasks import plots
 from zoo.tasks.task import Evaluation
-from zoo.tasks.words.telling import LOGITS, TOKENS, WEIGHTS
+from zoo.tasks.words.telling import LOGITS, TOKENS
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from zoo.explain.descent import Descent, Loss, Painted, Watch, paint
+from zoo.explain.pictures.descent import Loss, Painted, Watch, paint
+from zoo.explain.pictures.ways import DREAM, Descent
 from zoo.models.perception import Perception
-
-HOW = Descent(steps=10, optimizer="gradient", rate=0.004, octaves=4, shrink=1.4, jitter=32)
 
 
 def dream(
@@ -53,4 +52,4 @@ def dream(
 
         return loss
 
-    return paint(picture, loss_at, how or HOW, watch=watch)
+    return paint(picture, loss_at, how or DREAM, watch=watch)

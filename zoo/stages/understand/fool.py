@@ -1,18 +1,20 @@
-"""Looks at what fools a classifier: attacks on a picture, on a test split, and noise."""
+"""Looks at what fools a classifier: attacks on a picture, on a test split, and noise.
+
+All nets read pixels from 0 to 1 here, see `Opened.unit`, and so are the arrays that come of it.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
-from scipy.special import softmax
 
 from zoo import explain as looks
 from zoo.explain import drawing
 from zoo.explain.drawing import Tile
-from zoo.stages.asked import Asked, Looked
-from zoo.stages.classifiers import Examples, Opened
+from zoo.explain.methods import ATTACKS
+from zoo.stages.understand.asked import Asked, Looked
+from zoo.stages.understand.classifiers import Examples, Opened, same_classes, told_apart
 from zoo.tasks.pictures import colour
 
 EPSILONS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # of 255 levels
@@ -21,22 +23,22 @@ MADE_OF = 60  # pictures that a universal perturbation is made of; the others te
 
 def attack(opened: Opened, asked: Asked) -> Looked:
     """Changes a picture until it is named otherwise, by a method of `ATTACKS`."""
+    opened = opened.unit()
     seen, pixels = opened.seen, opened.picture(asked.picture or "")
-    inputs, bounds = opened.known.apply(pixels[None]), opened.known.span()
-    index = opened.find_class(asked.label)
+    inputs, index = opened.known.apply(pixels[None]), opened.find_class(asked.label)
     label = seen.classes(inputs, index)
-    settings: dict[str, Any] = {"bounds": bounds}
-    if asked.method in ("fgsm", "iterative", "pgd"):
-        settings["epsilon"] = asked.epsilon / 255 * (bounds[1] - bounds[0])
+    usual = {"epsilon": asked.epsilon / 255, "seed": asked.seed}
+    takes = ATTACKS[asked.method].takes
+    settings: dict[str, Any] = {name: value for name, value in usual.items() if name in takes}
     made = getattr(looks, asked.method)(seen, inputs, label, **settings)
     made = made if isinstance(made, np.ndarray) else made.inputs
     tiles, rows = [], []
     for name, one in (("the picture", inputs), (asked.method, made)):
-        shares = softmax(seen.scores(one)[0])
+        shares = seen.shares(seen.scores(one))[0]
         best = int(shares.argmax())
-        far = np.abs(one - inputs).max() / (bounds[1] - bounds[0]) * 255
+        far = 255 * np.abs(one - inputs).max()
         title = f"{opened.labels[best]} {shares[best]:.3f}"
-        tiles.append(Tile(f"{title}\n{name}", drawing.stretched(one[0])))
+        tiles.append(Tile(f"{title}\n{name}", drawing.of_unit(one[0])))
         rows.append({
             "picture": name, "class": opened.labels[best], "probability": float(shares[best]),
             "most levels changed": float(far),
@@ -47,15 +49,10 @@ def attack(opened: Opened, asked: Asked) -> Looked:
 
 def robustness(opened: Opened, asked: Asked) -> Looked:
     """Measures accuracy against the most that a pixel changes, of this net and those beside it."""
-    found, labels = _labelled(opened, asked)
     nets = _nets(opened, asked)
-    low, high = opened.known.span()
+    found, labels = _labelled(opened, asked)
     rows = looks.robustness(
-        {name: one.seen for name, one in nets.items()},
-        opened.known.apply(found.pixels),
-        labels,
-        epsilons=[level / 255 * (high - low) for level in EPSILONS],
-        bounds=(low, high),
+        nets, found.pixels / np.float32(255), labels, epsilons=[x / 255 for x in EPSILONS]
     )
     for row, level in zip(rows, EPSILONS, strict=True):
         row["epsilon"] = level
@@ -84,36 +81,29 @@ def _curves(rows: list[dict[str, Any]]) -> np.ndarray:
 
 def transfer(opened: Opened, asked: Asked) -> Looked:
     """Measures what fools each net on the others, by the iterative attack."""
+    nets = _nets(opened, asked)
     found, labels = _labelled(opened, asked)
-    nets, (low, high) = _nets(opened, asked), opened.known.span()
-    inputs = opened.known.apply(found.pixels)
+    inputs = found.pixels / np.float32(255)
     made = {
-        name: looks.iterative(
-            one.seen, inputs, labels, epsilon=asked.epsilon / 255 * (high - low), bounds=(low, high)
-        )
+        name: looks.iterative(one, inputs, labels, epsilon=asked.epsilon / 255)
         for name, one in nets.items()
     }
-    models = {name: one.seen for name, one in nets.items()}
-    rows = looks.transfer(models, {"no net": inputs, **made}, labels)
+    rows = looks.transfer(nets, {"no net": inputs, **made}, labels)
     tiles = [Tile("the picture", found.pixels[0])]
-    tiles += [Tile(f"made with\n{name}", drawing.stretched(one[0])) for name, one in made.items()]
+    tiles += [Tile(f"made with\n{name}", drawing.of_unit(one[0])) for name, one in made.items()]
     return Looked(rows, made, drawing.sheet(tiles, columns=4))
 
 
 def universal(opened: Opened, asked: Asked) -> Looked:
     """Makes one change of some pictures, and measures what it does to others."""
     found = opened.examples(asked.data, asked.examples)
-    inputs, (low, high) = opened.known.apply(found.pixels), opened.known.span()
+    seen, inputs = opened.unit().seen, found.pixels / np.float32(255)
     num = min(MADE_OF, len(inputs) // 2)
-    epsilon = asked.epsilon / 255 * (high - low)
-    change = looks.universal_perturbation(
-        opened.seen, inputs[:num], epsilon=epsilon, bounds=(low, high)
-    )
+    change = looks.universal_perturbation(seen, inputs[:num], epsilon=asked.epsilon / 255)
     rows, named = [], {}
     for name, part in (("made of", inputs[:num]), ("others", inputs[num:])):
         before, after = (
-            opened.seen.scores(one).argmax(axis=1)
-            for one in (part, (part + change).clip(low, high))
+            seen.scores(one).argmax(axis=1) for one in (part, (part + change).clip(0, 1))
         )
         rows.append({
             "pictures": name, "number": len(part), "levels": asked.epsilon,
@@ -123,56 +113,34 @@ def universal(opened: Opened, asked: Asked) -> Looked:
     tiles = [Tile("the change,\nenlarged", drawing.signed(change))]
     for index in range(min(5, len(inputs) - num)):
         before, after = (opened.labels[one[index]] for one in named["others"])
-        pixels = drawing.stretched((inputs[num + index] + change).clip(low, high))
+        pixels = drawing.of_unit(inputs[num + index] + change)
         tiles.append(Tile(f"{before},\ntaken for {after}", pixels))
     return Looked(rows, {"universal": change}, drawing.sheet(tiles, columns=6, side=120))
 
 
 def fooling(opened: Opened, asked: Asked) -> Looked:
     """Makes noise that is taken for a class, or for each of the first few."""
-    index, seen = opened.find_class(asked.label), opened.seen
+    index, seen = opened.find_class(asked.label), opened.unit().seen
     chosen = list(range(min(seen.num_classes, 10))) if index is None else [index]
-    low, high = opened.known.span()
-    made = looks.fooling_images(seen, chosen, bounds=(low, high), seed=asked.seed)
+    made = looks.fooling_images(seen, chosen, seed=asked.seed)
     tiles, rows = [], []
     for one, share, picture in zip(chosen, made.shares, made.inputs, strict=True):
-        far = np.sqrt(np.mean((picture - made.start) ** 2)) / (high - low) * 255
+        far = 255 * np.sqrt(np.mean((picture - made.start) ** 2))
         rows.append(
             {"of": opened.labels[one], "probability": float(share), "levels moved": float(far)}
         )
-        pixels = np.rint((picture - low) / (high - low) * 255).astype(np.uint8)
-        tiles.append(Tile(f"{opened.labels[one]}\n{share:.3f}", pixels))
+        tiles.append(Tile(f"{opened.labels[one]}\n{share:.3f}", drawing.of_unit(picture)))
     arrays = {"fooling_image": made.inputs}
     return Looked(rows, arrays, drawing.sheet(tiles, columns=5, side=128))
 
 
 def _labelled(opened: Opened, asked: Asked) -> tuple[Examples, np.ndarray]:
     found = opened.examples(asked.data, asked.examples)
-    if found.labels is None:
-        raise ValueError(f"{found.name}: has no classes; expected a data set with one each.")
-    return found, found.labels.astype(np.int32)
+    return found, opened.classes_of(found).astype(np.int32)
 
 
-def _nets(opened: Opened, asked: Asked) -> dict[str, Opened]:
-    return {one.name: _reading_as(opened, one) for one in (opened, *asked.beside)}
-
-
-def _reading_as(opened: Opened, other: Opened) -> Opened:
-    """Another net as one that reads what the first does: pixels of another range are mapped.
-
-    Raises:
-        ValueError: It reads pictures of another size.
-    """
-    if other.known.shape != opened.known.shape:
-        raise ValueError(
-            f"{other.name}: reads pictures of {other.known.shape}, {opened.name} of "
-            f"{opened.known.shape}; expected one that was made of it, e.g. by `zoo compress`."
-        )
-    (factor, offset), (own, shift) = opened.known.affine, other.known.affine
-    if np.array_equal(factor, own) and np.array_equal(offset, shift):
-        return other
-    scale = own / factor
-    image = keras.Input(opened.known.shape, name="image")
-    mapped = keras.layers.Rescaling(scale.tolist(), (shift - offset * scale).tolist())(image)
-    net = keras.Model(image, other.seen.model(mapped), name=other.seen.model.name)
-    return other._replace(seen=looks.Classifier(net), known=opened.known)
+def _nets(opened: Opened, asked: Asked) -> dict[str, looks.Classifier]:
+    """The net and those beside it, by name, all reading pixels from 0 to 1."""
+    nets = [opened, *(same_classes(opened, one) for one in asked.beside)]
+    names = told_apart([one.name for one in nets])
+    return {name: one.unit().seen for name, one in zip(names, nets, strict=True)}

@@ -8,12 +8,14 @@ made larger and added to the next one. Values are intensities in [0, 1], and sta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 from scipy import optimize
+
+from zoo.explain.pictures.ways import Descent
 
 Terms: TypeAlias = Mapping[str, Any]  # what is minimised is their sum
 Loss: TypeAlias = Callable[[Any], Terms]  # of a tensor (1, height, width, channels)
@@ -22,29 +24,6 @@ SMALLEST = 32  # pixels of a side in an octave
 CORRECTIONS = 10  # steps that L-BFGS remembers
 TRIES = 1.25  # evaluations for each step of L-BFGS, at most
 MOMENTS = 0.9, 0.999  # of Adam
-
-
-class Descent(NamedTuple):
-    """How a picture is optimised.
-
-    Attributes:
-        steps: Steps in each octave, 1 or more.
-        optimizer: `lbfgs`; `adam`; or `gradient`, whose step is the gradient over its mean size.
-        rate: Length of a step of `adam` and `gradient`, in intensities.
-        octaves: Sizes that the picture is optimised in, from small to its own; 1 or more.
-        shrink: How many times smaller the next octave is, above 1.
-        jitter: By how many pixels the picture is moved at most before each step, and back; not of
-            `lbfgs`, which needs the same loss at every step.
-        seed: Seed of the jitter.
-    """
-
-    steps: int = 100
-    optimizer: Literal["lbfgs", "adam", "gradient"] = "lbfgs"
-    rate: float = 0.02
-    octaves: int = 1
-    shrink: float = 2.0
-    jitter: int = 0
-    seed: int = 0
 
 
 class Stage(NamedTuple):

@@ -16,17 +16,17 @@ from PIL import Image
 from zoo.bundle import Bundle
 from zoo.common.images import recolour
 from zoo.common.picture_files import read_image
-from zoo.explain import dreams, inversion, styles
-from zoo.explain.descent import SMALLEST, Descent, Painted, Stage
-from zoo.explain.styles import Blend
-from zoo.models.perception import NOMINAL, USUAL, Perception, open_perception
+from zoo.explain.pictures import dreams, inversion, styles
+from zoo.explain.pictures.descent import SMALLEST, Painted, Stage
+from zoo.explain.pictures.ways import ALIKE, DREAM, INVERT, SIZE, STYLE, TEXTURE, Blend, Descent
+from zoo.models.perception import NOMINAL, Perception, open_perception
 from zoo.stages import own
 from zoo.stages.png import check_png, save_png
 from zoo.stages.ranges import WHOLE, as_range, ranges_of
 from zoo.tasks.made import to_pixels
+from zoo.weights import USUAL
 
 LOG = logging.getLogger("zoo")
-SIZE = 256  # pixels of the longer side
 PER_VALUE = 200  # bytes that L-BFGS keeps for each value of a picture
 
 
@@ -95,7 +95,7 @@ def style(
         FileNotFoundError: There is no such picture or network.
         ValueError: A picture or a setting is none, or there is not enough memory.
     """
-    easel = _Easel(request or Request(), (content, look), styles.HOW)
+    easel = _Easel(request or Request(), (content, look), STYLE)
     blend = blend or Blend()
     paths, middle = blend.paths(easel.eyes)
     shown, manner = (easel.read(one, (*paths, middle)) for one in (content, look))
@@ -115,8 +115,8 @@ def texture(
         blend: Its layers, pooling and weights, without that of the content.
         request: By what, and where to.
     """
-    easel = _Easel(request or Request(), (look,), styles.TEXTURE)
-    blend = blend or styles.ALIKE
+    easel = _Easel(request or Request(), (look,), TEXTURE)
+    blend = blend or ALIKE
     paths, _ = blend.paths(easel.eyes)
     manner = easel.read(look, paths)
     made = styles.texture(easel.eyes, manner, blend=blend, how=easel.how, watch=easel.watch)
@@ -135,7 +135,7 @@ def dream(
         layers: Those that give maps; none for the usual one of the content.
         request: By what, and where to.
     """
-    easel = _Easel(request or Request(), (picture,), dreams.HOW)
+    easel = _Easel(request or Request(), (picture,), DREAM)
     paths = tuple(map(easel.eyes.find_layer, layers)) or (easel.eyes.usual()[1],)
     shown = easel.read(picture, paths)
     made = dreams.dream(easel.eyes, shown, paths, how=easel.how, watch=easel.watch)
@@ -152,7 +152,7 @@ def invert(picture: str | Path, *, layer: str, request: Request | None = None) -
         layer: One that gives maps.
         request: By what, and where to.
     """
-    easel = _Easel(request or Request(), (picture,), inversion.HOW)
+    easel = _Easel(request or Request(), (picture,), INVERT)
     path = easel.eyes.find_layer(layer)
     shown = easel.read(picture, [path])
     made = inversion.invert(easel.eyes, shown, path, how=easel.how, watch=easel.watch)

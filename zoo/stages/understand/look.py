@@ -1,6 +1,6 @@
 """Looks at the layers of a classifier, and at pictures that are made for it.
 
-What fools it is looked at in `zoo.stages.fool`.
+What fools it is looked at in `zoo.stages.understand.fool`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from zoo import explain as looks
 from zoo.common.settings import nearest
 from zoo.explain import drawing
 from zoo.explain.drawing import Tile
-from zoo.explain.methods import ATTACKS, LAYERS
+from zoo.explain.methods import ATTACKS, LAYERS, check_said
 from zoo.explain.spaces import Neighbours
-from zoo.stages import fool
-from zoo.stages.asked import Asked, Looked
-from zoo.stages.classifiers import Examples, Opened
-from zoo.stages.png import check_png, save_png
+from zoo.stages.png import check_npz, check_png, save_npz, save_png
+from zoo.stages.understand import fool
+from zoo.stages.understand.asked import Asked, Looked
+from zoo.stages.understand.classifiers import Examples, Opened
 from zoo.tasks.pictures import colour, shown
 
 COUNT = 9  # patches of a unit
@@ -32,7 +32,12 @@ CANVAS, THUMB = 760, 24  # pixels of a scatter of thumbnails, and of one
 
 
 def look(
-    opened: Opened, asked: Asked, *, out: str | Path | None = None, force: bool = False
+    opened: Opened,
+    asked: Asked,
+    *,
+    out: str | Path | None = None,
+    arrays: str | Path | None = None,
+    force: bool = False,
 ) -> Looked:
     """Looks at a layer of a classifier, or fools it.
 
@@ -40,27 +45,26 @@ def look(
         opened: The classifier.
         asked: What is looked at.
         out: PNG file to write; `None` writes none.
-        force: Whether it may replace a file.
+        arrays: NPZ file to write, of what is drawn; `None` writes none.
+        force: Whether they may replace files.
 
     Raises:
-        FileExistsError: `out` exists.
+        FileExistsError: A file to write exists.
         FileNotFoundError: There is no such picture or data set.
         ValueError: There is no such method, class, layer or unit; or something is missing.
     """
     known = {**LAYERS, **ATTACKS}
     if asked.method not in known:
         raise ValueError(f"method {asked.method!r}: unknown. {nearest(asked.method, known)}")
-    needs = known[asked.method]
-    if needs.reads == "picture" and asked.picture is None:
-        raise ValueError(f"{asked.method}: got no picture; expected a picture file.")
-    for name, takes in (("layer", needs.layer), ("unit", needs.unit)):
-        if getattr(asked, name) is not None and not takes:
-            raise ValueError(f"--{name}: got {getattr(asked, name)} for {asked.method}.")
+    check_said(asked.method, asked.said())
     read = [asked.picture] if asked.picture else []
     place = None if out is None else check_png(out, force=force, read=read)
-    found = _LOOKS.get(asked.method, fool.attack)(opened, asked)
+    table = None if arrays is None else check_npz(arrays, force=force, read=read)
+    found: Looked = _LOOKS.get(asked.method, fool.attack)(opened, asked)
     if place is not None:
         save_png(found.sheet, place)
+    if table is not None:
+        save_npz(found.arrays, table)
     return found
 
 
@@ -130,19 +134,29 @@ def _neighbours(opened: Opened, asked: Asked) -> Looked:
         near = looks.neighbours(features, asking, count=min(NEAR, len(features)))
     else:
         queries, count = found.pixels[:QUERIES], min(NEAR + 1, len(features))
-        near = looks.neighbours(features, features[: len(queries)], count=count)
-        near = Neighbours(*(one[:, 1:] for one in near))  # itself is the nearest
+        near = without_themselves(looks.neighbours(features, features[: len(queries)], count=count))
     tiles, rows = [], []
     for number, query in enumerate(queries):
         tiles.append(Tile(f"picture {number}", query))
         for index, far in zip(near.indices[number], near.distances[number], strict=True):
-            tiles.append(
-                Tile(f"{_named(opened, found, index)}\n{far:.3g} away", found.pixels[index])
-            )
+            tiles.append(Tile(f"{found.named(index)}\n{far:.3g} away", found.pixels[index]))
             rows.append({"picture": number, "example": int(index), "distance": float(far),
-                         "class": _named(opened, found, index)})  # fmt: skip
+                         "class": found.named(index)})  # fmt: skip
     sheet = drawing.sheet(tiles, columns=near.indices.shape[1] + 1, side=72)
     return Looked(rows, near._asdict(), sheet)
+
+
+def without_themselves(near: Neighbours) -> Neighbours:
+    """Returns neighbours of the first examples without these themselves, or the furthest.
+
+    An example that is there twice is as near as itself, and may come first.
+
+    Args:
+        near: (queries, count), of queries that are the first of the examples.
+    """
+    keep = near.indices != np.arange(len(near.indices))[:, None]
+    keep[keep.all(axis=1), -1] = False
+    return Neighbours(*(one[keep].reshape(len(one), -1) for one in near))
 
 
 def _plane(opened: Opened, asked: Asked) -> Looked:
@@ -186,8 +200,9 @@ def _hidden(opened: Opened, asked: Asked) -> Looked:
 
 
 def _climb(opened: Opened, asked: Asked) -> Looked:
-    how = looks.Ascent(bounds=opened.known.span(), seed=asked.seed)
-    seen, tiles, rows, arrays = opened.seen, [], [], {}
+    how, seen = looks.Ascent(seed=asked.seed), opened.unit().seen
+    tiles, rows = [], []
+    arrays: dict[str, np.ndarray] = {}
     if asked.method == "class_image":
         index = opened.find_class(asked.label)
         chosen = list(range(min(seen.num_classes, 10))) if index is None else [index]
@@ -200,18 +215,11 @@ def _climb(opened: Opened, asked: Asked) -> Looked:
         names = [f"{path} {one}" for one in units]
         made = looks.neurons(seen, path, units=units, how=how)
     for name, one in zip(names, made, strict=True):
-        pixels = (one.picture - how.bounds[0]) / (how.bounds[1] - how.bounds[0]) * 255
-        tiles.append(Tile(f"{name}\n{one.start:.3g} to {one.end:.3g}", pixels.astype(np.uint8)))
+        title = f"{name}\n{one.start:.3g} to {one.end:.3g}"
+        tiles.append(Tile(title, drawing.of_unit(one.picture)))
         rows.append({"of": name, "start": one.start, "end": one.end, "times noise": one.gain})
         arrays[name] = one.picture
     return Looked(rows, arrays, drawing.sheet(tiles, columns=5, side=128))
-
-
-def _named(opened: Opened, found: Examples, index: int) -> str:
-    if found.labels is None:
-        return ""
-    kind = int(found.labels[index])
-    return opened.labels[kind] if kind < len(opened.labels) else str(kind)
 
 
 def _few(names: Sequence[Any], most: int = 12) -> str:

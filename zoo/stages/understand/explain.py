@@ -13,12 +13,12 @@ from zoo import explain as looks
 from zoo.common.settings import nearest
 from zoo.explain import drawing
 from zoo.explain.drawing import Tile
-from zoo.explain.methods import ALL, MAPS
-from zoo.stages.classifiers import Model, Opened, open_classifier
-from zoo.stages.png import check_png, save_png
+from zoo.explain.methods import ALL, MAPS, check_said
+from zoo.stages.png import check_npz, check_png, save_npz, save_png
 from zoo.stages.predict import Brought
+from zoo.stages.understand.classifiers import Model, Opened, open_classifier
 
-LAYERED = tuple(name for name, method in MAPS.items() if method.layer)
+LAYERED = tuple(name for name, method in MAPS.items() if "layer" in method.takes)
 LOG = logging.getLogger("zoo")
 Maps = Mapping[str, np.ndarray]
 
@@ -51,32 +51,35 @@ def explain_picture(
     label: str | int | None = None,
     layer: str | None = None,
     out: str | Path | None = None,
+    arrays: str | Path | None = None,
     force: bool = False,
     **brought: Unpack[Brought],
 ) -> Explained:
     """Says where a classifier looks when it names what is on a picture.
 
     Args:
-        model: See `zoo.stages.classifiers.open_classifier`.
+        model: See `zoo.stages.understand.classifiers.open_classifier`.
         picture: Picture file.
         method: A key of `zoo.explain.methods.MAPS`, or `all`.
         label: Class that is asked about, by name or number; `None`: the one that is predicted.
         layer: Layer of Grad-CAM; `None`: see `zoo.explain.last_map`.
         out: PNG file to write; `None` writes none.
-        force: Whether it may replace a file.
+        arrays: NPZ file to write, `pixels` and the maps by method; `None` writes none.
+        force: Whether they may replace files.
         **brought: What belongs to a model that is no bundle.
 
     Raises:
-        FileExistsError: `out` exists.
+        FileExistsError: A file to write exists.
         FileNotFoundError: There is no such model or picture.
         ValueError: There is no such method, class or layer, or the model has no convolution where
             the method needs one.
     """
     if method not in (*MAPS, ALL):
         raise ValueError(f"method {method!r}: unknown. {nearest(method, (*MAPS, ALL))}")
-    if layer is not None and method not in (*LAYERED, ALL):
-        raise ValueError(f"--layer: got {layer} for {method}; expected it for grad_cam alone.")
-    place = None if out is None else check_png(out, force=force, read=[Path(picture)])
+    check_said(method, {"picture": picture, "layer": layer})
+    read = [Path(picture)]
+    place = None if out is None else check_png(out, force=force, read=read)
+    table = None if arrays is None else check_npz(arrays, force=force, read=read)
     opened = open_classifier(model, **brought)
     seen, pixels = opened.seen, opened.picture(picture)
     inputs = opened.known.apply(pixels[None])
@@ -102,11 +105,12 @@ def explain_picture(
     maps = {
         one: getattr(looks, one)(seen, inputs, index, **settings.get(one, {}))[0] for one in chosen
     }
-    shares = np.exp(scores - scores.max())
-    share = float(shares[index] / shares.sum())
+    share = float(seen.shares(scores[None])[0, index])
     sheet = _drawn(opened, pixels, maps, f"{opened.labels[index]} {share:.3f}", path)
     if place is not None:
         save_png(sheet, place)
+    if table is not None:
+        save_npz({"pixels": pixels, **maps}, table)
     return Explained(opened.labels[index], share, path, pixels, maps, sheet)
 
 

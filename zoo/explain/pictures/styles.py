@@ -9,49 +9,16 @@ of what is looked for, see `zoo.losses.pictures`; total variation is added, as i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from keras import ops
 
-from zoo.explain.descent import Descent, Loss, Painted, Watch, paint, resized
-from zoo.explain.inversion import noise
+from zoo.explain.pictures.descent import Loss, Painted, Watch, paint, resized
+from zoo.explain.pictures.inversion import noise
+from zoo.explain.pictures.ways import ALIKE, STYLE, TEXTURE, Blend, Descent
 from zoo.losses.pictures import gram, relative, variation
 from zoo.models.perception import Perception, Pooling
-
-HOW = Descent(steps=100, octaves=2)
-TEXTURE = Descent(steps=100, octaves=3)
-
-
-class Blend(NamedTuple):
-    """What a styled picture is judged by.
-
-    Attributes:
-        content: Weight of the content's error.
-        style: Weight of the Gram matrices' mean error.
-        variation: Weight of the total variation.
-        style_layers: Those that give maps; none for the usual ones, see `Perception.usual`.
-        content_layer: Likewise.
-        pooling: `average`, as Gatys et al. have it, takes means where the network takes maxima.
-    """
-
-    content: float = 1.0
-    style: float = 10.0
-    variation: float = 1.0
-    style_layers: Sequence[str] = ()
-    content_layer: str | None = None
-    pooling: Pooling = "average"
-
-    def paths(self, eyes: Perception) -> tuple[tuple[str, ...], str]:
-        """Returns the paths of the layers of a network: of the style, and of the content."""
-        style, content = tuple(self.style_layers), self.content_layer
-        if not style or content is None:
-            usual = eyes.usual()
-            style, content = style or usual[0], content or usual[1]
-        return tuple(map(eyes.find_layer, style)), eyes.find_layer(content)
-
-
-ALIKE = Blend(style=1.0, variation=0.0)
 
 
 def style(
@@ -78,7 +45,7 @@ def style(
     Raises:
         ValueError: There is no such layer, or it cannot be had at this size.
     """
-    blend, how = blend or Blend(), how or HOW
+    blend, how = blend or Blend(), how or STYLE
     paths, middle = blend.paths(eyes)
 
     def loss_at(size: tuple[int, int]) -> Loss:

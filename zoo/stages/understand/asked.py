@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.stages.classifiers import Opened
+from zoo.explain.methods import EPSILON, EXAMPLES, OPTIONS
+from zoo.stages.understand.classifiers import Opened
 
 
 class Asked(NamedTuple):
@@ -24,7 +25,7 @@ class Asked(NamedTuple):
         examples: How many of its test split.
         epsilon: Most that a pixel may change, in 255 levels.
         seed: Seed of what is drawn at random.
-        beside: Further classifiers of equal inputs, for `robustness`.
+        beside: Further classifiers of equal inputs, for `robustness` and `transfer`.
     """
 
     method: str
@@ -33,10 +34,16 @@ class Asked(NamedTuple):
     layer: str | None = None
     unit: int | None = None
     data: str | None = None
-    examples: int = 500
-    epsilon: float = 8.0
+    examples: int = EXAMPLES
+    epsilon: float = EPSILON
     seed: int = 0
     beside: Sequence[Opened] = ()
+
+    def said(self) -> dict[str, Any]:
+        """Returns what is not as usual, by the keys of `zoo.explain.methods.OPTIONS`."""
+        usual = Asked(self.method)
+        found = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in found.items() if value != getattr(usual, name)}
 
 
 class Looked(NamedTuple):

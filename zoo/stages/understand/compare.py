@@ -17,14 +17,22 @@ from zoo.common.layouts import is_picture
 from zoo.explain import drawing
 from zoo.explain.differences import Comparison, most_hurt, per_class, same_maps
 from zoo.explain.drawing import Tile
-from zoo.stages.classifiers import TASKS, Examples, Model, Opened, open_classifier
-from zoo.stages.explain import check_png, save_png
+from zoo.explain.methods import COMPARED
 from zoo.stages.opening import Opened as Reopened
+from zoo.stages.png import check_png, save_png
+from zoo.stages.understand.classifiers import (
+    TASKS,
+    Examples,
+    Model,
+    Opened,
+    open_classifier,
+    same_classes,
+)
 
-EXAMPLES = 1000  # of a test split
 LOOKED, ATTACKED = 64, 32  # pictures of which Grad-CAMs, and distances to the border, are taken
 HURT = 12  # pictures of a sheet
-FEW = 32  # pictures that a report on a compression looks at
+SOME, FEW = 256, 32  # pictures of a report on a compression, and those that it looks at
+LABEL = "label"  # column of the class of all `TASKS`
 OVERLAP = "Grad-CAM overlap"
 LOG = logging.getLogger("zoo")
 
@@ -65,7 +73,7 @@ def compare(
     *,
     pictures: str | Path | None = None,
     data: str | None = None,
-    examples: int = EXAMPLES,
+    examples: int = COMPARED,
     values: str | None = None,
     out: str | Path | None = None,
     force: bool = False,
@@ -73,7 +81,7 @@ def compare(
     """Compares two classifiers of equal inputs and classes, on the same pictures.
 
     Args:
-        one: The first, see `zoo.stages.classifiers.open_classifier`; e.g. what was compressed.
+        one: The first, e.g. what was compressed; see `classifiers.open_classifier`.
         other: The second, e.g. what came of it.
         pictures: Folder of pictures; those in a sub-folder that is named like a class are of it.
             `None`: a test split.
@@ -93,8 +101,9 @@ def compare(
     place = None if out is None else check_png(out, force=force, read=[])
     if place is not None:
         staging.check_file(place.with_suffix(".json"), force=force, read=[])
-    nets = [_opened(model, values) for model in (one, other)]
-    nets = _fitting(*nets)
+    first, second = (_opened(model, values) for model in (one, other))
+    second = same_classes(first, second)
+    nets = [first._replace(names=second.names), second]
     if pictures is not None and data is not None:
         raise ValueError(
             f"compare: got the folder {pictures} and the data set {data}; expected one."
@@ -102,7 +111,7 @@ def compare(
     asked = (
         _folder(Path(pictures), nets[0]) if pictures is not None else _split(nets, data, examples)
     )
-    sides = [looks.Side(net.seen, net.known.apply(asked.pixels), net.known.span()) for net in nets]
+    sides = [looks.Side(net.unit().seen, asked.pixels / np.float32(255)) for net in nets]
     found = looks.compare(*sides, asked.labels, looked=LOOKED, attacked=ATTACKED)
     chosen = most_hurt(found, HURT)
     facts = _facts(nets, asked, found, chosen)
@@ -115,30 +124,45 @@ def compare(
 
 
 def beside_parent(parent: Reopened, model: Any) -> dict[str, Any]:
-    """Returns what a report on a compression tells: a few test pictures are enough.
+    """Returns what a report on a compression tells: some test pictures are enough.
 
     Args:
         parent: The bundle that was compressed.
         model: What came of it.
 
     Returns:
-        `pictures`, `same_top1`, `correlation`, and where both have convolutions `overlap` and
-        `chance`, see `zoo.explain.differences.Comparison`; nothing of what classifies no pictures,
+        `pictures`, `same_top1`, `correlation`, `ece` of each, `hurt` and `mended`, `classes`, see
+        `zoo.explain.differences.Comparison` and `per_class`, and where both have convolutions
+        `overlap` and `chance` of the `looked` first ones; nothing of what classifies no pictures,
         or cannot be looked into.
     """
     run = parent.run
     if run.task.kind not in TASKS or run.data.columns[run.data.input].kind != "image":
         return {}
-    inputs = run.inputs(run.raw("test", FEW))
+    raw = run.raw("test", SOME)
+    inputs, labels = run.inputs(raw), raw[LABEL].astype(np.int64)
     try:
         sides = [looks.Side(looks.Classifier(one), inputs) for one in (parent.model, model)]
     except (TypeError, ValueError) as error:  # has no graph, or other outputs
         LOG.info("not compared with its parent: %s", error)
         return {}
-    found = looks.compare(*sides, looked=FEW, attacked=0)
-    facts: dict[str, Any] = {"pictures": len(inputs), "same_top1": found.same_top1}
-    facts["correlation"] = found.correlation
-    return facts | ({"overlap": found.overlap, "chance": found.chance} if found.looked else {})
+    found = looks.compare(*sides, labels, looked=FEW, attacked=0)
+    facts: dict[str, Any] = {
+        "pictures": len(inputs), "same_top1": found.same_top1, "correlation": found.correlation,
+        "ece": found.ece, **_paid(found, parent.bundle.card.labels),
+    }  # fmt: skip
+    if found.looked:
+        facts |= {"overlap": found.overlap, "chance": found.chance, "looked": found.looked}
+    return facts
+
+
+def _paid(found: Comparison, names: tuple[str, ...]) -> dict[str, Any]:
+    """What pictures and classes paid."""
+    one, other = found.right
+    return {
+        "hurt": int((one & ~other).sum()), "mended": int((other & ~one).sum()),
+        "classes": per_class(found, names),
+    }  # fmt: skip
 
 
 def told(facts: Mapping[str, Any]) -> str:
@@ -148,7 +172,9 @@ def told(facts: Mapping[str, Any]) -> str:
         f"logits {facts['correlation']:.4f}"
     )
     if facts.get("overlap") is not None:
-        line += f", {OVERLAP} {facts['overlap']:.3f} (of other pictures {facts['chance']:.3f})"
+        line += f", {OVERLAP} {facts['overlap']:.3f}"
+    if facts.get("chance") is not None:
+        line += f" (of other pictures {facts['chance']:.3f})"
     return line
 
 
@@ -158,39 +184,11 @@ def _opened(model: Model, values: str | None) -> Opened:
     return open_classifier(model, values=values if own.is_own(model) else None)
 
 
-def _fitting(one: Opened, other: Opened) -> list[Opened]:
-    """The two, with the names of classes that one of them may lack.
-
-    Raises:
-        ValueError: They read unlike pictures, or have unlike classes.
-    """
-    shapes = [" x ".join(map(str, net.known.shape)) for net in (one, other)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"compare: {one.name} reads pictures of {shapes[0]}, {other.name} of {shapes[1]}; "
-            "expected equal ones, e.g. a bundle and what `zoo compress` made of it."
-        )
-    counts = [net.seen.num_classes for net in (one, other)]
-    plain = [net.labels == tuple(map(str, range(net.seen.num_classes))) for net in (one, other)]
-    if counts[0] == counts[1] and one.labels != other.labels and any(plain):
-        named = other.labels if plain[0] else one.labels
-        return [one._replace(labels=named), other._replace(labels=named)]
-    if one.labels != other.labels:
-        told = [
-            f"{len(net.labels)} classes ({', '.join(net.labels[:3])}, ...)" for net in (one, other)
-        ]
-        raise ValueError(
-            f"compare: {one.name} has {told[0]}, {other.name} {told[1]}; expected the same ones, "
-            "in the same order."
-        )
-    return [one, other]
-
-
 def _split(nets: list[Opened], data: str | None, count: int) -> Pictures:
     source = next((net for net in nets if net.bundle is not None), nets[0])
     found: Examples = source.examples(data, count)
     names = [str(index) for index in range(len(found.pixels))]
-    labels = None if found.labels is None else found.labels.astype(np.int64)
+    labels = None if found.labels is None else source.classes_of(found)
     return Pictures(f"test pictures of {found.name}", found.pixels, labels, names)
 
 
@@ -201,12 +199,16 @@ def _folder(root: Path, net: Opened) -> Pictures:
     files = sorted(file for file in root.rglob("*") if is_picture(file))
     if not files:
         raise ValueError(f"--pictures: {root}: holds no pictures; expected one or more.")
-    known = {name: index for index, name in enumerate(net.labels)}
-    labels = [known.get(file.parent.name, -1) for file in files]
-    pixels = np.stack([net.known.image(file) for file in files])
+    labels = [net.class_of_folder(file.parent.name) for file in files]
+    strays = [file for file, label in zip(files, labels, strict=True) if label is None]
+    if 0 < len(strays) < len(files):
+        LOG.warning(
+            "--pictures: %d of %d lie in no folder that is named like one class of %s, e.g. %s; "
+            "nothing is counted by class", len(strays), len(files), net.name, strays[0],
+        )  # fmt: skip
     names = [str(file.relative_to(root)) for file in files]
-    sure = None if -1 in labels else np.array(labels)
-    return Pictures(f"pictures of {root}", pixels, sure, names)
+    sure = None if strays else np.array(labels)
+    return Pictures(f"pictures of {root}", net.pictures(files), sure, names)
 
 
 def _facts(
@@ -222,8 +224,9 @@ def _facts(
         if found.ece is not None:
             side["ece"] = found.ece[index]
         side["confidence"] = float(shares[index].max(axis=1).mean())
-        if found.margins is not None and math.isfinite(found.margins[index]):
-            side["margin"] = found.margins[index]
+        if found.margins is not None:
+            far = found.margins[index]
+            side |= {"margin": far if math.isfinite(far) else None, "fooled": found.fooled[index]}
         sides.append(side)
     facts: dict[str, Any] = {
         "of": asked.of, "pictures": len(asked.pixels), "sides": sides,
@@ -232,9 +235,7 @@ def _facts(
         "attacked": found.attacked,
     }  # fmt: skip
     if known:
-        facts["hurt"] = int((found.right[0] & ~found.right[1]).sum())
-        facts["mended"] = int((found.right[1] & ~found.right[0]).sum())
-        facts["classes"] = per_class(found, labels)
+        facts |= _paid(found, labels)
     facts["worst"] = [
         {
             "picture": asked.names[i],
@@ -246,6 +247,11 @@ def _facts(
         for i in chosen
     ]  # fmt: skip
     return facts
+
+
+def _seen(sides: list[looks.Side]) -> tuple[looks.Classifier, looks.Classifier]:
+    one, other = (looks.Classifier.of(side.model) for side in sides)
+    return one, other
 
 
 def _sheet(
@@ -261,7 +267,7 @@ def _sheet(
         return drawing.sheet([Tile("no picture lost anything", asked.pixels[0])], columns=1)
     classes = found.labels[chosen]
     maps = None
-    if (paths := same_maps((nets[0].seen, nets[1].seen))) is not None:
+    if (paths := same_maps(_seen(sides))) is not None:
         maps = [
             looks.grad_cam(side.model, side.inputs[chosen], classes, layer=path)
             for side, path in zip(sides, paths, strict=True)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from zoo.explain.descent import Descent, Loss, Painted, Watch, paint, resized
+from zoo.explain.pictures.descent import Loss, Painted, Watch, paint, resized
+from zoo.explain.pictures.ways import INVERT, Descent
 from zoo.losses.pictures import relative, variation
 from zoo.models.perception import Perception
 
 ALPHA = 6
-HOW = Descent(steps=200)
 NOISE = 0.1  # standard deviation of the picture that is begun with, about the middle grey
 
 
@@ -45,7 +45,7 @@ def invert(
     Raises:
         ValueError: There is no such layer, or it cannot be had at this size.
     """
-    how, path = how or HOW, eyes.find_layer(layer)
+    how, path = how or INVERT, eyes.find_layer(layer)
 
     def loss_at(size: tuple[int, int]) -> Loss:
         net = eyes.at([path], size)

@@ -1,0 +1,1 @@
+"""Pictures made with a trained network: optimised ones, dreams, inversions, textures and styles."""
