@@ -43,6 +43,38 @@ class Endless(Corridor):
     action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
 
 
+class Drift(gymnasium.Env):
+    """A spot that drifts to the left or to the right: saying which is worth 1, at each of 8 steps.
+
+    It is shown as pictures, one of which does not tell.
+    """
+
+    observation_space = gymnasium.spaces.Box(0, 255, (24, 20, 3), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.right, self.place, self.time = int(self.np_random.integers(2)), 0, 0
+        self.place = int(self.np_random.integers(10))
+        return self.picture(), {}
+
+    def step(self, action):
+        reward = float(action == self.right)
+        self.place, self.time = (self.place + 2 * self.right - 1) % 10, self.time + 1
+        return self.picture(), reward, self.time == 8, False, {}
+
+    def picture(self):
+        found = np.zeros((24, 20, 3), np.uint8)
+        found[8:16, 2 * self.place : 2 * self.place + 2] = 40, 200, 90
+        return found
+
+
+class Sideways(Drift):
+    """Its channels come first."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (3, 24, 20), np.uint8)
+
+
 def walk(place, action):
     """The rule of the corridor: the next place, the reward, and whether that is the end."""
     place = min(LENGTH - 1, place + 1) if action else max(0, place - 1)
@@ -50,7 +82,7 @@ def walk(place, action):
     return place, 1.0 if ended else -0.01, ended
 
 
-for kind in (Corridor, Moody, Endless):
+for kind in (Corridor, Moody, Endless, Drift, Sideways):
     gymnasium.register(f"ZooTest{kind.__name__}-v0", kind, max_episode_steps=LIMIT)
 
 

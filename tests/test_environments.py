@@ -9,15 +9,19 @@ import tensorflow as tf
 from PIL import Image, ImageSequence
 
 from tests.agents import LENGTH, LIMIT, cart_pole, corridor, dense, walk
+from zoo.common.columns import Column
+from zoo.common.films import save_gif
 from zoo.environments import check_name
 from zoo.environments.acting import asked, dealt, explored, greedy, sampled
 from zoo.environments.actions import Numbers
-from zoo.environments.copies import Copies
-from zoo.environments.drawing import DRAWN, drawer, save_gif
-from zoo.environments.episodes import Episodes, observe
+from zoo.environments.copies import EPISODE, PLAY, SEED, Copies
+from zoo.environments.drawing import DRAWN, drawer
+from zoo.environments.episodes import STREAMS, Episodes, observe
 from zoo.environments.replay import Replay
 from zoo.environments.rollouts import Rollouts, advantages
+from zoo.environments.whole import Whole
 from zoo.environments.world import World
+from zoo.models import create
 from zoo.recipe import Environment, resolve
 from zoo.tasks.agents.actor_critic import taken as log_of_taken
 
@@ -48,12 +52,56 @@ def test_a_choice_is_seen_as_a_one_among_zeros():
         ("Cartpole-v1", "expected an environment of gymnasium. Did you mean 'CartPole-v1'?"),
         ("nosuch.module:Thing-v0", "got 'nosuch.module:Thing-v0'; expected an environment"),
         ("ZooTestEndless-v0", "or numbers with ends (Box), e.g. Pendulum-v1."),
+        ("ZooTestSideways-v0", "shows pixels (3, 24, 20); expected pictures (height, width)"),
     ],
 )
 def test_a_wrong_environment_is_told_in_one_line(name, line):
     with pytest.raises(ValueError, match=r"^environment\.name: ") as error:
         World(Environment(name=name))
     assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def drift(**settings):
+    pixels = {"side": 12, "stack": 3}
+    return World(
+        Environment(name="ZooTestDrift-v0", copies=2, frames=64, pixels=pixels, **settings)
+    )
+
+
+def test_pictures_are_seen_grey_small_and_the_last_few_together():
+    world, plain = drift(), gymnasium.make("ZooTestDrift-v0")
+    assert world.columns["features"] == Column("frames", (12, 12, 3))
+    copy, wanted = Copies(world, 1, seed=3), []
+    plain.reset(seed=int(np.random.SeedSequence((3, EPISODE, 0, 0)).generate_state(1)[0]))
+    for step in range(5):
+        picture = Image.fromarray(plain.unwrapped.picture()).convert("L").resize((12, 12), 2)
+        wanted += [np.asarray(picture)] * (
+            1 if step else 3  # the first stands for those before
+        )
+        seen = copy.observations[0]
+        assert seen.dtype == np.uint8
+        np.testing.assert_array_equal(seen, np.stack(wanted[-3:], axis=2))
+        copy.act(np.array([1]))
+        plain.step(1)
+    assert World(Environment(name="ZooTestDrift-v0")).columns["features"].shape == (84, 84, 4)
+    with pytest.raises(ValueError, match=r"environment.pixels: got .*no pictures. Leave it out"):
+        World(Environment(name="CartPole-v1", pixels={"side": 12}))
+
+
+def test_a_memory_of_pictures_holds_bytes():
+    world = drift()
+    network = create("dqn", input_shape=(12, 12, 3), num_classes=2, convolutions=[[4, 3, 2]])
+    source = replay(world)
+    batch = source.collect({"net": network}, 0)
+    assert batch["features"].dtype == batch["successor"].dtype == np.uint8
+    assert source.state()["memory/features"].dtype == np.uint8
+    again = replay(world)
+    again.restore({key: np.array(value) for key, value in source.state().items()})
+    ours, theirs = (one.collect({"net": network}, 1) for one in (source, again))
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    with pytest.raises(ValueError, match=r"of 12 pixels are 2 wide at conv2, whose kernel"):
+        create("dqn", input_shape=(12, 12, 3), num_classes=2)
 
 
 def test_a_package_of_environments_is_named():
@@ -205,6 +253,61 @@ def test_targets_with_full_trace_are_the_returns_of_the_corridor():
     assert batch["finished"].sum() > 10 and batch["weight"].sum() == 512
 
 
+@pytest.mark.parametrize("critic", [False, True])
+def test_what_is_cut_off_counts_on_where_there_is_a_critic(critic):
+    """By a loop over each episode of the corridor; and the means of the others by a loop too."""
+    world, discount = corridor(), 0.9
+    networks = {"policy": dense(world, 2), "value": dense(world, 1, seed=3)}
+    kernel, bias = networks["policy"].get_weights()
+    networks["policy"].set_weights([0 * kernel, bias + np.array([1.5, 0.0])])  # often to the left
+    source = Whole(world, batch_size=16, seed=0, discount=discount, critic=critic)
+    batch = source.collect(networks, 0)
+    value = asked(networks["value"])(np.eye(LENGTH, dtype="float32"))[:, 0]
+    places, cut = batch["features"].argmax(axis=2), 0
+    for row in range(16):
+        length = int(batch["there"][row].sum())
+        steps = [walk(places[row, t], batch["action"][row, t]) for t in range(length)]
+        after, _, ended = steps[-1]
+        wanted = value[after] if critic and not ended else 0.0
+        cut += not ended
+        for time in reversed(range(length)):
+            wanted = steps[time][1] + discount * wanted
+            assert batch["later"][row, time] == pytest.approx(wanted, abs=1e-5)
+            others = [n for n in range(16) if n != row and batch["there"][n, time]]
+            for name, column in (("others", time), ("others_whole", 0)):
+                mean = np.mean(batch["later"][others, column]) if others else 0.0
+                assert batch[name][row, time] == pytest.approx(mean, abs=1e-5)
+        assert not batch["later"][row, length:].any()
+    assert 0 < cut < 16
+
+
+def test_no_run_learns_from_the_episodes_that_it_is_measured_on():
+    """Not with a seed of theirs either; and what is played is neither."""
+    world, seeds = corridor(copies=16), [*range(4), SEED, SEED + 1, SEED + 2, SEED + 3]
+    own = set()
+    for seed in seeds:
+        whole = Whole(world, batch_size=16, seed=seed, discount=1.0)
+        whole.collect({"policy": dense(world, 2)}, 3)
+        rollouts = Rollouts(world, batch_size=16, seed=seed, discount=1.0, trace=1.0)
+        for source in (whole, rollouts, replay(world, seed=seed)):
+            copies = getattr(source._copies, "_copies", source._copies)
+            own |= {drawn(one._seeds, episode) for one in copies for episode in range(8)}
+    assert len(own) == len(seeds) * 16 * 8  # the three have the same ones
+    measured = {
+        drawn((SEED, EPISODE, n), episode) for n in STREAMS.values() for episode in range(99)
+    }
+    samples = {
+        drawn((SEED + 1 + n, EPISODE, copy), episode)
+        for n in STREAMS.values() for copy in range(16) for episode in range(8)
+    }  # fmt: skip
+    played = {drawn((seed, PLAY), episode) for seed in seeds for episode in range(99)}
+    assert not (own & measured or own & samples or own & played or played & (measured | samples))
+
+
+def drawn(seeds, episode):
+    return tuple(np.random.SeedSequence((*seeds, episode)).generate_state(4).tolist())
+
+
 def test_a_batch_that_copies_cannot_share_is_refused():
     with pytest.raises(ValueError, match=r"train.batch_size: got 30 frames; expected a multiple"):
         Rollouts(corridor(), batch_size=30, seed=0, discount=0.9, trace=1.0)
@@ -280,15 +383,19 @@ def test_what_surprised_is_drawn_more_often_and_counts_less():
     )  # fmt: skip
     for number in range(400):
         source.collect(networks, number)
+    for number in range(50):  # of the same memory: it is not yet time to act again
+        source.collect(networks, number)
     held = source.state()["memory/surprise"]
-    shares, drawn = held / held.sum(), np.zeros(len(held))
     features = source.state()["memory/features"].argmax(1)
-    settled = np.isclose(held, (features + 1.0) ** 0.5, atol=1e-4)
-    assert settled.mean() > 0.8  # the rest is new, and as likely as the most surprising
-    random = np.random.RandomState(0)
-    counted = np.searchsorted(np.cumsum(shares), random.uniform(size=20_000), side="right")
-    drawn += np.bincount(counted, minlength=len(held))
-    np.testing.assert_allclose(drawn / 20_000, shares, atol=0.01)
+    np.testing.assert_allclose(held, (features + 1.0) ** 0.5, atol=1e-4)
+    errors.clear()
+    for number in range(400):
+        source.collect(networks, number)
+    counted = np.bincount(np.concatenate(errors).astype(int) - 1, minlength=LENGTH) / (400 * 32)
+    rows = np.bincount(features, minlength=LENGTH)
+    wanted = rows * (np.arange(LENGTH) + 1.0) ** 0.5
+    np.testing.assert_allclose(counted, wanted / wanted.sum(), atol=0.02)
+    assert np.abs(counted - rows / rows.sum()).max() > 0.04  # not as often as they are there
     batch = source.collect(networks, 400)
     weight = {}
     for place, importance in zip(batch["features"].argmax(1), batch["importance"], strict=True):

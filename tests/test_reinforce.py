@@ -17,6 +17,10 @@ import zoo as zoo_package
 from tests import toy
 from tests.agents import LENGTH, cart_pole, corridor, dense, difference, settings, train, walk
 from zoo.bundle import Bundle
+from zoo.common.columns import Column
+from zoo.environments import episodes
+from zoo.environments.acting import asked
+from zoo.environments.copies import EPISODE
 from zoo.environments.episodes import Episodes
 from zoo.environments.world import World
 from zoo.models.build import create
@@ -296,9 +300,9 @@ def test_reinforce_is_the_gradient_of_the_return_and_baselines_take_variance_fro
     world = corridor()
     networks = {"policy": dense(world, 2, bias=False), "value": dense(world, 1, bias=False)}
 
-    def worth(kernel):  # of each place, exactly; episodes are cut off at their limit
+    def worth(kernel, last=0.0):  # of each place, exactly; what is left at the limit counts `last`
         shares = np.exp(kernel) / np.exp(kernel).sum(axis=1, keepdims=True)
-        values = np.zeros(LENGTH)
+        values = np.zeros(LENGTH) + last
         for _ in range(world.limit):
             fresh = np.zeros(LENGTH)
             for place in range(LENGTH - 1):
@@ -309,14 +313,18 @@ def test_reinforce_is_the_gradient_of_the_return_and_baselines_take_variance_fro
             values = fresh
         return values
 
-    kernel, step = networks["policy"].get_weights()[0].astype("float64"), 1e-5
-    wanted = np.zeros_like(kernel)
-    for place in np.ndindex(kernel.shape):
-        moved = np.zeros_like(kernel)
-        moved[place] = step
-        rise = worth(kernel + moved) - worth(kernel - moved)
-        wanted[place] = rise[: LENGTH - 1].mean() / (2 * step)  # where episodes begin
-    networks["value"].set_weights([worth(kernel)[:, None]])
+    def slope(last):
+        found, step = np.zeros_like(kernel), 1e-5
+        for place in np.ndindex(kernel.shape):
+            moved = np.zeros_like(kernel)
+            moved[place] = step
+            rise = worth(kernel + moved, last) - worth(kernel - moved, last)
+            found[place] = rise[: LENGTH - 1].mean() / (2 * step)  # where episodes begin
+        return found.ravel()
+
+    kernel = networks["policy"].get_weights()[0].astype("float64")
+    critic = worth(kernel)
+    networks["value"].set_weights([critic[:, None]])
     spread = {}
     kinds = {"to go": (True, "none"), "all": (False, "none"), "mean": (True, "mean"),
              "value": (True, "value")}  # fmt: skip
@@ -325,7 +333,8 @@ def test_reinforce_is_the_gradient_of_the_return_and_baselines_take_variance_fro
         found = np.array([slope_of(task, world, networks, seed=seed) for seed in range(16)])
         spread[name] = found.var(axis=0).sum()
         error = found.std(axis=0) / np.sqrt(len(found))
-        assert (np.abs(-found.mean(axis=0) - wanted.ravel()) < 4 * error + 1e-6).all(), name
+        wanted = slope(critic if baseline == "value" else 0.0)
+        assert (np.abs(-found.mean(axis=0) - wanted) < 4 * error + 1e-6).all(), name
     assert spread["value"] < spread["to go"] and spread["mean"] < spread["to go"]
     pole = cart_pole()  # where there is a reward in every step, not at the end alone
     networks = {name: dense(pole, size) for name, size in (("policy", 2), ("value", 1))}
@@ -370,11 +379,25 @@ def test_the_error_of_q_learning_is_its_definition(double):
         error = abs(q[i, batch["action"][i]] - wanted)
         loss = 0.5 * error**2 if error < 1 else error - 0.5
         assert found[i] == pytest.approx(loss * batch["importance"][i], rel=1e-4, abs=1e-6)
+    asks = {name: asked(net) for name, net in networks.items()}
+    error = np.abs(task._surprise(asks, batch))  # by which examples are drawn
+    huber = np.where(error < 1, 0.5 * error**2, error - 0.5) * batch["importance"]
+    np.testing.assert_allclose(huber, found, rtol=1e-4, atol=1e-6)
+
+
+def test_what_corrects_for_priorities_rises_to_one():
+    task = DQN(correction=0.4, explore=Explore(frames=200))
+    assert [task._corrects(frame) for frame in (0, 100, 200, 900)] == pytest.approx(
+        [0.4, 0.7, 1, 1]
+    )
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("double", [False, True])
-def test_q_learning_of_the_corridor_reaches_value_iteration(double):
+@pytest.mark.parametrize(
+    "options", [{"double": False}, {"double": True}, {"priority": 0.6}],
+    ids=["plain", "double", "priority"],
+)  # fmt: skip
+def test_q_learning_of_the_corridor_reaches_value_iteration(options):
     discount = 0.8
     values = np.zeros((LENGTH, 2))
     for _ in range(200):
@@ -384,7 +407,7 @@ def test_q_learning_of_the_corridor_reaches_value_iteration(double):
                 values[place, action] = reward + discount * (1 - ended) * values[after].max()
     world = corridor(frames=2000)
     task = DQN(
-        double=double, discount=discount, memory=2000, warmup=400, frames_per_step=4,
+        **options, discount=discount, memory=2000, warmup=400, frames_per_step=4,
         target_every=20, explore=Explore(first=1.0, last=0.5, frames=500),
     )  # fmt: skip
     networks = {"net": dense(world, 2, bias=False), "target": dense(world, 2, bias=False)}
@@ -454,6 +477,22 @@ def test_errors_are_one_line(zoo, changes, line, tmp_path):
     assert len(lines) == 1 and line in lines[0]
 
 
+def test_an_agent_learns_from_pictures_and_is_deployed(tmp_path):
+    """Which way a spot drifts no single picture tells: half of the first steps are right."""
+    changes = [
+        "environment={name: ZooTestDrift-v0, copies: 16, frames: 2048, episodes: 40}",
+        "environment.pixels={side: 12, stack: 2}", "train.epochs=4", "train.batch_size=128",
+        "settings={units: [32], convolutions: [[8, 3, 2], [16, 3, 2]]}",
+    ]  # fmt: skip
+    bundle = fit("a2c", out=tmp_path / "drift", changes=changes)
+    assert bundle.report.metrics["return"] > 6.5  # chance has 4, and 7.5 are to be had
+    assert bundle.card.columns["features"] == Column("frames", (12, 12, 2))
+    (file,) = zoo_package.export(bundle, "tflite-int8", out=tmp_path)
+    measured = zoo_package.evaluate(bundle, file=file.path)
+    assert measured.same_top1 > 0.9
+    assert play(bundle, episodes=3).lengths == (8, 8, 8)
+
+
 def test_values_are_of_choices(zoo, tmp_path):
     told = zoo("train", "dqn", "--data", "gym:Pendulum-v1", "--out", tmp_path / "dqn", expect=2)
     assert "task.kind: dqn: takes one of some choices; Pendulum-v1 has numbers" in told
@@ -485,6 +524,9 @@ def test_zoo_play(zoo, agent, tmp_path):
     assert found["environment"] == "CartPole-v1" and len(found["returns"]) == 3
     assert tuple(found["returns"]) == play(agent.path, episodes=3, seed=4).returns
     assert tuple(found["returns"]) != play(agent.path, episodes=3, seed=5).returns
+    seeds = (4, EPISODE, 9)  # of the tenth copy that the agent may have learnt from
+    known = episodes.play(cart_pole(), asked(load_model(agent.path)), episodes=3, seeds=seeds)
+    assert found["returns"] != [one.total for one in known]
     again = zoo("play", agent.path, "--episodes", 1, "--out", film, expect=2)
     assert "a2c.gif: exists; choose another name, or --force" in again
     zoo("play", agent.path, "--episodes", 1, "--out", film, "--force")
@@ -513,6 +555,7 @@ TWO_DEVICES = """
     from zoo.recipe import Hardware
     from zoo.tasks.agents.a2c import A2C
     from zoo.tasks.agents.dqn import DQN
+    from zoo.tasks.agents.reinforce import Reinforce
     from zoo.training.strategy import choose_machine
     from zoo.training.trainer import Trainer
 
@@ -520,12 +563,13 @@ TWO_DEVICES = """
     one = choose_machine(Hardware(strategy="one", precision="float32"))
     world, found = cart_pole(), {}
     for task, kinds in ((A2C(), {"sgd": 0.01, "adam": 0.001}),
+                        (Reinforce(baseline="mean"), {"sgd": 0.01}),
                         (DQN(warmup=64, memory=200, target_every=7), {"sgd": 0.01})):
         for kind, rate in kinds.items():
             chosen = settings(epochs=2, kind=kind, learning_rate=rate, clip_global_norm=0.5)
             weights, rows = [], []
             for machine in (one, two):
-                if task.kind == "a2c":
+                if task.kind != "dqn":
                     networks = {"policy": dense(world, 2, hidden=(8,)),
                                 "value": dense(world, 1, hidden=(8,), seed=1)}
                 else:

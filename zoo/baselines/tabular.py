@@ -17,8 +17,8 @@ import numpy as np
 
 from zoo.baselines.texts import Predicted
 from zoo.environments import tables
-from zoo.environments.copies import ACT, EPISODE, Copy, generator
-from zoo.environments.episodes import SEED, STREAMS, play
+from zoo.environments.copies import ACT, EPISODE, SEED, Copy, generator, trained
+from zoo.environments.episodes import STREAMS, play
 from zoo.environments.world import World
 
 DISCOUNT = 0.99
@@ -86,7 +86,7 @@ def learn(
         seed: Of the episodes and chance actions, at least 0.
     """
     world.needs_choices(kind)
-    actions, copy = world.num_actions, Copy(world, (seed, EPISODE))
+    actions, copy = world.num_actions, Copy(world, (trained(seed), EPISODE))
     values, visits = np.full((states, actions), START), np.zeros((states, actions), np.int64)
     luck: list[np.ndarray] = []
 

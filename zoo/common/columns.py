@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 KINDS: Mapping[str, tuple[str, int]] = {
     "image": ("uint8", 3),  # pixels (height, width, channels), 0 to 255
     "features": ("float32", 1),  # a table's row (features,), each in its own unit
+    "frames": ("float32", 3),  # the last pictures in grey (height, width, pictures), 0 to 255
     "series": ("float32", 2),  # a signal (time, features)
     "tokens": ("int32", 1),  # indices of a vocabulary (time,); 0 pads where the names say so
     "counts": ("int32", 1),  # a whole number for each token (time,), e.g. its characters

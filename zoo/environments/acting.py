@@ -25,7 +25,7 @@ def asked(network: keras.Model) -> Ask:
         return network(features, training=False)
 
     found = forward.get_concrete_function(signature)
-    return lambda features: np.asarray(found(tf.constant(features, tf.float32)))
+    return lambda features: np.asarray(found(tf.constant(np.asarray(features, np.float32))))
 
 
 class Asked:

@@ -14,12 +14,24 @@ import numpy as np
 
 from zoo.environments.world import World
 
-EPISODE, ACT, DRAW, SAMPLE = 1, 2, 3, 4  # streams of random numbers, the word behind the seed
+# Streams of random numbers, the word behind the seed. `PLAY` are episodes that are played.
+EPISODE, ACT, DRAW, SAMPLE, PLAY = 1, 2, 3, 4, 5
+SEED = 1606  # of the episodes of each split: all runs are measured on the same ones
+MEASURED = range(SEED, SEED + 4)  # seeds of what is measured, and of what samples are taken from
 
 
 def generator(*words: int) -> np.random.Generator:
     """Returns random numbers that are a function of some integers of at least 0."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+
+
+def trained(seed: int) -> int:
+    """Returns the seed of a run's own episodes: it learns from none that it is measured on.
+
+    Args:
+        seed: Of the run, from 0 to 2^31 - 1.
+    """
+    return seed + 2**31 if seed in MEASURED else seed
 
 
 class Copy:

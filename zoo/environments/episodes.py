@@ -9,13 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.environments.acting import Ask, Asked, dealt
-from zoo.environments.copies import DRAW, EPISODE, SAMPLE, Copies, Copy, generator
+from zoo.environments.copies import DRAW, EPISODE, SAMPLE, SEED, Copies, Copy, generator
 from zoo.environments.world import World
 
-SEED = 1606  # of the episodes of each split: all runs are measured on the same ones
 STREAMS = {"train": 0, "validation": 1, "test": 2}
 SIDE_BY_SIDE = 64  # copies that are played at the same time, at most
-OBSERVED = 512  # steps of each copy that samples are taken from
+OBSERVED = 512  # steps of each copy that samples are taken from, at most
+ROOM = 2**28  # bytes of what is seen in them
 CHANCE = 0.1  # share of chance actions among samples, so that they show more than one path
 
 
@@ -148,23 +148,24 @@ def observe(world: World, split: str, count: int, *, ask: Ask | None) -> dict[st
         ask: Tells the values of the actions; `None` acts by chance.
 
     Returns:
-        `features` (count, features), float32, and `action` (count, ...): the best action.
+        `features` (count, ...), float32, and `action` (count, ...): the best action.
     """
     seed = SEED + 1 + STREAMS[split]  # not the episodes that are measured
     copies = Copies(world, world.settings.copies, seed=seed)
     num, seen, best = len(copies), [], []
-    for step in range(max(OBSERVED, -(-count // num))):
+    room = ROOM // copies.observations.nbytes
+    for step in range(max(min(OBSERVED, room), -(-count // num))):
         random = generator(seed, SAMPLE, step)
         chance, other = random.random(num) < CHANCE, world.actions.anything(random, num)
         choice = other if ask is None else world.actions.best(ask(copies.observations))
         seen.append(copies.observations)
         best.append(choice)
         copies.act(np.where(chance.reshape(-1, *[1] * (other.ndim - 1)), other, choice))
-    features = np.concatenate(seen)  # (steps * copies, features)
+    features = np.concatenate(seen)  # (steps * copies, ...)
     ends = np.unique([features.argmin(axis=0), features.argmax(axis=0)])[: count // 2]
     spread = np.linspace(0, len(features) - 1, count - len(ends)).astype(np.int64)
     chosen = generator(seed, DRAW).permutation(np.concatenate([ends, spread]))
     return {
-        "features": features[chosen],
+        "features": features[chosen].astype(np.float32),
         "action": np.concatenate(best).astype(world.actions.dtype)[chosen],
     }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo.environments.acting import Acting, Ask, Asked, explored, returns
-from zoo.environments.copies import ACT, DRAW, Copies, generator
+from zoo.environments.copies import ACT, DRAW, Copies, generator, trained
 from zoo.environments.world import World
 
 LEAST = 1e-6  # is added to a surprise, so that all are drawn now and then
@@ -81,13 +81,14 @@ class Replay(Acting):
         self._warmup, self._rate, self._epsilon = max(warmup, num), frames_per_step, epsilon
         self._discount, self._reach = discount, reach
         self._priority, self._correction, self._surprise = priority, correction, surprise
-        self._copies, self._asked, self.frames = Copies(world, num, seed=seed), Asked(), 0
-        shape, self._num_actions = self._copies.observations.shape[1:], world.num_actions
+        self._copies, self._asked, self.frames = Copies(world, num, seed=trained(seed)), Asked(), 0
+        seen, self._num_actions = self._copies.observations, world.num_actions
+        shape, dtype = seen.shape[1:], seen.dtype
         self._memory = {
-            "features": np.zeros((memory, *shape), np.float32),
+            "features": np.zeros((memory, *shape), dtype),
             "action": np.zeros(memory, np.int32),
             "reward": np.zeros(memory, np.float32),
-            "successor": np.zeros((memory, *shape), np.float32),
+            "successor": np.zeros((memory, *shape), dtype),
             "ended": np.zeros(memory, np.float32),
             "over": np.zeros(memory, np.float32),
         }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo.environments.acting import Acting, Asked, returns
-from zoo.environments.copies import ACT, DRAW, Copies, generator
+from zoo.environments.copies import ACT, DRAW, Copies, generator, trained
 from zoo.environments.world import World
 
 
@@ -96,7 +96,7 @@ class Rollouts(Acting):
         self.steps = max(1, world.settings.frames // (batch_size * parts)) * parts * passes
         self._turn: dict[str, np.ndarray] = {}
         self._world, self._seed, self._discount, self._trace = world, seed, discount, trace
-        self._copies = Copies(world, num, seed=seed)
+        self._copies = Copies(world, num, seed=trained(seed))
         self._asked = Asked()
 
     def batch(self, networks: Mapping[str, Any], number: int) -> dict[str, np.ndarray]:

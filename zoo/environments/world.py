@@ -2,7 +2,7 @@
 
 Source: Towers et al. 2024, arXiv:2407.17032 (gymnasium, MIT). An action is one of some choices, or
 some numbers (`zoo.environments.actions`); an observation is a row of numbers, where a choice
-becomes a 1 among zeros.
+becomes a 1 among zeros, or the last pictures (`zoo.environments.frames`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.common.columns import Column
 from zoo.common.reading import one_line
 from zoo.common.settings import nearest
-from zoo.recipe import Environment
+from zoo.recipe import Environment, Pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,7 @@ class World:
         actions: What can be done, `Choices` or `Numbers` of `zoo.environments.actions`.
         problems: Nothing is left out of an environment.
         settings: As given.
+        pixels: How pictures are seen; `None` where numbers are.
         threshold: The mean return at which gymnasium calls it solved; `None` where it says none.
         limit: Steps after which an episode is cut off.
 
@@ -65,6 +66,17 @@ class World:
         self.limit = int(facts.max_episode_steps or LIMIT)
         self.threshold = None if facts.reward_threshold is None else float(facts.reward_threshold)
         self.source = f"gymnasium {_gymnasium().__version__}, {self.name}"
+        from zoo.environments.frames import shows_pictures
+
+        self.pixels: Pixels | None = None
+        space = self.make().observation_space
+        if shows_pictures(space):
+            self.pixels = settings.pixels or Pixels()
+        elif settings.pixels is not None:
+            raise ValueError(
+                f"environment.pixels: got {settings.pixels}; {self.name} is observed as {space}, "
+                "no pictures. Leave it out."
+            )
         environment = self.make()
         self._space = environment.observation_space
         box = _gymnasium().spaces.Box
@@ -74,7 +86,9 @@ class World:
         if len(names) != self.actions.num:
             names = tuple(str(action) for action in range(self.actions.num))
         self.columns: Mapping[str, Column] = {
-            "features": Column("features", (self._size(),)),
+            "features": Column("features", (self._size(),))
+            if self.pixels is None
+            else Column("frames", tuple(self._space.shape)),
             "action": Column("features", self.actions.shape)
             if self.actions.shape
             else Column("class", (), names),
@@ -137,9 +151,14 @@ class World:
         """
         gymnasium = _gymnasium()
         try:
-            return gymnasium.make(
+            made = gymnasium.make(
                 self.name, max_episode_steps=self.limit, disable_env_checker=True, **options
             )
+            if self.pixels is None:
+                return made
+            from zoo.environments.frames import Frames
+
+            return Frames(made, self.pixels)
         except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
             raise ModuleNotFoundError(
                 f"environment.name: {self.name} needs a package that is not installed"
@@ -147,9 +166,11 @@ class World:
             ) from None
 
     def encode(self, observation: Any) -> np.ndarray:
-        """Returns an observation as a row (features,), float32."""
+        """Returns an observation as a row (features,), float32; or pictures as they are, uint8."""
         import numpy as np
 
+        if self.pixels is not None:
+            return np.asarray(observation)
         if self._is_row:
             return np.asarray(observation, np.float32)
         flatten = _gymnasium().spaces.flatten
@@ -182,7 +203,8 @@ class World:
         if not 1 <= size <= LARGEST:
             raise ValueError(
                 f"environment.name: {self.name} is observed as {self._space}; expected a row of at "
-                f"most {LARGEST:,} numbers, or a choice, e.g. CartPole-v1."
+                f"most {LARGEST:,} numbers, a choice, e.g. CartPole-v1, or pictures (height, width,"
+                " 1 or 3) of uint8."
             )
         return size
 

@@ -45,7 +45,8 @@ def ram(
 
     `logits` (batch, num_classes); and, for training alone, `auxiliary_places` (batch, glimpses - 1,
     2), where it looks, y and x from -1 to 1, `auxiliary_likelihood` (batch, glimpses - 1), the
-    logarithm of the density of that around where it meant to look, but for a constant, and
+    logarithm of the density of what was drawn around where it meant to look, before it was cut off
+    to -1 to 1, but for a constant, and
     `auxiliary_expected` (batch, glimpses - 1), the probability with which it expects to be right.
 
     Args:
@@ -82,11 +83,13 @@ def ram(
         # Neither the next place nor what is expected changes what the core makes of a glimpse.
         mean = move(ops.stop_gradient(state))
         if places == "learnt":
-            drawn = layers.GaussianNoise(spread, name=f"place{number + 1}")(mean)
-            place = ops.stop_gradient(ops.clip(drawn, -1.0, 1.0))
+            noise = layers.GaussianNoise(spread, name=f"place{number + 1}")
+            drawn = ops.stop_gradient(noise(mean))
         else:
-            place = anywhere(pixels, number + 1, learnt=False)
-        away = ops.sum((place - mean) ** 2, axis=1)  # (batch,)
+            drawn = anywhere(pixels, number + 1, learnt=False)
+        place = ops.clip(drawn, -1.0, 1.0)
+        # Of what was drawn, not of where that was cut off to, whose density is another one.
+        away = ops.sum((drawn - mean) ** 2, axis=1)  # (batch,)
         likelihood.append(away / (-2 * spread**2))
         looked.append(place)
         expected.append(expect(ops.stop_gradient(state)))

@@ -4,7 +4,7 @@ A recipe is resolved in three layers: the family's file, the command line's `--d
 `--set key=value`. The resolved recipe goes into the bundle and is enough to repeat the run.
 """
 
-from zoo.recipe.given import Augment, Count, Data, Environment, Hardware, Text
+from zoo.recipe.given import Augment, Count, Data, Environment, Hardware, Pixels, Text
 from zoo.recipe.learning import Fraction, Optimizer, Phase, Regularize, Train, Transfer
 from zoo.recipe.resolving import (
     FURTHER,
@@ -29,6 +29,7 @@ __all__ = [
     "Hardware",
     "Optimizer",
     "Phase",
+    "Pixels",
     "Recipe",
     "Regularize",
     "Text",

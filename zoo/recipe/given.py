@@ -72,6 +72,18 @@ class Data(Settings):
     augment: Augment = Augment()
 
 
+class Pixels(Settings):
+    """What an agent sees of an environment that shows pictures: the last few, in grey.
+
+    Attributes:
+        side: Pixels of a side; pictures of another size are resized.
+        stack: How many of the last pictures are seen together, so that what moves can be told.
+    """
+
+    side: Annotated[int, Field(ge=8, le=256)] = 84
+    stack: Annotated[int, Field(ge=1, le=16)] = 4
+
+
 class Environment(Settings):
     """What an agent acts in, and learns from.
 
@@ -80,12 +92,14 @@ class Environment(Settings):
         copies: Number of copies that are acted in side by side.
         frames: Steps of the environment in an epoch, over all copies.
         episodes: Episodes that are played to validate and to test.
+        pixels: Of an environment that shows pictures: how they are seen; `None`: as usual.
     """
 
     name: str = "CartPole-v1"
     copies: Count = 16
     frames: Count = 4096
     episodes: Count = 100
+    pixels: Pixels | None = None
 
 
 class Hardware(Settings):

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from zoo.baselines import BASELINES
 from zoo.bundle import RECIPE, Bundle, Record
 from zoo.catalog import TASKS
 from zoo.results import numbers
@@ -192,9 +193,16 @@ def _record(bundle: Record) -> tuple[str, Row]:
         "tensorflow": report.versions.get("tensorflow", ""),
         "keras": report.versions.get("keras", ""),
         "commit": report.commit,
-        "task": bundle.card.task,
+        "task": _learnt_by(bundle),
         **headline,
     }
+
+
+def _learnt_by(bundle: Record) -> str:
+    """The kind of learning; a table of an agent is none of the networks' kinds."""
+    row = BASELINES.get(bundle.card.architecture)
+    tabular = getattr(row, "method", "").startswith("zoo.baselines.tabular:")
+    return "tabular" if tabular else bundle.card.task
 
 
 def _evaluation(path: Path) -> Row:

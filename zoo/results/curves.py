@@ -28,7 +28,8 @@ from zoo.bundle import Bundle
 
 SHARE, REPEATS = 0.95, 2000
 COLOURS = ("#3b6fb6", "#c9503f", "#2f9e77", "#8a63b8", "#b8860b", "#22303c")
-KINDS = {  # of REINFORCE: what counts for an action, and what is subtracted
+# Of REINFORCE: what counts for an action, and what is subtracted.
+KINDS: Mapping[str, Mapping[str, Any]] = {
     "all rewards": {"to_go": False, "baseline": "none"},
     "rewards to go": {"baseline": "none"},
     "- mean of others": {"baseline": "mean"},
@@ -138,14 +139,21 @@ def variances(bundle: Bundle) -> dict[str, float]:
             f"{bundle.path}: has no critic; expected what `zoo train reinforce` wrote."
         )
     discount = getattr(bundle.recipe.task, "discount", 1.0)
-    source = Whole(World(settings), batch_size=EPISODES, seed=1, discount=discount)
+    world = World(settings)
+    sources = {
+        critic: Whole(world, batch_size=EPISODES, seed=1, discount=discount, critic=critic)
+        for critic in (False, True)
+    }
     weights = networks["policy"].trainable_variables
     slopes: dict[str, list[np.ndarray]] = {name: [] for name in KINDS}
     for number in range(BATCHES):
-        batch = source.collect(networks, number)
-        batch = {name: tf.constant(values) for name, values in batch.items()}
+        batches = {
+            critic: {k: tf.constant(v) for k, v in source.collect(networks, number).items()}
+            for critic, source in sources.items()
+        }
         for name, options in KINDS.items():
-            task = Reinforce(discount=discount, **options)  # type: ignore[arg-type]
+            batch = batches[options["baseline"] == "value"]
+            task = Reinforce(discount=discount, **options)
             objective = task.objectives()[0]
             _, found, _ = gradient(task, objective, networks, batch, variables=weights)
             slopes[name].append(np.concatenate([np.ravel(one) for one in found]))

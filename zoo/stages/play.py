@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
-from zoo.environments.drawing import drawer, frames_per_second, save_gif
+from zoo.common.films import save_gif
+from zoo.environments.drawing import drawer, frames_per_second
 from zoo.environments.world import World
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from zoo.environments.copies import Copy
 
-STREAM = 9  # of the episodes: none that a run was trained or measured on
 PICTURES = 300  # in a film, at most
 
 
@@ -81,7 +81,7 @@ def play(
     world = World(settings)
     draw, options = (None, {}) if film is None else drawer(world)
     from zoo.environments.acting import asked
-    from zoo.environments.copies import EPISODE
+    from zoo.environments.copies import PLAY
     from zoo.environments.episodes import play as act
     from zoo.models.saved import load_model
 
@@ -92,9 +92,8 @@ def play(
         if draw is not None and number == 0:
             pictures.append(draw(copy.environment))
 
-    played = act(
-        world, ask, episodes=episodes, seeds=(seed, EPISODE, STREAM), watch=watch, **options
-    )
+    seeds = (seed, PLAY)  # none that a run was trained or measured on
+    played = act(world, ask, episodes=episodes, seeds=seeds, watch=watch, **options)
     if film is not None:
         _save(pictures, world, Path(film))
     return Played(

@@ -245,7 +245,8 @@ class FromWorld:
         """See `Origin.source`."""
         ask = None
         if answer is not None:
-            ask = lambda features: np.asarray(answer({self.data.input: features}))  # noqa: E731
+            name = self.data.input
+            ask = lambda seen: np.asarray(answer({name: seen.astype(np.float32)}))  # noqa: E731
         return Episodes(self.data, split, actor=self._task.actor, ask=ask)
 
     def experience(self, settings: Train, networks: Networks) -> Source:

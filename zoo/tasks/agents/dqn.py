@@ -3,7 +3,9 @@
 Source: Mnih et al. 2015, Nature 518 (experience replay, a target network that is held still, the
 error clipped to [-1, 1], which is Huber's loss); van Hasselt et al. 2016, arXiv:1509.06461
 (double); Wang et al. 2016, arXiv:1511.06581 (dueling, a setting of the network); Schaul et al.
-2016, arXiv:1511.05952 (priorities); several steps as Hessel et al. 2018, arXiv:1710.02298.
+2016, arXiv:1511.05952 (priorities); several steps as Hessel et al. 2018, arXiv:1710.02298. Differs:
+the power that corrects for priorities reaches 1 after `explore.frames` frames, in the paper at the
+end of the training; its weights are divided by the largest of their batch.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Source: Williams 1992, Machine Learning 8, section 4 (with a baseline, which leaves the expected
 gradient as it is and takes variance from it); rewards that were there before an action do not count
-for it (reward to go: Sutton et al. 2000, NIPS 12, theorem 1).
+for it (reward to go: Sutton et al. 2000, NIPS 12, theorem 1). Differs: where a critic is the
+baseline, an episode that is cut off at its limit of steps counts on with its value.
 """
 
 from __future__ import annotations
@@ -51,7 +52,13 @@ class Reinforce(Agent):
         from zoo.environments.whole import Whole
 
         self.plan(train)
-        return Whole(world, batch_size=train.batch_size, seed=seed, discount=self.discount)
+        return Whole(
+            world,
+            batch_size=train.batch_size,
+            seed=seed,
+            discount=self.discount,
+            critic=self.baseline == "value",
+        )
 
     def look(self, objective: str, networks: Networks, batch: Batch, *, training: bool) -> Seen:
         """See `Task.look`: the sum over an episode of -log p(a | s) (R - b), (b,)."""
@@ -72,7 +79,7 @@ class Reinforce(Agent):
         if self.baseline == "value":
             gained = gained - ops.stop_gradient(asked(VALUE)[..., 0])
         elif self.baseline == "mean":
-            gained = gained - _mean_of_others(gained * there, there)
+            gained = gained - batch["others" if self.to_go else "others_whole"]
         loss = -logs * gained - self.entropy * entropy
         shown = {
             "entropy": Mean(entropy, there),
@@ -80,11 +87,3 @@ class Reinforce(Agent):
             "length": Mean(ops.sum(there, axis=1)),
         }
         return Seen(Mean(ops.sum(loss * there, axis=1)), shown)
-
-
-def _mean_of_others(gained: Any, there: Any) -> Any:
-    """The mean of the other episodes that are as long, at each step, (b, limit); 0 if none is."""
-    from keras import ops
-
-    others = ops.sum(there, axis=0, keepdims=True) - there
-    return (ops.sum(gained, axis=0, keepdims=True) - gained) / ops.maximum(others, 1.0)

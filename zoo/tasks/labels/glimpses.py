@@ -3,7 +3,7 @@
 Source: Mnih et al. 2014, arXiv:1406.6247, equations 3 and 4: the class is learnt by its
 cross-entropy, the places by REINFORCE with a baseline that is learnt too, its reward 1 for a right
 answer. Differs: the weight of that part is a setting (the paper has 1; 0.01 is what learns small
-sets), and the reward is the probability of the right class or whether it is the likeliest.
+sets).
 """
 
 from __future__ import annotations
