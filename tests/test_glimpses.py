@@ -205,7 +205,8 @@ def test_pictures_of_digits_elsewhere(monkeypatch):
 # Without oneDNN, whose products of matrices now and then add up in another order.
 RESUMED = """
     from pathlib import Path
-        from tests.test_glimpses import SMALL
+    from tests import toy
+    from tests.test_glimpses import SMALL
     from zoo.training.fitting import fit
 
     out = Path({out!r})
