@@ -31,12 +31,18 @@ class Snapshot:
         path: Where the file is, or will be; `None` for no file.
         variables: Variables of the networks, seeds' states among them, then of the optimizers.
         optimizers: Names of the kinds of optimizers.
+        writes: Whether this process writes it; of several that train together, the chief does.
     """
 
     def __init__(
-        self, path: Path | None, variables: Sequence[keras.Variable], optimizers: Sequence[str]
+        self,
+        path: Path | None,
+        variables: Sequence[keras.Variable],
+        optimizers: Sequence[str],
+        *,
+        writes: bool = True,
     ):
-        self.path = path
+        self.path, self._writes = path, writes
         self._variables = list(variables)
         # Variables are found by their index: paths are not unique, and Keras numbers some of them
         # anew in every process.
@@ -67,7 +73,7 @@ class Snapshot:
             values: In place of the variables' own.
             more: Other arrays by name.
         """
-        if self.path is None:
+        if self.path is None or not self._writes:
             return
         values = self.values() if values is None else values
         arrays: dict[str, Any] = {f"v{i}": value for i, value in enumerate(values)}

@@ -29,13 +29,14 @@ from zoo.training import steps as functions
 from zoo.training.history import DivergedError, History, Means, Sums, check_finite
 from zoo.training.regularize import regularize
 from zoo.training.schedules import TRIES, Watch
-from zoo.training.signals import StopRequest, stop_request
+from zoo.training.signals import StopRequest, Terminated, stop_request
 from zoo.training.snapshot import Snapshot
 from zoo.training.steps import Learner
 from zoo.training.strategy import Machine
 from zoo.training.twin import copy_weights, make_twins
 
 SNAPSHOT_SECONDS = 60.0  # at most this much work, and the epoch it ends in, is lost to a kill
+STOPPED, INTERRUPTED, TERMINATED = range(3)  # why a training halts: a callback, Ctrl-C, SIGTERM
 LOG = logging.getLogger("zoo")
 
 
@@ -74,6 +75,7 @@ class Trainer:
     ) -> History:
         """Trains until the last epoch, a callback's stop, Ctrl-C or SIGTERM.
 
+        Of several workers all stop where one is asked to, and the chief writes the snapshot.
         A callback sees the epoch that `divide` starts over begin again, with the same number.
 
         Args:
@@ -90,6 +92,8 @@ class Trainer:
 
         Raises:
             DivergedError: The loss of an epoch is not a number.
+            Terminated: SIGTERM asked it to stop; the snapshot is written.
+            WorkerLostError: Another worker has gone.
             ValueError: The batch cannot be shared by the turns of an objective, `plateau` or `keep:
                 best` has no validation to look at, a setting names an
                 objective that the task lacks, or the snapshot is of another model.
@@ -101,7 +105,7 @@ class Trainer:
                 f"unfreeze: got a share of the layers for the networks {', '.join(learning)}; "
                 "expected a task of one network, whose head is known. Take phases with objectives."
             )
-        _check_parts(self.task, source.batch_size, self.machine.replicas)
+        _check_parts(self.task, source.batch_size, self.machine.replicas, self.settings.accumulate)
         schedules = {one.schedule for part in parts for one in part.optimizers.values()}
         for name, wanted in (
             ("schedule plateau", "plateau" in schedules),
@@ -109,22 +113,34 @@ class Trainer:
         ):
             if wanted and validation is None:
                 raise ValueError(f"{name}: got no validation; expected batches to look at.")
-        loop = _Loop(self, source, validation, snapshot, measure)
-        loop.enter(0)
-        if resume:
-            loop.restore()
-        with stop_request() as stop:
-            loop.run(callbacks, stop, resume=resume)
-        loop.copy_back()
+        with self.machine.together():
+            loop = _Loop(self, source, validation, snapshot, measure)
+            loop.enter(0)
+            if resume:
+                loop.restore()
+            loop.check_same()
+            with stop_request() as stop:
+                loop.run(callbacks, stop, resume=resume)
+            loop.copy_back()
+            if loop.halt[TERMINATED]:
+                loop.check_same()  # nobody leaves before the chief has written
+                raise Terminated
         return loop.history
 
 
-def _check_parts(task: Task, batch_size: int, replicas: int) -> None:
-    """Refuses a batch that the turns of an objective cannot share.
+def _check_parts(task: Task, batch_size: int, replicas: int, accumulate: int) -> None:
+    """Refuses a batch that the turns of an objective, or what is accumulated, cannot share.
 
     Raises:
         ValueError: It is one.
     """
+    most = replicas * accumulate * max(one.parts for one in task.objectives())
+    if accumulate > 1 and batch_size % most:
+        near = batch_size // most * most or most
+        raise ValueError(
+            f"train.accumulate: got {accumulate} with a batch of {batch_size} on {replicas} "
+            f"devices; expected one that is a multiple of {most}, e.g. train.batch_size={near}."
+        )
     for one in task.objectives():
         if one.parts > 1 and batch_size % (one.parts * replicas):
             raise ValueError(
@@ -164,6 +180,7 @@ class _Loop:
         self.best: tuple[float, list[np.ndarray]] | None = None
         self.callbacks: list[keras.callbacks.Callback] = []
         self.finished = False  # no step is to follow
+        self.agreed = np.zeros(3, bool)  # of several workers: why all of them halt
 
     @property
     def twin(self) -> keras.Model:
@@ -185,11 +202,17 @@ class _Loop:
         self.seen.compile(optimizer=self.learners[0].optimizer)  # where callbacks look for it
         self.watches = [Watch(one.optimizer._learning_rate, one.settings) for one in self.learners]
         self.train_step = functions.train_step(
-            self.learners, self.twins, self.task, self.machine, follows=self.task.follows()
+            self.learners,
+            self.twins,
+            self.task,
+            self.machine,
+            follows=self.task.follows(),
+            accumulate=self.settings.accumulate,
         )
         optimizer_variables = [v for one in self.learners for v in one.optimizer.variables]
         kinds = [type(one.optimizer).__name__ for one in self.learners]
-        self.state = Snapshot(self.snapshot, [*self.variables, *optimizer_variables], kinds)
+        variables = [*self.variables, *optimizer_variables]
+        self.state = Snapshot(self.snapshot, variables, kinds, writes=self.machine.chief)
         # What `divide` goes back to, until its first epoch is over.
         self.names = transfer.loss_names(self.task.objectives())
         divided = any(one.settings.schedule == "divide" for one in self.learners)
@@ -248,9 +271,42 @@ class _Loop:
         self.saved_at = time.monotonic()
 
     @property
+    def asked(self) -> np.ndarray:
+        """Whether this process was asked to halt, (3,), for each reason."""
+        stop = self.stop
+        return np.array([bool(self.seen.stop_training), stop.interrupted, stop.terminated])
+
+    @property
+    def halt(self) -> np.ndarray:
+        """Whether the training is to halt, (3,): as asked, or as all workers have agreed."""
+        return self.asked if self.machine.worker is None else self.agreed
+
+    @property
     def stopped(self) -> bool:
-        """Whether somebody asked the training to stop."""
-        return self.finished or self.stop.requested or bool(self.seen.stop_training)
+        """Whether no step is to follow."""
+        return self.finished or bool(self.halt.any())
+
+    def agree(self) -> None:
+        """Lets all workers halt, at the same step, where one was asked to."""
+        if self.machine.worker is not None:
+            self.agreed = self.machine.total(self.asked) > 0
+
+    def check_same(self) -> None:
+        """Waits for all workers, and refuses to go on where they are not at the same step.
+
+        Raises:
+            RuntimeError: They read different snapshots.
+        """
+        if self.machine.worker is None:
+            return
+        num = len(self.machine.worker.addresses)
+        total = self.machine.total([self.step])[0]
+        if total != num * self.step:
+            raise RuntimeError(
+                f"{self.snapshot}: worker {self.machine.worker.number} read step {self.step}; "
+                f"expected {total / num:g}, the mean of all workers. They have to see the same "
+                "files: put --out on storage that all hosts share."
+            )
 
     def run(
         self,
@@ -273,9 +329,11 @@ class _Loop:
         self.stop, self.saved_at = stop, time.monotonic()
         self.seen.stop_training = False
         self.calls.on_train_begin()
+        self.agree()
         if resume:  # a callback may have begun with changes of the weights
             self.state.restore()
-            snapshots.give_back(self.callbacks, snapshots.more(self.snapshot))
+            if self.machine.chief:
+                snapshots.give_back(self.callbacks, snapshots.more(self.snapshot))
         while True:
             while self.step < self.phase.last * steps and not self.stopped:
                 self.train_epoch(self.step // steps)
@@ -284,7 +342,8 @@ class _Loop:
             for learner in self.learners:
                 optimizers.average(learner.optimizer, learner.variables)
             self.enter(self.index + 1)
-        self.history.interrupted = stop.requested and self.step < epochs * steps
+        asked = bool(self.halt[INTERRUPTED:].any())
+        self.history.interrupted = asked and self.step < epochs * steps
         self.finished |= not self.history.interrupted
         self.save()  # what follows, e.g. the writing of a bundle, can fail
         for learner in self.learners:
@@ -306,7 +365,7 @@ class _Loop:
             place = self.step % steps
             self.calls.on_train_batch_begin(place)
             self.step += 1
-            self.sums.add(self.train_step(batch, tf.constant(self.step)))
+            self.sums.add(self.take_step(batch))
             self.calls.on_train_batch_end(place, Means(self.sums))
             self.history.seconds += time.perf_counter() - tick
             tick = time.perf_counter()
@@ -328,6 +387,15 @@ class _Loop:
                 f"epoch {epoch + 1}: the source gave {self.step % steps} steps; expected {steps}."
             )
 
+    def take_step(self, batch: Any) -> dict[str, Any]:
+        """Takes a step, on which several workers agree whether it is the last."""
+        number = tf.constant(self.step)
+        if self.machine.worker is None:
+            return dict(self.train_step(batch, number))
+        sums = dict(self.train_step(batch, number, tf.constant(self.asked, tf.float32)))
+        self.agreed = np.asarray(sums.pop(functions.ASKED)) > 0
+        return sums
+
     def end_epoch(self, epoch: int, seconds: float) -> None:
         """Measures, and writes the row of the epoch."""
         row = {"epoch": epoch + 1, "seconds": seconds}
@@ -340,7 +408,7 @@ class _Loop:
         with self.averaged():
             plateau = any(one.settings.schedule == "plateau" for one in self.learners)
             keep = self.settings.keep == "best"
-            if self.validation and (plateau or keep or not self.stop.requested):
+            if self.validation and (plateau or keep or not self.halt[INTERRUPTED:].any()):
                 means = self.validate(self.validation)
                 row |= {f"val_{name}": value for name, value in means.items()}
             for one, watch in zip(self.learners, self.watches, strict=True):
@@ -351,12 +419,13 @@ class _Loop:
             if keep:
                 self.keep(row)
             cycle = cycles.ending(self.phase, epoch)
-            if cycle and self.snapshot:
+            if cycle and self.snapshot and self.machine.chief:
                 self.copy_back()
                 cycles.keep(next(iter(self.networks.values())), self.snapshot.parent, cycle)
             self.history.rows.append(row)
             self.history.epochs, self.sums, self.initial = epoch + 1, Sums(), None
             self.calls.on_epoch_end(epoch, {k: v for k, v in row.items() if k != "epoch"})
+            self.agree()
 
     def keep(self, row: dict[str, float]) -> None:
         """Keeps the weights of the epoch whose headline is the best so far."""
