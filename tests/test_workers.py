@@ -1,12 +1,6 @@
 """Several workers, in real processes on loopback: the steps of one device, kills, and resuming."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +34,171 @@ def test_two_workers_take_the_steps_of_one_device():
     for number, (weights, losses, moved, own, replicas) in enumerate(found):
         assert (own, replicas) == (number, 2)
         assert moved > 0.1 and weights < 1e-6 and losses < 1e-5
+
+
+# -- kills, and resuming --------------------------------------------------------------------------
+
+STOP = """
+    import os, signal, sys, time
+    import keras
+
+    class Stop(keras.callbacks.Callback):
+        \"\"\"A signal after a step, to one worker.\"\"\"
+
+        def __init__(self, step, kind):
+            super().__init__()
+            self.left, self.kind = step, kind
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.left -= 1
+            if self.left == 0:
+                print(f"at {time.time()}", flush=True)
+                os.kill(os.getpid(), self.kind)
+"""
+STEPS = (
+    STOP
+    + """
+    import hashlib, json
+    from pathlib import Path
+    from tests import two
+    from tests.toy import feed, settings, small, validation
+    from zoo.tasks.labels.classify import Classify
+    from zoo.training import signals, strategy, trainer
+
+    trainer.SNAPSHOT_SECONDS = 0.0  # after every step
+    snapshot, who, step, kind = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    mine = [Stop(step, kind)] if two.TWO.worker.number == who else []
+    net = small(dropout=0.5, batch_norm=True)
+    run = trainer.Trainer(net, Classify(), settings(epochs=3), two.TWO)
+    try:
+        history = run.fit(
+            feed(), validation(), callbacks=mine, snapshot=snapshot, resume=snapshot.is_file()
+        )
+    except signals.Terminated:
+        print(f"at {time.time()}", flush=True)
+        sys.exit(143)
+    except strategy.WorkerLostError as error:
+        print(error)
+        sys.exit(1)
+    found = hashlib.sha256(b"".join(weight.tobytes() for weight in net.get_weights()))
+    print(json.dumps([found.hexdigest(), [row["loss"] for row in history.rows]]))
+"""
+)
+
+
+def steps(snapshot, who=-1, step=0, kind=0):
+    """What became of two workers, one of which a signal meets after a step."""
+    return programs.run_workers(STEPS, snapshot, who, step, int(kind))
+
+
+def ended(done, codes):
+    assert [one.returncode for one in done] == codes, "\n".join(one.stderr[-2000:] for one in done)
+    return [one.stdout.splitlines()[-1] for one in done]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What two workers come to whom nobody stops."""
+    first, second = ended(steps(tmp_path_factory.mktemp("whole") / "snapshot.npz"), [0, 0])
+    assert first == second
+    return first
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("who", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_killed_worker_is_missed_and_all_go_on_exactly(tmp_path, whole, who):
+    """With dropout, batch normalisation and momentum."""
+    snapshot = tmp_path / "snapshot.npz"
+    codes = [1, 1]
+    codes[who] = -signal.SIGKILL
+    told = ended(steps(snapshot, who, 14, signal.SIGKILL), codes)[1 - who]
+    assert told.startswith(f"worker {1 - who} is left alone: another worker has ended (")
+    assert ended(steps(snapshot), [0, 0]) == [whole, whole]
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_ten_kills_change_nothing(tmp_path, whole):
+    random, snapshot = np.random.RandomState(0), tmp_path / "snapshot.npz"
+    for place in range(10):
+        kind, who = (signal.SIGKILL, signal.SIGTERM)[place % 2], random.randint(2)
+        steps(snapshot, who, random.randint(1, 8), kind)
+    assert ended(steps(snapshot), [0, 0]) == [whole, whole]
+
+
+CHANGES = [
+    "settings.units=[24]", "data.limit=640", "train.epochs=3", "train.batch_size=64",
+    "train.optimizer={kind: sgd, learning_rate: 0.05, clip_global_norm: 0.5}",
+    "hardware.precision=float32", "hardware.wait_seconds=60",
+]  # fmt: skip
+FIT = (
+    STOP
+    + """
+    from tests.test_workers import CHANGES
+    from zoo.recipe import Hardware
+    from zoo.training import signals, workers
+    from zoo.training.fitting import fit
+
+    out, who, step = sys.argv[1], *map(int, sys.argv[2:4])
+    me = workers.of(Hardware())
+    mine = [Stop(step, signal.SIGTERM)] if (me.number if me else 0) == who else []
+    try:
+        fit("mlp", data="digits", out=out, changes=[*CHANGES, *sys.argv[4:]], callbacks=mine,
+            resume="if any")
+    except signals.Terminated:
+        print(f"at {time.time()}", flush=True)
+        sys.exit(143)
+"""
+)
+
+
+def weights(out):
+    return [weight.numpy() for weight in load_model(out).weights]
+
+
+def apart(one, other):
+    pairs = zip(weights(one), weights(other), strict=True)
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A bundle of one device that nobody stops."""
+    from zoo.training.fitting import fit
+
+    return fit("mlp", data="digits", out=tmp_path_factory.mktemp("one") / "run", changes=CHANGES)
+
+
+@pytest.mark.dist
+def test_sigterm_saves_and_one_device_goes_on(tmp_path, alone):
+    """The example of a machine that is taken away: both workers end, one alone goes on."""
+    out = tmp_path / "run"
+    done = programs.run_workers(FIT, out, 1, 14)
+    told = ended(done, [143, 143])
+    began = float(done[1].stdout.split()[1])
+    assert all(float(line.split()[1]) - began < 10 for line in told)
+    assert "keeps what was trained; --resume goes on from it" in done[0].stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run.partial"]
+    done = programs.run(FIT, out, 0, 0)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "made on.devices 2, and goes on with 1: " in done.stderr
+    assert 0 < apart(out, alone.path) < 1e-5  # the same examples in the same order
+    assert Bundle(out).report.epochs == 3
+
+
+@pytest.mark.dist
+def test_a_bundle_of_two_workers(tmp_path, alone):
+    """The chief alone writes; SIGTERM on one device is met as on two."""
+    out = tmp_path / "run"
+    done = programs.run(FIT, out, 0, 14)
+    assert done.returncode == 143, done.stderr[-3000:]
+    done = programs.run_workers(FIT, out, 0, 0)
+    ended([one._replace(stdout="-") for one in done], [0, 0])
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    hardware = Bundle(out).report.hardware
+    assert (hardware["strategy"], hardware["workers"], hardware["replicas"]) == (
+        "multiworker",
+        2,
+        2,
+    )
+    assert 0 < apart(out, alone.path) < 1e-5

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from zoo.recipe import Hardware
 from zoo.training import supervisor, workers
@@ -207,3 +208,65 @@ def test_misuse_is_told_in_a_line(capsys):
     assert "--workers: got 0; expected 1 or more." in capsys.readouterr().err
     assert main(["launch", "--", "no-such-program"]) == 2
     assert "no-such-program: not found; expected a program" in capsys.readouterr().err
+
+
+# -- the scripts of docs/scale.md -----------------------------------------------------------------
+
+STUBS = {
+    "zoo": 'printf "%s %s\\n" "$TF_CONFIG" "$*"; exit ${ZOO_CODE:-0}',
+    # A line for each host; each task by its number, as SLURM gives it; the largest code.
+    "scontrol": '[ "$1" = show ] && printf "n1\\nn2\\n" || echo "again $2"',
+    "srun": 'shift; for i in 0 1; do SLURM_PROCID=$i "$@"; code=$?; done; exit $code',
+}
+
+
+def stubbed(tmp_path, command, **environment):
+    for name, text in STUBS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    given = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **environment}
+    done = subprocess.run(command, env=given, capture_output=True, text=True, timeout=60)
+    assert not done.stderr
+    return done.stdout.splitlines()
+
+
+def block(name):
+    text = (ROOT / "docs" / "scale.md").read_text()
+    return text.partition(f"<!-- test: file {name} -->\n")[2].split("```")[1].partition("\n")[2]
+
+
+def check(lines, hosts):
+    for number, line in enumerate(lines):
+        text, _, rest = line.partition(" train ")
+        worker = workers.of(Hardware(), {workers.VARIABLE: text})
+        assert worker == Worker(tuple(f"{host}:2222" for host in hosts), number)
+        assert "--resume-if-any" in rest
+
+
+def test_the_script_for_slurm(tmp_path):
+    environment = {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_ID": "17"}
+    script = tmp_path / "train.slurm"
+    script.write_text(block(script.name))
+    check(stubbed(tmp_path, ["bash", script], **environment), ["n1", "n2"])
+    *lines, last = stubbed(tmp_path, ["bash", script], **environment, ZOO_CODE="143")
+    check(lines, ["n1", "n2"])
+    assert last == "again 17"  # it is queued again
+
+
+def test_the_manifest_for_kubernetes(tmp_path):
+    service, job = yaml.safe_load_all(block("train.yaml"))
+    name, spec = job["metadata"]["name"], job["spec"]
+    pod = spec["template"]["spec"]
+    assert spec["completionMode"] == "Indexed" and spec["completions"] == spec["parallelism"]
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert pod["subdomain"] == service["metadata"]["name"]
+    (container,) = pod["containers"]
+    hosts = [f"{name}-{i}.{pod['subdomain']}" for i in range(spec["completions"])]
+    lines = [
+        line
+        for i in range(spec["completions"])
+        for line in stubbed(
+            tmp_path, [*container["command"], *container["args"]], JOB_COMPLETION_INDEX=str(i)
+        )
+    ]
+    check(lines, hosts)

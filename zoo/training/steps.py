@@ -186,6 +186,7 @@ def train_step(
         (_turn(learner, networks, task, machine, accumulate=accumulate), learner)
         for learner in learners
     ]
+    statistics = moving_statistics(networks)
 
     def replica_step(batch: Any, number: Any, asked: Any) -> dict[str, Any]:
         found: dict[str, Any] = {} if asked is None else {ASKED: asked}
@@ -193,6 +194,8 @@ def train_step(
             objective = learner.objective
             for place in range(objective.times):
                 found |= turn(part(batch, place, objective.parts))
+        if machine.replicas > 1:
+            _share(statistics)
         for follow in follows:
             _follow(follow, networks, number)
         return found
@@ -275,6 +278,28 @@ def _turn(
         return found
 
     return turn
+
+
+def moving_statistics(networks: Mapping[str, keras.Model]) -> list[keras.Variable]:
+    """Returns what normalisations keep of batches, where each device sees its share alone."""
+    layers = {id(layer): layer for one in networks.values() for layer in one._flatten_layers()}
+    return [
+        variable
+        for layer in layers.values()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and not layer.synchronized
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
+def _share(statistics: Sequence[keras.Variable]) -> None:
+    """Gives all replicas the mean of their statistics: any one's is then everybody's."""
+    if statistics:
+        context = tf.distribute.get_replica_context()
+        means = context.all_reduce("MEAN", [tf.identity(one.value) for one in statistics])
+        for variable, mean in zip(statistics, means, strict=True):
+            variable.assign(mean)
 
 
 def _follow(follow: Follow, networks: Mapping[str, keras.Model], number: Any) -> None:
