@@ -26,7 +26,7 @@ from zoo.models.saved import load_model
 from zoo.recipe import Hardware, Optimizer, Train, resolve
 from zoo.tasks.labels.classify import Classify
 from zoo.training import optimizer as optimizers
-from zoo.training import strategy
+from zoo.training import strategy, trainer
 from zoo.training.evaluation import evaluate
 from zoo.training.fitting import fit
 from zoo.training.history import DivergedError
@@ -135,6 +135,36 @@ def test_resumed_run_equals_a_whole_one(tmp_path, stop_at):
     second = train(resumed, settings(epochs=3), snapshot=snapshot, resume=True)
     assert difference(whole, resumed) == 0.0
     assert [row["loss"] for row in second.rows] == [row["loss"] for row in reference.rows]
+
+
+def test_a_damaged_snapshot_falls_back_to_the_one_before(tmp_path, monkeypatch, caplog):
+    snapshot, steps = tmp_path / "snapshot.npz", []
+    monkeypatch.setattr(trainer, "SNAPSHOT_SECONDS", 0.0)
+
+    def interrupt(batch, logs):
+        steps.append(batch)
+        if len(steps) == 14:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def damage(path):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    whole, resumed = small(dropout=0.5), small(dropout=0.5, seed=7)
+    train(whole, settings(epochs=3))
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
+    train(small(dropout=0.5), settings(epochs=3), callbacks=[callback], snapshot=snapshot)
+    damage(snapshot)
+    with caplog.at_level("WARNING", "zoo"):
+        train(resumed, settings(epochs=3), snapshot=snapshot, resume=True)
+    assert difference(whole, resumed) == 0.0
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line.startswith(f"{snapshot}: ") and line.endswith("goes on from the snapshot before it")
+    for path in (snapshot, snapshot.with_name("snapshot.before.npz")):
+        damage(path)
+    with pytest.raises(ValueError, match=r"snapshot\.npz: .*start anew with --force"):
+        train(resumed, settings(epochs=3), snapshot=snapshot, resume=True)
 
 
 def test_snapshot_of_another_model_is_refused(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import programs
+from tests import programs, test_gan, test_language, test_vae
 from tests.programs import printed_by_workers
 from zoo.bundle import Bundle
 from zoo.models.saved import load_model
@@ -34,6 +34,56 @@ def test_two_workers_take_the_steps_of_one_device():
     for number, (weights, losses, moved, own, replicas) in enumerate(found):
         assert (own, replicas) == (number, 2)
         assert moved > 0.1 and weights < 1e-6 and losses < 1e-5
+
+
+KINDS = {
+    # Two optimizers; a loss of its own; tokens, of which the weights are summed.
+    "gan": (test_gan.TWO_DEVICES, []),
+    "vae": (test_vae.TWO_DEVICES, ["vae"]),
+    "language": (test_language.TWO_DEVICES, ["text"]),
+}
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_do_other_kinds_of_learning(kind, tmp_path):
+    program, arguments = KINDS[kind]
+    if arguments == ["text"]:
+        (tmp_path / "text.txt").write_text((ROOT / "CONTRIBUTING.md").read_text())
+        arguments = [f"text:{tmp_path / 'text.txt'}"]
+    for weights, losses, moved in printed_by_workers(program, *arguments):
+        assert moved > 1e-3 and weights < 1e-6 and losses < 1e-4
+
+
+SYNCHRONISED = """
+    import json
+    import keras
+    from tests import two
+    from tests.toy import feed, settings, validation
+    from zoo.tasks.labels.classify import Classify
+
+    def make():
+        keras.utils.set_random_seed(0)
+        x = image = keras.Input((8, 8, 1), name="image")
+        x = keras.layers.Conv2D(8, 3, padding="same", use_bias=False, name="conv")(x)
+        x = keras.layers.BatchNormalization(synchronized=True, name="conv_bn")(x)
+        x = keras.layers.Flatten(name="flatten")(keras.layers.ReLU(name="relu")(x))
+        return {"net": keras.Model(image, keras.layers.Dense(10, name="logits")(x))}
+
+    batches = lambda networks, training=False: feed() if training else validation()
+    chosen = settings(epochs=7, clip_global_norm=0.5)
+    found, _ = two.trained(make, batches, Classify(), chosen, ("loss",))
+    print(json.dumps(found))
+"""
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.parametrize("run", [printed_by_workers, lambda code: [programs.printed(code)]])
+def test_a_synchronised_normalisation_sees_the_whole_batch(run):
+    for weights, losses, moved in run(SYNCHRONISED):
+        assert moved > 0.1 and weights < 2e-4 and losses < 1e-3
 
 
 # -- kills, and resuming --------------------------------------------------------------------------

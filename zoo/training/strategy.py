@@ -76,6 +76,11 @@ class Machine:
         )
         return np.asarray(self.strategy.reduce("SUM", shares, axis=None))
 
+    def agrees(self, value: float) -> bool:
+        """Whether all workers bring the same number; all have to ask."""
+        num, total = self.total([1, value])
+        return bool(total == num * value)
+
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Says in a line that another worker has gone.

@@ -26,6 +26,7 @@ from zoo.training import cycles, transfer
 from zoo.training import optimizer as optimizers
 from zoo.training import snapshot as snapshots
 from zoo.training import steps as functions
+from zoo.training.halt import Halt
 from zoo.training.history import DivergedError, History, Means, Sums, check_finite
 from zoo.training.regularize import regularize
 from zoo.training.schedules import TRIES, Watch
@@ -36,7 +37,6 @@ from zoo.training.strategy import Machine
 from zoo.training.twin import copy_weights, make_twins
 
 SNAPSHOT_SECONDS = 60.0  # at most this much work, and the epoch it ends in, is lost to a kill
-STOPPED, INTERRUPTED, TERMINATED = range(3)  # why a training halts: a callback, Ctrl-C, SIGTERM
 LOG = logging.getLogger("zoo")
 
 
@@ -122,8 +122,8 @@ class Trainer:
             with stop_request() as stop:
                 loop.run(callbacks, stop, resume=resume)
             loop.copy_back()
-            if loop.halt[TERMINATED]:
-                loop.check_same()  # nobody leaves before the chief has written
+            if loop.halt.terminated:
+                self.machine.total([0])  # nobody leaves before the chief has written
                 raise Terminated
         return loop.history
 
@@ -180,7 +180,7 @@ class _Loop:
         self.best: tuple[float, list[np.ndarray]] | None = None
         self.callbacks: list[keras.callbacks.Callback] = []
         self.finished = False  # no step is to follow
-        self.agreed = np.zeros(3, bool)  # of several workers: why all of them halt
+        self.halt = Halt(self.machine, self.seen)
 
     @property
     def twin(self) -> keras.Model:
@@ -228,7 +228,10 @@ class _Loop:
         return Learner(objective, optimizer, settings, variables)
 
     def restore(self) -> None:
-        """Goes back to the snapshot."""
+        """Goes back to the snapshot, or to the one before where that is damaged."""
+        if self.machine.chief:
+            snapshots.mend(self.snapshot)
+        self.machine.total([0])  # nobody reads before
         saved, more = snapshots.progress(self.snapshot), snapshots.more(self.snapshot)
         self.finished = saved.get("finished", False)
         if saved["phase"]:
@@ -271,25 +274,9 @@ class _Loop:
         self.saved_at = time.monotonic()
 
     @property
-    def asked(self) -> np.ndarray:
-        """Whether this process was asked to halt, (3,), for each reason."""
-        stop = self.stop
-        return np.array([bool(self.seen.stop_training), stop.interrupted, stop.terminated])
-
-    @property
-    def halt(self) -> np.ndarray:
-        """Whether the training is to halt, (3,): as asked, or as all workers have agreed."""
-        return self.asked if self.machine.worker is None else self.agreed
-
-    @property
     def stopped(self) -> bool:
         """Whether no step is to follow."""
-        return self.finished or bool(self.halt.any())
-
-    def agree(self) -> None:
-        """Lets all workers halt, at the same step, where one was asked to."""
-        if self.machine.worker is not None:
-            self.agreed = self.machine.total(self.asked) > 0
+        return self.finished or bool(self.halt)
 
     def check_same(self) -> None:
         """Waits for all workers, and refuses to go on where they are not at the same step.
@@ -297,15 +284,10 @@ class _Loop:
         Raises:
             RuntimeError: They read different snapshots.
         """
-        if self.machine.worker is None:
-            return
-        num = len(self.machine.worker.addresses)
-        total = self.machine.total([self.step])[0]
-        if total != num * self.step:
+        if not self.machine.agrees(self.step):
             raise RuntimeError(
-                f"{self.snapshot}: worker {self.machine.worker.number} read step {self.step}; "
-                f"expected {total / num:g}, the mean of all workers. They have to see the same "
-                "files: put --out on storage that all hosts share."
+                f"{self.snapshot}: got step {self.step}, and another one on other workers; "
+                "expected one snapshot. Put --out on storage that all hosts share."
             )
 
     def run(
@@ -326,10 +308,10 @@ class _Loop:
             verbose=0,
             networks=self.twins,
         )
-        self.stop, self.saved_at = stop, time.monotonic()
+        self.halt.request, self.saved_at = stop, time.monotonic()
         self.seen.stop_training = False
         self.calls.on_train_begin()
-        self.agree()
+        self.halt.agree()
         if resume:  # a callback may have begun with changes of the weights
             self.state.restore()
             if self.machine.chief:
@@ -342,8 +324,7 @@ class _Loop:
             for learner in self.learners:
                 optimizers.average(learner.optimizer, learner.variables)
             self.enter(self.index + 1)
-        asked = bool(self.halt[INTERRUPTED:].any())
-        self.history.interrupted = asked and self.step < epochs * steps
+        self.history.interrupted = self.halt.requested and self.step < epochs * steps
         self.finished |= not self.history.interrupted
         self.save()  # what follows, e.g. the writing of a bundle, can fail
         for learner in self.learners:
@@ -392,8 +373,9 @@ class _Loop:
         number = tf.constant(self.step)
         if self.machine.worker is None:
             return dict(self.train_step(batch, number))
-        sums = dict(self.train_step(batch, number, tf.constant(self.asked, tf.float32)))
-        self.agreed = np.asarray(sums.pop(functions.ASKED)) > 0
+        asked = tf.constant(self.halt.asked, tf.float32)
+        sums = dict(self.train_step(batch, number, asked))
+        self.halt.heed(sums.pop(functions.ASKED))
         return sums
 
     def end_epoch(self, epoch: int, seconds: float) -> None:
@@ -408,7 +390,7 @@ class _Loop:
         with self.averaged():
             plateau = any(one.settings.schedule == "plateau" for one in self.learners)
             keep = self.settings.keep == "best"
-            if self.validation and (plateau or keep or not self.halt[INTERRUPTED:].any()):
+            if self.validation and (plateau or keep or not self.halt.requested):
                 means = self.validate(self.validation)
                 row |= {f"val_{name}": value for name, value in means.items()}
             for one, watch in zip(self.learners, self.watches, strict=True):
@@ -425,7 +407,7 @@ class _Loop:
             self.history.rows.append(row)
             self.history.epochs, self.sums, self.initial = epoch + 1, Sums(), None
             self.calls.on_epoch_end(epoch, {k: v for k, v in row.items() if k != "epoch"})
-            self.agree()
+            self.halt.agree()
 
     def keep(self, row: dict[str, float]) -> None:
         """Keeps the weights of the epoch whose headline is the best so far."""
