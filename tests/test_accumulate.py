@@ -85,6 +85,7 @@ TWO = """
 
 
 @pytest.mark.dist
+@pytest.mark.slow
 def test_two_devices_take_the_parts_of_one():
     weights, losses, moved = toy.printed(TWO)
     assert moved > 0.01 and weights < 1e-6 and losses < 1e-5
@@ -111,6 +112,7 @@ TWICE = """
 """
 
 
+@pytest.mark.slow
 def test_deterministic_runs_are_equal_to_the_bit():
     first, second = (programs.printed(TWICE) for _ in range(2))
     assert first == second and first[0] is False

@@ -1,6 +1,9 @@
 """Several workers, in real processes on loopback: the steps of one device, kills, and resuming."""
 
+import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +158,8 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("who", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("who", [1, 0])
 def test_a_killed_worker_is_missed_and_all_go_on_exactly(tmp_path, whole, who):
     """With dropout, batch normalisation and momentum."""
     snapshot = tmp_path / "snapshot.npz"
@@ -237,10 +241,12 @@ def test_sigterm_saves_and_one_device_goes_on(tmp_path, alone):
 
 
 @pytest.mark.dist
+@pytest.mark.slow
 def test_a_bundle_of_two_workers(tmp_path, alone):
-    """The chief alone writes; SIGTERM on one device is met as on two."""
+    """The chief alone writes; SIGTERM on two devices is met as by two workers, which go on."""
     out = tmp_path / "run"
-    done = programs.run(FIT, out, 0, 14)
+    mirrored = ["hardware.strategy=mirrored", "hardware.devices=2"]
+    done = programs.run(FIT, out, 0, 14, *mirrored)
     assert done.returncode == 143, done.stderr[-3000:]
     done = programs.run_workers(FIT, out, 0, 0)
     ended([one._replace(stdout="-") for one in done], [0, 0])
@@ -251,4 +257,52 @@ def test_a_bundle_of_two_workers(tmp_path, alone):
         2,
         2,
     )
+    assert 0 < apart(out, alone.path) < 1e-5
+
+
+ZOO = """#!{python}
+import json, os, signal, sys
+from pathlib import Path
+
+sys.path[0] = {root!r}
+from zoo.cli import main
+
+if "TF_CONFIG" in os.environ:
+    from zoo.training import trainer
+
+    trainer.SNAPSHOT_SECONDS = 0.0
+    mark, take, steps = Path({mark!r}), trainer._Loop.take_step, []
+
+    def killed(self, batch):
+        steps.append(batch)
+        if len(steps) == 14 and not self.machine.chief and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return take(self, batch)
+
+    trainer._Loop.take_step = killed
+sys.exit(main())
+"""
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_zoo_launch_outlives_a_killed_worker(tmp_path, alone):
+    """The commands themselves, in processes of their own."""
+    zoo, mark, out = tmp_path / "zoo", tmp_path / "mark", tmp_path / "runs" / "two"
+    zoo.write_text(ZOO.format(python=sys.executable, root=str(ROOT), mark=str(mark)))
+    zoo.chmod(0o755)
+    changes = [word for change in CHANGES for word in ("--set", change)]
+    done = subprocess.run(
+        [zoo, "launch", "--workers", "2", "--restarts", "2", "--",
+         zoo, "train", "mlp", "--data", "digits", *changes, "--out", out, "--json"],
+        capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert mark.exists()
+    assert "launch: worker 1 was killed by SIGKILL; all start again (1 of 2)" in done.stderr
+    assert "(2 of 2)" not in done.stderr
+    report = json.loads(done.stdout)  # the chief's alone
+    assert report["status"] == "complete" and report["epochs"] == 3
+    assert [path.name for path in out.parent.iterdir()] == ["two"]
     assert 0 < apart(out, alone.path) < 1e-5

@@ -89,20 +89,19 @@ def fit(
         model = recipe.model
     out = place_of(out or Path("runs") / model)
     unfinished = Unfinished(out, TRAIN)
-    if resume == "if any":
-        resume = unfinished.there
-        changes = tuple(change for change in changes if change.startswith("hardware."))
-    if resume:  # before a directory is made
+    again = resume == "if any"
+    goes_on = unfinished.there if again else bool(resume)
+    if goes_on:  # before a directory is made
         unfinished.admit(resume=True, force=force)
-    begun = _begun(unfinished, recipe, changes) if resume else cast(Recipe, recipe)
+    begun = _begun(unfinished, recipe, changes, again=again) if goes_on else cast(Recipe, recipe)
     worker = workers.of(begun.hardware)
-    with signals.orderly(), _held(out, worker, force=force or resume) as out:
+    with signals.orderly(), _held(out, worker, force=force or goes_on) as out:
         unfinished = Unfinished(out, TRAIN)
         if worker is None or worker.chief:
-            unfinished.admit(resume=resume, force=force)
-        if resume:
-            begun = _begun(unfinished, recipe, changes)
-        return _fit(begun, unfinished, given, callbacks, resume=resume, force=force, began=began)
+            unfinished.admit(resume=goes_on, force=force)
+        if goes_on:
+            begun = _begun(unfinished, recipe, changes, again=again)
+        return _fit(begun, unfinished, given, callbacks, resume=goes_on, force=force, began=began)
 
 
 @contextlib.contextmanager
@@ -148,8 +147,16 @@ def _check_resumed(data: Any, changes: Sequence[str], *, smoke: bool) -> None:
         )
 
 
-def _begun(unfinished: Unfinished, recipe: Recipe | str, changes: Sequence[str]) -> Recipe:
+def _begun(
+    unfinished: Unfinished, recipe: Recipe | str, changes: Sequence[str], *, again: bool
+) -> Recipe:
     """The recipe that an unfinished run began with, on the hardware it is to go on with.
+
+    Args:
+        unfinished: The run.
+        recipe: What is asked for: a recipe, or the name of an architecture.
+        changes: Of the hardware.
+        again: Whether `recipe` is resolved with all changes, its hardware too.
 
     Raises:
         ValueError: Another one is asked for.
@@ -163,6 +170,8 @@ def _begun(unfinished: Unfinished, recipe: Recipe | str, changes: Sequence[str])
     found = difference({key: recipe_facts(begun)[key] for key in asked}, asked, "recipe")
     if found:
         raise unfinished.refused(found)
+    if again and isinstance(recipe, Recipe):
+        return begun.model_copy(update={"hardware": recipe.hardware})
     return recipes.changed(begun, changes)
 
 

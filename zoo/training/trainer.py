@@ -316,6 +316,8 @@ class _Loop:
             self.state.restore()
             if self.machine.chief:
                 snapshots.give_back(self.callbacks, snapshots.more(self.snapshot))
+        if self.history.epochs < self.step // steps:  # SIGTERM came before its end
+            self.end_epoch(self.step // steps - 1, 0.0)
         while True:
             while self.step < self.phase.last * steps and not self.stopped:
                 self.train_epoch(self.step // steps)
@@ -360,7 +362,10 @@ class _Loop:
             if self.step % steps and time.monotonic() - self.saved_at > SNAPSHOT_SECONDS:
                 self.save()
         if self.step % steps == 0:
-            self.end_epoch(epoch, time.perf_counter() - began)
+            # What takes long waits for the run that goes on.
+            with contextlib.suppress(Terminated):
+                if not self.halt.terminated:
+                    self.end_epoch(epoch, time.perf_counter() - began)
             if time.monotonic() - self.saved_at > SNAPSHOT_SECONDS:
                 self.save()
         elif not self.stopped:
@@ -464,6 +469,8 @@ class _Loop:
         """Returns the means over a split."""
         sums = Sums()
         for batch in source.batches(self.machine.strategy, networks=self.twins):
+            if self.machine.worker is None and self.halt.terminated:
+                raise Terminated
             sums.add(self.test_step(batch))
         return sums.means()
 
