@@ -220,9 +220,15 @@ def test_snapshot_of_another_model_is_refused(tmp_path):
         train(small(batch_norm=True), settings(), snapshot=snapshot, resume=True)
 
 
-def test_divergence_is_told():
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_divergence_is_told(monkeypatch, seconds):
+    """At the end of an epoch, and within one that takes long."""
+    monkeypatch.setattr(trainer, "LOOK_SECONDS", seconds)
+    steps = []
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, _: steps.append(b))
     with pytest.raises(DivergedError, match="learning_rate"):
-        train(small(), settings(learning_rate=1e30))
+        train(small(), settings(learning_rate=1e30), callbacks=[callback])
+    assert len(steps) == 10 if seconds else len(steps) < 10
 
 
 @pytest.mark.oracle

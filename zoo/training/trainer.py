@@ -37,6 +37,7 @@ from zoo.training.strategy import Machine
 from zoo.training.twin import copy_weights, make_twins
 
 SNAPSHOT_SECONDS = 60.0  # at most this much work, and the epoch it ends in, is lost to a kill
+LOOK_SECONDS = 5.0  # between two looks at the loss, which wait for the step that computes it
 LOG = logging.getLogger("zoo")
 
 
@@ -308,7 +309,8 @@ class _Loop:
             verbose=0,
             networks=self.twins,
         )
-        self.halt.request, self.saved_at = stop, time.monotonic()
+        self.halt.request = stop
+        self.saved_at = self.looked_at = time.monotonic()
         self.seen.stop_training = False
         self.calls.on_train_begin()
         self.halt.agree()
@@ -356,6 +358,8 @@ class _Loop:
             if (lost := self.lost((place + 1) / steps)) is not None:
                 self.start_over(lost)
                 return
+            if self.initial is None and time.monotonic() - self.looked_at > LOOK_SECONDS:
+                self.check_finite(epoch)
             if self.stopped:
                 break
             # At the end of an epoch there is a row to write first.
@@ -388,10 +392,7 @@ class _Loop:
         row = {"epoch": epoch + 1, "seconds": seconds}
         row["learning_rate"] = optimizers.last_rate(self.learners[0].optimizer)
         row |= self.sums.means()
-        for one in self.learners:
-            name, rate = self.names[one.objective.name], one.settings.learning_rate
-            if self.sums.totals[name][1] > 0:  # an agent may have learnt nothing yet
-                check_finite(row[name], epoch=epoch + 1, learning_rate=rate)
+        self.check_finite(epoch)
         with self.averaged():
             plateau = any(one.settings.schedule == "plateau" for one in self.learners)
             keep = self.settings.keep == "best"
@@ -413,6 +414,14 @@ class _Loop:
             self.history.epochs, self.sums, self.initial = epoch + 1, Sums(), None
             self.calls.on_epoch_end(epoch, {k: v for k, v in row.items() if k != "epoch"})
             self.halt.agree()
+
+    def check_finite(self, epoch: int) -> None:
+        """Refuses to go on when the loss of an epoch, so far, is not a number."""
+        self.looked_at = time.monotonic()
+        for one in self.learners:
+            name, rate = self.names[one.objective.name], one.settings.learning_rate
+            if self.sums.totals[name][1] > 0:  # an agent may have learnt nothing yet
+                check_finite(self.sums.mean(name), epoch=epoch + 1, learning_rate=rate)
 
     def keep(self, row: dict[str, float]) -> None:
         """Keeps the weights of the epoch whose headline is the best so far."""
