@@ -204,10 +204,7 @@ def free_ports(count: int) -> list[int]:
         return [door.getsockname()[1] for door in doors]
 
 
-try:
-    _PRCTL = ctypes.CDLL(None).prctl  # before any fork
-except (AttributeError, OSError):  # not Linux
-    _PRCTL = None
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # before any fork; Linux has it
 _SET_PDEATHSIG = 1
 
 
