@@ -225,10 +225,29 @@ def test_divergence_is_told(monkeypatch, seconds):
     """At the end of an epoch, and within one that takes long."""
     monkeypatch.setattr(trainer, "LOOK_SECONDS", seconds)
     steps = []
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, _: steps.append(b))
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: steps.append(batch)
+    )
     with pytest.raises(DivergedError, match="learning_rate"):
         train(small(), settings(learning_rate=1e30), callbacks=[callback])
     assert len(steps) == 10 if seconds else len(steps) < 10
+
+
+def test_the_layer_where_numbers_end_is_named():
+    """The weights are as they were: a step whose loss is no number is not taken."""
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Flatten(name="flatten")(image)
+    x = keras.layers.Dense(8, name="early")(x)
+    x = keras.layers.Rescaling(3e38, name="boom")(x)
+    model = keras.Model(image, keras.layers.Dense(10, name="late")(x))
+    before, seen = model.get_weights(), []
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(callback.model.get_weights())
+    )
+    with pytest.raises(DivergedError, match=r"is nan; .*outputs are not finite: boom\.$"):
+        train(model, settings(), callbacks=[callback])
+    for one, other in zip(seen[-1], before, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.oracle

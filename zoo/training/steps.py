@@ -119,11 +119,11 @@ def accumulated(
     variables: Sequence[keras.Variable],
     replicas: int = 1,
     parts: int = 1,
-) -> tuple[list[Any], list[Seen]]:
-    """Returns the gradient of a batch that is seen in parts, one after another, and what was seen.
+) -> tuple[Any, list[Any], list[Seen]]:
+    """Returns the loss of a batch that is seen in parts, one after another, as `gradient` does.
 
-    It is that of the whole batch: of the weighted mean over all parts and replicas. A part is all
-    that is in memory at once, and that a normalisation sees.
+    The gradient is that of the weighted mean over all parts and replicas. A part is all that is in
+    memory at once, and that a normalisation sees.
 
     Args:
         task: Looks at the parts.
@@ -136,7 +136,7 @@ def accumulated(
     """
     looks: list[Seen] = []
     slopes: list[Any] = []
-    count = tf.zeros(())
+    count = summed = tf.zeros(())
     for place in range(parts):
         few = part(batch, place, parts)
         with tf.control_dependencies(slopes):  # a part begins when the one before is done
@@ -152,11 +152,12 @@ def accumulated(
         dense = [tf.convert_to_tensor(slope) for slope in found]
         slopes = [old + new for old, new in zip(slopes, dense, strict=True)] if slopes else dense
         count += tf.cast(own, count.dtype)
+        summed += tf.cast(total, summed.dtype)
         looks.append(seen)
     if replicas > 1:
         count = tf.distribute.get_replica_context().all_reduce("SUM", count)
     count = tf.where(count > 0, count, tf.ones_like(count))
-    return [slope / tf.cast(count, slope.dtype) for slope in slopes], looks
+    return summed / count, [slope / tf.cast(count, slope.dtype) for slope in slopes], looks
 
 
 def train_step(
@@ -240,7 +241,7 @@ def _turn(
 
     def differentiate(batch: Any) -> tuple[list[Any], dict[str, Any]]:
         if accumulate > 1:
-            slopes, looks = accumulated(
+            total, slopes, looks = accumulated(
                 task, objective, networks, batch,
                 variables=variables, replicas=replicas, parts=accumulate,
             )  # fmt: skip
@@ -248,11 +249,12 @@ def _turn(
                 sums(named(seen, prefix), part(batch, place, accumulate))
                 for place, seen in enumerate(looks)
             ]
-            return slopes, {name: tf.add_n([one[name] for one in each]) for name in each[0]}
-        _, slopes, seen = gradient(
+            found = {name: tf.add_n([one[name] for one in each]) for name in each[0]}
+            return _held(total, slopes), found
+        total, slopes, seen = gradient(
             task, objective, networks, batch, variables=variables, replicas=replicas
         )
-        return slopes, sums(named(seen, prefix), batch)
+        return _held(total, slopes), sums(named(seen, prefix), batch)
 
     if machine.jit:
         differentiate = tf.function(differentiate, jit_compile=True, autograph=False)
@@ -278,6 +280,12 @@ def _turn(
         return found
 
     return turn
+
+
+def _held(total: Any, slopes: list[Any]) -> list[Any]:
+    """Returns the gradient, or zeros where the loss is no number: what led there can be seen."""
+    finite = tf.math.is_finite(total)
+    return [tf.where(finite, slope, tf.zeros_like(slope)) for slope in slopes]
 
 
 def moving_statistics(networks: Mapping[str, keras.Model]) -> list[keras.Variable]:

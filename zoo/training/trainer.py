@@ -26,6 +26,7 @@ from zoo.training import cycles, transfer
 from zoo.training import optimizer as optimizers
 from zoo.training import snapshot as snapshots
 from zoo.training import steps as functions
+from zoo.training.blame import first_not_finite
 from zoo.training.halt import Halt
 from zoo.training.history import DivergedError, History, Means, Sums, check_finite
 from zoo.training.regularize import regularize
@@ -347,7 +348,7 @@ class _Loop:
             self.machine.strategy, epoch, start=self.step % steps, networks=self.twins
         )
         for batch in batches:
-            place = self.step % steps
+            place, self.batch = self.step % steps, batch
             self.calls.on_train_batch_begin(place)
             self.step += 1
             self.sums.add(self.take_step(batch))
@@ -421,7 +422,19 @@ class _Loop:
         for one in self.learners:
             name, rate = self.names[one.objective.name], one.settings.learning_rate
             if self.sums.totals[name][1] > 0:  # an agent may have learnt nothing yet
-                check_finite(self.sums.mean(name), epoch=epoch + 1, learning_rate=rate)
+                try:
+                    check_finite(self.sums.mean(name), epoch=epoch + 1, learning_rate=rate)
+                except DivergedError as error:
+                    raise DivergedError(f"{error}{self.blamed()}") from None
+
+    def blamed(self) -> str:
+        """Names the first layer that is not finite on the last batch, where it can be found."""
+        names = [one.objective.name for one in self.learners]
+        layer = None
+        if self.machine.replicas == 1:  # of several, one would have to be each in turn
+            with contextlib.suppress(Exception):  # what is told is that the training diverged
+                layer = first_not_finite(self.task, names, self.twins, self.batch)
+        return f" The first layer whose outputs are not finite: {layer}." if layer else ""
 
     def keep(self, row: dict[str, float]) -> None:
         """Keeps the weights of the epoch whose headline is the best so far."""
