@@ -217,15 +217,28 @@ def _fit(
                 force=force or resume,
                 add=add,
             )
-        with run.machine.together():
-            run.machine.total([0])  # the others end when it is written
+            if not history.interrupted:
+                unfinished.remove()
+        _part(run)
     except (KeyboardInterrupt, OSError, WorkerLostError):
         if chief and snapshot.is_file():
             LOG.warning("%s: keeps what was trained; --resume goes on from it", partial)
         raise
-    if chief and not history.interrupted:
-        unfinished.remove()
     return Bundle(out)
+
+
+def _part(run: Run) -> None:
+    """Lets the other workers end when the bundle is there; the chief needs none of them any more.
+
+    Raises:
+        WorkerLostError: The chief has gone.
+    """
+    try:
+        with run.machine.together():
+            run.machine.total([0])
+    except WorkerLostError:
+        if not run.machine.chief:
+            raise
 
 
 def _train(run: Run, networks: Any, callbacks: Any, snapshot: Path, *, resume: bool) -> Any:

@@ -62,7 +62,7 @@ class Machine:
         """Whether this process is the one that writes."""
         return self.worker is None or self.worker.chief
 
-    def total(self, values: Sequence[float]) -> np.ndarray:
+    def total(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Returns the sum of what each worker brings (n,), float64; all have to ask.
 
         So it is also where the workers wait for one another.

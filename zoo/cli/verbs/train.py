@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from zoo.cli import text
 from zoo.common import staging
@@ -65,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     worker = workers.of(recipe.hardware)
     chief = worker is None or worker.chief
-    resume = arguments.resume or ("if any" if arguments.resume_if_any else False)
+    resume: bool | Literal["if any"] = "if any" if arguments.resume_if_any else False
+    resume = bool(arguments.resume) or resume
     if chief:  # before TensorFlow
         out = arguments.out or Path("runs") / recipe.model
         staging.check_free(out, force=arguments.force or bool(resume))
