@@ -219,26 +219,12 @@ def _fit(
             )
             if not history.interrupted:
                 unfinished.remove()
-        _part(run)
+        run.machine.part()  # the others end when the bundle is there
     except (KeyboardInterrupt, OSError, WorkerLostError):
         if chief and snapshot.is_file():
             LOG.warning("%s: keeps what was trained; --resume goes on from it", partial)
         raise
     return Bundle(out)
-
-
-def _part(run: Run) -> None:
-    """Lets the other workers end when the bundle is there; the chief needs none of them any more.
-
-    Raises:
-        WorkerLostError: The chief has gone.
-    """
-    try:
-        with run.machine.together():
-            run.machine.total([0])
-    except WorkerLostError:
-        if not run.machine.chief:
-            raise
 
 
 def _train(run: Run, networks: Any, callbacks: Any, snapshot: Path, *, resume: bool) -> Any:

@@ -76,6 +76,15 @@ class Machine:
         )
         return np.asarray(self.strategy.reduce("SUM", shares, axis=None))
 
+    def part(self) -> None:
+        """Waits for the other workers, to go; whoever is gone already needs nobody any more.
+
+        A sum is no proof that the others have it too: the first to leave may take a part of it
+        along.
+        """
+        with contextlib.suppress(*_ALONE):
+            self.total([0])
+
     def agrees(self, value: float) -> bool:
         """Whether all workers bring the same number; all have to ask."""
         num, total = self.total([1, value])

@@ -125,7 +125,7 @@ class Trainer:
                 loop.run(callbacks, stop, resume=resume)
             loop.copy_back()
             if loop.halt.terminated:
-                self.machine.total([0])  # nobody leaves before the chief has written
+                self.machine.part()  # nobody leaves before the chief has written
                 raise Terminated
         return loop.history
 
