@@ -239,7 +239,7 @@ def _turn(
     clipped = optimizers.clips(settings)
     prefix = objective.name if len(task.objectives()) > 1 else ""
 
-    def differentiate(batch: Any) -> tuple[list[Any], dict[str, Any]]:
+    def differentiate(batch: Any) -> tuple[Any, list[Any], dict[str, Any]]:
         if accumulate > 1:
             total, slopes, looks = accumulated(
                 task, objective, networks, batch,
@@ -250,16 +250,20 @@ def _turn(
                 for place, seen in enumerate(looks)
             ]
             found = {name: tf.add_n([one[name] for one in each]) for name in each[0]}
-            return _held(total, slopes), found
+            return total, slopes, found
         total, slopes, seen = gradient(
             task, objective, networks, batch, variables=variables, replicas=replicas
         )
-        return _held(total, slopes), sums(named(seen, prefix), batch)
+        return total, slopes, sums(named(seen, prefix), batch)
 
     if machine.jit:
         differentiate = tf.function(differentiate, jit_compile=True, autograph=False)
 
-    def update(slopes: list[Any]) -> None:
+    def update(slopes: list[Any], total: Any) -> None:
+        if replicas == 1:
+            # After a loss that is no number the weights stay: what led there can be seen.
+            finite = tf.math.is_finite(total)
+            slopes = [tf.where(finite, slope, tf.zeros_like(slope)) for slope in slopes]
         if clipped:
             # What is clipped is the whole gradient: sum over replicas first, then clip, then
             # divide, because `apply` sums once more.
@@ -275,17 +279,11 @@ def _turn(
         update = tf.function(update, jit_compile=True, autograph=False)
 
     def turn(batch: Any) -> dict[str, Any]:
-        slopes, found = differentiate(batch)
-        update(slopes)
+        total, slopes, found = differentiate(batch)
+        update(slopes, total)
         return found
 
     return turn
-
-
-def _held(total: Any, slopes: list[Any]) -> list[Any]:
-    """Returns the gradient, or zeros where the loss is no number: what led there can be seen."""
-    finite = tf.math.is_finite(total)
-    return [tf.where(finite, slope, tf.zeros_like(slope)) for slope in slopes]
 
 
 def moving_statistics(networks: Mapping[str, keras.Model]) -> list[keras.Variable]:
