@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_arguments(child)
         if name in LOADING:
             imports.add_argument(child)
-        if name != "serve":
+        if name not in ("serve", "launch"):
             child.add_argument("--json", action="store_true", help="print one JSON document")
         child.add_argument(
             "--verbose", action="store_true", help="show libraries' messages, and tracebacks"
