@@ -1,8 +1,8 @@
 """Programs in processes of their own that need not import TensorFlow for seconds each.
 
 Run as `python -m tests.programs` it is a process that has imported TensorFlow and done nothing else
-with it; of that each program is a fork. So it can still split the CPU into devices, be killed, or
-find that nothing of the zoo is imported.
+with it; of that each program is a fork. So it can still split the CPU into devices, be killed, join
+workers, or find that nothing of the zoo is imported.
 """
 
 import atexit
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 600  # seconds that a program may take
+ALONE = 15  # and those that are left when another worker has ended badly
 _parents: list[subprocess.Popen] = []  # one, once there is one
 
 
@@ -35,6 +36,21 @@ def run(code, *arguments, **environment):
     Raises:
         RuntimeError: The process that forks has ended.
     """
+    return _run(code, arguments, [environment])[0]
+
+
+def run_workers(code, *arguments, workers=2, **environment):
+    """Runs a program once for each of some workers, at the same time, with a `TF_CONFIG` each."""
+    from zoo.training.supervisor import HOST, free_ports
+    from zoo.training.workers import VARIABLE, configuration
+
+    addresses = [f"{HOST}:{port}" for port in free_ports(workers)]
+    one = [{**environment, VARIABLE: configuration(addresses, i)} for i in range(workers)]
+    return _run(code, arguments, one)
+
+
+def _run(code, arguments, environments):
+    """Runs a program once for each environment, at the same time."""
     if not _parents:
         _parents.append(
             subprocess.Popen(
@@ -48,16 +64,18 @@ def run(code, *arguments, **environment):
         )
         atexit.register(_parents[0].stdin.close)
     with tempfile.TemporaryDirectory() as scratch:
-        streams = [str(Path(scratch) / name) for name in ("out", "err")]
-        job = {
-            "code": textwrap.dedent(code),
-            "argv": ["-c", *map(str, arguments)],
-            "environment": {**os.environ, **environment},
-            "streams": streams,
-        }
+        jobs = [
+            {
+                "code": textwrap.dedent(code),
+                "argv": ["-c", *map(str, arguments)],
+                "environment": {**os.environ, **environment},
+                "streams": [str(Path(scratch) / f"{name}{number}") for name in ("out", "err")],
+            }
+            for number, environment in enumerate(environments)
+        ]
         told = ""
         with contextlib.suppress(BrokenPipeError):
-            _parents[0].stdin.write(json.dumps(job) + "\n")
+            _parents[0].stdin.write(json.dumps(jobs) + "\n")
             _parents[0].stdin.flush()
             told = _parents[0].stdout.readline()
         if not told:
@@ -68,7 +86,10 @@ def run(code, *arguments, **environment):
                 f"tests.programs: the process that forks ended with {parent.wait()} instead of an "
                 "answer; its own errors stand above."
             )
-        return Done(int(told), *(Path(stream).read_text() for stream in streams))
+        return [
+            Done(status, *(Path(stream).read_text() for stream in job["streams"]))
+            for status, job in zip(json.loads(told), jobs, strict=True)
+        ]
 
 
 def printed(code, *arguments, **environment):
@@ -78,6 +99,14 @@ def printed(code, *arguments, **environment):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def printed_by_workers(code, *arguments, workers=2, **environment):
+    """What each of some workers prints last, as JSON."""
+    found = run_workers(code, *arguments, workers=workers, **environment)
+    for number, done in enumerate(found):
+        assert done.returncode == 0, f"worker {number}: {done.stderr[-3000:]}"
+    return [json.loads(done.stdout.splitlines()[-1]) for done in found]
+
+
 def _serve():
     import keras  # noqa: F401
     import scipy.stats  # noqa: F401
@@ -85,12 +114,34 @@ def _serve():
     import tensorflow  # noqa: F401
 
     for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            _do(json.loads(line))
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        children = []
+        for job in json.loads(line):
+            children.append(os.fork())
+            if not children[-1]:
+                _do(job)
+        sys.stdout.write(f"{json.dumps(_ends(children))}\n")
         sys.stdout.flush()
+
+
+def _ends(children):
+    """How each has ended; who is left when another has ended badly is killed after a while."""
+    import signal
+    import time
+
+    ends, limit = {}, None
+    while len(ends) < len(children):
+        # One child needs no looking: it is waited for.
+        child, status = os.waitpid(-1, os.WNOHANG if len(children) > 1 else 0)
+        if child:
+            ends[child] = os.waitstatus_to_exitcode(status)
+            continue
+        if limit is None and any(ends.values()):
+            limit = time.monotonic() + ALONE
+        if limit is not None and time.monotonic() > limit:
+            for left in set(children) - set(ends):
+                os.kill(left, signal.SIGKILL)
+        time.sleep(0.05)
+    return [ends[child] for child in children]
 
 
 def _do(job):

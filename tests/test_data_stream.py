@@ -101,6 +101,31 @@ def test_the_order_of_a_stream_is_a_function_of_seed_and_epoch():
     assert len(np.unique(seen)) >= len(np.unique(everything)) - (len(everything) - len(seen))
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(("replicas", "workers"), [(2, 2), (4, 2), (5, 5)])
+def test_workers_share_the_very_same_batches(streamed, replicas, workers):
+    """None sees what another one sees, and together they see it in the order of one device."""
+    scale = {"image": Preprocessing.measure(DIGITS.train["image"])}
+    train = stream(DIGITS.train, generator=False) if streamed else DIGITS.train
+    feed = Feed(train, scale, batch_size=100, training=True, seed=3)
+    whole = batches(feed, 2, start=1)
+    assert len(whole) == feed.steps - 1
+    shares = [
+        batches(feed, 2, start=1, replicas=replicas, worker=worker, workers=workers)
+        for worker in range(workers)
+    ]
+    own = replicas // workers
+    together = [
+        {
+            name: np.concatenate([part[name] for share in shares for part in share[k : k + own]])
+            for name in whole[0]
+        }
+        for k in range(0, len(shares[0]), own)
+    ]
+    assert len(together) == len(whole)
+    assert_equal(together, whole)
+
+
 def test_a_data_set_of_ones_own_trains_and_is_remembered_by_its_samples(tmp_path):
     parts = [stream(getattr(DIGITS, name), generator=False)
              for name in ("train", "validation", "test")]  # fmt: skip

@@ -94,12 +94,8 @@ def test_kills(verb, tmp_path, zoo):
             assert whole_file(place) == expected
             continue
         if new != old:
-            made, report = weights(place), Bundle(place).report
-            assert [w.shape for w in made] == [w.shape for w in expected]
-            if report.status == "complete":
-                assert all(map(np.array_equal, made, expected))
-            else:  # SIGTERM leaves a usable one
-                assert verb == "train" and report.epochs < 8
+            assert Bundle(place).report.status == "complete"  # SIGTERM writes none either
+            assert all(map(np.array_equal, weights(place), expected))
         partial = out.with_name("out.partial")
         if (partial / "snapshot.npz").is_file() or (partial / "compress.json").is_file():
             resumed = ["train", "mlp", "--out", out] if verb == "train" else arguments

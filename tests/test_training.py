@@ -26,7 +26,7 @@ from zoo.models.saved import load_model
 from zoo.recipe import Hardware, Optimizer, Train, resolve
 from zoo.tasks.labels.classify import Classify
 from zoo.training import optimizer as optimizers
-from zoo.training import strategy
+from zoo.training import signals, strategy, trainer
 from zoo.training.evaluation import evaluate
 from zoo.training.fitting import fit
 from zoo.training.history import DivergedError
@@ -137,6 +137,77 @@ def test_resumed_run_equals_a_whole_one(tmp_path, stop_at):
     assert [row["loss"] for row in second.rows] == [row["loss"] for row in reference.rows]
 
 
+@pytest.mark.parametrize("at", ["the last step", "validation"])
+def test_sigterm_does_not_wait_for_the_end_of_an_epoch(tmp_path, at):
+    """Its end, with the averages of the weights, belongs to the run that goes on."""
+    snapshot, chosen = tmp_path / "snapshot.npz", settings(epochs=3, ema=0.9)
+
+    class Stops(Feed):
+        stop = False
+
+        def batches(self, *arguments, **options):
+            for number, batch in enumerate(super().batches(*arguments, **options)):
+                if self.stop and number == 1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield batch
+
+    def validation(stop=False):
+        found = Stops(DATA.validation, {"image": SCALE}, batch_size=50)
+        found.stop = stop
+        return found
+
+    def interrupt(batch, logs):
+        if at == "the last step" and batch == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole, resumed, seen = small(), small(seed=7), []
+    reference = train(whole, chosen, validation=validation())
+    calls = keras.callbacks.LambdaCallback(
+        on_train_batch_end=interrupt, on_epoch_end=lambda epoch, logs: seen.append(epoch)
+    )
+    with pytest.raises(signals.Terminated):
+        train(
+            small(), chosen, validation=validation(at == "validation"), callbacks=[calls],
+            snapshot=snapshot,
+        )  # fmt: skip
+    assert not seen
+    again = train(resumed, chosen, validation=validation(), snapshot=snapshot, resume=True)
+    assert difference(whole, resumed) == 0.0
+    for one, other in zip(again.rows, reference.rows, strict=True):
+        assert (one["val_loss"], one["loss"]) == (other["val_loss"], other["loss"])
+
+
+def test_a_damaged_snapshot_falls_back_to_the_one_before(tmp_path, monkeypatch, caplog):
+    snapshot, steps = tmp_path / "snapshot.npz", []
+    monkeypatch.setattr(trainer, "SNAPSHOT_SECONDS", 0.0)
+
+    def interrupt(batch, logs):
+        steps.append(batch)
+        if len(steps) == 14:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def damage(path):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    whole = small(dropout=0.5)
+    train(whole, settings(epochs=3))
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
+    train(small(dropout=0.5), settings(epochs=3), callbacks=[callback], snapshot=snapshot)
+    damage(snapshot)
+    resumed = small(dropout=0.5, seed=7)
+    with caplog.at_level("WARNING", "zoo"):
+        train(resumed, settings(epochs=3), snapshot=snapshot, resume=True)
+    assert difference(whole, resumed) == 0.0
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line.startswith(f"{snapshot}: ") and line.endswith("goes on from the snapshot before it")
+    for path in (snapshot, snapshot.with_name("snapshot.before.npz")):
+        damage(path)
+    with pytest.raises(ValueError, match=r"snapshot\.npz: .*start anew with --force"):
+        train(resumed, settings(epochs=3), snapshot=snapshot, resume=True)
+
+
 def test_snapshot_of_another_model_is_refused(tmp_path):
     snapshot = tmp_path / "snapshot.npz"
 
@@ -149,9 +220,34 @@ def test_snapshot_of_another_model_is_refused(tmp_path):
         train(small(batch_norm=True), settings(), snapshot=snapshot, resume=True)
 
 
-def test_divergence_is_told():
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_divergence_is_told(monkeypatch, seconds):
+    """At the end of an epoch, and within one that takes long."""
+    monkeypatch.setattr(trainer, "LOOK_SECONDS", seconds)
+    steps = []
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: steps.append(batch)
+    )
     with pytest.raises(DivergedError, match="learning_rate"):
-        train(small(), settings(learning_rate=1e30))
+        train(small(), settings(learning_rate=1e30), callbacks=[callback])
+    assert len(steps) == 10 if seconds else len(steps) < 10
+
+
+def test_the_layer_where_numbers_end_is_named():
+    """The weights are as they were: a step whose loss is no number is not taken."""
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Flatten(name="flatten")(image)
+    x = keras.layers.Dense(8, name="early")(x)
+    x = keras.layers.Rescaling(3e38, name="boom")(x)
+    model = keras.Model(image, keras.layers.Dense(10, name="late")(x))
+    before, seen = model.get_weights(), []
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(callback.model.get_weights())
+    )
+    with pytest.raises(DivergedError, match=r"is nan; .*outputs are not finite: boom\.$"):
+        train(model, settings(), callbacks=[callback])
+    for one, other in zip(seen[-1], before, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.oracle

@@ -1,16 +1,25 @@
 """The same training on one device and on two, for programs of their own, which import this first.
 
-TensorFlow splits the CPU into two devices only before its first operation.
+TensorFlow splits the CPU into two devices only before its first operation. A program that several
+workers run at the same time (`tests.programs.run_workers`) has their devices in the place of two.
 """
+
+import os
 
 import numpy as np
 
 from zoo.recipe import Hardware, resolve
+from zoo.training import workers
 from zoo.training.run import Run
 from zoo.training.strategy import choose_machine
 from zoo.training.trainer import Trainer
 
-TWO = choose_machine(Hardware(strategy="mirrored", devices=2, precision="float32"))
+SEVERAL = (
+    {"strategy": "multiworker", "wait_seconds": 60}
+    if workers.VARIABLE in os.environ
+    else {"strategy": "mirrored", "devices": 2}
+)
+TWO = choose_machine(Hardware(**SEVERAL, precision="float32"), join=True)
 ONE = choose_machine(Hardware(strategy="one", precision="float32"))
 
 
@@ -40,9 +49,10 @@ def of_recipe(model, changes, *, data=None, prepare=None, keys=("loss", "val_los
     weights have moved, each at most.
     """
     ends, histories = [], []
-    for devices in (["strategy=mirrored", "devices=2"], ["strategy=one"]):
-        machine = [f"hardware.{setting}" for setting in (*devices, "precision=float32")]
-        run = Run(resolve(model, data=data, changes=[*changes, *machine]))
+    for devices in (SEVERAL, {"strategy": "one"}):
+        hardware = {**devices, "precision": "float32"}
+        machine = [f"hardware.{key}={value}" for key, value in hardware.items()]
+        run = Run(resolve(model, data=data, changes=[*changes, *machine]), join=True)
         networks = run.create()
         if prepare is not None:
             prepare(networks)

@@ -4,7 +4,7 @@
 `export` and `serving`, and it imports everything lazily: a question about text is answered without
 TensorFlow.
 
-Exit codes: 0 done, 1 a check failed, 2 misuse, 130 interrupted.
+Exit codes: 0 done, 1 a check failed, 2 misuse, 130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ VERBS = {
     "list": "the architectures: task, paper, year, parameters",
     "show": "one architecture: its facts, or its layers",
     "train": "train a model and write a bundle",
+    "launch": "train in several processes of this host, and start them anew where one dies",
     "evaluate": "measure a bundle on a split of its data",
     "predict": "name what is on an image",
     "play": "let a trained agent act in its environment",
@@ -51,7 +52,7 @@ LOADING = (
     *("denoise", "style", "dream", "texture", "invert"),
     *("compress", "export", "ensemble"),
 )
-DONE, CHECK_FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
+DONE, CHECK_FAILED, MISUSE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if arguments.imports:
                 imports.bring_in(arguments.imports)
             return int(arguments.run(arguments) or DONE)
+    except signals.Terminated:
+        return TERMINATED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
@@ -116,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_arguments(child)
         if name in LOADING:
             imports.add_argument(child)
-        if name != "serve":
+        if name not in ("serve", "launch"):
             child.add_argument("--json", action="store_true", help="print one JSON document")
         child.add_argument(
             "--verbose", action="store_true", help="show libraries' messages, and tracebacks"

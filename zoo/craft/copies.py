@@ -1,14 +1,13 @@
-"""Copies of a model to examine: in another precision, without chance, or with open eyes."""
+"""Copies of a model to examine: in another precision, or without chance."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from compress.graph import leaf_layers, map_layers
+from compress.graph import map_layers
 
 
 def copy(model: keras.Model, *, dtype: str = "float32", still: bool = False) -> keras.Model:
@@ -33,27 +32,6 @@ def copy(model: keras.Model, *, dtype: str = "float32", still: bool = False) -> 
             if keras.backend.is_float_dtype(tensor.dtype):
                 tensor._dtype = dtype  # to which a model casts what it is given
     return twin
-
-
-def watch(model: keras.Model, look: Callable[[str, keras.layers.Layer, Any], None]) -> None:
-    """Calls `look` with the path, the layer and its outputs whenever a layer is called eagerly.
-
-    Args:
-        model: A copy of one's own: its layers are changed for good.
-        look: Is called from within the layer's call.
-    """
-    for path, layer in leaf_layers(model):
-        layer.call = _watched(layer.call, path, layer, look)
-
-
-def _watched(call: Any, path: str, layer: Any, look: Any) -> Any:
-    @functools.wraps(call)
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        outputs = call(*args, **kwargs)
-        look(path, layer, outputs)
-        return outputs
-
-    return watched
 
 
 def _at_inference(call: Any) -> Any:

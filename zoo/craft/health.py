@@ -27,10 +27,11 @@ import numpy as np
 import tensorflow as tf
 
 from compress.graph import leaf_layers
-from zoo.craft.copies import copy, watch
+from zoo.craft.copies import copy
 from zoo.craft.finding import Finding, Verdict
 from zoo.tasks.task import Task
 from zoo.training import steps
+from zoo.training.blame import watch
 
 DEAD, SATURATED = (0.5, 0.9), (0.25, 0.5)
 VANISHING, EXPLODING = (1e4, 1e6), (100.0, 1e4)

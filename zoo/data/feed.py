@@ -87,8 +87,10 @@ class Batches:
             ValueError: The batch cannot be shared evenly.
         """
         if self.batch_size % replicas:
+            below = self.batch_size // replicas * replicas or replicas
             raise ValueError(
-                f"batch_size: got {self.batch_size}; expected a multiple of {replicas} replicas."
+                f"train.batch_size: got {self.batch_size}; expected a multiple of {replicas}, the "
+                f"number of devices that share it, e.g. {below} or {below + replicas}."
             )
         return self.batch_size // replicas
 
@@ -242,6 +244,14 @@ class Feed:
             self._whole = strategy, self._distributed(strategy, 0, 0)
         return told(self._whole[1])
 
+    def check_shared(self, replicas: int) -> None:
+        """Refuses a number of devices that cannot share a step evenly.
+
+        Raises:
+            ValueError: They cannot.
+        """
+        self._made.share(replicas)
+
     def state(self) -> dict[str, Any]:
         """See `zoo.data.source.Source.state`; there is nothing to keep."""
         return {}
@@ -249,16 +259,27 @@ class Feed:
     def restore(self, state: Mapping[str, Any]) -> None:
         """See `zoo.data.source.Source.restore`."""
 
-    def dataset(self, epoch: int = 0, *, start: int = 0, replicas: int = 1) -> tf.data.Dataset:
-        """Returns the batches of an epoch.
+    def dataset(
+        self,
+        epoch: int = 0,
+        *,
+        start: int = 0,
+        replicas: int = 1,
+        worker: int = 0,
+        workers: int = 1,
+    ) -> tf.data.Dataset:
+        """Returns the batches of an epoch, or what one of several workers sees of them.
 
         Element k is the share of replica k % replicas in step start + k // replicas, as
-        `tf.distribute.Strategy.distribute_datasets_from_function` deals them out.
+        `tf.distribute.Strategy.distribute_datasets_from_function` deals them out. Of these a worker
+        has those of its own replicas, which follow one another.
 
         Args:
             epoch: Number of the epoch, from 0; evaluation gives the same batches in every epoch.
             start: First step, in [0, steps].
-            replicas: Number of devices that share a step.
+            replicas: Number of devices that share a step, of all workers.
+            worker: Number of the worker, from 0.
+            workers: Number of workers, all with equally many devices.
 
         Returns:
             Elements that map the name of each column to its values (b, ...), float32 where the
@@ -271,8 +292,10 @@ class Feed:
         share = self._made.share(replicas)
         if not 0 <= start <= self.steps:
             raise ValueError(f"start: got step {start}; expected 0 to {self.steps}.")
-        first, last = start * replicas, self.steps * replicas
-        elements = tf.data.Dataset.range(first, last)
+        own = replicas // workers
+        elements = tf.data.Dataset.range(start * own, self.steps * own)
+        if workers > 1:
+            elements = elements.map(lambda k: k // own * replicas + worker * own + k % own)
 
         def fetch(element: tf.Tensor, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             batch = self._made.prepared(values, element, epoch=epoch, replicas=replicas)
@@ -283,7 +306,11 @@ class Feed:
         if self._stream is not None:
             shuffled = (self._seed, epoch) if self._training else None
             shares = self._stream.dataset(shuffled).batch(share, drop_remainder=True)
-            elements = tf.data.Dataset.zip(elements, shares.skip(first))
+            shares = shares.skip(start * replicas)
+            if workers > 1:  # each reads all of them, and keeps its own
+                mine = shares.enumerate().filter(lambda k, _: k % replicas // own == worker)
+                shares = mine.map(lambda _, values: values)
+            elements = tf.data.Dataset.zip(elements, shares)
         else:
             with tf.device("CPU:0"):
                 order = self._order(epoch)
@@ -312,7 +339,13 @@ class Feed:
     def _distributed(self, strategy: tf.distribute.Strategy, epoch: int, start: int) -> Any:
         replicas = strategy.num_replicas_in_sync
         return strategy.distribute_datasets_from_function(
-            lambda _: self.dataset(epoch, start=start, replicas=replicas)
+            lambda context: self.dataset(
+                epoch,
+                start=start,
+                replicas=replicas,
+                worker=context.input_pipeline_id,
+                workers=context.num_input_pipelines,
+            )
         )
 
     def _gathered(self, chosen: tf.Tensor) -> dict[str, tf.Tensor]:

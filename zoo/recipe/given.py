@@ -106,15 +106,21 @@ class Hardware(Settings):
     """Where it runs. `auto` looks at the machine, says in one line what it chose, and why.
 
     Attributes:
-        strategy: `one` device, or `mirrored` over several; `auto` mirrors over all GPUs when there
-            are two or more.
+        strategy: `one` device, `mirrored` over several, or `multiworker` over the processes, of
+            several hosts perhaps, that `TF_CONFIG` names; `auto` trains with those where there are
+            any, and mirrors over all GPUs when there are two or more.
         devices: Number of devices to mirror over; `None` takes all GPUs. Without a GPU, the CPU is
             split into this many logical devices.
         precision: Arithmetic of the training; the saved model is float32.
         jit: Whether XLA compiles the step; on a CPU it makes convolutions slower.
+        deterministic: Whether TensorFlow may only use operations that give the same bits every
+            time, for the rest of the process; slower on a GPU.
+        wait_seconds: How long a worker waits for the others at the start.
     """
 
-    strategy: Literal["auto", "one", "mirrored"] = "auto"
+    strategy: Literal["auto", "one", "mirrored", "multiworker"] = "auto"
     devices: Annotated[int, Field(ge=1, le=256)] | None = None
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     jit: bool | Literal["auto"] = "auto"
+    deterministic: bool = False
+    wait_seconds: Annotated[float, Field(gt=0)] = 300.0

@@ -149,6 +149,9 @@ class Train(Settings):
     Attributes:
         epochs: Passes over the training images.
         batch_size: Examples in a step, over all devices together.
+        accumulate: In how many parts, one after another, a device sees its share of a step, for
+            which its memory is too small. The gradient is that of the whole batch; a normalisation
+            sees a part.
         optimizer: How a gradient becomes a step.
         optimizers: Changes of `optimizer` for single objectives of the task, by their names, e.g.
             `{critic: {learning_rate: 4.0e-4}}`.
@@ -169,6 +172,7 @@ class Train(Settings):
 
     epochs: Count = 10
     batch_size: Count = 128
+    accumulate: Count = 1
     optimizer: Optimizer = Optimizer()
     optimizers: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
@@ -232,6 +236,11 @@ class Train(Settings):
                     f".optimizer.cycles: got {optimizer.cycles} in {left} epochs; expected a "
                     "number that divides them: a cycle ends with an epoch."
                 )
+        if optimizer.kind == "lbfgs" and self.accumulate > 1:
+            problems.append(
+                f".accumulate: got {self.accumulate} with lbfgs; expected 1: it sums over all "
+                "batches already."
+            )
         if optimizer.kind == "lbfgs":
             for name, why in (
                 ("regularize.l1", "it needs a gradient everywhere"),

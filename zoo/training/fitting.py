@@ -5,11 +5,12 @@ bundle = zoo.fit("vgg16", data="mnist5k", out="runs/vgg16")
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import keras
 
@@ -22,9 +23,10 @@ from zoo.common.claims import place_of
 from zoo.common.settings import difference
 from zoo.data.dataset import DataSet
 from zoo.recipe import Recipe
-from zoo.training import cycles, signals
+from zoo.training import cycles, signals, workers
 from zoo.training.film import film_of
 from zoo.training.run import Run
+from zoo.training.strategy import WorkerLostError
 from zoo.training.unfinished import SNAPSHOT, TRAIN, Unfinished, facts_of, recipe_facts, write
 from zoo.training.writing import write_bundle
 
@@ -38,14 +40,16 @@ def fit(
     data: str | DataSet | None = None,
     out: str | Path | None = None,
     changes: Iterable[str] = (),
-    resume: bool = False,
+    resume: bool | Literal["if any"] = False,
     force: bool = False,
     smoke: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Bundle:
     """Trains a model of the catalogue and writes its bundle.
 
-    The unfinished run is kept in `<out>.partial` until the bundle is complete.
+    The unfinished run is kept in `<out>.partial` until the bundle is complete. Of several workers
+    (`hardware.strategy: multiworker`) each calls this; the chief alone writes, and the others read
+    its snapshot to go on.
 
     Args:
         recipe: A resolved recipe; or the name of an architecture for its own, or the path of a YAML
@@ -57,6 +61,8 @@ def fit(
         resume: Whether to continue the unfinished run of `out`, with the recipe, the examples and
             the precision it began with; of `changes`, those of `hardware` alone may be given. What
             the run itself left at `out`, or began over, is replaced; anything else with `force`.
+            `if any` begins where there is none, and takes `data` and all `changes` as a run that
+            begins does: so the same call can be made again until the bundle is there.
         force: Whether to replace a bundle, or to drop an unfinished run.
         smoke: Whether to apply the recipe's `smoke` block, a run of seconds; only with a name.
         callbacks: Keras callbacks.
@@ -65,13 +71,16 @@ def fit(
         ValueError: A name or a setting is wrong; or what is resumed began otherwise.
         FileExistsError: There is a bundle, or an unfinished run, at `out`.
         FileNotFoundError: There is no run to resume.
+        Terminated: SIGTERM ended it; what was trained is kept, and `resume` goes on.
+        TimeoutError: Other workers did not come.
+        WorkerLostError: Another worker has gone.
     """
     began = time.perf_counter()
     _check_arguments(recipe, data, changes)
     given, changes = data if isinstance(data, DataSet) else None, tuple(changes)
-    if isinstance(recipe, str) and recipes.is_file(recipe) and resume:
+    if isinstance(recipe, str) and recipes.is_file(recipe) and resume is True:
         recipe = recipes.resolve(recipe)
-    if resume:
+    if resume is True:
         _check_resumed(data, changes, smoke=smoke)
         model = recipe if isinstance(recipe, str) else recipe.model
         model = catalog.find_architecture(model).name
@@ -79,17 +88,31 @@ def fit(
         recipe = _resolved(recipe, data, changes, smoke=smoke)
         model = recipe.model
     out = place_of(out or Path("runs") / model)
-    if resume:  # before a directory is made
-        Unfinished(out, TRAIN).admit(resume=True, force=force)
-    with signals.orderly(), staging.claimed(out, force=force or resume) as out:
+    unfinished = Unfinished(out, TRAIN)
+    again = resume == "if any"
+    goes_on = unfinished.there if again else bool(resume)
+    if goes_on:  # before a directory is made
+        unfinished.admit(resume=True, force=force)
+    begun = _begun(unfinished, recipe, changes, again=again) if goes_on else cast(Recipe, recipe)
+    worker = workers.of(begun.hardware)
+    with signals.orderly(), _held(out, worker, force=force or goes_on) as out:
         unfinished = Unfinished(out, TRAIN)
-        unfinished.admit(resume=resume, force=force)
-        if resume:
-            recipe = _begun(unfinished, recipe, changes)
-        return _fit(
-            cast(Recipe, recipe), unfinished, given, callbacks,
-            resume=resume, force=force, began=began,
-        )  # fmt: skip
+        if worker is None or worker.chief:
+            unfinished.admit(resume=goes_on, force=force)
+        if goes_on:
+            begun = _begun(unfinished, recipe, changes, again=again)
+        return _fit(begun, unfinished, given, callbacks, resume=goes_on, force=force, began=began)
+
+
+@contextlib.contextmanager
+def _held(out: Path, worker: workers.Worker | None, *, force: bool) -> Iterator[Path]:
+    """Holds the place of the bundle, where this process is the one that writes it."""
+    if worker is None or worker.chief:
+        with staging.claimed(out, force=force) as place:
+            yield place
+        return
+    LOG.setLevel(max(LOG.getEffectiveLevel(), logging.WARNING))  # the chief tells
+    yield out
 
 
 def _resolved(
@@ -124,8 +147,16 @@ def _check_resumed(data: Any, changes: Sequence[str], *, smoke: bool) -> None:
         )
 
 
-def _begun(unfinished: Unfinished, recipe: Recipe | str, changes: Sequence[str]) -> Recipe:
+def _begun(
+    unfinished: Unfinished, recipe: Recipe | str, changes: Sequence[str], *, again: bool
+) -> Recipe:
     """The recipe that an unfinished run began with, on the hardware it is to go on with.
+
+    Args:
+        unfinished: The run.
+        recipe: What is asked for: a recipe, or the name of an architecture.
+        changes: Of the hardware.
+        again: Whether `recipe` is resolved with all changes, its hardware too.
 
     Raises:
         ValueError: Another one is asked for.
@@ -139,6 +170,8 @@ def _begun(unfinished: Unfinished, recipe: Recipe | str, changes: Sequence[str])
     found = difference({key: recipe_facts(begun)[key] for key in asked}, asked, "recipe")
     if found:
         raise unfinished.refused(found)
+    if again and isinstance(recipe, Recipe):
+        return begun.model_copy(update={"hardware": recipe.hardware})
     return recipes.changed(begun, changes)
 
 
@@ -153,12 +186,14 @@ def _fit(
     began: float,
 ) -> Bundle:
     out, partial = unfinished.out, unfinished.directory
-    run = Run(recipe, data=data)
-    film, networks = film_of(run), run.create()
-    staging.check_room(partial, BYTES * sum(one.count_params() for one in networks.values()))
+    run = Run(recipe, data=data, join=True)
+    chief = run.machine.chief
+    film, networks = film_of(run) if chief else None, run.create()
+    if chief:
+        staging.check_room(partial, BYTES * sum(one.count_params() for one in networks.values()))
     if resume:
         unfinished.check(facts_of(run), force=force)
-    else:
+    elif chief:
         write(partial / TRAIN, unfinished.begin(facts_of(run)))
         (partial / bundles.RECIPE).write_text(recipe.to_yaml())
     snapshot = partial / SNAPSHOT
@@ -172,22 +207,24 @@ def _fit(
 
     try:
         history = _train(run, networks, callbacks, snapshot, resume=resume)
-        bundle = write_bundle(
-            run,
-            out,
-            networks,
-            history,
-            began=began,
-            force=force or resume,
-            add=add,
-        )
-    except (KeyboardInterrupt, OSError):
-        if snapshot.is_file():
+        if chief:
+            write_bundle(
+                run,
+                out,
+                networks,
+                history,
+                began=began,
+                force=force or resume,
+                add=add,
+            )
+            if not history.interrupted:
+                unfinished.remove()
+        run.machine.part()  # the others end when the bundle is there
+    except (KeyboardInterrupt, OSError, WorkerLostError):
+        if chief and snapshot.is_file():
             LOG.warning("%s: keeps what was trained; --resume goes on from it", partial)
         raise
-    if not history.interrupted:
-        unfinished.remove()
-    return bundle
+    return Bundle(out)
 
 
 def _train(run: Run, networks: Any, callbacks: Any, snapshot: Path, *, resume: bool) -> Any:

@@ -32,7 +32,7 @@ from zoo.tasks.task import Task, named
 from zoo.training import steps, transfer
 from zoo.training.history import DivergedError, History, Sums
 from zoo.training.regularize import regularize
-from zoo.training.signals import StopRequest, stop_request
+from zoo.training.signals import StopRequest, Terminated, stop_request
 from zoo.training.snapshot import Snapshot, progress
 from zoo.training.strategy import Machine
 from zoo.training.twin import copy_weights, make_twin
@@ -76,8 +76,15 @@ def fit(
 
     Raises:
         DivergedError: The loss is not a number.
-        ValueError: A layer makes the objective another one in every step.
+        Terminated: SIGTERM asked it to stop; the snapshot is written.
+        ValueError: A layer makes the objective another one in every step, or there are several
+            workers.
     """
+    if machine.worker is not None:
+        raise ValueError(
+            f"train.optimizer.kind: got lbfgs with {len(machine.worker.addresses)} workers; "
+            "expected one process. Take adam, or write hardware.strategy=one."
+        )
     with machine.strategy.scope():
         twin = make_twin(model, "float32", replicas=1)
     regularize(twin, settings.regularize)
@@ -92,6 +99,8 @@ def fit(
     with stop_request() as stop:
         search.run(callbacks, stop)
     copy_weights(twin, model)
+    if stop.terminated:
+        raise Terminated
     return search.history
 
 

@@ -88,9 +88,11 @@ def averaged(
         return
     own = [keras.ops.convert_to_numpy(variable) for variable in variables]
     average(optimizer, variables)
-    yield
-    for variable, value in zip(variables, own, strict=True):
-        variable.assign(value)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(value)
 
 
 def average(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:

@@ -169,7 +169,7 @@ class FromData:
                         f"data.augment.{name}: got {value} for {self.data.name}, whose {column} it "
                         f"would make untrue; expected {most:g} at most."
                     )
-        return Feed(
+        feed = Feed(
             self._needed("train"),
             self.prepare,
             batch_size=settings.batch_size,
@@ -178,6 +178,8 @@ class FromData:
             augment=augment,
             draws=self._task.draws(networks),
         )
+        feed.check_shared(self._replicas)
+        return feed
 
     def fixed(self, networks: Networks) -> Source:
         """See `Origin.fixed`: the training split, in order."""

@@ -45,6 +45,7 @@ class Run:
         networks: Networks of a bundle, by name: what a deployed model does not bring along is taken
             from them.
         data: Stands in for the recipe's.
+        join: Whether to train with other workers, where there are some; see `choose_machine`.
 
     Raises:
         ValueError: The task cannot be learnt from the data.
@@ -56,10 +57,13 @@ class Run:
         preprocessing: Preprocessing | None = None,
         networks: Mapping[str, keras.Model] | None = None,
         data: DataSet | None = None,
+        *,
+        join: bool = False,
     ):
         self.recipe = recipe
         self.architecture = catalog.find_architecture(recipe.model)
-        self.machine = choose_machine(recipe.hardware)  # before TensorFlow's first operation
+        # Before TensorFlow's first operation.
+        self.machine = choose_machine(recipe.hardware, join=join)
         self.task = cast(Task, recipe.task)
         self.networks = dict(networks or {})
         self.origin = open_origin(

@@ -1,6 +1,8 @@
 """Turns Ctrl-C and SIGTERM into a request that is met between two steps.
 
-Around the steps, SIGTERM ends a command as Ctrl-C does: files that are half written are deleted.
+Ctrl-C is a user, who wants to see what was trained: what came of it is measured and written.
+SIGTERM is a machine that needs the room within seconds: the state of the training is saved, and
+nothing else is done. Around the steps both end a command: files that are half written are deleted.
 """
 
 from __future__ import annotations
@@ -13,16 +15,31 @@ from dataclasses import dataclass
 from types import FrameType
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM ended the command; a training that keeps a snapshot goes on from it."""
+
+
 @dataclass
 class StopRequest:
-    """Whether somebody asked the training to stop."""
+    """Whether somebody asked the training to stop.
 
-    requested: bool = False
+    Attributes:
+        interrupted: By Ctrl-C.
+        terminated: By SIGTERM.
+    """
+
+    interrupted: bool = False
+    terminated: bool = False
+
+    @property
+    def requested(self) -> bool:
+        """Whether by either."""
+        return self.interrupted or self.terminated
 
 
 @contextlib.contextmanager
 def orderly() -> Iterator[None]:
-    """Lets SIGTERM raise `KeyboardInterrupt` in the block, where nobody else has a say in it.
+    """Lets SIGTERM raise `Terminated` in the block, where nobody else has a say in it.
 
     Outside the main thread, where Python delivers no signals, nothing changes.
     """
@@ -30,7 +47,7 @@ def orderly() -> Iterator[None]:
     if not mine or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
@@ -50,7 +67,10 @@ def stop_request() -> Iterator[StopRequest]:
     usual = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
 
     def handle(kind: int, _: FrameType | None) -> None:
-        request.requested = True
+        if kind == signal.SIGTERM:
+            request.terminated = True
+        else:
+            request.interrupted = True
         signal.signal(kind, usual[signal.Signals(kind)])
 
     for kind in usual:
@@ -60,3 +80,7 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for kind, handler in usual.items():
             signal.signal(kind, handler)
+
+
+def _terminate(kind: int, _: FrameType | None) -> None:
+    raise Terminated

@@ -5,10 +5,14 @@ has them. Together with a data order that is a function of (seed, epoch, step), 
 the same steps as one that was never stopped. Of callbacks it keeps what their `saved_state()` gives
 by name, and gives it back by `restore_state()`, by their `state_name` or else their number; Keras'
 own, e.g. the patience of early stopping, have neither.
+
+The snapshot before the last stays beside it: a file that the disk has damaged is found out by its
+checksums, and the run goes on from the one before (`mend`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,12 +35,18 @@ class Snapshot:
         path: Where the file is, or will be; `None` for no file.
         variables: Variables of the networks, seeds' states among them, then of the optimizers.
         optimizers: Names of the kinds of optimizers.
+        writes: Whether this process writes it; of several that train together, the chief does.
     """
 
     def __init__(
-        self, path: Path | None, variables: Sequence[keras.Variable], optimizers: Sequence[str]
+        self,
+        path: Path | None,
+        variables: Sequence[keras.Variable],
+        optimizers: Sequence[str],
+        *,
+        writes: bool = True,
     ):
-        self.path = path
+        self.path, self._writes = path, writes
         self._variables = list(variables)
         # Variables are found by their index: paths are not unique, and Keras numbers some of them
         # anew in every process.
@@ -67,15 +77,19 @@ class Snapshot:
             values: In place of the variables' own.
             more: Other arrays by name.
         """
-        if self.path is None:
+        if self.path is None or not self._writes:
             return
         values = self.values() if values is None else values
         arrays: dict[str, Any] = {f"v{i}": value for i, value in enumerate(values)}
         arrays |= {f"more/{name}": value for name, value in (more or {}).items()}
-        partial = self.path.with_suffix(".partial")
+        partial, before = self.path.with_suffix(".partial"), before_of(self.path)
         try:
             with partial.open("wb") as file:
                 np.savez(file, progress=json.dumps(progress), layout=self._layout, **arrays)
+            before.unlink(missing_ok=True)  # of another training, where there is none of this
+            if self.path.exists():
+                with contextlib.suppress(OSError):  # not every file system has links
+                    before.hardlink_to(self.path)
             renames.put(partial, self.path)
         except OSError as error:
             partial.unlink(missing_ok=True)
@@ -99,6 +113,30 @@ class Snapshot:
             )
         with reading.whole(self.path, EXPECTED):
             self.assign(saved[f"v{i}"] for i in range(len(self._variables)))
+
+
+def before_of(path: Path) -> Path:
+    """Returns where the snapshot before the last is."""
+    return path.with_suffix(f".before{path.suffix}")
+
+
+def mend(path: Path | None) -> None:
+    """Puts the snapshot before the last in the place of one that is damaged, and says so.
+
+    Raises:
+        FileNotFoundError: There is no snapshot.
+        ValueError: It is damaged, and so is the one before, or there is none.
+    """
+    try:
+        _open(path, ("",))  # all of it: checksums are compared
+    except ValueError as error:
+        before = before_of(Path(path or ""))
+        try:
+            _open(before, ("",))
+        except (OSError, ValueError):
+            raise error from None
+        LOG.warning("%s; goes on from the snapshot before it", str(error).partition(";")[0])
+        renames.put(before, Path(path or ""))
 
 
 def progress(path: Path | None) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from zoo.tasks.task import Follow, Mean, Objective, Seen, Task, named
 from zoo.training import optimizer as optimizers
 from zoo.training.strategy import Machine
 
+ASKED = "asked"  # in the sums of a step: how many workers want to stop, by the reason
+
 
 class Learner(NamedTuple):
     """An objective with its optimizer.
@@ -108,6 +110,56 @@ def gradient(
     return total, [tf.convert_to_tensor(part) for part in found], seen
 
 
+def accumulated(
+    task: Task,
+    objective: Objective,
+    networks: Mapping[str, keras.Model],
+    batch: Mapping[str, Any],
+    *,
+    variables: Sequence[keras.Variable],
+    replicas: int = 1,
+    parts: int = 1,
+) -> tuple[Any, list[Any], list[Seen]]:
+    """Returns the loss of a batch that is seen in parts, one after another, as `gradient` does.
+
+    The gradient is that of the weighted mean over all parts and replicas. A part is all that is in
+    memory at once, and that a normalisation sees.
+
+    Args:
+        task: Looks at the parts.
+        objective: Whose turn it is.
+        networks: By name.
+        batch: What this replica sees of the batch.
+        variables: What to differentiate by.
+        replicas: Number of devices that share the batch; more than one only in replica context.
+        parts: Number of parts.
+    """
+    looks: list[Seen] = []
+    slopes: list[Any] = []
+    count = summed = tf.zeros(())
+    for place in range(parts):
+        few = part(batch, place, parts)
+        with tf.control_dependencies(slopes):  # a part begins when the one before is done
+            few = {name: tf.identity(column) for name, column in few.items()}
+            with tf.GradientTape() as tape:
+                seen = task.look(objective.name, networks, few, training=True)
+                values, weights = weighed(seen.loss, few)
+                own = tf.reduce_sum(weights)
+                added = penalties([networks[name] for name in objective.learns])
+                extra = sum([tf.cast(p, values.dtype) for p in added], tf.zeros((), values.dtype))
+                total = tf.reduce_sum(values * weights) + own * extra
+            found = tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero")
+        dense = [tf.convert_to_tensor(slope) for slope in found]
+        slopes = [old + new for old, new in zip(slopes, dense, strict=True)] if slopes else dense
+        count += tf.cast(own, count.dtype)
+        summed += tf.cast(total, summed.dtype)
+        looks.append(seen)
+    if replicas > 1:
+        count = tf.distribute.get_replica_context().all_reduce("SUM", count)
+    count = tf.where(count > 0, count, tf.ones_like(count))
+    return summed / count, [slope / tf.cast(count, slope.dtype) for slope in slopes], looks
+
+
 def train_step(
     learners: Sequence[Learner],
     networks: Mapping[str, keras.Model],
@@ -115,10 +167,12 @@ def train_step(
     machine: Machine,
     *,
     follows: Sequence[Follow] = (),
+    accumulate: int = 1,
 ) -> Any:
     """Returns a function that takes one step: (batch, number of the step from 1) to sums.
 
-    The sums are those of `sums`, over the whole batch, in float64.
+    The sums are those of `sums`, over the whole batch, in float64. Of several workers each brings
+    to a step what it `asked` for (n,), and gets back in `ASKED` what all did.
 
     Args:
         learners: The objectives that take turns, in order.
@@ -126,23 +180,30 @@ def train_step(
         task: What is seen and measured.
         machine: Where it runs.
         follows: Networks that follow others after every step.
+        accumulate: In how many parts, one after another, a device sees its share of a batch.
     """
     strategy = machine.strategy
-    turns = [(_turn(learner, networks, task, machine), learner) for learner in learners]
+    turns = [
+        (_turn(learner, networks, task, machine, accumulate=accumulate), learner)
+        for learner in learners
+    ]
+    statistics = moving_statistics(networks)
 
-    def replica_step(batch: Any, number: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def replica_step(batch: Any, number: Any, asked: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {} if asked is None else {ASKED: asked}
         for turn, learner in turns:
             objective = learner.objective
             for place in range(objective.times):
                 found |= turn(part(batch, place, objective.parts))
+        if machine.replicas > 1:
+            _share(statistics)
         for follow in follows:
             _follow(follow, networks, number)
         return found
 
     @tf.function(autograph=False)
-    def step(batch: Any, number: Any) -> dict[str, Any]:
-        found = strategy.run(replica_step, args=(batch, number))
+    def step(batch: Any, number: Any, asked: Any = None) -> dict[str, Any]:
+        found = strategy.run(replica_step, args=(batch, number, asked))
         return _reduced(strategy, found)
 
     return step
@@ -165,7 +226,12 @@ def part(batch: Mapping[str, Any], place: int, parts: int) -> Mapping[str, Any]:
 
 
 def _turn(
-    learner: Learner, networks: Mapping[str, keras.Model], task: Task, machine: Machine
+    learner: Learner,
+    networks: Mapping[str, keras.Model],
+    task: Task,
+    machine: Machine,
+    *,
+    accumulate: int,
 ) -> Any:
     """Returns a function that minimises one objective on a replica's share of a batch."""
     objective, optimizer, settings, variables = learner
@@ -173,16 +239,31 @@ def _turn(
     clipped = optimizers.clips(settings)
     prefix = objective.name if len(task.objectives()) > 1 else ""
 
-    def differentiate(batch: Any) -> tuple[list[Any], dict[str, Any]]:
-        _, slopes, seen = gradient(
+    def differentiate(batch: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+        if accumulate > 1:
+            total, slopes, looks = accumulated(
+                task, objective, networks, batch,
+                variables=variables, replicas=replicas, parts=accumulate,
+            )  # fmt: skip
+            each = [
+                sums(named(seen, prefix), part(batch, place, accumulate))
+                for place, seen in enumerate(looks)
+            ]
+            found = {name: tf.add_n([one[name] for one in each]) for name in each[0]}
+            return total, slopes, found
+        total, slopes, seen = gradient(
             task, objective, networks, batch, variables=variables, replicas=replicas
         )
-        return slopes, sums(named(seen, prefix), batch)
+        return total, slopes, sums(named(seen, prefix), batch)
 
     if machine.jit:
         differentiate = tf.function(differentiate, jit_compile=True, autograph=False)
 
-    def update(slopes: list[Any]) -> None:
+    def update(slopes: list[Any], total: Any) -> None:
+        if replicas == 1:
+            # After a loss that is no number the weights stay: what led there can be seen.
+            finite = tf.math.is_finite(total)
+            slopes = [tf.where(finite, slope, tf.zeros_like(slope)) for slope in slopes]
         if clipped:
             # What is clipped is the whole gradient: sum over replicas first, then clip, then
             # divide, because `apply` sums once more.
@@ -198,11 +279,33 @@ def _turn(
         update = tf.function(update, jit_compile=True, autograph=False)
 
     def turn(batch: Any) -> dict[str, Any]:
-        slopes, found = differentiate(batch)
-        update(slopes)
+        total, slopes, found = differentiate(batch)
+        update(slopes, total)
         return found
 
     return turn
+
+
+def moving_statistics(networks: Mapping[str, keras.Model]) -> list[keras.Variable]:
+    """Returns what normalisations keep of batches, where each device sees its share alone."""
+    layers = {id(layer): layer for one in networks.values() for layer in one._flatten_layers()}
+    return [
+        variable
+        for layer in layers.values()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and not layer.synchronized
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
+def _share(statistics: Sequence[keras.Variable]) -> None:
+    """Gives all replicas the mean of their statistics: any one's is then everybody's."""
+    if statistics:
+        context = tf.distribute.get_replica_context()
+        means = context.all_reduce("MEAN", [tf.identity(one.value) for one in statistics])
+        for variable, mean in zip(statistics, means, strict=True):
+            variable.assign(mean)
 
 
 def _follow(follow: Follow, networks: Mapping[str, keras.Model], number: Any) -> None:

@@ -7,13 +7,31 @@ float32, and XLA makes CPU convolutions 2 to 3 times slower.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.recipe import Hardware
-from zoo.training import provenance
+from zoo.training import provenance, workers
+from zoo.training.workers import Worker
+
+_JOINED: dict[Worker, tf.distribute.Strategy] = {}  # TensorFlow joins others once in a process
+# What TensorFlow raises in those who are left when a worker has gone.
+_ALONE = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
+
+
+class WorkerLostError(RuntimeError):
+    """Another worker has gone, so that this one cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +43,70 @@ class Machine:
         precision: A Keras dtype policy, `float32` or `mixed_bfloat16`.
         jit: Whether XLA compiles forward and backward.
         reason: One line for the user: what was chosen, and why.
+        worker: Which of several processes this is; `None` where there is one.
     """
 
     strategy: tf.distribute.Strategy
     precision: str
     jit: bool
     reason: str
+    worker: Worker | None = None
 
     @property
     def replicas(self) -> int:
-        """Number of devices that share a batch."""
+        """Number of devices that share a batch, those of other workers among them."""
         return int(self.strategy.num_replicas_in_sync)
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.worker is None or self.worker.chief
+
+    def total(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Returns the sum of what each worker brings (n,), float64; all have to ask.
+
+        So it is also where the workers wait for one another.
+        """
+        mine = np.asarray(values, np.float64)
+        if self.worker is None:
+            return mine
+        own = len(self.strategy.extended.worker_devices)
+        shares = self.strategy.experimental_distribute_values_from_function(
+            lambda _: tf.constant(mine / own)
+        )
+        return np.asarray(self.strategy.reduce("SUM", shares, axis=None))
+
+    def part(self) -> None:
+        """Waits for the other workers, to go; whoever is gone already needs nobody any more.
+
+        A sum is no proof that the others have it too: the first to leave may take a part of it
+        along.
+        """
+        with contextlib.suppress(*_ALONE):
+            self.total([0])
+
+    def agrees(self, value: float) -> bool:
+        """Whether all workers bring the same number; all have to ask."""
+        num, total = self.total([1, value])
+        return bool(total == num * value)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Says in a line that another worker has gone.
+
+        Raises:
+            WorkerLostError: It has.
+        """
+        try:
+            yield
+        except _ALONE as error:
+            if self.worker is None:
+                raise
+            told = " ".join(str(error.message).split())[:120]
+            raise WorkerLostError(
+                f"worker {self.worker.number} is left alone: another worker has ended ({told}). "
+                "End all of them, and start all again with --resume."
+            ) from error
 
     def facts(self) -> dict[str, Any]:
         """Returns what the report says about the hardware."""
@@ -43,21 +114,37 @@ class Machine:
             "processor": provenance.processor(),
             "cores": provenance.cores(),
             "gpus": [gpu.name for gpu in _gpus()],
-            "strategy": "mirrored" if self.replicas > 1 else "one",
+            "strategy": self._name,
+            "workers": len(self.worker.addresses) if self.worker else 1,
             "replicas": self.replicas,
             "precision": self.precision,
             "jit": self.jit,
             "reason": self.reason,
         }
 
+    @property
+    def _name(self) -> str:
+        if self.worker is not None:
+            return "multiworker"
+        return "mirrored" if self.replicas > 1 else "one"
 
-def choose_machine(settings: Hardware) -> Machine:
+
+def choose_machine(settings: Hardware, *, join: bool = False) -> Machine:
     """Returns the machine that the settings ask for.
+
+    Args:
+        settings: The recipe's.
+        join: Whether to train with the workers that `TF_CONFIG` names, after having met them all;
+            otherwise this host does it alone.
 
     Raises:
         ValueError: More devices are asked for than there are, or XLA together with several devices.
+        TimeoutError: Other workers did not come.
     """
-    strategy, where = _strategy(settings)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    worker = workers.of(settings) if join else None
+    strategy, where = _strategy(settings) if worker is None else _joined(worker, settings)
     precision, why = _precision(settings)
     jit = settings.jit is True
     if jit and strategy.num_replicas_in_sync > 1:
@@ -66,7 +153,32 @@ def choose_machine(settings: Hardware) -> Machine:
             "device (XLA cannot reach another device's variables). Write hardware.jit=false."
         )
     xla = f"{'XLA' if jit else 'no XLA'} for forward and backward"
-    return Machine(strategy, precision, jit, f"{where}; {precision} ({why}); {xla}")
+    reason = f"{where}; {precision} ({why}); {xla}"
+    return Machine(strategy, precision, jit, reason, worker)
+
+
+def _joined(worker: Worker, settings: Hardware) -> tuple[tf.distribute.Strategy, str]:
+    """The strategy of all workers, each with all GPUs of its own, or else its CPU."""
+    if settings.devices:
+        raise ValueError(
+            f"hardware.devices: got {settings.devices} with several workers; expected none: each "
+            "takes the GPUs that it sees. Drop it."
+        )
+    if worker not in _JOINED:
+        workers.meet(worker, seconds=settings.wait_seconds)
+        try:
+            _JOINED[worker] = tf.distribute.MultiWorkerMirroredStrategy()
+        except RuntimeError as error:
+            raise ValueError(
+                "hardware.strategy: got multiworker, and TensorFlow already runs alone; expected "
+                "the choice before TensorFlow's first operation. Start a new process."
+            ) from error
+    strategy = _JOINED[worker]
+    kind = "GPUs" if _gpus() else "CPUs"
+    num = len(worker.addresses)
+    return strategy, (
+        f"worker {worker.number} of {num}, {strategy.num_replicas_in_sync} {kind} together"
+    )
 
 
 def _strategy(settings: Hardware) -> tuple[tf.distribute.Strategy, str]:
@@ -77,7 +189,8 @@ def _strategy(settings: Hardware) -> tuple[tf.distribute.Strategy, str]:
             f"hardware.devices: got {wanted} with strategy one; expected 1. For several, write "
             "hardware.strategy=mirrored."
         )
-    if settings.strategy == "one" or (settings.strategy == "auto" and wanted < 2):
+    chosen = settings.strategy in ("auto", "multiworker")  # the others are not asked
+    if settings.strategy == "one" or (chosen and wanted < 2):
         # TensorFlow's default strategy: one device, the GPU where there is one.
         return tf.distribute.get_strategy(), f"one device, {'GPU' if gpus else 'CPU'}"
     if gpus:

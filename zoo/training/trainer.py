@@ -26,16 +26,19 @@ from zoo.training import cycles, transfer
 from zoo.training import optimizer as optimizers
 from zoo.training import snapshot as snapshots
 from zoo.training import steps as functions
+from zoo.training.blame import first_not_finite
+from zoo.training.halt import Halt
 from zoo.training.history import DivergedError, History, Means, Sums, check_finite
 from zoo.training.regularize import regularize
 from zoo.training.schedules import TRIES, Watch
-from zoo.training.signals import StopRequest, stop_request
+from zoo.training.signals import StopRequest, Terminated, stop_request
 from zoo.training.snapshot import Snapshot
 from zoo.training.steps import Learner
 from zoo.training.strategy import Machine
 from zoo.training.twin import copy_weights, make_twins
 
 SNAPSHOT_SECONDS = 60.0  # at most this much work, and the epoch it ends in, is lost to a kill
+LOOK_SECONDS = 5.0  # between two looks at the loss, which wait for the step that computes it
 LOG = logging.getLogger("zoo")
 
 
@@ -74,6 +77,7 @@ class Trainer:
     ) -> History:
         """Trains until the last epoch, a callback's stop, Ctrl-C or SIGTERM.
 
+        Of several workers all stop where one is asked to, and the chief writes the snapshot.
         A callback sees the epoch that `divide` starts over begin again, with the same number.
 
         Args:
@@ -90,6 +94,8 @@ class Trainer:
 
         Raises:
             DivergedError: The loss of an epoch is not a number.
+            Terminated: SIGTERM asked it to stop; the snapshot is written.
+            WorkerLostError: Another worker has gone.
             ValueError: The batch cannot be shared by the turns of an objective, `plateau` or `keep:
                 best` has no validation to look at, a setting names an
                 objective that the task lacks, or the snapshot is of another model.
@@ -101,7 +107,7 @@ class Trainer:
                 f"unfreeze: got a share of the layers for the networks {', '.join(learning)}; "
                 "expected a task of one network, whose head is known. Take phases with objectives."
             )
-        _check_parts(self.task, source.batch_size, self.machine.replicas)
+        _check_parts(self.task, source.batch_size, self.machine.replicas, self.settings.accumulate)
         schedules = {one.schedule for part in parts for one in part.optimizers.values()}
         for name, wanted in (
             ("schedule plateau", "plateau" in schedules),
@@ -109,22 +115,34 @@ class Trainer:
         ):
             if wanted and validation is None:
                 raise ValueError(f"{name}: got no validation; expected batches to look at.")
-        loop = _Loop(self, source, validation, snapshot, measure)
-        loop.enter(0)
-        if resume:
-            loop.restore()
-        with stop_request() as stop:
-            loop.run(callbacks, stop, resume=resume)
-        loop.copy_back()
+        with self.machine.together():
+            loop = _Loop(self, source, validation, snapshot, measure)
+            loop.enter(0)
+            if resume:
+                loop.restore()
+            loop.check_same()
+            with stop_request() as stop:
+                loop.run(callbacks, stop, resume=resume)
+            loop.copy_back()
+            if loop.halt.terminated:
+                self.machine.part()  # nobody leaves before the chief has written
+                raise Terminated
         return loop.history
 
 
-def _check_parts(task: Task, batch_size: int, replicas: int) -> None:
-    """Refuses a batch that the turns of an objective cannot share.
+def _check_parts(task: Task, batch_size: int, replicas: int, accumulate: int) -> None:
+    """Refuses a batch that the turns of an objective, or what is accumulated, cannot share.
 
     Raises:
         ValueError: It is one.
     """
+    most = replicas * accumulate * max(one.parts for one in task.objectives())
+    if accumulate > 1 and batch_size % most:
+        near = batch_size // most * most or most
+        raise ValueError(
+            f"train.accumulate: got {accumulate} with a batch of {batch_size} on {replicas} "
+            f"devices; expected one that is a multiple of {most}, e.g. train.batch_size={near}."
+        )
     for one in task.objectives():
         if one.parts > 1 and batch_size % (one.parts * replicas):
             raise ValueError(
@@ -164,6 +182,7 @@ class _Loop:
         self.best: tuple[float, list[np.ndarray]] | None = None
         self.callbacks: list[keras.callbacks.Callback] = []
         self.finished = False  # no step is to follow
+        self.halt = Halt(self.machine, self.seen)
 
     @property
     def twin(self) -> keras.Model:
@@ -185,11 +204,17 @@ class _Loop:
         self.seen.compile(optimizer=self.learners[0].optimizer)  # where callbacks look for it
         self.watches = [Watch(one.optimizer._learning_rate, one.settings) for one in self.learners]
         self.train_step = functions.train_step(
-            self.learners, self.twins, self.task, self.machine, follows=self.task.follows()
+            self.learners,
+            self.twins,
+            self.task,
+            self.machine,
+            follows=self.task.follows(),
+            accumulate=self.settings.accumulate,
         )
         optimizer_variables = [v for one in self.learners for v in one.optimizer.variables]
         kinds = [type(one.optimizer).__name__ for one in self.learners]
-        self.state = Snapshot(self.snapshot, [*self.variables, *optimizer_variables], kinds)
+        variables = [*self.variables, *optimizer_variables]
+        self.state = Snapshot(self.snapshot, variables, kinds, writes=self.machine.chief)
         # What `divide` goes back to, until its first epoch is over.
         self.names = transfer.loss_names(self.task.objectives())
         divided = any(one.settings.schedule == "divide" for one in self.learners)
@@ -205,7 +230,10 @@ class _Loop:
         return Learner(objective, optimizer, settings, variables)
 
     def restore(self) -> None:
-        """Goes back to the snapshot."""
+        """Goes back to the snapshot, or to the one before where that is damaged."""
+        if self.machine.chief:
+            snapshots.mend(self.snapshot)
+        self.machine.total([0])  # nobody reads before
         saved, more = snapshots.progress(self.snapshot), snapshots.more(self.snapshot)
         self.finished = saved.get("finished", False)
         if saved["phase"]:
@@ -249,8 +277,20 @@ class _Loop:
 
     @property
     def stopped(self) -> bool:
-        """Whether somebody asked the training to stop."""
-        return self.finished or self.stop.requested or bool(self.seen.stop_training)
+        """Whether no step is to follow."""
+        return self.finished or bool(self.halt)
+
+    def check_same(self) -> None:
+        """Waits for all workers, and refuses to go on where they are not at the same step.
+
+        Raises:
+            RuntimeError: They read different snapshots.
+        """
+        if not self.machine.agrees(self.step):
+            raise RuntimeError(
+                f"{self.snapshot}: got step {self.step}, and another one on other workers; "
+                "expected one snapshot. Put --out on storage that all hosts share."
+            )
 
     def run(
         self,
@@ -270,12 +310,17 @@ class _Loop:
             verbose=0,
             networks=self.twins,
         )
-        self.stop, self.saved_at = stop, time.monotonic()
+        self.halt.request = stop
+        self.saved_at = self.looked_at = time.monotonic()
         self.seen.stop_training = False
         self.calls.on_train_begin()
+        self.halt.agree()
         if resume:  # a callback may have begun with changes of the weights
             self.state.restore()
-            snapshots.give_back(self.callbacks, snapshots.more(self.snapshot))
+            if self.machine.chief:
+                snapshots.give_back(self.callbacks, snapshots.more(self.snapshot))
+        if self.history.epochs < self.step // steps:  # SIGTERM came before its end
+            self.end_epoch(self.step // steps - 1, 0.0)
         while True:
             while self.step < self.phase.last * steps and not self.stopped:
                 self.train_epoch(self.step // steps)
@@ -284,7 +329,7 @@ class _Loop:
             for learner in self.learners:
                 optimizers.average(learner.optimizer, learner.variables)
             self.enter(self.index + 1)
-        self.history.interrupted = stop.requested and self.step < epochs * steps
+        self.history.interrupted = self.halt.requested and self.step < epochs * steps
         self.finished |= not self.history.interrupted
         self.save()  # what follows, e.g. the writing of a bundle, can fail
         for learner in self.learners:
@@ -303,10 +348,10 @@ class _Loop:
             self.machine.strategy, epoch, start=self.step % steps, networks=self.twins
         )
         for batch in batches:
-            place = self.step % steps
+            place, self.batch = self.step % steps, batch
             self.calls.on_train_batch_begin(place)
             self.step += 1
-            self.sums.add(self.train_step(batch, tf.constant(self.step)))
+            self.sums.add(self.take_step(batch))
             self.calls.on_train_batch_end(place, Means(self.sums))
             self.history.seconds += time.perf_counter() - tick
             tick = time.perf_counter()
@@ -314,13 +359,18 @@ class _Loop:
             if (lost := self.lost((place + 1) / steps)) is not None:
                 self.start_over(lost)
                 return
+            if self.initial is None and time.monotonic() - self.looked_at > LOOK_SECONDS:
+                self.check_finite(epoch)
             if self.stopped:
                 break
             # At the end of an epoch there is a row to write first.
             if self.step % steps and time.monotonic() - self.saved_at > SNAPSHOT_SECONDS:
                 self.save()
         if self.step % steps == 0:
-            self.end_epoch(epoch, time.perf_counter() - began)
+            # What takes long waits for the run that goes on.
+            with contextlib.suppress(Terminated):
+                if not self.halt.terminated:
+                    self.end_epoch(epoch, time.perf_counter() - began)
             if time.monotonic() - self.saved_at > SNAPSHOT_SECONDS:
                 self.save()
         elif not self.stopped:
@@ -328,19 +378,26 @@ class _Loop:
                 f"epoch {epoch + 1}: the source gave {self.step % steps} steps; expected {steps}."
             )
 
+    def take_step(self, batch: Any) -> dict[str, Any]:
+        """Takes a step, on which several workers agree whether it is the last."""
+        number = tf.constant(self.step)
+        if self.machine.worker is None:
+            return dict(self.train_step(batch, number))
+        asked = tf.constant(self.halt.asked, tf.float32)
+        sums = dict(self.train_step(batch, number, asked))
+        self.halt.heed(sums.pop(functions.ASKED))
+        return sums
+
     def end_epoch(self, epoch: int, seconds: float) -> None:
         """Measures, and writes the row of the epoch."""
         row = {"epoch": epoch + 1, "seconds": seconds}
         row["learning_rate"] = optimizers.last_rate(self.learners[0].optimizer)
         row |= self.sums.means()
-        for one in self.learners:
-            name, rate = self.names[one.objective.name], one.settings.learning_rate
-            if self.sums.totals[name][1] > 0:  # an agent may have learnt nothing yet
-                check_finite(row[name], epoch=epoch + 1, learning_rate=rate)
+        self.check_finite(epoch)
         with self.averaged():
             plateau = any(one.settings.schedule == "plateau" for one in self.learners)
             keep = self.settings.keep == "best"
-            if self.validation and (plateau or keep or not self.stop.requested):
+            if self.validation and (plateau or keep or not self.halt.requested):
                 means = self.validate(self.validation)
                 row |= {f"val_{name}": value for name, value in means.items()}
             for one, watch in zip(self.learners, self.watches, strict=True):
@@ -351,12 +408,33 @@ class _Loop:
             if keep:
                 self.keep(row)
             cycle = cycles.ending(self.phase, epoch)
-            if cycle and self.snapshot:
+            if cycle and self.snapshot and self.machine.chief:
                 self.copy_back()
                 cycles.keep(next(iter(self.networks.values())), self.snapshot.parent, cycle)
             self.history.rows.append(row)
             self.history.epochs, self.sums, self.initial = epoch + 1, Sums(), None
             self.calls.on_epoch_end(epoch, {k: v for k, v in row.items() if k != "epoch"})
+            self.halt.agree()
+
+    def check_finite(self, epoch: int) -> None:
+        """Refuses to go on when the loss of an epoch, so far, is not a number."""
+        self.looked_at = time.monotonic()
+        for one in self.learners:
+            name, rate = self.names[one.objective.name], one.settings.learning_rate
+            if self.sums.totals[name][1] > 0:  # an agent may have learnt nothing yet
+                try:
+                    check_finite(self.sums.mean(name), epoch=epoch + 1, learning_rate=rate)
+                except DivergedError as error:
+                    raise DivergedError(f"{error}{self.blamed()}") from None
+
+    def blamed(self) -> str:
+        """Names the first layer that is not finite on the last batch, where it can be found."""
+        names = [one.objective.name for one in self.learners]
+        layer = None
+        if self.machine.replicas == 1:  # of several, one would have to be each in turn
+            with contextlib.suppress(Exception):  # what is told is that the training diverged
+                layer = first_not_finite(self.task, names, self.twins, self.batch)
+        return f" The first layer whose outputs are not finite: {layer}." if layer else ""
 
     def keep(self, row: dict[str, float]) -> None:
         """Keeps the weights of the epoch whose headline is the best so far."""
@@ -413,6 +491,8 @@ class _Loop:
         """Returns the means over a split."""
         sums = Sums()
         for batch in source.batches(self.machine.strategy, networks=self.twins):
+            if self.machine.worker is None and self.halt.terminated:
+                raise Terminated
             sums.add(self.test_step(batch))
         return sums.means()
 

@@ -2,8 +2,9 @@
 
 `NAME.partial` beside the bundle to be holds what was done and, in a file of its own, what decides
 the numbers: the resolved recipe, a digest of the examples, the passes, and of the machine the kind
-of device, the number of replicas, precision and XLA. A run that is resumed must have the same;
-another processor or version, which may change the last digits, is a warning.
+of device, precision and XLA. A run that is resumed must have the same. Another processor, version
+or number of devices is a warning: the examples come in the same order, but the last digits may be
+others, and so are masks of dropout and statistics of a share of a batch.
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ _WAYS = {
     "parent": "Bring the model back as it was",
     "pipeline": "Bring the passes back as they were",
     "machine.device": "Resume on such a machine",
-    "machine.replicas": "Write hardware.devices={}",
     "machine.precision": "Write hardware.precision={}",
     "machine.jit": "Write hardware.jit={}",
 }
@@ -56,6 +56,12 @@ class Unfinished:
     def __init__(self, out: Path, file: str):
         self.out, self.directory = out, directory_of(out)
         self._path = self.directory / file
+
+    @property
+    def there(self) -> bool:
+        """Whether there is something to go on with."""
+        needed = (COMPRESS,) if self._path.name == COMPRESS else (SNAPSHOT, TRAIN)
+        return all((self.directory / name).is_file() for name in needed)
 
     def admit(self, *, resume: bool, force: bool) -> None:
         """Refuses to begin over an unfinished run, or to go on with none; a dropped one is deleted.
@@ -187,6 +193,7 @@ def facts_of(run: Run, **more: Any) -> dict[str, Any]:
         "machine": _machine_facts(run.machine),
         _LOOSE: {
             "processor": provenance.processor(),
+            "devices": run.machine.replicas,
             **provenance.versions("keras", "tensorflow", "numpy", *run.origin.packages),
         },
     }
@@ -224,7 +231,7 @@ def _machine_facts(machine: Machine) -> dict[str, Any]:
     facts = machine.facts()
     return {
         "device": "GPU" if facts["gpus"] else "CPU",
-        **{name: facts[name] for name in ("replicas", "precision", "jit")},
+        **{name: facts[name] for name in ("precision", "jit")},
     }
 
 

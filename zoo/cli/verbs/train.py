@@ -1,6 +1,7 @@
 """Train a model of the zoo and write a bundle.
 
-Ctrl-C leaves a usable bundle; --resume continues an unfinished run exactly.
+Ctrl-C leaves a usable bundle, SIGTERM a snapshot, within seconds; --resume continues an unfinished
+run exactly.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from zoo.cli import text
 from zoo.common import staging
@@ -35,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the recipe and stop")
     parser.add_argument("--resume", action="store_true", help="continue the unfinished run")
+    parser.add_argument(
+        "--resume-if-any", action="store_true",
+        help="continue the unfinished run if there is one, else begin: a command to repeat",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace what is at --out")
 
 
@@ -56,9 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
         values = recipe.model_dump(mode="json")
         print(text.document(values) if arguments.json else recipe.to_yaml(), end="")
         return 0
-    staging.check_free(
-        arguments.out or Path("runs") / recipe.model, force=arguments.force or arguments.resume
-    )  # before TensorFlow
+    from zoo.training import workers
+
+    worker = workers.of(recipe.hardware)
+    chief = worker is None or worker.chief
+    resume: bool | Literal["if any"] = "if any" if arguments.resume_if_any else False
+    resume = bool(arguments.resume) or resume
+    if chief:  # before TensorFlow
+        out = arguments.out or Path("runs") / recipe.model
+        staging.check_free(out, force=arguments.force or bool(resume))
     from zoo.training.fitting import fit
     from zoo.training.progress import ProgressBar
 
@@ -67,12 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
         data=arguments.data,
         out=arguments.out,
         changes=arguments.changes,
-        resume=arguments.resume,
+        resume=resume,
         force=arguments.force,
         smoke=arguments.smoke,
-        callbacks=[ProgressBar()],
+        callbacks=[ProgressBar()] if chief else [],
     )
     report = bundle.report
+    if not chief:
+        return 130 if report.status == "interrupted" else 0
     if arguments.json:
         print(text.document({"bundle": str(bundle.path), **report.model_dump(mode="json")}))
     else:
