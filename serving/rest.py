@@ -3,8 +3,8 @@
 Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API", "Classify and Regress API".
 Differs: all inputs hold the same number of examples; NaN and Infinity, which JSON does not have,
 are refused; so are strings and names that the signature does not know. base64 is that of a picture
-file, and is answered as `pictures` says. Scores of classes are probabilities. Errors are one line:
-where, got, expected.
+file, and is answered as `pictures` says. Scores of classes are those of `answers`. Errors are one
+line: where, got, expected.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from export.manifest import Signature
-from serving import pictures, sessions
+from serving import answers, pictures, sessions
 from serving.engines import Arrays
 from serving.values import as_array, keys, of_columns, of_rows, parse, show
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from serving.repository import Version
 
 SIGNATURE_NAME = "serving_default"
-
+RESULTS = "results"  # TF Serving's page says `result`; its code, and so its clients, `results`
 
 How = bool | pictures.Asked | sessions.Asked
 """By row or by column, of pictures, or in a session."""
@@ -101,52 +100,16 @@ def encode(outputs: Arrays, *, by_row: bool) -> dict[str, Any]:
     return {"predictions" if by_row else "outputs": answer}
 
 
-def _classified(outputs: Arrays, _: None, version: Version) -> str:
-    """`[label, probability]` of each class, the likeliest first."""
-    logits, labels = _only(outputs, "classify"), version.manifest.labels
-    name = next(iter(outputs))
-    meaning = version.manifest.meanings.get(name, "logits of the classes")
-    if logits.ndim != 2 or "class" not in meaning:
-        raise ValueError(
-            f"classify: {name!r} of {version.name} is {meaning}; expected scores of classes. Ask "
-            "with :predict."
-        )
-    if logits.shape[1] == 1 and len(labels) == 2:  # below and above 0
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    shares = logits
-    if "logit" in meaning:
-        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = raised / raised.sum(axis=1, keepdims=True)
-    names = labels or tuple(map(str, range(shares.shape[1])))
-    rows = [
-        [[names[best], float(row[best])] for best in np.argsort(-row, kind="stable")]
-        for row in shares
-    ]
-    return json.dumps({"result": rows})
+def _classified(outputs: Arrays, _: Any, version: Version) -> str:
+    """`[label, score]` of each class, the likeliest first."""
+    return json.dumps({RESULTS: answers.scores(version, outputs)})
 
 
-def _regressed(outputs: Arrays, _: None, version: Version) -> str:
-    values = _only(outputs, "regress")
-    if values.ndim > 2 or values[0].size != 1:
-        raise ValueError(
-            f"regress: {version.name} answers {tuple(values.shape[1:])} for an example; expected "
-            "one number. Ask with :predict."
-        )
-    return json.dumps({"result": values.reshape(-1).tolist()})
+def _regressed(outputs: Arrays, _: Any, version: Version) -> str:
+    return json.dumps({RESULTS: answers.values(version, outputs)})
 
 
-def _only(outputs: Arrays, verb: str) -> NDArray[Any]:
-    if len(outputs) > 1:
-        raise ValueError(
-            f"{verb}: got a model of {len(outputs)} outputs; expected one of one. Ask with "
-            ":predict."
-        )
-    encode(outputs, by_row=False)  # whether all are finite
-    (values,) = outputs.values()
-    return values
-
-
-def _examples(body: bytes, version: Version) -> tuple[Arrays, None]:
+def _examples(body: bytes, version: Version) -> tuple[Arrays, Any]:
     """Reads `{"examples": [{"image": ...}, ...], "context": {...}}`."""
     signature = version.engine.signature
     request = parse(body)
@@ -158,21 +121,26 @@ def _examples(body: bytes, version: Version) -> tuple[Arrays, None]:
             f"request: got {keys(request)}; expected 'examples', a list of objects, and perhaps "
             "'context', an object."
         )
+    if found := pictures.coded(request, "examples", names[0]):
+        return pictures.read(found.files, version)
     rows = [context | row if type(row) is dict else row for row in examples]
     given = of_rows(rows, names, head="examples")
     return {spec.name: as_array(given[spec.name], spec) for spec in signature.inputs}, None
 
 
 def _predicted(body: bytes, version: Version) -> tuple[Arrays, How]:
-    """Numbers by row or by column; or pictures, as `{"instances": [{"b64": "..."}, ...]}`.
+    """Numbers by row or by column; or pictures, see `pictures.coded`.
 
     With a `session`, the inputs that are states are not told: the server has them.
     """
     request = parse(body)
     if "session" in request:
         return _in_session(request, version)
-    if files := pictures.coded(request.get("instances")):
-        return pictures.read(files, version)
+    given = [key for key in ("instances", "inputs") if key in request]
+    name = version.engine.signature.inputs[0].name
+    if len(given) == 1 and (found := pictures.coded(request, given[0], name)):
+        check_signature_name(request)
+        return pictures.read(found.files, version, by_row=found.by_row)
     return decode(request, version.engine.signature)
 
 
