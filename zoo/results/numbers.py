@@ -116,6 +116,18 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
         "the paper's mAP": ("paper_map", _plain),
         "the paper's s": ("paper_seconds", _plain),
     },
+    "serve": {
+        "file": ("name", _code),
+        "server": ("server", _plain),
+        "interface": ("api", _plain),
+        "clients": ("clients", _plain),
+        "requests/s": ("per_second", _plain),
+        "p50 ms": ("p50_ms", _plain),
+        "p99 ms": ("p99_ms", _plain),
+        "the file alone, ms": ("file_ms", _plain),
+        "refused": ("refused", _plain),
+        "wrong": ("wrong", _plain),
+    },
 }
 CAPTIONS = {
     "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
@@ -150,6 +162,10 @@ CAPTIONS = {
     "networks of the last two are as small as the scenes, and learn for 60 epochs, the first two's "
     "classifiers of crops for 4. The machine was not idle: seconds compare rows, they are no speed "
     "to expect.",
+    "serve": "The same TFLite file behind four servers, on {processor}, {cores} cores that the "
+    "clients share: `python tests/oracles/serve_time.py NAME --record`, the median of {rounds} "
+    "rounds in turn. `rest` and `grpc` are TensorFlow Serving's, `open` is Open Inference's REST. "
+    "Clients ask again when they are answered, and compare each answer with the file's.",
 }
 
 
