@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from export.manifest import TensorSpec
 from serving.engines import Arrays
-from serving.rest import Form, encode
+from serving.rest import Form, check_finite
 from serving.values import Column, as_array, parse
 
 if TYPE_CHECKING:
@@ -71,9 +73,10 @@ def _read(body: bytes, version: Version) -> tuple[Arrays, dict[str, Any]]:
     return arrays, {"id": known, "outputs": wanted}
 
 
-def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> str:
+def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> bytes:
     chosen = {name: outputs[name] for name in request["outputs"]}
-    encode(chosen, by_row=False)  # whether all are finite
+    check_finite(chosen)
+    dtypes = {spec.name: spec.dtype for spec in version.engine.signature.outputs}
     answer: dict[str, Any] = {
         "model_name": version.name,
         "model_version": str(version.number),
@@ -81,7 +84,7 @@ def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> str:
             {
                 "name": name,
                 "shape": list(array.shape),
-                "datatype": DATATYPES[array.dtype.name],
+                "datatype": DATATYPES[dtypes[name]],
                 "data": array.reshape(-1).tolist(),
             }
             for name, array in chosen.items()
@@ -89,7 +92,7 @@ def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> str:
     }
     if request["id"] is not None:
         answer["id"] = request["id"]
-    return json.dumps(answer)
+    return msgspec.json.encode(answer)
 
 
 infer = Form(_read, _write)
@@ -124,12 +127,16 @@ def _tensor(tensor: dict[str, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
     if type(data) is list and data and type(data[0]) is not list:
         if len(data) != count:
             raise ValueError(f"{where}.data: got {len(data)} values; expected {count}.")
-        flat = TensorSpec(name=spec.name, shape=(None,), dtype=spec.dtype)
-        return as_array(Column(data, f"{where}.data"), flat).reshape(shape)
+        return as_array(Column(data, f"{where}.data"), _flat(spec.dtype)).reshape(shape)
     nested = as_array(Column(data, f"{where}.data"), spec)
     if list(nested.shape) != shape:
         raise ValueError(f"{where}.data: got shape {nested.shape}; expected {tuple(shape)}.")
     return nested
+
+
+@cache
+def _flat(dtype: str) -> TensorSpec:
+    return TensorSpec(name="", shape=(None,), dtype=dtype)
 
 
 def _told(names: Any) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from serving.repository import Version
 
 CODED = "b64"
+MOST_FILES = 64  # of a request
 
 
 class Asked(NamedTuple):
@@ -85,7 +86,12 @@ def coded(request: Mapping[str, Any], key: str, name: str) -> Coded | None:
 
 
 def read(
-    files: Sequence[bytes], version: Version, *, top: int = 3, by_row: bool = True
+    files: Sequence[bytes],
+    version: Version,
+    *,
+    top: int = 3,
+    by_row: bool = True,
+    most_pixels: int | None = None,
 ) -> tuple[Arrays, Asked]:
     """Makes inputs of picture files.
 
@@ -94,16 +100,19 @@ def read(
         version: What is asked.
         top: Number of classes to name for each.
         by_row: Whether the request was in rows.
+        most_pixels: Of a picture; a larger one is refused before it is decoded.
 
     Raises:
-        ValueError: A file is not a whole picture, or the model reads no pictures.
+        ValueError: A file is not a whole picture, there are too many, or the model reads none.
     """
     if not files:
         raise ValueError("pictures: got none; expected files.")
+    if len(files) > MOST_FILES:
+        raise ValueError(f"pictures: got {len(files)}; expected {MOST_FILES} at most.")
     known, name, dtype = _reads(version)
     pixels, sizes = [], []
     for place, data in enumerate(files):
-        image = decode_image(data, f"picture {place}")
+        image = decode_image(data, f"picture {place}", most_pixels)
         pixels.append(known.pixels(image))
         sizes.append(image.size)
     inputs = known.apply(np.stack(pixels)).astype(dtype, copy=False)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from export.manifest import Signature
@@ -35,14 +36,14 @@ class Form(NamedTuple):
 
     Attributes:
         read: Takes a body and the version that is asked; gives one array for each input,
-            (batch, ...), and what `write` needs of the request. Raises ValueError where the body is
-            not such a request.
+            (batch, ...), and what `write` needs of the request; or files of pictures, which are not
+            decoded yet. Raises ValueError where the body is not such a request.
         write: Takes one array for each output, what `read` gave, and the version; gives the body
             of the answer. Raises ValueError where it cannot say them.
     """
 
-    read: Callable[[bytes, Version], tuple[Arrays, Any]]
-    write: Callable[[Arrays, Any, Version], str]
+    read: Callable[[bytes, Version], tuple[Arrays, Any] | pictures.Coded]
+    write: Callable[[Arrays, Any, Version], str | bytes]
 
 
 def decode(request: dict[str, Any], signature: Signature) -> tuple[Arrays, bool]:
@@ -82,13 +83,7 @@ def encode(outputs: Arrays, *, by_row: bool) -> dict[str, Any]:
     Raises:
         ValueError: An output is not finite, so that JSON cannot carry it.
     """
-    for name, array in outputs.items():
-        if not (finite := np.isfinite(array)).all():
-            example = int(np.argwhere(~finite)[0][0])
-            raise ValueError(
-                f"output {name!r} of example {example}: not finite, which JSON cannot carry;"
-                " expected inputs in the range that the model was trained on."
-            )
+    check_finite(outputs)
     values = {name: array.tolist() for name, array in outputs.items()}
     if len(values) == 1:
         (answer,) = values.values()
@@ -98,6 +93,21 @@ def encode(outputs: Arrays, *, by_row: bool) -> dict[str, Any]:
     else:
         answer = values
     return {"predictions" if by_row else "outputs": answer}
+
+
+def check_finite(outputs: Arrays) -> None:
+    """Refuses outputs that JSON cannot carry.
+
+    Raises:
+        ValueError: One is not finite.
+    """
+    for name, array in outputs.items():
+        if not (finite := np.isfinite(array)).all():
+            example = int(np.argwhere(~finite)[0][0])
+            raise ValueError(
+                f"output {name!r} of example {example}: not finite, which JSON cannot carry;"
+                " expected inputs in the range that the model was trained on."
+            )
 
 
 def _classified(outputs: Arrays, _: Any, version: Version) -> str:
@@ -128,7 +138,7 @@ def _examples(body: bytes, version: Version) -> tuple[Arrays, Any]:
     return {spec.name: as_array(given[spec.name], spec) for spec in signature.inputs}, None
 
 
-def _predicted(body: bytes, version: Version) -> tuple[Arrays, How]:
+def _predicted(body: bytes, version: Version) -> tuple[Arrays, How] | pictures.Coded:
     """Numbers by row or by column; or pictures, see `pictures.coded`.
 
     With a `session`, the inputs that are states are not told: the server has them.
@@ -140,19 +150,19 @@ def _predicted(body: bytes, version: Version) -> tuple[Arrays, How]:
     name = version.engine.signature.inputs[0].name
     if len(given) == 1 and (found := pictures.coded(request, given[0], name)):
         check_signature_name(request)
-        return pictures.read(found.files, version, by_row=found.by_row)
+        return found
     return decode(request, version.engine.signature)
 
 
-def _answered(outputs: Arrays, how: How, version: Version) -> str:
+def _answered(outputs: Arrays, how: How, version: Version) -> str | bytes:
     if isinstance(how, pictures.Asked):
         return pictures.write(outputs, how, version)
     if isinstance(how, sessions.Asked):
         told, following = version.sessions.next_states(outputs)
         answer = encode(told, by_row=how.by_row)
         version.sessions.end(how.name, following)
-        return json.dumps(answer | {"session": how.name})
-    return json.dumps(encode(outputs, by_row=how))
+        return msgspec.json.encode(answer | {"session": how.name})
+    return msgspec.json.encode(encode(outputs, by_row=how))
 
 
 def _in_session(request: dict[str, Any], version: Version) -> tuple[Arrays, sessions.Asked]:

@@ -6,22 +6,29 @@ codes: NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE where too many wait.
 
 from __future__ import annotations
 
-import hmac
+import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import grpc
+import numpy as np
 
+from serving.admission import LARGE_BYTES, Admission
 from serving.asking import ask
-from serving.batching import BusyError
 from serving.engines import Arrays, one_line
+from serving.errors import RefusedError
+from serving.guard import LOG, note
+from serving.listening import shown_address
 from serving.messages import message
 from serving.metrics import Metrics
 from serving.repository import MissingError, Repository, Version
 from serving.rest import SIGNATURE_NAME
 from serving.settings import Serving
-from serving.tensors import TYPES, fill_shape, to_array, to_proto
+from serving.tensors import TYPES, fill_shape, kind_of, to_array, to_proto
 
 PACKAGE = "tensorflow.serving"
 SIGNATURES = "signature_def"
@@ -37,26 +44,55 @@ StatusResponse = message(f"{PACKAGE}.GetModelStatusResponse")
 SignatureDefMap = message(f"{PACKAGE}.SignatureDefMap")
 
 
-class _RefusedError(Exception):
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+MAX_AGE_SECONDS = 3600.0  # of a connection: a client opens another
+CODES = {  # of a refusal, by its HTTP status
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+class _Call(NamedTuple):
+    """A call that was let in.
+
+    Attributes:
+        request: Its message.
+        large: Whether it is read and answered in a thread.
+        state: What is noted of it, see `guard.note`; and `held`, the bytes that it holds of the
+            admission.
+    """
+
+    request: Any
+    large: bool
+    state: dict[str, Any]
 
 
 class Services:
     """What answers.
 
+    A message is read by the handler, not before it: the token is asked for first, and not more
+    messages are read at a time than there is room for.
+
     Args:
         repository: The models.
         settings: Of the server.
+        admission: Who may ask.
         metrics: Its counters.
     """
 
-    def __init__(self, repository: Repository, settings: Serving, metrics: Metrics) -> None:
+    def __init__(
+        self, repository: Repository, settings: Serving, admission: Admission, metrics: Metrics
+    ) -> None:
         self._repository = repository
         self._settings = settings
+        self._admission = admission
         self._metrics = metrics
-        self._token = settings.token()
+        self._calls = 0
+        self._reading = asyncio.Semaphore(settings.max_bodies_bytes // settings.max_body_bytes)
 
     async def start(self) -> tuple[grpc.aio.Server, int]:
         """Listens; returns the server and its port.
@@ -70,8 +106,10 @@ class Services:
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", int(settings.num_processes > 1)),
+                ("grpc.max_concurrent_streams", settings.max_connections),
+                ("grpc.max_connection_idle_ms", int(settings.idle_seconds * 1000)),
+                ("grpc.max_connection_age_ms", int(MAX_AGE_SECONDS * 1000)),
             ],
-            maximum_concurrent_rpcs=settings.max_connections,
         )
         server.add_generic_rpc_handlers(
             (
@@ -84,7 +122,7 @@ class Services:
                 }),
             )
         )  # fmt: skip
-        address = f"{settings.host}:{settings.grpc_port}"
+        address = shown_address(settings.host, settings.grpc_port or 0)
         try:
             if settings.certificate is not None and settings.key is not None:
                 pair = settings.key.read_bytes(), settings.certificate.read_bytes()
@@ -100,72 +138,109 @@ class Services:
         return server, port
 
     def _answer(
-        self, kind: Any, answer: Callable[[Any], Awaitable[Any]]
-    ) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        async def answered(body: bytes, context: Any) -> bytes:
-            try:
-                self._check(context)
+        self, kind: Any, answer: Callable[[_Call], Awaitable[Any]]
+    ) -> Callable[[Any, Any], Awaitable[bytes]]:
+        async def answered(_: Any, context: Any) -> bytes:
+            with self._noted(kind, context) as state:
                 try:
-                    request = kind.FromString(body)
-                except Exception:  # protobuf's own DecodeError, of several modules
-                    raise _RefusedError(
-                        grpc.StatusCode.INVALID_ARGUMENT,
-                        f"request: no {kind.DESCRIPTOR.full_name}.",
-                    ) from None
-                reply = await answer(request)
-                return bytes(reply.SerializeToString())
-            except _RefusedError as refused:
-                await context.abort(refused.code, str(refused))
-                raise
+                    call = await self._admit(kind, context, state)
+                    reply = await answer(call)
+                    if call.large or reply.ByteSize() > LARGE_BYTES:
+                        return await self._admission.large.call(reply.SerializeToString)
+                    return bytes(reply.SerializeToString())
+                except RefusedError as refused:
+                    state["code"] = CODES[refused.status]
+                    await context.abort(state["code"], refused.message)
+                    raise
 
         return answered
 
-    def _check(self, context: Any) -> None:
-        if self._token is None:
-            return
-        given = [value for key, value in context.invocation_metadata() if key == "authorization"]
-        wanted = f"Bearer {self._token}".encode()
-        if len(given) != 1 or not hmac.compare_digest(given[0].encode(), wanted):
-            raise _RefusedError(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "authorization: expected 'Bearer' and the server's token.",
-            )
-
-    def _version(self, spec: Any) -> Version:
-        number = spec.version.value if spec.HasField("version") else None
+    @contextmanager
+    def _noted(self, kind: Any, context: Any) -> Iterator[dict[str, Any]]:
+        """Counts and logs a call, and gives back what it held."""
+        ok = grpc.StatusCode.OK
+        state: dict[str, Any] = {"start": time.perf_counter(), "held": 0, "code": ok}
+        self._calls += 1
         try:
-            return self._repository.pick(spec.name, number, spec.version_label or None)
-        except MissingError as missing:
-            raise _RefusedError(grpc.StatusCode.NOT_FOUND, str(missing)) from None
-
-    async def _predict(self, request: Any) -> Any:
-        start, version, code = time.perf_counter(), self._version(request.model_spec), "INTERNAL"
-        try:
-            reply = await self._predicted(request, version)
-            code = "OK"
-            return reply
-        except _RefusedError as refused:
-            code = refused.code.name
+            yield state
+        except Exception:
+            if state["code"] is ok:  # no refusal
+                state["code"] = grpc.StatusCode.UNKNOWN
+            raise
+        except BaseException:
+            state["code"] = grpc.StatusCode.CANCELLED
             raise
         finally:
-            name, seconds = version.name, time.perf_counter() - start
-            self._metrics.requests.labels(name, version.number, "grpc", code).inc()
-            self._metrics.seconds.labels(name, "grpc").observe(seconds)
+            self._calls -= 1
+            self._admission.give(state["held"])
+            if "version" in state:
+                (name, number), code = state["version"], state["code"].name
+                self._metrics.answered(name, number, "grpc", code, state["start"])
+            if LOG.isEnabledFor(logging.INFO):
+                path, code = kind.DESCRIPTOR.name.removesuffix("Request"), state["code"].name
+                note(uuid.uuid4().hex, context.peer(), "gRPC", path, code, state)
 
-    async def _predicted(self, request: Any, version: Version) -> Any:
+    async def _admit(self, kind: Any, context: Any, state: dict[str, Any]) -> _Call:
+        """Reads the message of a call."""
+        if self._calls > self._settings.max_connections:
+            raise RefusedError(503, "calls: too many at a time; try again.")
+        if self._admission.asks:
+            known = context.invocation_metadata()
+            self._admission.check([_raw(value) for key, value in known if key == "authorization"])
+        seconds = self._settings.body_seconds
         try:
-            inputs = self._inputs(request, version)
-            wanted = _wanted(request, version)
-            outputs, version = await self._run(version, inputs, request.model_spec)
-        except ValueError as error:
-            raise _RefusedError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
-        reply = PredictResponse()
-        _tell(reply.model_spec, version, SIGNATURE_NAME)
-        for name in wanted:
-            reply.outputs[name].CopyFrom(to_proto(outputs[name]))
-        return reply
+            async with asyncio.timeout(seconds), self._reading:
+                body = await context.read()
+        except TimeoutError:
+            raise RefusedError(408, f"message: expected all of it in {seconds:g} s.") from None
+        if body is grpc.aio.EOF:
+            raise RefusedError(400, "request: got no message; expected one.")
+        self._take(state, len(body), "message")
+        large = len(body) > LARGE_BYTES
+        try:
+            if large:
+                return _Call(await self._admission.large.call(kind.FromString, body), large, state)
+            return _Call(kind.FromString(body), large, state)
+        except RefusedError:
+            raise
+        except Exception:  # protobuf's own DecodeError, of several modules
+            raise RefusedError(400, f"request: no {kind.DESCRIPTOR.full_name}.") from None
 
-    def _inputs(self, request: Any, version: Version) -> Arrays:
+    def _take(self, state: dict[str, Any], count: int, what: str) -> None:
+        self._admission.take(count, what=what)
+        state["held"] += count
+        state.setdefault("bytes", count)
+
+    def _find(self, spec: Any, pick: Callable[..., Version]) -> Version:
+        number = spec.version.value if spec.HasField("version") else None
+        try:
+            return pick(spec.name, number, spec.version_label or None)
+        except MissingError as missing:
+            raise RefusedError(404, str(missing)) from None
+
+    def _version(self, spec: Any) -> Version:
+        return self._find(spec, self._repository.pick)
+
+    async def _predict(self, call: _Call) -> Any:
+        request = call.request
+        with self._find(request.model_spec, self._repository.lease) as version:
+            call.state["version"] = version.name, version.number
+            call.state["told"] = {"model": version.name, "version": version.number}
+            wanted = _refusing(_wanted, request, version)
+            kinds = _refusing(self._kinds, request, version)
+            self._take(call.state, sum(size for _, size in kinds.values()), "inputs")
+            inputs = await self._run(call.large, _refusing, _inputs, request, kinds)
+            outputs = await ask(version, inputs)
+            large = call.large or sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
+            return await self._run(large, _reply, version, outputs, wanted)
+
+    async def _run(self, large: bool, function: Callable[..., Any], *arguments: Any) -> Any:
+        if large:
+            return await self._admission.large.call(function, *arguments)
+        return function(*arguments)
+
+    def _kinds(self, request: Any, version: Version) -> dict[str, tuple[int, int]]:
+        """Examples and bytes of each input, which fits the signature; no array is made yet."""
         name = request.model_spec.signature_name
         if name not in ("", SIGNATURE_NAME):
             raise ValueError(f"signature_name: got {name[:80]!r}; expected {SIGNATURE_NAME!r}.")
@@ -173,48 +248,35 @@ class Services:
         if set(request.inputs) != set(specs):
             given = ", ".join(map(repr, sorted(request.inputs)))[:200] or "none"
             raise ValueError(f"inputs: got {given}; expected {', '.join(map(repr, specs))}.")
-        arrays = {}
+        kinds = {}
         for name, spec in specs.items():
+            most_bytes = self._settings.max_body_bytes
             try:
-                array = to_array(request.inputs[name], most_bytes=self._settings.max_body_bytes)
+                dtype, shape, size = kind_of(request.inputs[name], most_bytes=most_bytes)
             except ValueError as error:
                 raise ValueError(f"inputs.{name}.{error}") from None
             free = (None, *spec.shape[1:])
-            fits = array.ndim == len(free) and all(
+            fits = len(shape) == len(free) and all(
                 size > 0 and wanted in (None, size)
-                for size, wanted in zip(array.shape, free, strict=True)
+                for size, wanted in zip(shape, free, strict=True)
             )
-            if not fits or array.dtype.name != spec.dtype:
-                shape = ", ".join("any" if size is None else str(size) for size in free)
+            if not fits or dtype.name != spec.dtype:
+                told = ", ".join("any" if size is None else str(size) for size in free)
                 raise ValueError(
-                    f"inputs.{name}: got {array.dtype} of shape {array.shape}; expected "
-                    f"{spec.dtype} of shape ({shape})."
+                    f"inputs.{name}: got {dtype} of shape {str(shape)[:80]}; expected "
+                    f"{spec.dtype} of shape ({told})."
                 )
-            arrays[name] = array
-        if len({len(array) for array in arrays.values()}) > 1:
+            kinds[name] = shape[0], size
+        if len({rows for rows, _ in kinds.values()}) > 1:
             raise ValueError("inputs: expected the same number of examples of each.")
-        return arrays
+        return kinds
 
-    async def _run(self, version: Version, inputs: Arrays, spec: Any) -> tuple[Arrays, Version]:
-        try:
-            return await ask(version, inputs, lambda: self._version(spec))
-        except (ValueError, _RefusedError):
-            raise
-        except BusyError:
-            raise _RefusedError(
-                grpc.StatusCode.UNAVAILABLE, f"{version.name}: too many examples wait."
-            ) from None
-        except Exception as error:
-            raise _RefusedError(
-                grpc.StatusCode.INTERNAL, f"{version.engine.runtime}: {one_line(error)}"
-            ) from error
-
-    async def _metadata(self, request: Any) -> Any:
+    async def _metadata(self, call: _Call) -> Any:
+        request = call.request
         version, asked = self._version(request.model_spec), list(request.metadata_field)
         if asked != [SIGNATURES]:
-            raise _RefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"metadata_field: got {str(asked)[:80]}; expected [{SIGNATURES!r}].",
+            raise RefusedError(
+                400, f"metadata_field: got {str(asked)[:80]}; expected [{SIGNATURES!r}]."
             )
         reply, signatures = MetadataResponse(), SignatureDefMap()
         _tell(reply.model_spec, version, "")
@@ -230,8 +292,8 @@ class Services:
         reply.metadata[SIGNATURES].Pack(signatures)
         return reply
 
-    async def _status(self, request: Any) -> Any:
-        spec = request.model_spec
+    async def _status(self, call: _Call) -> Any:
+        spec = call.request.model_spec
         if spec.HasField("version") or spec.version_label or (
             spec.name not in self._repository.models
         ):  # fmt: skip
@@ -258,6 +320,40 @@ def _wanted(request: Any, version: Version) -> list[str]:
     return list(dict.fromkeys(request.output_filter)) or known
 
 
+def _refusing(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a request cannot be made of is the client's mistake."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise RefusedError(400, str(error)) from None
+
+
+def _inputs(request: Any, kinds: dict[str, tuple[int, int]]) -> Arrays:
+    """The arrays of a request, as large as it was found that they are."""
+    arrays = {}
+    for name, (_, size) in kinds.items():
+        try:
+            array = to_array(request.inputs[name], most_bytes=size)
+        except ValueError as error:
+            raise ValueError(f"inputs.{name}.{error}") from None
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"inputs.{name}: got NaN or an infinite number; expected finite ones.")
+        arrays[name] = array
+    return arrays
+
+
+def _reply(version: Version, outputs: Arrays, wanted: list[str]) -> Any:
+    reply = PredictResponse()
+    _tell(reply.model_spec, version, SIGNATURE_NAME)
+    for name in wanted:
+        reply.outputs[name].CopyFrom(to_proto(outputs[name]))
+    return reply
+
+
+def _raw(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
+
+
 def _tell(spec: Any, version: Version, signature: str) -> None:
     spec.name, spec.signature_name = version.name, signature
     spec.version.value = version.number
@@ -266,5 +362,6 @@ def _tell(spec: Any, version: Version, signature: str) -> None:
 def _handler(service: str, methods: dict[str, Any]) -> Any:
     return grpc.method_handlers_generic_handler(
         f"{PACKAGE}.{service}",
-        {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()},
+        # The stream of a handler's requests is what lets it read them itself.
+        {name: grpc.stream_unary_rpc_method_handler(method) for name, method in methods.items()},
     )

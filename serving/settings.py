@@ -36,12 +36,17 @@ class Serving(Settings):
         max_body_bytes: Largest body of a request; a larger one is refused with 413.
         max_bodies_bytes: Bodies that are being read or answered, all together; a request that
             would go beyond is refused with 503.
-        body_seconds: How long the head of a request, or its body, may take to come.
+        body_seconds: How long the head of a request, or its body, may take to come, and 64 KiB of
+            an answer to be read.
         idle_seconds: How long a connection may wait between requests.
-        max_connections: Connections at a time; more are refused with 503.
-        drain_seconds: How long a server that stops waits for the requests that have begun.
+        max_pixels: Pixels of a picture at most; a larger one is refused before it is decoded.
+        max_connections: Connections at a time. For one more, one that waits between requests is
+            closed; where none does, it is refused with 503.
+        drain_seconds: How long a server that stops waits for the requests that have begun, of REST
+            and of gRPC together.
         poll_seconds: How often new versions are looked for.
-        labels: Names of versions, e.g. `{"stable": 1}`; such versions are kept loaded.
+        labels: Names of versions, e.g. `{"stable": 1}`, or by model, `{"vgg16": {"stable": 1}}`;
+            such versions are kept loaded.
         token_file: File of what a client must send as `Authorization: Bearer TOKEN`; `None` asks
             for none.
         certificate: PEM file of the certificates; with `key`, REST and gRPC are encrypted.
@@ -57,14 +62,15 @@ class Serving(Settings):
     max_batch: Count = 32
     wait_seconds: float = Field(0.0, ge=0, le=10)
     max_waiting: Count = 1024
-    max_body_bytes: Count = 64 * MEBIBYTE
+    max_body_bytes: Count = 16 * MEBIBYTE
     max_bodies_bytes: Count = 256 * MEBIBYTE
     body_seconds: Seconds = 30.0
     idle_seconds: Seconds = 60.0
+    max_pixels: Count = 32 * MEBIBYTE
     max_connections: Count = 1024
     drain_seconds: Seconds = 30.0
     poll_seconds: Seconds = 2.0
-    labels: Mapping[str, Count] = {}
+    labels: Mapping[str, Count | Mapping[str, Count]] = {}
     token_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
@@ -76,6 +82,12 @@ class Serving(Settings):
         if self.max_body_bytes > self.max_bodies_bytes:
             raise ValueError(f"max_bodies_bytes of max_body_bytes ({self.max_body_bytes}) at least")
         return self
+
+    def labels_of(self, model: str) -> dict[str, int]:
+        """Returns the versions that have a name, by that name; a model's own go before."""
+        own = self.labels.get(model, {})
+        common = {key: value for key, value in self.labels.items() if isinstance(value, int)}
+        return common | (dict(own) if isinstance(own, Mapping) else {})
 
     def token(self) -> str | None:
         """Returns what a client must send.

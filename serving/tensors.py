@@ -31,7 +31,32 @@ TYPES: dict[str, tuple[int, str]] = {
     "uint32": (22, "uint32_val"),
     "uint64": (23, "uint64_val"),
 }
+MOST_AXES = 32  # of a shape, as NumPy once had it
 _NAMES = {number: name for name, (number, _) in TYPES.items()}
+
+
+def kind_of(proto: Any, *, most_bytes: int) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Returns type, shape and bytes of the array that a TensorProto stands for; it is not made.
+
+    Args:
+        proto: The message.
+        most_bytes: Largest array that may be made.
+
+    Raises:
+        ValueError: Another type, or a shape that is unknown or too large.
+    """
+    if proto.dtype not in _NAMES:
+        raise ValueError(f"dtype: got {proto.dtype}; expected that of numbers or booleans.")
+    dtype, rank = np.dtype(_NAMES[proto.dtype]), len(proto.tensor_shape.dim)
+    if rank > MOST_AXES:  # before its sizes are multiplied: some thousands take seconds
+        raise ValueError(f"tensor_shape: got {rank} axes; expected {MOST_AXES} at most.")
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise ValueError(f"tensor_shape: got {_short(shape)}; expected a known size of each axis.")
+    size_bytes = math.prod(shape) * dtype.itemsize
+    if size_bytes > most_bytes:
+        raise ValueError(f"tensor_shape: got {_short(shape)}; expected {most_bytes} bytes at most.")
+    return dtype, shape, size_bytes
 
 
 def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
@@ -45,28 +70,20 @@ def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
         ValueError: It holds no such array: another type, a shape that is unknown or too large, or
             more or fewer values.
     """
-    if proto.dtype not in _NAMES:
-        raise ValueError(f"dtype: got {proto.dtype}; expected that of numbers or booleans.")
-    dtype = np.dtype(_NAMES[proto.dtype])
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    count = math.prod(shape)
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise ValueError(f"tensor_shape: got {list(shape)}; expected a known size of each axis.")
-    if len(shape) > 32 or count * dtype.itemsize > most_bytes:
-        raise ValueError(
-            f"tensor_shape: got {str(shape)[:80]}; expected {most_bytes} bytes at most."
-        )
-    if proto.tensor_content:
-        if len(proto.tensor_content) != count * dtype.itemsize:
+    dtype, shape, size_bytes = kind_of(proto, most_bytes=most_bytes)
+    count = size_bytes // dtype.itemsize
+    if content := proto.tensor_content:
+        if len(content) != size_bytes:
             raise ValueError(
-                f"tensor_content: got {len(proto.tensor_content)} bytes; expected "
-                f"{count * dtype.itemsize} for {shape} of {dtype}."
+                f"tensor_content: got {len(content)} bytes; expected {size_bytes} for "
+                f"{_short(shape)} of {dtype}."
             )
-        return np.frombuffer(proto.tensor_content, dtype.newbyteorder("<")).reshape(shape)
-    values = getattr(proto, TYPES[dtype.name][1])
+        return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
+    field = TYPES[dtype.name][1]
+    values = getattr(proto, field)
     if len(values) > count or (count and not values):
         raise ValueError(
-            f"{TYPES[dtype.name][1]}: got {len(values)} values; expected {count} for {shape}."
+            f"{field}: got {len(values)} values; expected {count} for {_short(shape)}."
         )
     if dtype == np.float16:  # bits, as numbers
         found = np.array(values, np.int64).astype(np.uint16).view(np.float16)
@@ -74,7 +91,7 @@ def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
         found = np.array(values)
         if dtype.kind in "iu":
             ends = np.iinfo(dtype)
-            if len(values) and not (ends.min <= min(values) and max(values) <= ends.max):
+            if len(values) and not (ends.min <= found.min() and found.max() <= ends.max):
                 raise ValueError(f"int_val: expected whole numbers from {ends.min} to {ends.max}.")
         found = found.astype(dtype)
     if len(found) < count:
@@ -95,3 +112,7 @@ def fill_shape(shape: Any, sizes: tuple[int, ...]) -> None:
     """Writes sizes, -1 where one may vary, into a TensorShapeProto."""
     for size in sizes:
         shape.dim.add(size=size)
+
+
+def _short(shape: tuple[int, ...]) -> str:
+    return str(shape)[:80]

@@ -33,7 +33,10 @@ def batcher(engine, **changes):
     told = []
     usual = {"max_batch": 8, "wait_seconds": 0.0, "max_waiting": 100}
     made = Batcher(
-        [engine] * changes.pop("workers", 1), **usual | changes, seen=lambda *a: told.append(a)
+        [engine] * changes.pop("workers", 1),
+        **usual | changes,
+        seen=lambda *a: told.append(a),
+        queued=lambda _: None,
     )
     made.told = told
     return made
