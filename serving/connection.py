@@ -21,8 +21,9 @@ READ_BYTES = 64 * 2**10  # that a client reads of an answer within `body_seconds
 DRAINED_SECONDS = 2.0
 """How long what a refused client still sends is thrown away: to close over unread bytes would reset
 the connection, and a client that still sends would never see the answer."""
-CROWDED, WHOLE = "crowded", "whole"
-"""Keys of a request's state: there are too many connections; its body has come."""
+CROWDED, WHOLE, LEFT = "crowded", "whole", "left"
+"""Keys of a request's state: there are too many connections; its body has come; an `asyncio.Event`,
+where one is kept, to be set when its client sends no more."""
 
 
 def protocol(settings: Serving, refused: Callable[[str, int], None]) -> type[asyncio.Protocol]:
@@ -112,6 +113,8 @@ def protocol(settings: Serving, refused: Callable[[str, int], None]) -> type[asy
             if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
                 return False
             self.cycle.keep_alive = False
+            if (left := self.scope["state"].get(LEFT)) is not None:
+                left.set()
             return not self.transport.get_extra_info("sslcontext")
 
         def pause_writing(self) -> None:

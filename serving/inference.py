@@ -23,6 +23,7 @@ from starlette.responses import StreamingResponse
 from serving import open_inference, pictures, rest, sessions, text
 from serving.admission import LARGE_BYTES, Admission, Threads
 from serving.asking import ask
+from serving.connection import LEFT
 from serving.engines import one_line
 from serving.errors import RefusedError
 from serving.guard import App, Receive, Scope, Send, send_json, send_refusal
@@ -181,7 +182,7 @@ class Inference:
                     scope, receive, send
                 )
             else:
-                rows = await _unless_left(self._rows(written.pieces), receive)
+                rows = await _unless_left(self._rows(written.pieces), scope["state"], receive)
                 content = msgspec.json.encode({"texts": text.joined(rows)})
                 await send_json(send, 200, content)
         finally:
@@ -252,19 +253,23 @@ async def _refusing(work: Coroutine[Any, Any, _T]) -> _T:
         raise RefusedError(400, str(error)) from None
 
 
-async def _unless_left(work: Coroutine[Any, Any, _T], receive: Receive) -> _T:
-    """Does some work, which ends when the client leaves."""
+async def _unless_left(
+    work: Coroutine[Any, Any, _T], state: dict[str, Any], receive: Receive
+) -> _T:
+    """Does some work, which ends when the client leaves, or sends no more."""
 
-    async def left() -> None:
+    async def gone() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left())
+    state[LEFT] = left = asyncio.Event()
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(gone()), asyncio.ensure_future(left.wait())
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, *leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
         raise RefusedError(400, "request: its client left.")
     finally:
-        working.cancel()
-        leaving.cancel()
+        for task in (working, *leaving):
+            task.cancel()

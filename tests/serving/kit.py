@@ -202,3 +202,9 @@ def write_told(directory, side, told, **changes):
     changes = {"preprocessing": known} | changes
     constants.append(("zero", np.float32(0)))
     return write_onnx(directory, nodes, inputs, outputs, constants, **changes)
+
+
+def write_pictured(directory):
+    """The linear classifier, of pictures."""
+    known = {"size": 4, "channels": 1}
+    return write_linear(directory, preprocessing=known, task="classify")

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import pytest
 
 import serving
-import zoo
 from serving import Server
 from serving.engines import open_deployable
 from serving.errors import RefusedError
@@ -84,14 +83,6 @@ def test_sessions_are_bounded_and_expire(folder, total):
     brief.end(name, states)
     with pytest.raises(RefusedError, match="has ended"):
         brief.begin(name)
-
-
-@pytest.fixture(scope="module")
-def letters(tmp_path_factory):
-    (done,) = zoo.export("char_gru", "tflite", out=tmp_path_factory.mktemp("text"))
-    with Server(done.path, port=0) as server:
-        server.path = done.path
-        yield server
 
 
 def test_text_is_that_of_the_command(letters):
