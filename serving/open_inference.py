@@ -1,7 +1,7 @@
 """The Open Inference Protocol, version 2, in its REST form.
 
 Source: https://github.com/kserve/open-inference-protocol, rest/inference_rest.yaml. Differs: no
-parameters, no strings (BYTES), no binary extension.
+strings (BYTES), no binary extension; a parameter that asks for something is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from export.manifest import TensorSpec
 from serving.engines import Arrays
 from serving.rest import Form, check_finite
-from serving.values import Column, as_array, parse
+from serving.values import Column, as_array, parse, show
 
 if TYPE_CHECKING:
     from serving.repository import Version
@@ -29,6 +29,12 @@ DATATYPES = {
     **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
     **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
 }  # fmt: skip
+PLATFORMS = {
+    "tflite": "tensorflow_tflite",
+    "onnx": "onnx_onnxv1",
+    "openvino": "openvino_ir",
+    "saved_model": "tensorflow_savedmodel",
+}  # by how a target's name begins
 SERVER = {"name": "keras-model-zoo", "version": version_of("keras-model-zoo"), "extensions": []}
 
 
@@ -48,7 +54,7 @@ def metadata(version: Version, versions: list[int]) -> dict[str, Any]:
     return {
         "name": version.name,
         "versions": list(map(str, versions)),
-        "platform": version.manifest.target,
+        "platform": _platform(version.manifest.target),
         "inputs": told(version.engine.signature.inputs),
         "outputs": told(version.engine.signature.outputs),
     }
@@ -56,6 +62,7 @@ def metadata(version: Version, versions: list[int]) -> dict[str, Any]:
 
 def _read(body: bytes, version: Version) -> tuple[Arrays, dict[str, Any]]:
     request = parse(body)
+    _check_parameters(request, "parameters")
     specs = {spec.name: spec for spec in version.engine.signature.inputs}
     given = _named(request.get("inputs"), "inputs", list(specs))
     if set(given) != set(specs):
@@ -65,7 +72,7 @@ def _read(body: bytes, version: Version) -> tuple[Arrays, dict[str, Any]]:
         raise ValueError("inputs: expected the same number of examples of each.")
     outputs = [spec.name for spec in version.engine.signature.outputs]
     wanted = (
-        list(_named(request["outputs"], "outputs", outputs)) if "outputs" in request else outputs
+        list(_named(request["outputs"], "outputs", outputs)) if request.get("outputs") else outputs
     )
     known = request.get("id")
     if known is not None and type(known) is not str:
@@ -98,6 +105,17 @@ def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> bytes:
 infer = Form(_read, _write)
 
 
+def _platform(target: str) -> str:
+    return next(told for start, told in PLATFORMS.items() if target.startswith(start))
+
+
+def _check_parameters(part: dict[str, Any], where: str) -> None:
+    """Refuses parameters, but for those that say no, e.g. `binary_data: false`."""
+    given = part.get("parameters") or {}
+    if type(given) is not dict or any(value for value in given.values()):
+        raise ValueError(f"{where}: got {show(given)}; expected none: this server has none.")
+
+
 def _named(tensors: Any, where: str, names: list[str]) -> dict[str, dict[str, Any]]:
     """Tensors of a request, by name."""
     found: dict[str, dict[str, Any]] = {}
@@ -107,6 +125,7 @@ def _named(tensors: Any, where: str, names: list[str]) -> dict[str, dict[str, An
         name = tensor.get("name") if type(tensor) is dict else None
         if type(name) is not str or name not in names or name in found:
             raise ValueError(f"{where}[{place}].name: expected one of {_told(names)}, each once.")
+        _check_parameters(tensor, f"{where}[{place}].parameters")
         found[name] = tensor
     return found
 

@@ -26,14 +26,11 @@ TFLITE = (
 ENGINES = {
     **dict.fromkeys(TFLITE, "serving.engines.litert:LiteRT"),
     **dict.fromkeys(("onnx", "onnx-int8"), "serving.engines.onnx:OnnxRuntime"),
+    **dict.fromkeys(("openvino", "openvino-int8"), "serving.engines.openvino:OpenVINO"),
+    "saved_model": "serving.engines.saved_model:TensorFlow",
 }
 
 FREE_SIZES = (1, 8, 64, 512)  # tried in turn where a model takes any
-
-ELSEWHERE = {
-    "saved_model": "TF Serving reads it as it is:"
-    " `tensorflow_model_server --model_name=NAME --model_base_path=/absolute/path/to/NAME`.",
-}
 
 # NumPy's names of the numbers that an engine takes and gives, and TensorFlow's names of the same.
 DTYPES = {
@@ -160,13 +157,18 @@ def one_line(error: Exception) -> str:
 def _engine_of(target: str, directory: str | Path) -> Any:
     """The engine's class for a target."""
     if target not in ENGINES:
-        hint = ELSEWHERE.get(target, "")
         raise ValueError(
             f"{directory}: target {target!r} is not served here; expected {', '.join(ENGINES)}."
-            f" {hint or 'Export to one of these.'}"
+            " Export to one of these."
         )
     module, _, name = ENGINES[target].partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as missing:
+        raise ValueError(
+            f"{directory}: target {target!r} needs {missing.name}, which is not installed; "
+            "expected `pip install 'keras-model-zoo[targets]'`."
+        ) from None
 
 
 def _check_inputs(signature: Signature, directory: str | Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,6 +26,7 @@ ENGINES = {
 
 
 MARK = "deploy.json"  # says what a folder was written for
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")  # goes into paths and configurations
 
 
 class Model(NamedTuple):
@@ -70,17 +72,27 @@ def deploy(engine: str, directory: str | Path, *, out: str | Path, force: bool =
     Raises:
         FileExistsError: There is something at `out`.
         FileNotFoundError: The directory, its manifest or its model file is missing.
-        ValueError: There is no such engine, the directory is not valid, or the engine does not run
-            such a file.
+        ValueError: There is no such engine, the directory is not valid, its model's name is none
+            that all engines take, or the engine does not run such a file.
     """
     if engine not in ENGINES:
         raise ValueError(f"deploy: unknown {engine!r}. {nearest(engine, ENGINES)}")
     manifest, path = Manifest.of_file(directory)
+    if not _NAME.fullmatch(manifest.name):
+        raise ValueError(
+            f"{directory}: got the name {manifest.name[:80]!r}; expected letters, digits and _.- "
+            "alone. Export with another name."
+        )
     module: Engine = importlib.import_module(ENGINES[engine])
     with staging.staged(Path(out), force=force, mark=MARK) as partial:
         told = {"engine": engine, "model": manifest.name, "sha256": manifest.sha256}
         (partial / MARK).write_text(json.dumps(told, indent=1) + "\n")
         return module.write(Model(manifest, path, Path(directory)), partial)
+
+
+def has_free_size(manifest: Manifest) -> bool:
+    """Whether a size beside the batch may vary, so that requests do not fit into one batch."""
+    return any(None in spec.shape[1:] for spec in manifest.signature.inputs)
 
 
 def dns_name(name: str) -> str:

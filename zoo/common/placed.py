@@ -99,7 +99,7 @@ def _told(mask: np.ndarray) -> Row:
     return {"size": list(runs["size"]), "counts": runs["counts"].decode()}
 
 
-def _clipped(row: Row, box: Sequence[float], place: Placing) -> Row:
+def _clipped(row: Row, box: np.ndarray, place: Placing) -> Row:
     ends = place.from_height, place.from_width
     return row | {
         name: min(max(float(value), 0.0), float(ends[axis % 2]))
