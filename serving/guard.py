@@ -30,7 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
-OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")  # without a token
+OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/")  # without a token
 _NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import shutil
 import urllib.error
 import urllib.request
 
@@ -145,42 +144,3 @@ def test_boxes_are_in_the_picture_s_own_pixels(tmp_path):
     rows = zoo.predict("faster_rcnn_small", [file])
     assert len(rows) > 1
     alike(payload["predictions"][0], rows)
-
-
-@pytest.mark.oracle
-def test_the_page_in_a_browser(lenet, digits, tmp_path):
-    """A real Chromium: a file is chosen, the answer is listed and drawn."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    waiting = pytest.importorskip("selenium.webdriver.support.wait")
-    if not (driver := shutil.which("chromedriver")):
-        pytest.skip("needs chromium and its driver")
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=800,900"):
-        options.add_argument(flag)
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    try:
-        browser.set_script_timeout(30)
-        browser.get(f"{lenet.root}/")
-        wait = waiting.WebDriverWait(browser, 30)
-        find = browser.find_element
-        wait.until(lambda _: lenet.name in find("id", "model").text)
-        find("id", "file").send_keys(str(digits[0]))
-        wait.until(lambda _: "ms from here and back" in find("id", "time").text)
-        (label, share), *_ = [
-            line.rsplit(" ", 1) for line in find("id", "rows").text.splitlines()[1:]
-        ]
-        best = zoo.predict("lenet5", [digits[0]])[0]
-        assert label == best["label"] and float(share) == pytest.approx(
-            best["probability"], abs=1e-3
-        )
-        size = [find("id", "picture").get_property(name) for name in ("width", "height")]
-        assert size == list(Image.open(digits[0]).size)
-        browser.save_screenshot(str(tmp_path / "page.png"))
-        junk = tmp_path / "junk.png"
-        junk.write_bytes(b"nonsense")
-        find("id", "file").send_keys(str(junk))
-        wait.until(lambda _: "not a picture" in find("id", "error").text)
-        assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"
-                    and "400" not in line["message"]]  # fmt: skip
-    finally:
-        browser.quit()
