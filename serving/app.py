@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving import described, open_inference
+from serving import described, open_inference, openapi
 from serving.engines import one_line
 from serving.errors import RefusedError
 from serving.inference import find
@@ -92,13 +92,17 @@ class Routes:
         return find(self._repository.pick, request.path_params)
 
     async def _status(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in self._repository.models:
-            self._version(request)
-        model, chosen = self._repository.models[name], None
-        if {"version", "label"} & set(request.path_params):
-            chosen = self._version(request).number
-        return _json(described.status(model, chosen))
+        given = request.path_params
+        model, number = self._repository.models.get(given["name"]), given.get("version", "")
+        told = number.isdecimal() and len(number) < 20  # digits of a version
+        if model is None or "label" in given or ("version" in given and not told):
+            version = self._version(request)
+            found = described.states(self._repository.models[version.name], version.number)
+        else:
+            found = described.states(model, int(number) if number else None)
+        if not found:
+            self._version(request)  # says what there is
+        return _json(described.status(found))
 
     async def _metadata(self, request: Request) -> Response:
         return _json(described.metadata(self._version(request)))
@@ -122,7 +126,7 @@ class Routes:
         return _json(open_inference.SERVER)
 
     async def _described(self, _: Request) -> Response:
-        return _json(described.openapi(self._repository))
+        return _json(openapi.document(self._repository))
 
     async def _healthy(self, _: Request) -> Response:
         return _json({"status": "ok", "live": True})

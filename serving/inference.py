@@ -135,12 +135,12 @@ class Inference:
         if read is None:
             read = await self._call(form.read, body, version, large=len(body) > LARGE_BYTES)
         if isinstance(read, pictures.Coded):
-            form = form._replace(write=pictures.write)
             read = await _refusing(self._pictures.call(self._decoded(read, version, scope)))
         inputs, how = read
         try:
             outputs = await ask(version, inputs)
-            large = sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
+            large = isinstance(how, pictures.Asked)  # whose masks are as large as the picture
+            large |= sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
             content = await self._call(form.write, outputs, how, version, large=large)
         except BaseException:
             if isinstance(how, sessions.Asked):  # it may be asked again

@@ -49,7 +49,8 @@ class Version:
     def __init__(
         self, name: str, number: int, directory: Path, settings: Serving, metrics: Metrics
     ) -> None:
-        workers = settings.num_workers
+        how_many = settings.batching_of(name)
+        workers = how_many.num_workers
         share = num_cores() / (workers * settings.num_processes)
         threads = settings.num_threads or max(1, int(share))
         self.name = name
@@ -60,19 +61,20 @@ class Version:
         self.shared = settings.num_processes > 1
         self.sessions = Sessions(self.engine.signature)
         self._batches, self._runs = metrics.batches.labels(name), metrics.runs.labels(name)
-        self._most_quick = self._quick(opened.seconds) if settings.wait_seconds == 0 else 0
+        self._most_quick = self._quick(opened.seconds) if how_many.wait_seconds == 0 else 0
         how = "at once" if self._most_quick else "by workers"
         LOG.info(
-            "%s version %d: %.3g ms an example, answered %s",
+            "%s version %d: %.3g ms an example, answered %s, %s",
             name, number, opened.seconds * 1e3, how,
+            "several together" if opened.batches else "one after another",
         )  # fmt: skip
         self._holders, self._closed = 0, False
         self._left = threading.Condition()
         self._batcher = Batcher(
             engines,
-            max_batch=settings.max_batch if self.engine.batches else 1,
-            wait_seconds=settings.wait_seconds,
-            max_waiting=settings.max_waiting,
+            max_batch=how_many.max_batch if opened.batches else 1,
+            wait_seconds=how_many.wait_seconds,
+            max_waiting=how_many.max_waiting,
             seen=self._seen,
             queued=metrics.waiting.labels(name, number).inc,
         )
@@ -133,6 +135,7 @@ class Model:
         base: Directory of its versions; of a deployable alone the deployable.
         versions: Those that answer, by number.
         refused: Why a version that is there does not answer, by number.
+        labels: Versions that have a name, by that name.
     """
 
     def __init__(self, name: str, base: Path, settings: Serving, metrics: Metrics) -> None:
@@ -140,7 +143,7 @@ class Model:
         self.base = base
         self.versions: dict[int, Version] = {}
         self.refused: dict[int, Exception] = {}
-        self._labels = settings.labels_of(name)
+        self.labels = settings.labels_of(name)
         self._settings = settings
         self._metrics = metrics
         self._stamps: dict[int, float] = {}  # when what is there was written
@@ -152,10 +155,10 @@ class Model:
             MissingError: It is not served.
         """
         if label is not None:
-            if label not in self._labels:
-                known = ", ".join(map(repr, self._labels)) or "none"
+            if label not in self.labels:
+                known = ", ".join(map(repr, self.labels)) or "none"
                 raise MissingError(f"label: got {label[:80]!r}; this server has {known}.")
-            number = self._labels[label]
+            number = self.labels[label]
         versions = self.versions
         chosen = max(versions) if number is None else number
         if chosen not in versions:
@@ -166,7 +169,7 @@ class Model:
     def refresh(self) -> None:
         """Loads what is new, and puts away what is not served any more."""
         found = dict(_numbered(self.base)) or {1: self.base}
-        labelled = {number for number in self._labels.values() if number in found}
+        labelled = {number for number in self.labels.values() if number in found}
         greatest = next((n for n in sorted(found, reverse=True) if self._has(n, found[n])), None)
         for number in labelled:
             self._has(number, found[number])
@@ -237,6 +240,11 @@ class Repository:
             model.refresh()
             if not model.versions:
                 raise model.refused[max(model.refused)]
+        if unknown := set(settings.batching) - set(self.models):
+            raise ValueError(
+                f"batching: got {', '.join(map(repr, sorted(unknown)))}; expected names of models: "
+                f"{', '.join(map(repr, self.models))}."
+            )
         self._poll_seconds = settings.poll_seconds
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)

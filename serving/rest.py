@@ -10,6 +10,7 @@ line: where, got, expected.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +20,13 @@ import numpy as np
 from export.manifest import Signature
 from serving import answers, pictures, sessions
 from serving.engines import Arrays
-from serving.values import as_array, keys, of_columns, of_rows, parse, show
+from serving.values import as_array, keys, of_columns, of_rows, parse, shape_of, show
 
 if TYPE_CHECKING:
     from serving.repository import Version
 
 SIGNATURE_NAME = "serving_default"
+MOST_SHARED = 2**22  # values that a context becomes, when each example has them
 RESULTS = "results"  # TF Serving's page says `result`; its code, and so its clients, `results`
 
 How = bool | pictures.Asked | sessions.Asked
@@ -119,7 +121,7 @@ def _regressed(outputs: Arrays, _: Any, version: Version) -> str:
     return json.dumps({RESULTS: answers.values(version, outputs)})
 
 
-def _examples(body: bytes, version: Version) -> tuple[Arrays, Any]:
+def _examples(body: bytes, version: Version) -> tuple[Arrays, Any] | pictures.Coded:
     """Reads `{"examples": [{"image": ...}, ...], "context": {...}}`."""
     signature = version.engine.signature
     request = parse(body)
@@ -132,7 +134,13 @@ def _examples(body: bytes, version: Version) -> tuple[Arrays, Any]:
             "'context', an object."
         )
     if found := pictures.coded(request, "examples", names[0]):
-        return pictures.read(found.files, version)
+        return found
+    num = len(examples) * sum(math.prod(shape_of(value)) for value in context.values())
+    if num > MOST_SHARED:
+        raise ValueError(
+            f"context: got {num} values for {len(examples)} examples; expected {MOST_SHARED} at "
+            "most, as each example has its own copy."
+        )
     rows = [context | row if type(row) is dict else row for row in examples]
     given = of_rows(rows, names, head="examples")
     return {spec.name: as_array(given[spec.name], spec) for spec in signature.inputs}, None

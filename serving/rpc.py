@@ -1,7 +1,9 @@
-"""TF Serving's gRPC: PredictionService (Predict, GetModelMetadata), ModelService (GetModelStatus).
+"""TF Serving's gRPC: PredictionService and ModelService.
 
-Source: TF Serving's apis/prediction_service.proto and model_service.proto. Errors have TF Serving's
-codes: NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE where too many wait.
+Predict, Classify, Regress, GetModelMetadata; GetModelStatus. MultiInference, SessionService and
+HandleReloadConfigRequest are UNIMPLEMENTED. Source: TF Serving's apis/prediction_service.proto and
+model_service.proto. Errors have TF Serving's codes: NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE where
+too many wait.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 
+from serving import examples
 from serving.admission import LARGE_BYTES, Admission
 from serving.asking import ask
+from serving.described import sizes, states
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
 from serving.guard import LOG, note
@@ -41,6 +45,8 @@ MetadataRequest = message(f"{PACKAGE}.GetModelMetadataRequest")
 MetadataResponse = message(f"{PACKAGE}.GetModelMetadataResponse")
 StatusRequest = message(f"{PACKAGE}.GetModelStatusRequest")
 StatusResponse = message(f"{PACKAGE}.GetModelStatusResponse")
+ClassifyRequest = message(f"{PACKAGE}.ClassificationRequest")
+RegressRequest = message(f"{PACKAGE}.RegressionRequest")
 SignatureDefMap = message(f"{PACKAGE}.SignatureDefMap")
 
 
@@ -115,6 +121,8 @@ class Services:
             (
                 _handler("PredictionService", {
                     "Predict": self._answer(PredictRequest, self._predict),
+                    "Classify": self._answer(ClassifyRequest, self._classify),
+                    "Regress": self._answer(RegressRequest, self._regress),
                     "GetModelMetadata": self._answer(MetadataRequest, self._metadata),
                 }),
                 _handler("ModelService", {
@@ -234,6 +242,27 @@ class Services:
             large = call.large or sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
             return await self._run(large, _reply, version, outputs, wanted)
 
+    async def _classify(self, call: _Call) -> Any:
+        return await self._examples(call, examples.classified)
+
+    async def _regress(self, call: _Call) -> Any:
+        return await self._examples(call, examples.regressed)
+
+    async def _examples(self, call: _Call, write: Callable[[Version, Arrays], Any]) -> Any:
+        request = call.request
+        with self._find(request.model_spec, self._repository.lease) as version:
+            call.state["version"] = version.name, version.number
+            call.state["told"] = {"model": version.name, "version": version.number}
+            _refusing(_check_signature, request.model_spec)
+            most_bytes = self._settings.max_body_bytes
+            read = examples.arrays, request.input, version, most_bytes
+            inputs = await self._run(call.large, _refusing, *read)
+            self._take(call.state, sum(array.nbytes for array in inputs.values()), "inputs")
+            outputs = await ask(version, inputs)
+            reply = await self._run(call.large, _refusing, write, version, outputs)
+            _tell(reply.model_spec, version, SIGNATURE_NAME)
+            return reply
+
     async def _run(self, large: bool, function: Callable[..., Any], *arguments: Any) -> Any:
         if large:
             return await self._admission.large.call(function, *arguments)
@@ -241,9 +270,7 @@ class Services:
 
     def _kinds(self, request: Any, version: Version) -> dict[str, tuple[int, int]]:
         """Examples and bytes of each input, which fits the signature; no array is made yet."""
-        name = request.model_spec.signature_name
-        if name not in ("", SIGNATURE_NAME):
-            raise ValueError(f"signature_name: got {name[:80]!r}; expected {SIGNATURE_NAME!r}.")
+        _check_signature(request.model_spec)
         specs = {spec.name: spec for spec in version.engine.signature.inputs}
         if set(request.inputs) != set(specs):
             given = ", ".join(map(repr, sorted(request.inputs)))[:200] or "none"
@@ -287,28 +314,33 @@ class Services:
             for spec in specs:
                 told = place[spec.name]
                 told.name, told.dtype = spec.name, TYPES[spec.dtype][0]
-                sizes = (-1, *(-1 if size is None else size for size in spec.shape[1:]))
-                fill_shape(told.tensor_shape, sizes)
+                fill_shape(told.tensor_shape, sizes(spec))
         reply.metadata[SIGNATURES].Pack(signatures)
         return reply
 
     async def _status(self, call: _Call) -> Any:
         spec = call.request.model_spec
-        if spec.HasField("version") or spec.version_label or (
-            spec.name not in self._repository.models
-        ):  # fmt: skip
+        model, number = self._repository.models.get(spec.name), None
+        if model is None or spec.version_label:
             version = self._version(spec)
-            states = {version.number: ""}
-        else:
-            model = self._repository.models[spec.name]
-            states = dict.fromkeys(model.versions, "")
-            states |= {number: str(error) for number, error in model.refused.items()}
+            model, number = self._repository.models[version.name], version.number
+        elif spec.HasField("version"):
+            number = spec.version.value
+        found = states(model, number) or states(model, self._version(spec).number)
         reply = StatusResponse()
-        for number, error in sorted(states.items(), reverse=True):
-            row = reply.model_version_status.add(version=number, state=END if error else AVAILABLE)
-            row.status.error_code = INVALID_ARGUMENT if error else 0
-            row.status.error_message = error
+        for one in found:
+            row = reply.model_version_status.add(
+                version=one.number, state=END if one.refused else AVAILABLE
+            )
+            row.status.error_code = INVALID_ARGUMENT if one.refused else 0
+            row.status.error_message = one.refused
         return reply
+
+
+def _check_signature(spec: Any) -> None:
+    """Refuses a signature that is not the only one."""
+    if (name := spec.signature_name) not in ("", SIGNATURE_NAME):
+        raise ValueError(f"signature_name: got {name[:80]!r}; expected {SIGNATURE_NAME!r}.")
 
 
 def _wanted(request: Any, version: Version) -> list[str]:

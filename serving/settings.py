@@ -18,8 +18,26 @@ Seconds = Annotated[float, Field(gt=0)]
 MEBIBYTE = 2**20
 
 
-class Serving(Settings):
-    """Settings of a server.
+class Batching(Settings):
+    """How the requests for a model are run.
+
+    Attributes:
+        num_workers: Inferences of a model that run at a time.
+        max_batch: Examples that one inference takes at most; 1 never puts requests together. A
+            model that is not faster so, measured when it is loaded, never does.
+        wait_seconds: How long an example waits for others to come. With 0, those are put together
+            that came while all workers were busy.
+        max_waiting: Examples that may wait for a model; more are refused with 503.
+    """
+
+    num_workers: Count = 1
+    max_batch: Count = 32
+    wait_seconds: float = Field(0.0, ge=0, le=10)
+    max_waiting: Count = 1024
+
+
+class Serving(Batching):
+    """Settings of a server; those of `Batching` are of every model.
 
     Attributes:
         host: Address to listen on; beyond loopback, set a token and TLS, or put a proxy in front.
@@ -27,12 +45,9 @@ class Serving(Settings):
         grpc_port: Port of gRPC; 0 takes a free one, `None` does not listen.
         num_processes: Processes that serve one address. One that dies is begun again; sessions need
             a single one.
-        num_workers: Inferences of a model that run at a time.
         num_threads: Threads of one inference; `None`: the cores, shared among the workers.
-        max_batch: Examples that one inference takes at most; 1 never puts requests together.
-        wait_seconds: How long an example waits for others to come. With 0, those are put together
-            that came while all workers were busy.
-        max_waiting: Examples that may wait for a model; more are refused with 503.
+        batching: Settings of `Batching` that a model has for itself, by its name, e.g. `{"vgg16":
+            {"max_batch": 8}}`.
         max_body_bytes: Largest body of a request; a larger one is refused with 413.
         max_bodies_bytes: Bodies that are being read or answered, all together; a request that
             would go beyond is refused with 503.
@@ -57,11 +72,8 @@ class Serving(Settings):
     port: Port = 8501
     grpc_port: Port | None = None
     num_processes: Annotated[int, Field(ge=1, le=256)] = 1
-    num_workers: Count = 1
     num_threads: Count | None = None
-    max_batch: Count = 32
-    wait_seconds: float = Field(0.0, ge=0, le=10)
-    max_waiting: Count = 1024
+    batching: Mapping[str, Mapping[str, Any]] = {}
     max_body_bytes: Count = 16 * MEBIBYTE
     max_bodies_bytes: Count = 256 * MEBIBYTE
     body_seconds: Seconds = 30.0
@@ -82,6 +94,23 @@ class Serving(Settings):
         if self.max_body_bytes > self.max_bodies_bytes:
             raise ValueError(f"max_bodies_bytes of max_body_bytes ({self.max_body_bytes}) at least")
         return self
+
+    @model_validator(mode="after")
+    def _of_models(self) -> Self:
+        for model in self.batching:
+            self.batching_of(model)
+        return self
+
+    def batching_of(self, model: str) -> Batching:
+        """Returns how the requests for a model are run.
+
+        Raises:
+            ValueError: A setting is unknown, or out of range.
+        """
+        common = {key: getattr(self, key) for key in Batching.model_fields}
+        return Batching.parse(
+            common | dict(self.batching.get(model, {})), where=f"batching.{model}"
+        )
 
     def labels_of(self, model: str) -> dict[str, int]:
         """Returns the versions that have a name, by that name; a model's own go before."""

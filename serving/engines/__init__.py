@@ -31,6 +31,8 @@ ENGINES = {
 }
 
 FREE_SIZES = (1, 8, 64, 512)  # tried in turn where a model takes any
+TOGETHER = 4  # examples that are timed in one run, to see whether batches help
+WORTH = 0.95  # of the time that they take one after another
 
 # NumPy's names of the numbers that an engine takes and gives, and TensorFlow's names of the same.
 DTYPES = {
@@ -106,11 +108,13 @@ class Opened(NamedTuple):
         engines: As many as asked for; the same one where the runtime lets it run several times at
             once.
         seconds: How long one example takes, the median of a few runs.
+        batches: Whether several examples in one run were faster than one after another.
     """
 
     manifest: Manifest
     engines: list[Engine]
     seconds: float
+    batches: bool
 
 
 def open_engines(directory: str | Path, *, num_threads: int, copies: int = 1) -> Opened:
@@ -136,10 +140,11 @@ def open_engines(directory: str | Path, *, num_threads: int, copies: int = 1) ->
                 loaded.append(loaded[0])
                 continue
             loaded.append(engine(path, manifest.signature, num_threads=num_threads))
-            seconds = _warm_up(loaded[-1])
+            times = _warm_up(loaded[-1])
     except Exception as error:  # each runtime raises its own kinds
         raise ValueError(f"{path}: does not run as the manifest says: {one_line(error)}") from error
-    return Opened(manifest, loaded, seconds)
+    faster = times.together < WORTH * TOGETHER * times.alone
+    return Opened(manifest, loaded, times.alone, loaded[0].batches and faster)
 
 
 def _zeros(engine: Engine, batch: int, free: int) -> Arrays:
@@ -181,11 +186,17 @@ def _check_inputs(signature: Signature, directory: str | Path) -> None:
             )
 
 
-def _warm_up(engine: Engine) -> float:
+class _Times(NamedTuple):
+    """Seconds of one example alone, and of `TOGETHER` in one run."""
+
+    alone: float
+    together: float
+
+
+def _warm_up(engine: Engine) -> _Times:
     """Runs two examples of zeros: the first run is slow, and two show that the batch passes.
 
-    A size that may vary is 1, or larger where the model wants more. Returned are the seconds of one
-    example.
+    A size that may vary is 1, or larger where the model wants more.
     """
     batch, free = 2, any(None in spec.shape[1:] for spec in engine.signature.inputs)
     for size in FREE_SIZES if free else FREE_SIZES[:1]:
@@ -204,9 +215,16 @@ def _warm_up(engine: Engine) -> float:
                 f"output {spec.name!r}: got {got.dtype} of shape {got.shape} for {batch} examples;"
                 f" expected {spec.dtype} of shape ({batch}, ...{spec.shape[1:]})."
             )
-    example, times = _zeros(engine, 1, size), []
+    alone = _timed(engine, _zeros(engine, 1, size))
+    together = _timed(engine, _zeros(engine, TOGETHER, size)) if engine.batches else np.inf
+    return _Times(alone, together)
+
+
+def _timed(engine: Engine, inputs: Arrays) -> float:
+    """The median time of a few runs, in seconds."""
+    times = []
     for _ in range(5):
         start = time.perf_counter()
-        engine.predict(example)
+        engine.predict(inputs)
         times.append(time.perf_counter() - start)
     return sorted(times)[2]
