@@ -41,7 +41,13 @@ def arrays(given: Any, version: Version, most_bytes: int) -> Arrays:
         raise ValueError("input: got no examples; expected one or more.")
     specs = {spec.name: spec for spec in version.engine.signature.inputs}
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in specs}
+    least = sum(
+        math.prod(size or 1 for size in spec.shape[1:]) * np.dtype(spec.dtype).itemsize
+        for spec in specs.values()
+    )
     left = most_bytes
+    if len(examples) * least > left:
+        raise ValueError(f"examples: expected arrays of {most_bytes} bytes at most.")
     for place, example in enumerate(examples):
         features = dict(common.features.feature) | dict(example.features.feature)
         if set(features) != set(specs):

@@ -73,7 +73,7 @@ class Serving(Batching):
     grpc_port: Port | None = None
     num_processes: Annotated[int, Field(ge=1, le=256)] = 1
     num_threads: Count | None = None
-    batching: Mapping[str, Mapping[str, Any]] = {}
+    batching: Mapping[str, Batching] = {}
     max_body_bytes: Count = 16 * MEBIBYTE
     max_bodies_bytes: Count = 256 * MEBIBYTE
     body_seconds: Seconds = 30.0
@@ -95,22 +95,12 @@ class Serving(Batching):
             raise ValueError(f"max_bodies_bytes of max_body_bytes ({self.max_body_bytes}) at least")
         return self
 
-    @model_validator(mode="after")
-    def _of_models(self) -> Self:
-        for model in self.batching:
-            self.batching_of(model)
-        return self
-
     def batching_of(self, model: str) -> Batching:
-        """Returns how the requests for a model are run.
-
-        Raises:
-            ValueError: A setting is unknown, or out of range.
-        """
-        common = {key: getattr(self, key) for key in Batching.model_fields}
-        return Batching.parse(
-            common | dict(self.batching.get(model, {})), where=f"batching.{model}"
-        )
+        """Returns how the requests for a model are run."""
+        common = Batching(**{key: getattr(self, key) for key in Batching.model_fields})
+        own = self.batching.get(model)
+        told = own.model_dump(include=own.model_fields_set) if own else {}
+        return common.model_copy(update=told)
 
     def labels_of(self, model: str) -> dict[str, int]:
         """Returns the versions that have a name, by that name; a model's own go before."""

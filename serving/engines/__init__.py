@@ -143,8 +143,7 @@ def open_engines(directory: str | Path, *, num_threads: int, copies: int = 1) ->
             times = _warm_up(loaded[-1])
     except Exception as error:  # each runtime raises its own kinds
         raise ValueError(f"{path}: does not run as the manifest says: {one_line(error)}") from error
-    faster = times.together < WORTH * TOGETHER * times.alone
-    return Opened(manifest, loaded, times.alone, loaded[0].batches and faster)
+    return Opened(manifest, loaded, times.alone, times.faster and loaded[0].batches)
 
 
 def _zeros(engine: Engine, batch: int, free: int) -> Arrays:
@@ -187,10 +186,10 @@ def _check_inputs(signature: Signature, directory: str | Path) -> None:
 
 
 class _Times(NamedTuple):
-    """Seconds of one example alone, and of `TOGETHER` in one run."""
+    """Seconds of one example, the median, and whether `TOGETHER` in one run take less each."""
 
     alone: float
-    together: float
+    faster: bool
 
 
 def _warm_up(engine: Engine) -> _Times:
@@ -215,16 +214,18 @@ def _warm_up(engine: Engine) -> _Times:
                 f"output {spec.name!r}: got {got.dtype} of shape {got.shape} for {batch} examples;"
                 f" expected {spec.dtype} of shape ({batch}, ...{spec.shape[1:]})."
             )
-    alone = _timed(engine, _zeros(engine, 1, size))
-    together = _timed(engine, _zeros(engine, TOGETHER, size)) if engine.batches else np.inf
-    return _Times(alone, together)
+    alone = _times(engine, _zeros(engine, 1, size))
+    if not engine.batches:
+        return _Times(alone[len(alone) // 2], faster=False)
+    together = _times(engine, _zeros(engine, TOGETHER, size))
+    return _Times(alone[len(alone) // 2], together[0] < WORTH * TOGETHER * alone[0])
 
 
-def _timed(engine: Engine, inputs: Arrays) -> float:
-    """The median time of a few runs, in seconds."""
+def _times(engine: Engine, inputs: Arrays) -> list[float]:
+    """The times of a few runs in seconds, the shortest first."""
     times = []
     for _ in range(5):
         start = time.perf_counter()
         engine.predict(inputs)
         times.append(time.perf_counter() - start)
-    return sorted(times)[2]
+    return sorted(times)

@@ -124,18 +124,3 @@ def test_mistakes_are_refused(linear, case):
     body, part = WRONG[case]
     status, payload = call(url(linear, "/infer"), body)
     assert status == 400 and part in payload["error"]
-
-
-def test_the_document_lists_what_is_served(linear, pair):
-    for server in (linear, pair):
-        status, document = call(server.root + "/openapi.json")
-        assert status == 200 and document["openapi"].startswith("3.1")
-        base = f"/v1/models/{server.name}"
-        verbs = {path for path in document["paths"] if path.startswith(f"{base}:")}
-        assert verbs == {
-            f"{base}:{verb}" for verb in ("predict", "classify", "regress", "generate")
-        }
-        for path, operations in document["paths"].items():
-            for method in operations:
-                body = {} if method == "post" else None
-                assert call(server.root + path, body)[0] == (400 if method == "post" else 200)

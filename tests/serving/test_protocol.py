@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import grpc
 import numpy as np
 import pytest
@@ -167,20 +165,18 @@ def test_batching_is_of_each_model(folder, linear, pair):
             Server(*both, port=0, batching=wrong)
 
 
-def test_batches_are_made_where_they_help(tmp_path, monkeypatch, caplog):
+def test_batches_are_made_where_they_help(tmp_path, monkeypatch):
     from serving.engines.onnx import OnnxRuntime
 
-    directory = write_half_plus_three(tmp_path / "m")
-    whole, slow = OnnxRuntime._run, []
+    directory, clock, each = write_half_plus_three(tmp_path / "m"), [0.0], [0.0]
+    whole = OnnxRuntime._run
 
-    def slower(engine, inputs):
-        import time
-
-        time.sleep(0.002 * len(inputs["x"]) if slow else 0.002)
+    def run(engine, inputs):
+        clock[0] += 0.01 + each[0] * len(inputs["x"])
         return whole(engine, inputs)
 
-    monkeypatch.setattr(OnnxRuntime, "_run", slower)
-    with caplog.at_level(logging.INFO, "serving"):
-        assert open_engines(directory, num_threads=1).batches
-        slow.append(True)  # as long together as one after another, and the wait for the whole
-        assert not open_engines(directory, num_threads=1).batches
+    monkeypatch.setattr(OnnxRuntime, "_run", run)
+    monkeypatch.setattr("serving.engines.time.perf_counter", lambda: clock[0])
+    assert open_engines(directory, num_threads=1).batches
+    each[0] = 1.0  # an example more takes what one alone does
+    assert not open_engines(directory, num_threads=1).batches
