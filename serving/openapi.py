@@ -75,11 +75,13 @@ def _add(
             base: {"get": _get("Which versions answer.", _ref("Status"))},
             f"{base}/metadata": {"get": _get("Inputs and outputs.", _ref("Metadata"))},
             f"{base}:predict": {"post": _predict(version)},
-            f"{base}:regress": {"post": _post(name, "A number for each example.", "regress")},
         }
+        if [spec.shape[1:] in ((), (1,)) for spec in version.engine.signature.outputs] == [True]:
+            number = "A number for each example."
+            found[f"{base}:regress"] = {"post": _post(name, number, "regress")}
         if version.manifest.task in OF_CLASSES:
-            told = "Labels and scores for each example."
-            found[f"{base}:classify"] = {"post": _post(name, told, "classify")}
+            classes = "Labels and scores for each example."
+            found[f"{base}:classify"] = {"post": _post(name, classes, "classify")}
         if _writes(version):
             told = _post(name, "Text behind a prompt.", "generate")
             lines = {"schema": {"type": "string"}}  # a line of JSON, {"pieces": [...]}, each
@@ -162,7 +164,8 @@ def _schemas(version: Version) -> dict[str, Schema]:
         for verb in ("classify", "regress"):
             found[verb] = {"anyOf": [_examples(inputs), _asked({"examples": _list(row)})]}
     found.setdefault("classify", _examples(inputs))
-    pair = {"type": "array", "prefixItems": [STRING, NUMBER], "minItems": 2, "maxItems": 2}
+    either = {"type": ["string", "number"]}  # `prefixItems` is not known to all readers
+    pair = {"type": "array", "items": either, "minItems": 2, "maxItems": 2}
     found["classified"] = _object({RESULTS: _list(_list(pair))})
     if _writes(version):
         found["generate"] = _options()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from serving import Server
-from tests.serving.kit import GOOD, write_linear, write_sum, write_told
+from tests.serving.kit import GOOD, write_half_plus_three, write_linear, write_sum, write_told
 from tests.serving.test_answers import EXAMPLE, PICTURE
 
 
@@ -20,13 +20,21 @@ def server(folder, linear, pair):
     base = folder / "documented"
     base.mkdir()
     write_sum(base / "sum")
+    write_half_plus_three(base / "half")
     told = {"boxes": [[[2, 2, 6, 4]]], "scores": [[0.9]], "classes": [[1]]}
     told["masks"] = np.ones((1, 1, 4, 4))
     write_told(base / "seen", 8, told, task="detect", labels=("a", "b"))
     (base / "many").mkdir()
     write_linear(base / "many" / "1", name="many")
     write_linear(base / "many" / "2", name="many")
-    directories = (folder / "linear", folder / "pair", base / "sum", base / "seen", base / "many")
+    directories = (
+        folder / "linear",
+        folder / "pair",
+        base / "sum",
+        base / "seen",
+        base / "many",
+        base / "half",
+    )
     with Server(*directories, port=0, labels={"many": {"stable": 1}}) as server:
         yield server
 
@@ -68,7 +76,9 @@ def test_every_path_answers(server, document):
 def test_what_a_model_has_is_listed(document):
     paths = set(document["paths"])
     for base in ("/v1/models/linear", "/v1/models/linear/versions/{version}"):
-        assert {f"{base}:{verb}" for verb in ("predict", "classify", "regress")} <= paths
+        assert {f"{base}:{verb}" for verb in ("predict", "classify")} <= paths
+        assert f"{base}:regress" not in paths  # three numbers
+    assert "/v1/models/seen:classify" not in paths and "/v1/models/half:regress" in paths
     assert "/v1/models/pair:classify" not in paths and "/v1/models/linear:generate" not in paths
     assert "/v1/models/many/labels/{label}:predict" in paths and "/metrics" in paths
     assert "/v2/models/many/versions/{version}/infer" in paths
