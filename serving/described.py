@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from export.manifest import TensorSpec
-from serving.engines import DTYPES
+from serving.dtypes import DTYPES
 from serving.pictures import takes_pictures
 from serving.repository import Model, Repository, Version
 from serving.rest import SIGNATURE_NAME
@@ -82,7 +82,7 @@ def sizes(spec: TensorSpec) -> list[int]:
 def _tensor_info(spec: TensorSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
-        "dtype": DTYPES[spec.dtype],
+        "dtype": DTYPES[spec.dtype].tensorflow,
         "tensor_shape": {
             "dim": [{"size": str(size), "name": ""} for size in sizes(spec)],
             "unknown_rank": False,

@@ -139,11 +139,11 @@ class Inference:
         inputs, how = read
         try:
             outputs = await ask(version, inputs)
-            large = isinstance(how, pictures.Asked)  # whose masks are as large as the picture
+            large = isinstance(how, pictures.Given)  # whose masks are as large as the picture
             large |= sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
             content = await self._call(form.write, outputs, how, version, large=large)
         except BaseException:
-            if isinstance(how, sessions.Asked):  # it may be asked again
+            if isinstance(how, sessions.Turn):  # it may be asked again
                 version.sessions.end(how.name, how.before)
             raise
         return content if isinstance(content, bytes) else content.encode()

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from serving.dtypes import DTYPES
 from serving.engines import Engine, example_shape, open_deployable
 
 EXAMPLES = 16  # different ones, so that a crossed answer is seen
@@ -86,13 +87,12 @@ def _of_column(answer: Any, expected: dict[str, Any]) -> dict[str, Any]:
 
 
 def _open(one: dict[str, Any]) -> Any:
-    kinds = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8"}
     return {
         "inputs": [
             {
                 "name": key,
                 "shape": array.shape,
-                "datatype": kinds[str(array.dtype)],
+                "datatype": DTYPES[array.dtype.name].open,
                 "data": array.reshape(-1).tolist(),
             }
             for key, array in one.items()

@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 
 from export.manifest import TensorSpec
+from serving.described import sizes
+from serving.dtypes import DTYPES
 from serving.engines import Arrays
 from serving.rest import Form, check_finite
 from serving.values import Column, as_array, parse, show
@@ -23,12 +25,6 @@ from serving.values import Column, as_array, parse, show
 if TYPE_CHECKING:
     from serving.repository import Version
 
-DATATYPES = {
-    "bool": "BOOL",
-    **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
-    **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
-}  # fmt: skip
 PLATFORMS = {
     "tflite": "tensorflow_tflite",
     "onnx": "onnx_onnxv1",
@@ -45,8 +41,8 @@ def metadata(version: Version, versions: list[int]) -> dict[str, Any]:
         return [
             {
                 "name": spec.name,
-                "datatype": DATATYPES[spec.dtype],
-                "shape": [-1, *(-1 if size is None else size for size in spec.shape[1:])],
+                "datatype": DTYPES[spec.dtype].open,
+                "shape": sizes(spec),
             }
             for spec in specs
         ]
@@ -91,7 +87,7 @@ def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> bytes:
             {
                 "name": name,
                 "shape": list(array.shape),
-                "datatype": DATATYPES[dtypes[name]],
+                "datatype": DTYPES[dtypes[name].open],
                 "data": array.reshape(-1).tolist(),
             }
             for name, array in chosen.items()
@@ -131,7 +127,7 @@ def _named(tensors: Any, where: str, names: list[str]) -> dict[str, dict[str, An
 
 
 def _tensor(tensor: dict[str, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
-    where, expected = f"inputs.{spec.name}", DATATYPES[spec.dtype]
+    where, expected = f"inputs.{spec.name}", DTYPES[spec.dtype].open
     if (got := tensor.get("datatype")) != expected:
         raise ValueError(f"{where}.datatype: got {json.dumps(got)[:80]}; expected {expected!r}.")
     shape: Any = tensor.get("shape")
@@ -140,8 +136,7 @@ def _tensor(tensor: dict[str, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
         for size, wanted in zip(shape, (None, *spec.shape[1:]), strict=True)
     )  # fmt: skip
     if not fits:
-        wanted = [-1, *(-1 if size is None else size for size in spec.shape[1:])]
-        raise ValueError(f"{where}.shape: got {json.dumps(shape)[:80]}; expected {wanted}.")
+        raise ValueError(f"{where}.shape: got {json.dumps(shape)[:80]}; expected {sizes(spec)}.")
     data, count = tensor.get("data"), math.prod(shape)
     if type(data) is list and data and type(data[0]) is not list:
         if len(data) != count:

@@ -10,12 +10,12 @@ from typing import Any
 
 from export.manifest import TensorSpec
 from serving import text
-from serving.open_inference import DATATYPES
+from serving.dtypes import DTYPES
 from serving.pictures import CODED, takes_pictures
 from serving.repository import Model, Repository, Version
 from serving.rest import RESULTS, SIGNATURE_NAME
 from zoo.common.answers import OF_CLASSES
-from zoo.common.writing import TOKENS, Options
+from zoo.common.writing import NEXT, TOKENS, Options
 
 Schema = dict[str, Any]
 
@@ -140,7 +140,7 @@ def _schemas(version: Version) -> dict[str, Schema]:
     }
     if states:
         told = tuple(spec for spec in inputs if spec.name not in states)
-        kept = tuple(spec for spec in outputs if spec.name.removeprefix("next_") not in states)
+        kept = tuple(spec for spec in outputs if spec.name.removeprefix(NEXT) not in states)
         session = {"session": STRING}
         found["predict"]["anyOf"] += [
             _object({**session, **form["properties"]}, needed=(*form["required"], "session"))
@@ -241,7 +241,7 @@ def _infer(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> S
         _object(
             {
                 "name": {"const": spec.name},
-                "datatype": {"const": DATATYPES[spec.dtype]},
+                "datatype": {"const": DTYPES[spec.dtype].open},
                 "shape": _list({"type": "integer", "minimum": 1}),
                 "data": {"type": "array"},
             }
@@ -259,7 +259,7 @@ def _inferred(outputs: tuple[TensorSpec, ...]) -> Schema:
     tensor = _object(
         {
             "name": {"enum": [spec.name for spec in outputs]},
-            "datatype": {"enum": sorted({DATATYPES[spec.dtype] for spec in outputs})},
+            "datatype": {"enum": sorted({DTYPES[spec.dtype].open for spec in outputs})},
             "shape": _list(COUNT, least=0),
             "data": {"type": "array", "items": {"type": ["number", "boolean"]}},
         }

@@ -26,7 +26,7 @@ CODED = "b64"
 MOST_FILES = 64  # of a request
 
 
-class Asked(NamedTuple):
+class Given(NamedTuple):
     """What the answer needs of the pictures.
 
     Attributes:
@@ -92,7 +92,7 @@ def read(
     top: int = 3,
     by_row: bool = True,
     most_pixels: int | None = None,
-) -> tuple[Arrays, Asked]:
+) -> tuple[Arrays, Given]:
     """Makes inputs of picture files.
 
     Args:
@@ -116,10 +116,10 @@ def read(
         pixels.append(known.pixels(image))
         sizes.append(image.size)
     inputs = known.apply(np.stack(pixels)).astype(dtype, copy=False)
-    return {name: inputs}, Asked(sizes, top, by_row)
+    return {name: inputs}, Given(sizes, top, by_row)
 
 
-def write(outputs: Arrays, asked: Asked, version: Version) -> str:
+def write(outputs: Arrays, asked: Given, version: Version) -> str:
     """Returns the rows of the answer to each picture; places are in the picture's own pixels.
 
     Raises:

@@ -29,7 +29,7 @@ SIGNATURE_NAME = "serving_default"
 MOST_SHARED = 2**22  # values that a context becomes, when each example has them
 RESULTS = "results"  # TF Serving's page says `result`; its code, and so its clients, `results`
 
-How = bool | pictures.Asked | sessions.Asked
+How = bool | pictures.Given | sessions.Turn
 """By row or by column, of pictures, or in a session."""
 
 
@@ -163,9 +163,9 @@ def _predicted(body: bytes, version: Version) -> tuple[Arrays, How] | pictures.C
 
 
 def _answered(outputs: Arrays, how: How, version: Version) -> str | bytes:
-    if isinstance(how, pictures.Asked):
+    if isinstance(how, pictures.Given):
         return pictures.write(outputs, how, version)
-    if isinstance(how, sessions.Asked):
+    if isinstance(how, sessions.Turn):
         told, following = version.sessions.next_states(outputs)
         answer = encode(told, by_row=how.by_row)
         version.sessions.end(how.name, following)
@@ -173,7 +173,7 @@ def _answered(outputs: Arrays, how: How, version: Version) -> str | bytes:
     return msgspec.json.encode(encode(outputs, by_row=how))
 
 
-def _in_session(request: dict[str, Any], version: Version) -> tuple[Arrays, sessions.Asked]:
+def _in_session(request: dict[str, Any], version: Version) -> tuple[Arrays, sessions.Turn]:
     kept, name = version.sessions, request["session"]
     if version.shared:
         raise ValueError(
@@ -192,7 +192,7 @@ def _in_session(request: dict[str, Any], version: Version) -> tuple[Arrays, sess
     if any(len(array) > 1 for array in inputs.values()):
         raise ValueError("session: expected one example in a request.")
     own, states = kept.begin(name)
-    return {**inputs, **states}, sessions.Asked(own, states if name else None, by_row)
+    return {**inputs, **states}, sessions.Turn(own, states if name else None, by_row)
 
 
 predict = Form(_predicted, _answered)

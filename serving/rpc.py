@@ -23,6 +23,7 @@ from serving import examples
 from serving.admission import LARGE_BYTES, Admission
 from serving.asking import ask
 from serving.described import sizes, states
+from serving.dtypes import DTYPES
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
 from serving.guard import LOG, note
@@ -32,7 +33,7 @@ from serving.metrics import Metrics
 from serving.repository import MissingError, Repository, Version
 from serving.rest import SIGNATURE_NAME
 from serving.settings import Serving
-from serving.tensors import TYPES, fill_shape, kind_of, to_array, to_proto
+from serving.tensors import fill_shape, kind_of, to_array, to_proto
 
 PACKAGE = "tensorflow.serving"
 SIGNATURES = "signature_def"
@@ -313,7 +314,7 @@ class Services:
         for place, specs in ((found.inputs, signature.inputs), (found.outputs, signature.outputs)):
             for spec in specs:
                 told = place[spec.name]
-                told.name, told.dtype = spec.name, TYPES[spec.dtype][0]
+                told.name, told.dtype = spec.name, DTYPES[spec.dtype].number
                 fill_shape(told.tensor_shape, sizes(spec))
         reply.metadata[SIGNATURES].Pack(signatures)
         return reply

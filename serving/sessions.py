@@ -17,12 +17,12 @@ import numpy as np
 from export.manifest import Signature
 from serving.engines import Arrays, example_shape
 from serving.errors import RefusedError
+from zoo.common.writing import NEXT
 
-NEXT = "next_"
 MOST, MOST_BYTES, SECONDS = 1024, 2**28, 600.0
 
 
-class Asked(NamedTuple):
+class Turn(NamedTuple):
     """A request of a session.
 
     Attributes:

@@ -12,27 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.dtypes import DTYPES
 from serving.messages import message
 
 TensorProto = message("tensorflow.TensorProto")
 
-# TensorFlow's number of each type, and the field that holds its values.
-TYPES: dict[str, tuple[int, str]] = {
-    "float32": (1, "float_val"),
-    "float64": (2, "double_val"),
-    "int32": (3, "int_val"),
-    "uint8": (4, "int_val"),
-    "int16": (5, "int_val"),
-    "int8": (6, "int_val"),
-    "int64": (9, "int64_val"),
-    "bool": (10, "bool_val"),
-    "uint16": (17, "int_val"),
-    "float16": (19, "half_val"),
-    "uint32": (22, "uint32_val"),
-    "uint64": (23, "uint64_val"),
-}
 MOST_AXES = 32  # of a shape, as NumPy once had it
-_NAMES = {number: name for name, (number, _) in TYPES.items()}
+_NAMES = {dtype.number: name for name, dtype in DTYPES.items()}
 
 
 def kind_of(proto: Any, *, most_bytes: int) -> tuple[np.dtype[Any], tuple[int, ...], int]:
@@ -79,7 +65,7 @@ def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
                 f"{_short(shape)} of {dtype}."
             )
         return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
-    field = TYPES[dtype.name][1]
+    field = DTYPES[dtype.name].field
     values = getattr(proto, field)
     if len(values) > count or (count and not values):
         raise ValueError(
@@ -101,7 +87,7 @@ def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
 
 def to_proto(array: NDArray[Any]) -> Any:
     """Returns an array as TensorProto."""
-    proto = TensorProto(dtype=TYPES[array.dtype.name][0])
+    proto = TensorProto(dtype=DTYPES[array.dtype.name].number)
     fill_shape(proto.tensor_shape, array.shape)
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     proto.tensor_content = little.tobytes()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import Manifest, Signature, TensorSpec
+from serving.dtypes import DTYPES
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -33,22 +34,6 @@ ENGINES = {
 FREE_SIZES = (1, 8, 64, 512)  # tried in turn where a model takes any
 TOGETHER = 4  # examples that are timed in one run, to see whether batches help
 WORTH = 0.95  # of the time that they take one after another
-
-# NumPy's names of the numbers that an engine takes and gives, and TensorFlow's names of the same.
-DTYPES = {
-    "bool": "DT_BOOL",
-    "float16": "DT_HALF",
-    "float32": "DT_FLOAT",
-    "float64": "DT_DOUBLE",
-    "int8": "DT_INT8",
-    "int16": "DT_INT16",
-    "int32": "DT_INT32",
-    "int64": "DT_INT64",
-    "uint8": "DT_UINT8",
-    "uint16": "DT_UINT16",
-    "uint32": "DT_UINT32",
-    "uint64": "DT_UINT64",
-}
 
 
 class Engine(Protocol):

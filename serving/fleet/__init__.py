@@ -16,7 +16,7 @@ from export.manifest import Manifest
 from zoo.common import staging
 from zoo.common.settings import nearest
 
-ENGINES = {
+WRITERS = {
     "tf-serving": "serving.fleet.tf_serving",
     "triton": "serving.fleet.triton",
     "kserve": "serving.fleet.kserve",
@@ -29,7 +29,7 @@ MARK = "deploy.json"  # says what a folder was written for
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")  # goes into paths and configurations
 
 
-class Model(NamedTuple):
+class Deployable(NamedTuple):
     """What is deployed.
 
     Attributes:
@@ -43,10 +43,10 @@ class Model(NamedTuple):
     directory: Path
 
 
-class Engine(Protocol):
+class Writer(Protocol):
     """A module of an engine."""
 
-    def write(self, model: Model, out: Path) -> str:
+    def write(self, model: Deployable, out: Path) -> str:
         """Writes what the engine reads into an empty folder.
 
         Returns:
@@ -61,7 +61,7 @@ def deploy(engine: str, directory: str | Path, *, out: str | Path, force: bool =
     """Writes what an engine of a fleet reads, the model file with it.
 
     Args:
-        engine: A key of `ENGINES`.
+        engine: A key of `WRITERS`.
         directory: What `zoo export` wrote.
         out: The folder to write.
         force: Whether to replace what is there.
@@ -75,19 +75,19 @@ def deploy(engine: str, directory: str | Path, *, out: str | Path, force: bool =
         ValueError: There is no such engine, the directory is not valid, its model's name is none
             that all engines take, or the engine does not run such a file.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"deploy: unknown {engine!r}. {nearest(engine, ENGINES)}")
+    if engine not in WRITERS:
+        raise ValueError(f"deploy: unknown {engine!r}. {nearest(engine, WRITERS)}")
     manifest, path = Manifest.of_file(directory)
     if not _NAME.fullmatch(manifest.name):
         raise ValueError(
             f"{directory}: got the name {manifest.name[:80]!r}; expected letters, digits and _.- "
             "alone. Export with another name."
         )
-    module: Engine = importlib.import_module(ENGINES[engine])
+    module: Writer = importlib.import_module(WRITERS[engine])
     with staging.staged(Path(out), force=force, mark=MARK) as partial:
         told = {"engine": engine, "model": manifest.name, "sha256": manifest.sha256}
         (partial / MARK).write_text(json.dumps(told, indent=1) + "\n")
-        return module.write(Model(manifest, path, Path(directory)), partial)
+        return module.write(Deployable(manifest, path, Path(directory)), partial)
 
 
 def has_free_size(manifest: Manifest) -> bool:

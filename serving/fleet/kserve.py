@@ -9,12 +9,12 @@ from pathlib import Path
 
 import yaml
 
-from serving.fleet import Model, dns_name
+from serving.fleet import Deployable, dns_name
 from serving.fleet.kubernetes import pod, start, write_image
 
 
-def write(model: Model, out: Path) -> str:
-    """See `fleet.Engine.write`: `Dockerfile`, `model/`, `inference_service.yaml`."""
+def write(model: Deployable, out: Path) -> str:
+    """See `fleet.Writer.write`: `Dockerfile`, `model/`, `inference_service.yaml`."""
     name = dns_name(model.manifest.name)
     write_image(model, out)
     held = pod(model)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from serving.engines import ENGINES
-from serving.fleet import Model, copy, dns_name
+from serving.fleet import Deployable, copy, dns_name
 from serving.sessions import Sessions
 from serving.settings import MEBIBYTE
 
@@ -48,8 +48,8 @@ ENTRYPOINT ["python", "-m", "serving", "/models/{name}", "--host", "0.0.0.0", "-
 """
 
 
-def write(model: Model, out: Path) -> str:
-    """See `fleet.Engine.write`: `Dockerfile`, `model/`, `kubernetes.yaml`."""
+def write(model: Deployable, out: Path) -> str:
+    """See `fleet.Writer.write`: `Dockerfile`, `model/`, `kubernetes.yaml`."""
     name = dns_name(model.manifest.name)
     write_image(model, out)
     documents = [_deployment(model), _service(model), _autoscaler(name)]
@@ -57,7 +57,7 @@ def write(model: Model, out: Path) -> str:
     return f"{start(model)} && kubectl apply -f kubernetes.yaml"
 
 
-def start(model: Model) -> str:
+def start(model: Deployable) -> str:
     """Returns the commands that build the image and make the token."""
     name = dns_name(model.manifest.name)
     secret = f"kubectl create secret generic {name}-token"
@@ -67,12 +67,12 @@ def start(model: Model) -> str:
     )
 
 
-def image(model: Model) -> str:
+def image(model: Deployable) -> str:
     """Returns name and tag of the image: another file is another image."""
     return f"{dns_name(model.manifest.name)}:{model.manifest.sha256[:12]}"
 
 
-def write_image(model: Model, out: Path) -> None:
+def write_image(model: Deployable, out: Path) -> None:
     """Writes `Dockerfile` and `model/`, an image of `zoo serve`.
 
     Raises:
@@ -94,7 +94,7 @@ def write_image(model: Model, out: Path) -> None:
     )  # fmt: skip
 
 
-def _runtime(model: Model) -> str:
+def _runtime(model: Deployable) -> str:
     """The distribution that runs the file."""
     target = model.manifest.target
     return next(runtime for start, runtime in RUNTIMES.items() if target.startswith(start))
@@ -107,7 +107,7 @@ def _pinned(distribution: str) -> str:
         return distribution
 
 
-def pod(model: Model) -> dict[str, Any]:
+def pod(model: Deployable) -> dict[str, Any]:
     """Returns what a pod holds: the container, room to write, the token."""
     secret = {"secretName": f"{dns_name(model.manifest.name)}-token", "defaultMode": 0o440}
     return {
@@ -118,7 +118,7 @@ def pod(model: Model) -> dict[str, Any]:
     }
 
 
-def container(model: Model) -> dict[str, Any]:
+def container(model: Deployable) -> dict[str, Any]:
     """Returns the container of the image: ports, probes, limits, and no rights that it can lose."""
     name, memory = dns_name(model.manifest.name), MEMORY.get(_runtime(model), MEMORY_ELSE)
 
@@ -154,7 +154,7 @@ def container(model: Model) -> dict[str, Any]:
     }
 
 
-def _deployment(model: Model) -> dict[str, Any]:
+def _deployment(model: Deployable) -> dict[str, Any]:
     name = dns_name(model.manifest.name)
     labels = {"app": name}
     return {
@@ -172,7 +172,7 @@ def _deployment(model: Model) -> dict[str, Any]:
     }
 
 
-def _service(model: Model) -> dict[str, Any]:
+def _service(model: Deployable) -> dict[str, Any]:
     name, ports = dns_name(model.manifest.name), [("http", PORT), ("grpc", GRPC_PORT)]
     spec: dict[str, Any] = {
         "selector": {"app": name},

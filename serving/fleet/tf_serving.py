@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from serving.fleet import Model, copy, has_free_size
+from serving.fleet import Deployable, copy, has_free_size
 
 IMAGE = "tensorflow/serving:2.19.1"
 REST_PORT, GRPC_PORT = 8501, 8500
@@ -45,8 +45,8 @@ FLAGS = (
 BATCHED = ("--enable_batching", "--batching_parameters_file=/config/batching_parameters.txt")
 
 
-def write(model: Model, out: Path) -> str:
-    """See `fleet.Engine.write`: `models/`, `config/`, `Dockerfile`, `compose.yaml`."""
+def write(model: Deployable, out: Path) -> str:
+    """See `fleet.Writer.write`: `models/`, `config/`, `Dockerfile`, `compose.yaml`."""
     manifest = model.manifest
     if manifest.target != "saved_model":
         raise ValueError(

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 from export.manifest import Signature, TensorSpec
-from serving.fleet import Model, copy, has_free_size
-from serving.open_inference import DATATYPES
+from serving.dtypes import DTYPES
+from serving.fleet import Deployable, copy, has_free_size
 
 MOST_BATCH = 32
 TFLITE, ONNX = "model.tflite", "model.onnx"
@@ -77,8 +77,8 @@ class TritonPythonModel:
 '''
 
 
-def write(model: Model, out: Path) -> str:
-    """See `fleet.Engine.write`: `NAME/config.pbtxt`, `NAME/1/`."""
+def write(model: Deployable, out: Path) -> str:
+    """See `fleet.Writer.write`: `NAME/config.pbtxt`, `NAME/1/`."""
     manifest, signature = model.manifest, model.manifest.signature
     folder = out / manifest.name
     if manifest.target in ("onnx", "onnx-int8"):
@@ -121,7 +121,7 @@ def _tensor(spec: TensorSpec, free: bool) -> str:
     sizes = spec.shape[1:] if free else spec.shape
     dims = ", ".join("-1" if size is None else str(size) for size in sizes) or "1"
     reshape = " reshape { shape: [] }" if not sizes else ""
-    kind = f"TYPE_{DATATYPES[spec.dtype]}"
+    kind = f"TYPE_{DTYPES[spec.dtype].open}"
     name = json.dumps(spec.name, ensure_ascii=False)
     return f"  {{ name: {name} data_type: {kind} dims: [ {dims} ]{reshape} }}"
 
@@ -133,7 +133,7 @@ def _warm_up(inputs: tuple[TensorSpec, ...]) -> str:
         dims = ", ".join(str(size or 8) for size in spec.shape[1:]) or "1"
         key = json.dumps(spec.name, ensure_ascii=False)
         told.append(
-            f"    inputs {{ key: {key} value: {{ data_type: TYPE_{DATATYPES[spec.dtype]} "
+            f"    inputs {{ key: {key} value: {{ data_type: TYPE_{DTYPES[spec.dtype].open} "
             f"dims: [ {dims} ] zero_data: true }} }}"
         )
     body = "\n".join(told)

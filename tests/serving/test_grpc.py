@@ -11,8 +11,9 @@ import pytest
 from google.protobuf import descriptor
 
 from serving import Server
+from serving.dtypes import DTYPES
 from serving.messages import MESSAGES, message
-from serving.tensors import TYPES, to_array, to_proto
+from serving.tensors import to_array, to_proto
 from tests.serving.kit import IMAGES, WEIGHTS
 
 tf = pytest.importorskip("tensorflow")
@@ -76,7 +77,7 @@ def test_messages_are_those_that_tensorflow_publishes(name):
         assert field.type == (descriptor.FieldDescriptor.TYPE_INT32 if enumerated else theirs.type)
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_arrays_go_there_and_back(dtype):
     array = np.array([[0, 1, 2], [3, 4, 5]]).astype(dtype)
     ours = to_proto(array)
