@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import itertools
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -74,7 +76,12 @@ class Admission:
         self._wanted = None if token is None else f"Bearer {token}".encode()
         self._most, self._together = settings.max_body_bytes, settings.max_bodies_bytes
         self._taken = 0  # bytes of all requests
+        self._own, self._numbers = uuid.uuid4().hex[:16], itertools.count()
         self.large = Threads("body", LARGE_THREADS, settings.max_waiting)
+
+    def name(self) -> str:
+        """Returns an id for a request, which no other has."""
+        return f"{self._own}{next(self._numbers):016x}"
 
     @property
     def asks(self) -> bool:

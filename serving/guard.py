@@ -7,10 +7,8 @@ that send slowly or much cannot take the memory of others.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -49,8 +47,6 @@ class Guard:
         self._body_seconds = settings.body_seconds
         self._admission = admission
         self._metrics = metrics
-        self._own = uuid.uuid4().hex[:16]  # begins the ids that this process gives
-        self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -61,7 +57,7 @@ class Guard:
         state["start"], state["held"] = time.perf_counter(), 0
         known = dict(headers)
         given = known.get(b"x-request-id")
-        name = (given and _harmless(given)) or f"{self._own}{next(self._numbers):016x}"
+        name = (given and _harmless(given)) or self._admission.name()
         state["id"] = name
 
         async def noted(message: MutableMapping[str, Any]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -33,7 +32,7 @@ from serving.metrics import Metrics
 from serving.repository import MissingError, Repository, Version
 from serving.rest import SIGNATURE_NAME
 from serving.settings import Serving
-from serving.tensors import fill_shape, kind_of, to_array, to_proto
+from serving.tensors import Kind, fill_shape, kind_of, to_proto, values_of
 
 PACKAGE = "tensorflow.serving"
 SIGNATURES = "signature_def"
@@ -187,7 +186,7 @@ class Services:
                 self._metrics.answered(name, number, "grpc", code, state["start"])
             if LOG.isEnabledFor(logging.INFO):
                 path, code = kind.DESCRIPTOR.name.removesuffix("Request"), state["code"].name
-                note(uuid.uuid4().hex, context.peer(), "gRPC", path, code, state)
+                note(self._admission.name(), context.peer(), "gRPC", path, code, state)
 
     async def _admit(self, kind: Any, context: Any, state: dict[str, Any]) -> _Call:
         """Reads the message of a call."""
@@ -237,7 +236,7 @@ class Services:
             call.state["told"] = {"model": version.name, "version": version.number}
             wanted = _refusing(_wanted, request, version)
             kinds = _refusing(self._kinds, request, version)
-            self._take(call.state, sum(size for _, size in kinds.values()), "inputs")
+            self._take(call.state, sum(kind.size_bytes for kind in kinds.values()), "inputs")
             inputs = await self._run(call.large, _refusing, _inputs, request, kinds)
             outputs = await ask(version, inputs)
             large = call.large or sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
@@ -269,8 +268,8 @@ class Services:
             return await self._admission.large.call(function, *arguments)
         return function(*arguments)
 
-    def _kinds(self, request: Any, version: Version) -> dict[str, tuple[int, int]]:
-        """Examples and bytes of each input, which fits the signature; no array is made yet."""
+    def _kinds(self, request: Any, version: Version) -> dict[str, Kind]:
+        """What each input is, which fits the signature; no array is made yet."""
         _check_signature(request.model_spec)
         specs = {spec.name: spec for spec in version.engine.signature.inputs}
         if set(request.inputs) != set(specs):
@@ -280,22 +279,22 @@ class Services:
         for name, spec in specs.items():
             most_bytes = self._settings.max_body_bytes
             try:
-                dtype, shape, size = kind_of(request.inputs[name], most_bytes=most_bytes)
+                kind = kind_of(request.inputs[name], most_bytes=most_bytes)
             except ValueError as error:
                 raise ValueError(f"inputs.{name}.{error}") from None
             free = (None, *spec.shape[1:])
-            fits = len(shape) == len(free) and all(
+            fits = len(kind.shape) == len(free) and all(
                 size > 0 and wanted in (None, size)
-                for size, wanted in zip(shape, free, strict=True)
+                for size, wanted in zip(kind.shape, free, strict=True)
             )
-            if not fits or dtype.name != spec.dtype:
+            if not fits or kind.dtype != spec.dtype:
                 told = ", ".join("any" if size is None else str(size) for size in free)
                 raise ValueError(
-                    f"inputs.{name}: got {dtype} of shape {str(shape)[:80]}; expected "
+                    f"inputs.{name}: got {kind.dtype} of shape {str(kind.shape)[:80]}; expected "
                     f"{spec.dtype} of shape ({told})."
                 )
-            kinds[name] = shape[0], size
-        if len({rows for rows, _ in kinds.values()}) > 1:
+            kinds[name] = kind
+        if len({kind.shape[0] for kind in kinds.values()}) > 1:
             raise ValueError("inputs: expected the same number of examples of each.")
         return kinds
 
@@ -361,12 +360,12 @@ def _refusing(function: Callable[..., Any], *arguments: Any) -> Any:
         raise RefusedError(400, str(error)) from None
 
 
-def _inputs(request: Any, kinds: dict[str, tuple[int, int]]) -> Arrays:
-    """The arrays of a request, as large as it was found that they are."""
+def _inputs(request: Any, kinds: dict[str, Kind]) -> Arrays:
+    """The arrays of a request, of which it is known what they are."""
     arrays = {}
-    for name, (_, size) in kinds.items():
+    for name, kind in kinds.items():
         try:
-            array = to_array(request.inputs[name], most_bytes=size)
+            array = values_of(request.inputs[name], kind)
         except ValueError as error:
             raise ValueError(f"inputs.{name}.{error}") from None
         if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -7,7 +7,7 @@ than places stand for the last of them again.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,16 @@ MOST_AXES = 32  # of a shape, as NumPy once had it
 _NAMES = {dtype.number: name for name, dtype in DTYPES.items()}
 
 
-def kind_of(proto: Any, *, most_bytes: int) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Returns type, shape and bytes of the array that a TensorProto stands for; it is not made.
+class Kind(NamedTuple):
+    """What array a TensorProto stands for."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    size_bytes: int
+
+
+def kind_of(proto: Any, *, most_bytes: int) -> Kind:
+    """Returns what array a TensorProto stands for, which is not made yet.
 
     Args:
         proto: The message.
@@ -42,7 +50,7 @@ def kind_of(proto: Any, *, most_bytes: int) -> tuple[np.dtype[Any], tuple[int, .
     size_bytes = math.prod(shape) * dtype.itemsize
     if size_bytes > most_bytes:
         raise ValueError(f"tensor_shape: got {_short(shape)}; expected {most_bytes} bytes at most.")
-    return dtype, shape, size_bytes
+    return Kind(dtype, shape, size_bytes)
 
 
 def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
@@ -56,7 +64,16 @@ def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
         ValueError: It holds no such array: another type, a shape that is unknown or too large, or
             more or fewer values.
     """
-    dtype, shape, size_bytes = kind_of(proto, most_bytes=most_bytes)
+    return values_of(proto, kind_of(proto, most_bytes=most_bytes))
+
+
+def values_of(proto: Any, kind: Kind) -> NDArray[Any]:
+    """Returns the array of a TensorProto, of which it is known what it is.
+
+    Raises:
+        ValueError: It holds more or fewer values.
+    """
+    dtype, shape, size_bytes = kind
     count = size_bytes // dtype.itemsize
     if content := proto.tensor_content:
         if len(content) != size_bytes:
