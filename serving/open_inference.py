@@ -87,7 +87,7 @@ def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> bytes:
             {
                 "name": name,
                 "shape": list(array.shape),
-                "datatype": DTYPES[dtypes[name].open],
+                "datatype": DTYPES[dtypes[name]].open,
                 "data": array.reshape(-1).tolist(),
             }
             for name, array in chosen.items()

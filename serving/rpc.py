@@ -8,12 +8,8 @@ too many wait.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import numpy as np
@@ -21,11 +17,11 @@ import numpy as np
 from serving import examples
 from serving.admission import LARGE_BYTES, Admission
 from serving.asking import ask
+from serving.calls import Call, Calls
 from serving.described import sizes, states
 from serving.dtypes import DTYPES
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
-from serving.guard import LOG, note
 from serving.listening import shown_address
 from serving.messages import message
 from serving.metrics import Metrics
@@ -51,37 +47,10 @@ SignatureDefMap = message(f"{PACKAGE}.SignatureDefMap")
 
 
 MAX_AGE_SECONDS = 3600.0  # of a connection: a client opens another
-CODES = {  # of a refusal, by its HTTP status
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    404: grpc.StatusCode.NOT_FOUND,
-    408: grpc.StatusCode.DEADLINE_EXCEEDED,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    500: grpc.StatusCode.INTERNAL,
-    503: grpc.StatusCode.UNAVAILABLE,
-}
-
-
-class _Call(NamedTuple):
-    """A call that was let in.
-
-    Attributes:
-        request: Its message.
-        large: Whether it is read and answered in a thread.
-        state: What is noted of it, see `guard.note`; and `held`, the bytes that it holds of the
-            admission.
-    """
-
-    request: Any
-    large: bool
-    state: dict[str, Any]
 
 
 class Services:
     """What answers.
-
-    A message is read by the handler, not before it: the token is asked for first, and not more
-    messages are read at a time than there is room for.
 
     Args:
         repository: The models.
@@ -95,10 +64,7 @@ class Services:
     ) -> None:
         self._repository = repository
         self._settings = settings
-        self._admission = admission
-        self._metrics = metrics
-        self._calls = 0
-        self._reading = asyncio.Semaphore(settings.max_bodies_bytes // settings.max_body_bytes)
+        self._calls = Calls(settings, admission, metrics)
 
     async def start(self) -> tuple[grpc.aio.Server, int]:
         """Listens; returns the server and its port.
@@ -117,16 +83,17 @@ class Services:
                 ("grpc.max_connection_age_ms", int(MAX_AGE_SECONDS * 1000)),
             ],
         )
+        handler = self._calls.handler
         server.add_generic_rpc_handlers(
             (
                 _handler("PredictionService", {
-                    "Predict": self._answer(PredictRequest, self._predict),
-                    "Classify": self._answer(ClassifyRequest, self._classify),
-                    "Regress": self._answer(RegressRequest, self._regress),
-                    "GetModelMetadata": self._answer(MetadataRequest, self._metadata),
+                    "Predict": handler(PredictRequest, self._predict),
+                    "Classify": handler(ClassifyRequest, self._classify),
+                    "Regress": handler(RegressRequest, self._regress),
+                    "GetModelMetadata": handler(MetadataRequest, self._metadata),
                 }),
                 _handler("ModelService", {
-                    "GetModelStatus": self._answer(StatusRequest, self._status),
+                    "GetModelStatus": handler(StatusRequest, self._status),
                 }),
             )
         )  # fmt: skip
@@ -145,80 +112,6 @@ class Services:
         await server.start()
         return server, port
 
-    def _answer(
-        self, kind: Any, answer: Callable[[_Call], Awaitable[Any]]
-    ) -> Callable[[Any, Any], Awaitable[bytes]]:
-        async def answered(_: Any, context: Any) -> bytes:
-            with self._noted(kind, context) as state:
-                try:
-                    call = await self._admit(kind, context, state)
-                    reply = await answer(call)
-                    if call.large or reply.ByteSize() > LARGE_BYTES:
-                        return await self._admission.large.call(reply.SerializeToString)
-                    return bytes(reply.SerializeToString())
-                except RefusedError as refused:
-                    state["code"] = CODES[refused.status]
-                    await context.abort(state["code"], refused.message)
-                    raise
-
-        return answered
-
-    @contextmanager
-    def _noted(self, kind: Any, context: Any) -> Iterator[dict[str, Any]]:
-        """Counts and logs a call, and gives back what it held."""
-        ok = grpc.StatusCode.OK
-        state: dict[str, Any] = {"start": time.perf_counter(), "held": 0, "code": ok}
-        self._calls += 1
-        try:
-            yield state
-        except Exception:
-            if state["code"] is ok:  # no refusal
-                state["code"] = grpc.StatusCode.UNKNOWN
-            raise
-        except BaseException:
-            state["code"] = grpc.StatusCode.CANCELLED
-            raise
-        finally:
-            self._calls -= 1
-            self._admission.give(state["held"])
-            if "version" in state:
-                (name, number), code = state["version"], state["code"].name
-                self._metrics.answered(name, number, "grpc", code, state["start"])
-            if LOG.isEnabledFor(logging.INFO):
-                path, code = kind.DESCRIPTOR.name.removesuffix("Request"), state["code"].name
-                note(self._admission.name(), context.peer(), "gRPC", path, code, state)
-
-    async def _admit(self, kind: Any, context: Any, state: dict[str, Any]) -> _Call:
-        """Reads the message of a call."""
-        if self._calls > self._settings.max_connections:
-            raise RefusedError(503, "calls: too many at a time; try again.")
-        if self._admission.asks:
-            known = context.invocation_metadata()
-            self._admission.check([_raw(value) for key, value in known if key == "authorization"])
-        seconds = self._settings.body_seconds
-        try:
-            async with asyncio.timeout(seconds), self._reading:
-                body = await context.read()
-        except TimeoutError:
-            raise RefusedError(408, f"message: expected all of it in {seconds:g} s.") from None
-        if body is grpc.aio.EOF:
-            raise RefusedError(400, "request: got no message; expected one.")
-        self._take(state, len(body), "message")
-        large = len(body) > LARGE_BYTES
-        try:
-            if large:
-                return _Call(await self._admission.large.call(kind.FromString, body), large, state)
-            return _Call(kind.FromString(body), large, state)
-        except RefusedError:
-            raise
-        except Exception:  # protobuf's own DecodeError, of several modules
-            raise RefusedError(400, f"request: no {kind.DESCRIPTOR.full_name}.") from None
-
-    def _take(self, state: dict[str, Any], count: int, what: str) -> None:
-        self._admission.take(count, what=what)
-        state["held"] += count
-        state.setdefault("bytes", count)
-
     def _find(self, spec: Any, pick: Callable[..., Version]) -> Version:
         number = spec.version.value if spec.HasField("version") else None
         try:
@@ -229,26 +122,28 @@ class Services:
     def _version(self, spec: Any) -> Version:
         return self._find(spec, self._repository.pick)
 
-    async def _predict(self, call: _Call) -> Any:
+    async def _predict(self, call: Call) -> Any:
         request = call.request
         with self._find(request.model_spec, self._repository.lease) as version:
             call.state["version"] = version.name, version.number
             call.state["told"] = {"model": version.name, "version": version.number}
             wanted = _refusing(_wanted, request, version)
             kinds = _refusing(self._kinds, request, version)
-            self._take(call.state, sum(kind.size_bytes for kind in kinds.values()), "inputs")
-            inputs = await self._run(call.large, _refusing, _inputs, request, kinds)
+            size = sum(kind.size_bytes for kind in kinds.values())
+            self._calls.take(call, size)
+            large = call.large or size > LARGE_BYTES
+            inputs = await self._calls.run(large, _refusing, _inputs, request, kinds)
             outputs = await ask(version, inputs)
             large = call.large or sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
-            return await self._run(large, _reply, version, outputs, wanted)
+            return await self._calls.run(large, _reply, version, outputs, wanted)
 
-    async def _classify(self, call: _Call) -> Any:
+    async def _classify(self, call: Call) -> Any:
         return await self._examples(call, examples.classified)
 
-    async def _regress(self, call: _Call) -> Any:
+    async def _regress(self, call: Call) -> Any:
         return await self._examples(call, examples.regressed)
 
-    async def _examples(self, call: _Call, write: Callable[[Version, Arrays], Any]) -> Any:
+    async def _examples(self, call: Call, write: Callable[[Version, Arrays], Any]) -> Any:
         request = call.request
         with self._find(request.model_spec, self._repository.lease) as version:
             call.state["version"] = version.name, version.number
@@ -256,17 +151,12 @@ class Services:
             _refusing(_check_signature, request.model_spec)
             most_bytes = self._settings.max_body_bytes
             read = examples.arrays, request.input, version, most_bytes
-            inputs = await self._run(call.large, _refusing, *read)
-            self._take(call.state, sum(array.nbytes for array in inputs.values()), "inputs")
+            inputs = await self._calls.run(call.large, _refusing, *read)
+            self._calls.take(call, sum(array.nbytes for array in inputs.values()))
             outputs = await ask(version, inputs)
-            reply = await self._run(call.large, _refusing, write, version, outputs)
+            reply = await self._calls.run(call.large, _refusing, write, version, outputs)
             _tell(reply.model_spec, version, SIGNATURE_NAME)
             return reply
-
-    async def _run(self, large: bool, function: Callable[..., Any], *arguments: Any) -> Any:
-        if large:
-            return await self._admission.large.call(function, *arguments)
-        return function(*arguments)
 
     def _kinds(self, request: Any, version: Version) -> dict[str, Kind]:
         """What each input is, which fits the signature; no array is made yet."""
@@ -298,7 +188,7 @@ class Services:
             raise ValueError("inputs: expected the same number of examples of each.")
         return kinds
 
-    async def _metadata(self, call: _Call) -> Any:
+    async def _metadata(self, call: Call) -> Any:
         request = call.request
         version, asked = self._version(request.model_spec), list(request.metadata_field)
         if asked != [SIGNATURES]:
@@ -314,11 +204,11 @@ class Services:
             for spec in specs:
                 told = place[spec.name]
                 told.name, told.dtype = spec.name, DTYPES[spec.dtype].number
-                fill_shape(told.tensor_shape, sizes(spec))
+                fill_shape(told.tensor_shape, tuple(sizes(spec)))
         reply.metadata[SIGNATURES].Pack(signatures)
         return reply
 
-    async def _status(self, call: _Call) -> Any:
+    async def _status(self, call: Call) -> Any:
         spec = call.request.model_spec
         model, number = self._repository.models.get(spec.name), None
         if model is None or spec.version_label:
@@ -382,18 +272,10 @@ def _reply(version: Version, outputs: Arrays, wanted: list[str]) -> Any:
     return reply
 
 
-def _raw(value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else value.encode()
-
-
 def _tell(spec: Any, version: Version, signature: str) -> None:
     spec.name, spec.signature_name = version.name, signature
     spec.version.value = version.number
 
 
 def _handler(service: str, methods: dict[str, Any]) -> Any:
-    return grpc.method_handlers_generic_handler(
-        f"{PACKAGE}.{service}",
-        # The stream of a handler's requests is what lets it read them itself.
-        {name: grpc.stream_unary_rpc_method_handler(method) for name, method in methods.items()},
-    )
+    return grpc.method_handlers_generic_handler(f"{PACKAGE}.{service}", methods)
