@@ -169,8 +169,8 @@ with Server({str(exported / "linear")!r}, port=0, grpc_port=0):
             }:  # fmt: skip
                 known.add(name)
                 todo.append(name)
-    # setuptools has a .pth file; charset_normalizer is looked for, and done without.
-    known |= {"keras-model-zoo", "setuptools", "charset-normalizer"}
+    # setuptools has a .pth file; the last two are looked for, and done without.
+    known |= {"keras-model-zoo", "setuptools", "charset-normalizer", "sniffio"}
     others = {
         name: owners[name]
         for name in json.loads(done.stdout)
