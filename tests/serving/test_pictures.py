@@ -11,6 +11,7 @@ import urllib.request
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as rle
 
 import zoo
 from serving import Server
@@ -131,16 +132,20 @@ def test_a_model_that_reads_no_pictures_says_so(half_plus_three, linear, digits)
 
 
 @pytest.mark.slow
-def test_boxes_are_in_the_picture_s_own_pixels(tmp_path):
-    from zoo.data.loading import load
-
-    scene = load("digit_scenes").test["image"][0]
+@pytest.mark.parametrize("model", ["mask_rcnn_small", "unet_small", "locator"])
+def test_places_and_masks_are_those_of_zoo_predict(tmp_path, model):
     file = tmp_path / "scene.png"
-    Image.fromarray(scene).resize((200, 150)).save(file)
-    (done,) = zoo.export("faster_rcnn_small", "onnx", out=tmp_path / "x")
+    Image.fromarray(load("digit_scenes").test["image"][0]).resize((200, 150)).save(file)
+    (done,) = zoo.export(model, "saved_model", out=tmp_path / "x")
     with Server(done.path, port=0) as server:
         status, payload = post(f"{server.url}:predict", file.read_bytes(), "image/png")
     assert status == 200
-    rows = zoo.predict("faster_rcnn_small", [file])
-    assert len(rows) > 1
-    alike(payload["predictions"][0], rows)
+    (found,), rows = payload["predictions"], zoo.predict(model, [file])
+    masks = [[rle.decode(row.pop("mask")) for row in some if "mask" in row]
+             for some in (found, rows)]  # fmt: skip
+    assert len(masks[0]) == (0 if model == "locator" else len(rows)) and rows
+    for one, other in zip(*masks, strict=True):
+        assert one.shape == (150, 200) and np.mean(one != other) < 0.001
+    if "y1" in rows[0]:
+        assert max(row["x2"] for row in rows) > 64  # pixels of the file, not of the network's view
+    alike(found, rows)
