@@ -1,7 +1,8 @@
-"""Exported directories in, predictions out: TF Serving's API, without TensorFlow.
+"""Exported directories in, predictions out: TF Serving's API.
 
-`serve` blocks until a signal; `Server` is the same for a `with` block. Both load TFLite and ONNX
-directories. `write` lets a language model write; `deploy` writes what engines of a fleet read.
+`serve` blocks until a signal; `Server` is the same for a `with` block. Both load TFLite, ONNX,
+OpenVINO and SavedModel directories. `write` lets a language model write; `deploy` writes what
+engines of a fleet read.
 """
 
 from __future__ import annotations

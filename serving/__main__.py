@@ -11,7 +11,7 @@ from serving.settings import parse
 def main() -> None:
     """Parses the command line and serves; a user's mistake exits with 2 and one line."""
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
-    parser.add_argument("directories", nargs="+", help="what `zoo export` wrote for TFLite or ONNX")
+    parser.add_argument("directories", nargs="+", help="what `zoo export` wrote")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8501, help="0 takes a free one; default: 8501")
     parser.add_argument(

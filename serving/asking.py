@@ -1,34 +1,39 @@
-"""Examples in, answers out, of whatever version answers now; the same for REST and for gRPC."""
+"""Examples in, answers out; the same for REST and for gRPC."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
 
-from serving.batching import ClosedError
-from serving.engines import Arrays
+from serving.batching import BusyError
+from serving.engines import Arrays, one_line
+from serving.errors import RefusedError
 from serving.repository import Version
 
+LOG = logging.getLogger("serving")
 
-async def ask(
-    version: Version, inputs: Arrays, again: Callable[[], Version]
-) -> tuple[Arrays, Version]:
-    """Returns the answers to some examples, and the version that gave them.
+
+async def ask(version: Version, inputs: Arrays) -> Arrays:
+    """Returns the answers to some examples.
 
     Args:
-        version: What is asked.
+        version: What is asked; it must be held, see `Repository.lease`.
         inputs: One array for each input, (batch, ...).
-        again: Gives the version to ask where another took over meanwhile.
 
     Raises:
-        BusyError: Too many examples wait.
-        ValueError: The runtime refuses a value.
+        RefusedError: 400: the runtime refuses a value; 500: it fails; 503: too many examples wait.
     """
-    while not version.is_quick(inputs):
-        try:
-            answer = version.submit(inputs)
-        except ClosedError:
-            version = again()
-            continue
-        return await asyncio.wrap_future(answer), version
-    return version.run(inputs), version
+    try:
+        if version.is_quick(inputs):
+            return version.run(inputs)
+        return await asyncio.wrap_future(version.submit(inputs))
+    except BusyError:
+        raise RefusedError(
+            503, f"{version.name}: too many examples wait; try again.", retry_after="1"
+        ) from None
+    except ValueError as error:
+        raise RefusedError(400, str(error)) from None
+    except Exception as error:
+        message = f"{type(error).__name__}: {one_line(error)}"
+        LOG.error("%s version %d: %s", version.name, version.number, message)
+        raise RefusedError(500, f"{version.engine.runtime}: {message}") from error

@@ -44,10 +44,11 @@ class Batcher:
 
     Args:
         engines: One for each worker; the same one several times where it may run so.
-        max_batch: Examples of a run at most. A request of more is run alone, whole.
+        max_batch: Examples of a run at most. A request of more is run in several.
         wait_seconds: How long the first of a batch waits for others.
         max_waiting: Examples that may wait.
         seen: Is told of each run: its examples, its requests, and the seconds that it took.
+        queued: Is told of examples that come into the queue, and, below 0, that leave it.
     """
 
     def __init__(
@@ -58,11 +59,12 @@ class Batcher:
         wait_seconds: float,
         max_waiting: int,
         seen: Callable[[int, int, float], None],
+        queued: Callable[[float], None],
     ) -> None:
         self._max_batch = max_batch
         self._wait_seconds = wait_seconds
         self._max_waiting = max_waiting
-        self._seen = seen
+        self._seen, self._queued = seen, queued
         self._queue: deque[_Waiting] = deque()
         self._rows = 0  # of the queue
         self._changed = threading.Condition()
@@ -98,6 +100,7 @@ class Batcher:
                 raise BusyError
             self._queue.append(_Waiting(inputs, rows, time.monotonic(), answer))
             self._rows += rows
+            self._queued(rows)
             self._changed.notify()
         return answer
 
@@ -135,17 +138,20 @@ class Batcher:
                     break
                 taken.append(self._pop())
                 rows += following.rows
+            if self._queue:  # another worker may have been woken in vain, or not at all
+                self._changed.notify()
             return taken
 
     def _pop(self) -> _Waiting:
         one = self._queue.popleft()
         self._rows -= one.rows
+        self._queued(-one.rows)
         return one
 
     def _run(self, engine: Engine, taken: list[_Waiting]) -> None:
-        start = time.monotonic()
+        rows = sum(one.rows for one in taken)
         try:
-            outputs = engine.predict(_together(taken))
+            outputs = self._outputs(engine, _together(taken), rows, len(taken))
         except Exception as error:
             if len(taken) == 1:
                 taken[0].answer.set_exception(error)
@@ -153,12 +159,44 @@ class Batcher:
                 for one in taken:
                     self._run(engine, [one])
             return
-        self._seen(sum(one.rows for one in taken), len(taken), time.monotonic() - start)
         begin = 0
         for one in taken:
             end = begin + one.rows
             one.answer.set_result({name: array[begin:end] for name, array in outputs.items()})
             begin = end
+
+    def _outputs(self, engine: Engine, inputs: Arrays, rows: int, requests: int) -> Arrays:
+        """Runs as many examples at a time as may be."""
+        parts = []
+        for begin in range(0, rows, self._max_batch):
+            start, end = time.monotonic(), min(rows, begin + self._max_batch)
+            part = inputs
+            if rows > self._max_batch:
+                part = {name: array[begin:end] for name, array in inputs.items()}
+            parts.append(engine.predict(part))
+            check_rows(parts[-1], end - begin)
+            self._seen(end - begin, requests, time.monotonic() - start)
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def check_rows(outputs: Arrays, rows: int) -> None:
+    """Sees to it that each example has an answer; a file may mix them up.
+
+    Args:
+        outputs: What an engine gave.
+        rows: Examples that it was given.
+
+    Raises:
+        RuntimeError: An output has more or fewer rows.
+    """
+    for name, array in outputs.items():
+        if array.shape[:1] != (rows,):
+            raise RuntimeError(
+                f"output {name!r}: got shape {array.shape} for {rows} examples; expected a row for "
+                "each."
+            )
 
 
 def _together(taken: list[_Waiting]) -> Arrays:

@@ -32,7 +32,8 @@ def main() -> None:
         logging.basicConfig(stream=sys.stderr, format="%(message)s")
         logging.getLogger("serving").setLevel(logging.INFO)
         while not stop.wait(PARENT_SECONDS) and os.getppid() == int(parent):
-            pass
+            if server.ended.is_set():
+                sys.exit("serve: the server ended by itself; see above.")
 
 
 if __name__ == "__main__":

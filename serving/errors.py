@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 
 class RefusedError(Exception):
     """A request that is not answered.
@@ -17,3 +19,11 @@ class RefusedError(Exception):
         self.status = status
         self.message = message
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def content(self) -> bytes:
+        """Returns the body of the answer, as TF Serving has it."""
+        return json.dumps({"error": self.message}).encode()
+
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """Returns the further headers as ASGI has them."""
+        return [(name.encode(), value.encode()) for name, value in self.headers.items()]

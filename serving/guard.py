@@ -7,16 +7,17 @@ that send slowly or much cannot take the memory of others.
 from __future__ import annotations
 
 import asyncio
-import hmac
-import json
 import logging
 import time
-import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from serving.connection import DRAINED_SECONDS
+import msgspec
+
+from serving.admission import Admission
+from serving.connection import CROWDED, DRAINED_SECONDS, WHOLE
 from serving.errors import RefusedError
+from serving.metrics import Metrics
 from serving.settings import Serving
 
 LOG = logging.getLogger("serving.requests")
@@ -25,8 +26,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
 
-OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")  # without a token
+OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/")  # without a token
 _NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 
@@ -36,65 +38,73 @@ class Guard:
     Args:
         app: What answers.
         settings: Of the server.
+        admission: Who may ask.
+        metrics: Counters of the server.
     """
 
-    def __init__(self, app: App, settings: Serving) -> None:
+    def __init__(self, app: App, settings: Serving, admission: Admission, metrics: Metrics) -> None:
         self._app = app
-        self._settings = settings
-        self._token = settings.token()
-        self._taken = 0  # bytes of the bodies of all requests
+        self._body_seconds = settings.body_seconds
+        self._admission = admission
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 0
-        headers = scope["headers"]
-        state = scope.setdefault("state", {})
-        state["id"] = _id_of(headers)
-        state["held"] = 0
+        status, headers, state = 0, scope["headers"], scope["state"]
+        state["start"], state["held"] = time.perf_counter(), 0
+        known = dict(headers)
+        given = known.get(b"x-request-id")
+        name = (given and _harmless(given)) or self._admission.name()
+        state["id"] = name
 
         async def noted(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", []), (b"x-request-id", state["id"].encode()),
-                ]  # fmt: skip
+                message["headers"] = [*message["headers"], (b"x-request-id", name.encode())]
             await send(message)
 
         try:
             try:
-                self._check(scope, headers)
-                state["body"] = await self._body(state, headers, receive)
+                self._check(scope, headers, known)
+                state["body"] = body = await self._body(state, known, receive)
+                state["bytes"] = len(body)
             except RefusedError as refused:
                 await _refuse(refused, receive, noted)
                 return
             await self._app(scope, receive, noted)
         finally:
-            self._taken -= state["held"]
+            self._admission.give(state["held"])
+            self._metrics.answered_http(status)
             if LOG.isEnabledFor(logging.INFO):
-                _note(scope, state, status, time.perf_counter() - start)
+                client = (scope["client"] or ("",))[0]
+                note(name, client, scope["method"], scope["path"], status, state)
 
-    def _check(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
-        hosts = sum(name == b"host" for name, _ in headers)
-        if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
-            raise RefusedError(400, f"Host: got {hosts}; expected one.")
-        if self._token is not None and scope["path"] not in OPEN:
-            given = [value for name, value in headers if name == b"authorization"]
-            wanted = b"Bearer " + self._token.encode()
-            if len(given) != 1 or not hmac.compare_digest(given[0], wanted):
-                raise RefusedError(
-                    401, "Authorization: expected 'Bearer' and the server's token.",
-                    www_authenticate="Bearer",
-                )  # fmt: skip
+    def refused(self, client: str, status: int) -> None:
+        """Counts and notes what was no request, and was refused before it came here."""
+        self._metrics.answered_http(status)
+        if LOG.isEnabledFor(logging.INFO):
+            note("", client, "", "", status, {"start": time.perf_counter()})
+
+    def _check(self, scope: Scope, headers: Headers, known: dict[bytes, bytes]) -> None:
+        if len(known) != len(headers) or b"host" not in known:
+            hosts = sum(name == b"host" for name, _ in headers)
+            if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
+                raise RefusedError(400, f"Host: got {hosts}; expected one.")
+        if scope["path"] in OPEN:
+            return
+        if CROWDED in scope["state"]:
+            raise RefusedError(503, "connections: too many; try again.", retry_after="1")
+        if self._admission.asks:
+            self._admission.check([value for name, value in headers if name == b"authorization"])
 
     async def _body(
-        self, state: dict[str, Any], headers: list[tuple[bytes, bytes]], receive: Receive
+        self, state: dict[str, Any], known: dict[bytes, bytes], receive: Receive
     ) -> bytes:
         """Reads the body of a request."""
-        known = {name: value for name, value in headers if name[:1] in b"ct"}
         if (coded := known.get(b"content-encoding", b"identity").lower()) != b"identity":
             raise RefusedError(
                 415, f"Content-Encoding: got {coded.decode('latin-1')[:80]!r}; expected none."
@@ -103,42 +113,58 @@ class Guard:
             self._take(state, int(known[b"content-length"]))
         elif b"transfer-encoding" not in known:
             return b""
-        declared, body = state["held"], bytearray()
+        body = bytearray()
+        if WHOLE in state and await self._more(state, body, receive):
+            return bytes(body)
         try:
-            async with asyncio.timeout(self._settings.body_seconds):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise RefusedError(400, f"body: got {len(body)} bytes, and no more.")
-                    body += message.get("body", b"")
-                    if len(body) > declared:
-                        self._take(state, len(body) - state["held"])
-                    if not message.get("more_body", False):
-                        return bytes(body)
+            async with asyncio.timeout(self._body_seconds):
+                while not await self._more(state, body, receive):
+                    pass
         except TimeoutError:
             raise RefusedError(
-                408, f"body: got {len(body)} bytes in {self._settings.body_seconds:g} s; expected "
-                "all of it.",
+                408, f"body: got {len(body)} bytes in {self._body_seconds:g} s; expected all of "
+                "it.",
             ) from None  # fmt: skip
+        return bytes(body)
+
+    async def _more(self, state: dict[str, Any], body: bytearray, receive: Receive) -> bool:
+        """Reads some more of a body; whether that was its end."""
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RefusedError(400, f"body: got {len(body)} bytes, and no more.")
+        body += message.get("body", b"")
+        if len(body) > state["held"]:
+            self._take(state, len(body) - state["held"])
+        return not message.get("more_body", False)
 
     def _take(self, state: dict[str, Any], count: int) -> None:
-        """Sees to it that there is room for more of a body."""
-        total, limit = state["held"] + count, self._settings.max_body_bytes
-        if total > limit:
-            raise RefusedError(413, f"body: got {total} bytes; expected {limit} at most.")
-        if self._taken + count > self._settings.max_bodies_bytes:
-            raise RefusedError(503, "body: no room for it now; try again.", retry_after="1")
-        state["held"] = total
-        self._taken += count
+        self._admission.take(count, state["held"])
+        state["held"] += count
+
+
+async def send_json(send: Send, status: int, content: bytes, headers: Headers = ()) -> None:
+    """Answers with JSON."""
+    told = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(content)),
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": told})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def send_refusal(send: Send, refused: RefusedError) -> None:
+    """Answers with a refusal."""
+    await send_json(send, refused.status, refused.content(), refused.raw_headers())
 
 
 async def _refuse(refused: RefusedError, receive: Receive, send: Send) -> None:
     """Answers, and ends the connection when what still comes was thrown away for a moment."""
-    content = json.dumps({"error": refused.message}).encode()
-    headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
-    headers += [
+    content = refused.content()
+    headers = [
+        *refused.raw_headers(),
         (b"content-type", b"application/json"),
-        (b"content-length", str(len(content)).encode()),
+        (b"content-length", b"%d" % len(content)),
         (b"connection", b"close"),
     ]
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
@@ -152,29 +178,33 @@ async def _refuse(refused: RefusedError, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _id_of(headers: list[tuple[bytes, bytes]]) -> str:
-    """The id that a client or a proxy gave, if it is harmless; else a new one."""
-    for name, value in headers:
-        if name == b"x-request-id":
-            text = value.decode("latin-1")
-            if 0 < len(text) <= 64 and all(sign in _NAMES for sign in text):
-                return text
-    return uuid.uuid4().hex
+def _harmless(value: bytes) -> str | None:
+    """The id that a client or a proxy gave, if it is harmless."""
+    text = value.decode("latin-1")
+    return text if 0 < len(text) <= 64 and all(sign in _NAMES for sign in text) else None
 
 
-def _note(scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
-    LOG.info(
-        "%s",
-        json.dumps(
-            {
-                "id": state["id"],
-                "client": (scope.get("client") or ("",))[0],
-                "method": scope["method"],
-                "path": scope["path"][:200],
-                "status": status,
-                "bytes": len(state.get("body", b"")),
-                "milliseconds": round(seconds * 1000, 3),
-                **state.get("told", {}),
-            }
-        ),
-    )
+def note(
+    name: str, client: str, method: str, path: str, status: int | str, state: dict[str, Any]
+) -> None:
+    """Logs a line of JSON of a request.
+
+    Args:
+        name: Its id.
+        client: Who asked.
+        method: Of HTTP; `gRPC` of a call.
+        path: What was asked for; 200 characters of it are written.
+        status: How it was answered.
+        state: `start`, when it began; perhaps its `bytes`; and further keys of the line, `told`.
+    """
+    told = {
+        "id": name,
+        "client": client,
+        "method": method,
+        "path": path[:200],
+        "status": status,
+        "bytes": state.get("bytes", 0),
+        "milliseconds": round((time.perf_counter() - state["start"]) * 1000, 3),
+        **state.get("told", {}),
+    }
+    LOG.info("%s", msgspec.json.encode(told).decode())

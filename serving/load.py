@@ -12,13 +12,14 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from serving.dtypes import DTYPES
 from serving.engines import Engine, example_shape, open_deployable
 
 EXAMPLES = 16  # different ones, so that a crossed answer is seen
@@ -51,15 +52,23 @@ class Load(NamedTuple):
 Ask = Callable[[int], Awaitable[str]]  # of an example's place: "right", "refused" or "wrong"
 
 
-def examples(engine: Engine) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Returns inputs (1, ...) by name, and what the file answers to each."""
+def examples(
+    engine: Engine, labels: Sequence[str] = ()
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Returns inputs (1, ...) by name, and what the file answers to each.
+
+    Whole numbers are pixels where they are of 8 bits, or indices of the labels; of others it is not
+    known what the file takes, and 0 and 1 are drawn.
+    """
     random = np.random.RandomState(0)
     inputs = []
     for _ in range(EXAMPLES):
         one = {}
         for spec in engine.signature.inputs:
             shape = (1, *example_shape(spec, 8))
-            drawn = random.rand(*shape) if np.dtype(spec.dtype).kind == "f" else np.zeros(shape)
+            most = 256 if spec.dtype == "uint8" else max(2, len(labels))
+            real = np.dtype(spec.dtype).kind == "f"
+            drawn = random.rand(*shape) * (1 if real else most)
             one[spec.name] = drawn.astype(spec.dtype)
         inputs.append(one)
     return inputs, [dict(engine.predict(one)) for one in inputs]
@@ -86,13 +95,12 @@ def _of_column(answer: Any, expected: dict[str, Any]) -> dict[str, Any]:
 
 
 def _open(one: dict[str, Any]) -> Any:
-    kinds = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8"}
     return {
         "inputs": [
             {
                 "name": key,
                 "shape": array.shape,
-                "datatype": kinds[str(array.dtype)],
+                "datatype": DTYPES[array.dtype.name].open,
                 "data": array.reshape(-1).tolist(),
             }
             for key, array in one.items()
@@ -215,7 +223,7 @@ def main() -> None:
         manifest, engine = open_deployable(arguments.directory, num_threads=1)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    name, given = arguments.name or manifest.name, examples(engine)
+    name, given = arguments.name or manifest.name, examples(engine, manifest.labels)
     for clients in arguments.clients:
         make = APIS[arguments.api]
         found = asyncio.run(measure(make, arguments.url, name, given, clients, arguments.seconds))

@@ -74,6 +74,46 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "tensorflow.serving.GetModelStatusResponse": {
         "model_version_status": (1, "many tensorflow.serving.ModelVersionStatus"),
     },
+    "tensorflow.BytesList": {"value": (1, "many bytes")},
+    "tensorflow.FloatList": {"value": (1, "many float")},
+    "tensorflow.Int64List": {"value": (1, "many int64")},
+    "tensorflow.Feature": {
+        "bytes_list": (1, "tensorflow.BytesList"), "float_list": (2, "tensorflow.FloatList"),
+        "int64_list": (3, "tensorflow.Int64List"),
+    },
+    "tensorflow.Features": {"feature": (1, "map tensorflow.Feature")},
+    "tensorflow.Example": {"features": (1, "tensorflow.Features")},
+    "tensorflow.serving.ExampleList": {"examples": (1, "many tensorflow.Example")},
+    "tensorflow.serving.ExampleListWithContext": {
+        "examples": (1, "many tensorflow.Example"), "context": (2, "tensorflow.Example"),
+    },
+    "tensorflow.serving.Input": {
+        "example_list": (1, "tensorflow.serving.ExampleList"),
+        "example_list_with_context": (2, "tensorflow.serving.ExampleListWithContext"),
+    },
+    "tensorflow.serving.Class": {"label": (1, "string"), "score": (2, "float")},
+    "tensorflow.serving.Classifications": {"classes": (1, "many tensorflow.serving.Class")},
+    "tensorflow.serving.ClassificationResult": {
+        "classifications": (1, "many tensorflow.serving.Classifications"),
+    },
+    "tensorflow.serving.ClassificationRequest": {
+        "model_spec": (1, "tensorflow.serving.ModelSpec"), "input": (2, "tensorflow.serving.Input"),
+    },
+    "tensorflow.serving.ClassificationResponse": {
+        "result": (1, "tensorflow.serving.ClassificationResult"),
+        "model_spec": (2, "tensorflow.serving.ModelSpec"),
+    },
+    "tensorflow.serving.Regression": {"value": (1, "float")},
+    "tensorflow.serving.RegressionResult": {
+        "regressions": (1, "many tensorflow.serving.Regression"),
+    },
+    "tensorflow.serving.RegressionRequest": {
+        "model_spec": (1, "tensorflow.serving.ModelSpec"), "input": (2, "tensorflow.serving.Input"),
+    },
+    "tensorflow.serving.RegressionResponse": {
+        "result": (1, "tensorflow.serving.RegressionResult"),
+        "model_spec": (2, "tensorflow.serving.ModelSpec"),
+    },
 }  # fmt: skip
 
 

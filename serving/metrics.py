@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -38,13 +39,42 @@ class Metrics:
             "zoo_run_seconds", "One run of the runtime.", ("model",), buckets=_SECONDS, **of
         )
         self.waiting = Gauge(
-            "zoo_waiting_examples", "Examples in a queue.", ("model",),
+            "zoo_waiting_examples", "Examples in a queue.", ("model", "version"),
             multiprocess_mode="livesum", **of,
         )  # fmt: skip
+        self._http = Counter(
+            "zoo_http_answers", "Answers by HTTP, refusals of what was no request among them.",
+            ("code",), **of,
+        )  # fmt: skip
+        self._known: dict[tuple[str, ...], Any] = {}  # to look rows up is slow
         self.ready = Gauge(
             "zoo_version_ready", "1 if it answers.", ("model", "version"),
             multiprocess_mode="livemin", **of,
         )  # fmt: skip
+
+    def answered(self, model: str, version: int, api: str, code: int | str, start: float) -> None:
+        """Counts a request of a model.
+
+        Args:
+            model: Its name.
+            version: The version that was asked.
+            api: `predict`, `grpc` and so on.
+            code: Of the answer.
+            start: When the request's head had come, by `time.perf_counter`.
+        """
+        key = (model, str(version), api, str(code))
+        if (rows := self._known.get(key)) is None:
+            rows = self.requests.labels(*key), self.seconds.labels(model, api)
+            self._known[key] = rows
+        rows[0].inc()
+        rows[1].observe(time.perf_counter() - start)
+
+    def answered_http(self, status: int) -> None:
+        """Counts an answer by HTTP; 0 is none, as the client had left."""
+        key = (str(status),)
+        if (row := self._known.get(key)) is None:
+            row = self._known[key] = self._http.labels(status or "none")
+        row.inc()
 
     def text(self) -> bytes:
         """Returns what Prometheus reads."""

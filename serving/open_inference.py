@@ -1,32 +1,36 @@
 """The Open Inference Protocol, version 2, in its REST form.
 
 Source: https://github.com/kserve/open-inference-protocol, rest/inference_rest.yaml. Differs: no
-parameters, no strings (BYTES), no binary extension.
+strings (BYTES), no binary extension; a parameter that asks for something is refused.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from functools import cache
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from export.manifest import TensorSpec
+from serving.described import sizes
+from serving.dtypes import DTYPES
 from serving.engines import Arrays
-from serving.rest import Form, encode
-from serving.values import Column, as_array, parse
+from serving.rest import Form, check_finite
+from serving.values import Column, as_array, parse, show
 
 if TYPE_CHECKING:
     from serving.repository import Version
 
-DATATYPES = {
-    "bool": "BOOL",
-    **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
-    **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
-}  # fmt: skip
+PLATFORMS = {
+    "tflite": "tensorflow_tflite",
+    "onnx": "onnx_onnxv1",
+    "openvino": "openvino_ir",
+    "saved_model": "tensorflow_savedmodel",
+}  # by how a target's name begins
 SERVER = {"name": "keras-model-zoo", "version": version_of("keras-model-zoo"), "extensions": []}
 
 
@@ -37,8 +41,8 @@ def metadata(version: Version, versions: list[int]) -> dict[str, Any]:
         return [
             {
                 "name": spec.name,
-                "datatype": DATATYPES[spec.dtype],
-                "shape": [-1, *(-1 if size is None else size for size in spec.shape[1:])],
+                "datatype": DTYPES[spec.dtype].open,
+                "shape": sizes(spec),
             }
             for spec in specs
         ]
@@ -46,7 +50,7 @@ def metadata(version: Version, versions: list[int]) -> dict[str, Any]:
     return {
         "name": version.name,
         "versions": list(map(str, versions)),
-        "platform": version.manifest.target,
+        "platform": _platform(version.manifest.target),
         "inputs": told(version.engine.signature.inputs),
         "outputs": told(version.engine.signature.outputs),
     }
@@ -54,6 +58,7 @@ def metadata(version: Version, versions: list[int]) -> dict[str, Any]:
 
 def _read(body: bytes, version: Version) -> tuple[Arrays, dict[str, Any]]:
     request = parse(body)
+    _check_parameters(request, "parameters")
     specs = {spec.name: spec for spec in version.engine.signature.inputs}
     given = _named(request.get("inputs"), "inputs", list(specs))
     if set(given) != set(specs):
@@ -63,7 +68,7 @@ def _read(body: bytes, version: Version) -> tuple[Arrays, dict[str, Any]]:
         raise ValueError("inputs: expected the same number of examples of each.")
     outputs = [spec.name for spec in version.engine.signature.outputs]
     wanted = (
-        list(_named(request["outputs"], "outputs", outputs)) if "outputs" in request else outputs
+        list(_named(request["outputs"], "outputs", outputs)) if request.get("outputs") else outputs
     )
     known = request.get("id")
     if known is not None and type(known) is not str:
@@ -71,9 +76,10 @@ def _read(body: bytes, version: Version) -> tuple[Arrays, dict[str, Any]]:
     return arrays, {"id": known, "outputs": wanted}
 
 
-def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> str:
+def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> bytes:
     chosen = {name: outputs[name] for name in request["outputs"]}
-    encode(chosen, by_row=False)  # whether all are finite
+    check_finite(chosen)
+    dtypes = {spec.name: spec.dtype for spec in version.engine.signature.outputs}
     answer: dict[str, Any] = {
         "model_name": version.name,
         "model_version": str(version.number),
@@ -81,7 +87,7 @@ def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> str:
             {
                 "name": name,
                 "shape": list(array.shape),
-                "datatype": DATATYPES[array.dtype.name],
+                "datatype": DTYPES[dtypes[name]].open,
                 "data": array.reshape(-1).tolist(),
             }
             for name, array in chosen.items()
@@ -89,10 +95,21 @@ def _write(outputs: Arrays, request: dict[str, Any], version: Version) -> str:
     }
     if request["id"] is not None:
         answer["id"] = request["id"]
-    return json.dumps(answer)
+    return msgspec.json.encode(answer)
 
 
 infer = Form(_read, _write)
+
+
+def _platform(target: str) -> str:
+    return next(told for start, told in PLATFORMS.items() if target.startswith(start))
+
+
+def _check_parameters(part: dict[str, Any], where: str) -> None:
+    """Refuses parameters, but for those that say no, e.g. `binary_data: false`."""
+    given = part.get("parameters") or {}
+    if type(given) is not dict or any(value for value in given.values()):
+        raise ValueError(f"{where}: got {show(given)}; expected none: this server has none.")
 
 
 def _named(tensors: Any, where: str, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -104,12 +121,13 @@ def _named(tensors: Any, where: str, names: list[str]) -> dict[str, dict[str, An
         name = tensor.get("name") if type(tensor) is dict else None
         if type(name) is not str or name not in names or name in found:
             raise ValueError(f"{where}[{place}].name: expected one of {_told(names)}, each once.")
+        _check_parameters(tensor, f"{where}[{place}].parameters")
         found[name] = tensor
     return found
 
 
 def _tensor(tensor: dict[str, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
-    where, expected = f"inputs.{spec.name}", DATATYPES[spec.dtype]
+    where, expected = f"inputs.{spec.name}", DTYPES[spec.dtype].open
     if (got := tensor.get("datatype")) != expected:
         raise ValueError(f"{where}.datatype: got {json.dumps(got)[:80]}; expected {expected!r}.")
     shape: Any = tensor.get("shape")
@@ -118,18 +136,21 @@ def _tensor(tensor: dict[str, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
         for size, wanted in zip(shape, (None, *spec.shape[1:]), strict=True)
     )  # fmt: skip
     if not fits:
-        wanted = [-1, *(-1 if size is None else size for size in spec.shape[1:])]
-        raise ValueError(f"{where}.shape: got {json.dumps(shape)[:80]}; expected {wanted}.")
+        raise ValueError(f"{where}.shape: got {json.dumps(shape)[:80]}; expected {sizes(spec)}.")
     data, count = tensor.get("data"), math.prod(shape)
     if type(data) is list and data and type(data[0]) is not list:
         if len(data) != count:
             raise ValueError(f"{where}.data: got {len(data)} values; expected {count}.")
-        flat = TensorSpec(name=spec.name, shape=(None,), dtype=spec.dtype)
-        return as_array(Column(data, f"{where}.data"), flat).reshape(shape)
+        return as_array(Column(data, f"{where}.data"), _flat(spec.dtype)).reshape(shape)
     nested = as_array(Column(data, f"{where}.data"), spec)
     if list(nested.shape) != shape:
         raise ValueError(f"{where}.data: got shape {nested.shape}; expected {tuple(shape)}.")
     return nested
+
+
+@cache
+def _flat(dtype: str) -> TensorSpec:
+    return TensorSpec(name="", shape=(None,), dtype=dtype)
 
 
 def _told(names: Any) -> str:

@@ -1,4 +1,4 @@
-"""From pictures to answers: labels and probabilities, boxes, shares, as `zoo predict` gives them.
+"""From pictures to answers: labels and probabilities, boxes, masks, as `zoo predict` gives them.
 
 What is done to a picture and what the numbers mean is in the manifest.
 """
@@ -8,101 +8,127 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from serving import answers
 from serving.engines import Arrays
-from zoo.common.answers import MEANINGS, answers
-from zoo.common.boxes import clipped, in_picture
 from zoo.common.picture_files import decode_image
+from zoo.common.placed import placed
 from zoo.common.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from serving.repository import Version
 
 CODED = "b64"
-BOXED = ("detect", "dense_caption")  # tasks whose boxes are in pixels
+MOST_FILES = 64  # of a request
 
 
-class Asked(NamedTuple):
+class Given(NamedTuple):
     """What the answer needs of the pictures.
 
     Attributes:
         sizes: Width and height of each, in pixels.
         top: Number of classes to name for each.
+        by_row: Whether the request was in rows.
     """
 
     sizes: list[tuple[int, int]]
     top: int
+    by_row: bool = True
 
 
-def coded(instances: Any) -> list[bytes] | None:
-    """Returns the files of instances `{"b64": "..."}`; `None` where they are something else.
+class Coded(NamedTuple):
+    """Files of a request.
+
+    Attributes:
+        files: Their bytes.
+        by_row: Whether they were in rows.
+    """
+
+    files: list[bytes]
+    by_row: bool
+
+
+def coded(request: Mapping[str, Any], key: str, name: str) -> Coded | None:
+    """Returns the files `{"b64": "..."}` of a request; `None` where it holds something else.
+
+    A row is such an object, or one with the name of the input: `{"image": {"b64": "..."}}`. A
+    column is a list of them, by the name of the input or alone.
+
+    Args:
+        request: The request.
+        key: Where the rows or columns are, e.g. `instances`.
+        name: Name of the model's only input.
 
     Raises:
         ValueError: One is not base64.
     """
-    if type(instances) is not list or not instances:
+    given, by_row = request.get(key), key != "inputs"
+    if not by_row and type(given) is dict and set(given) == {name}:
+        given = given[name]
+    if type(given) is not list or not given:
         return None
-    if not all(type(one) is dict and set(one) == {CODED} for one in instances):
+    rows = [
+        one[name] if by_row and type(one) is dict and set(one) == {name} else one for one in given
+    ]
+    if not all(type(one) is dict and set(one) == {CODED} for one in rows):
         return None
     files = []
-    for place, one in enumerate(instances):
+    for place, one in enumerate(rows):
         try:
             files.append(base64.b64decode(one[CODED], validate=True))
         except (binascii.Error, TypeError, ValueError):
-            raise ValueError(f"instances[{place}].b64: expected the base64 of a file.") from None
-    return files
+            raise ValueError(f"{key}[{place}].b64: expected the base64 of a file.") from None
+    return Coded(files, by_row)
 
 
-def read(files: Sequence[bytes], version: Version, *, top: int = 3) -> tuple[Arrays, Asked]:
+def read(
+    files: Sequence[bytes],
+    version: Version,
+    *,
+    top: int = 3,
+    by_row: bool = True,
+    most_pixels: int | None = None,
+) -> tuple[Arrays, Given]:
     """Makes inputs of picture files.
 
     Args:
         files: Each a file of one of `picture_files.FORMATS`.
         version: What is asked.
         top: Number of classes to name for each.
+        by_row: Whether the request was in rows.
+        most_pixels: Of a picture; a larger one is refused before it is decoded.
 
     Raises:
-        ValueError: A file is not a whole picture, or the model reads no pictures.
+        ValueError: A file is not a whole picture, there are too many, or the model reads none.
     """
     if not files:
         raise ValueError("pictures: got none; expected files.")
+    if len(files) > MOST_FILES:
+        raise ValueError(f"pictures: got {len(files)}; expected {MOST_FILES} at most.")
     known, name, dtype = _reads(version)
     pixels, sizes = [], []
     for place, data in enumerate(files):
-        image = decode_image(data, f"picture {place}")
+        image = decode_image(data, f"picture {place}", most_pixels)
         pixels.append(known.pixels(image))
         sizes.append(image.size)
     inputs = known.apply(np.stack(pixels)).astype(dtype, copy=False)
-    return {name: inputs}, Asked(sizes, top)
+    return {name: inputs}, Given(sizes, top, by_row)
 
 
-def write(outputs: Arrays, asked: Asked, version: Version) -> str:
-    """Returns the rows of the answer to each picture; boxes are in the picture's own pixels.
+def write(outputs: Arrays, asked: Given, version: Version) -> str:
+    """Returns the rows of the answer to each picture; places are in the picture's own pixels.
 
     Raises:
         ValueError: An output is not finite.
     """
-    manifest, task = version.manifest, version.manifest.task
-    given: Any = dict(outputs)
-    for name, array in outputs.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"output {name!r}: not finite, so that it means nothing.")
-        if "probabilit" in manifest.meanings.get(name, "") and task not in BOXED:
-            given[name] = _logits(array, several=array.shape[-1] > 1 and task != "traits")
-    if len(given) == 1:
-        (given,) = given.values()
-    found = answers(task, given, labels=_labels(version), top=asked.top)
-    if task in BOXED:
-        known, *_ = _reads(version)
-        found = [
-            clipped(in_picture(rows, size, known), size)
-            for rows, size in zip(found, asked.sizes, strict=True)
-        ]
-    return json.dumps({"predictions": found})
+    known, *_ = _reads(version)
+    found, given = answers.rows(version, outputs, top=asked.top)
+    moved = placed(version.manifest.task, found, given, asked.sizes, known.size)
+    return json.dumps({"predictions" if asked.by_row else "outputs": moved})
 
 
 def takes_pictures(version: Version) -> bool:
@@ -129,24 +155,5 @@ def _reads(version: Version) -> tuple[Preprocessing, str, str]:
             f"{version.name}: got a picture; the manifest does not say how one becomes an input. "
             "Send numbers, as 'instances' or 'inputs'."
         )
-    if manifest.task not in MEANINGS:
-        raise ValueError(
-            f"{version.name}: got a picture; the manifest does not say what its answers mean. Send "
-            "numbers, as 'instances' or 'inputs'."
-        )
+    answers.check(version)
     return known, inputs[0].name, inputs[0].dtype
-
-
-def _labels(version: Version) -> Sequence[str]:
-    """Names of the classes; their numbers where there are none."""
-    outputs = version.engine.signature.outputs
-    if version.manifest.labels or len(outputs) > 1:
-        return version.manifest.labels
-    return [str(number) for number in range(max(2, outputs[0].shape[-1] or 0))]
-
-
-def _logits(shares: np.ndarray[Any, Any], *, several: bool) -> np.ndarray[Any, Any]:
-    """What a softmax, or a sigmoid, makes these probabilities of."""
-    shares = np.clip(shares.astype(np.float32), 1e-7, 1 - 1e-7)  # as Keras' own losses do
-    logs: np.ndarray[Any, Any] = np.log(shares)
-    return logs if several else logs - np.log(1 - shares)

@@ -13,13 +13,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from serving.listening import listen
+from serving.listening import bound, listen
 from serving.metrics import COUNTED
 from serving.settings import Serving
 
@@ -32,7 +33,8 @@ class _Child:
 
     Attributes:
         number: Its number in the system.
-        lines: What it says when it is ready: a line for each model.
+        lines: What it says when it is ready: a line for each model; nothing of one that ended.
+        begun: Set when it is ready, or has ended.
     """
 
     def __init__(self, directories: Sequence[str | Path], settings: Serving, descriptor: int):
@@ -44,13 +46,20 @@ class _Child:
             pass_fds=(descriptor,),
             text=True,
         )
-        out: IO[str] = self._process.stdout  # type: ignore[assignment]
         self.number = self._process.pid
-        self.lines = []
-        for line in out:
+        self.lines: list[str] = []
+        self.begun = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        """Reads what it says; a thread of its own, as it may hang."""
+        said: list[str] = []
+        for line in self._process.stdout or ():
             if not line.strip():
+                self.lines = said
                 break
-            self.lines.append(line.rstrip())
+            said.append(line.rstrip())
+        self.begun.set()
 
     @property
     def lives(self) -> bool:
@@ -80,31 +89,40 @@ def supervise(directories: Sequence[str | Path], settings: Serving) -> None:
         RuntimeError: A process died again and again.
     """
     stop = threading.Event()
+    with ExitStack() as held:
+        held.enter_context(_asked(stop))
+        listening = held.enter_context(listen(settings.host, settings.port))
+        if settings.grpc_port is not None:  # the children listen beside one another, at one port
+            kept = held.enter_context(bound(settings.host, settings.grpc_port, socket.SO_REUSEPORT))
+            settings = settings.model_copy(update={"grpc_port": kept.getsockname()[1]})
+        os.environ[COUNTED] = held.enter_context(
+            tempfile.TemporaryDirectory(prefix="zoo-serve-", ignore_cleanup_errors=True)
+        )
+        held.callback(os.environ.pop, COUNTED, None)
+        children: list[_Child] = []
+        held.callback(_end, children, settings.drain_seconds + 5)
+        _watch(directories, settings, listening, children, stop)
+
+
+@contextmanager
+def _asked(stop: threading.Event) -> Iterator[None]:
+    """Within the block, Ctrl-C and SIGTERM ask to stop."""
     before = {
         number: signal.signal(number, lambda *_: stop.set())
         for number in (signal.SIGTERM, signal.SIGINT)
     }
-    listening, held = listen(settings.host, settings.port), None
-    if settings.grpc_port is not None:  # the children listen beside one another, at one port
-        held = socket.socket()
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((settings.host, settings.grpc_port))
-        settings = settings.model_copy(update={"grpc_port": held.getsockname()[1]})
-    children: list[_Child] = []
     try:
-        with tempfile.TemporaryDirectory(prefix="zoo-serve-") as counted:
-            os.environ[COUNTED] = counted
-            _watch(directories, settings, listening, children, stop)
+        yield
     finally:
-        for child in children:
-            child.ask_to_end()
-        for child in children:
-            child.end(settings.drain_seconds + 5)
-        os.environ.pop(COUNTED, None)
-        for one in filter(None, (listening, held)):
-            one.close()
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def _end(children: list[_Child], seconds: float) -> None:
+    for child in children:
+        child.ask_to_end()
+    for child in children:
+        child.end(seconds)
 
 
 def _watch(
@@ -117,24 +135,30 @@ def _watch(
     def begin() -> _Child:
         return _Child(directories, settings, listening.fileno())
 
-    for _ in range(settings.num_processes):
-        children.append(begin())
-        if not children[-1].lines:
-            raise ValueError(f"serve: a process ended with {children[-1].end(5)}; see above.")
+    for _ in range(settings.num_processes):  # one after another: the first says what is wrong
+        children.append(child := begin())
+        while not (child.begun.wait(POLL_SECONDS) or stop.is_set()):
+            pass
+        if stop.is_set():
+            return
+        if not child.lines:
+            raise ValueError(f"serve: a process ended with {child.end(5)}; see above.")
     for line in children[0].lines:
         sys.stdout.write(f"{line}, {settings.num_processes} processes\n")
     sys.stdout.flush()
-    deaths: list[float] = []
+    deaths: dict[int, list[float]] = defaultdict(list)
     while not stop.wait(POLL_SECONDS):
         for place, child in enumerate(children):
             if child.lives:
                 continue
             now = time.monotonic()
-            deaths = [death for death in deaths if now - death < WITHIN_SECONDS] + [now]
+            recent = [death for death in deaths[place] if now - death < WITHIN_SECONDS]
+            deaths[place] = [*recent, now]
             sys.stderr.write(f"serve: a process ended with {child.end(0)}; another begins.\n")
             mark_process_dead(child.number)  # type: ignore[no-untyped-call]
-            if len(deaths) > MOST_DEATHS:
+            if len(deaths[place]) > MOST_DEATHS:
                 raise RuntimeError(
-                    f"serve: {len(deaths)} processes ended within {WITHIN_SECONDS:g} s; see above."
+                    f"serve: {len(deaths[place])} processes ended within {WITHIN_SECONDS:g} s; see "
+                    "above."
                 )
             children[place] = begin()

@@ -9,16 +9,16 @@ served goes on.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from export.manifest import FILE, Manifest
-from serving.batching import Batcher
+from serving.batching import Batcher, check_rows
+from serving.cores import num_cores
 from serving.engines import Arrays, Engine, open_engines
 from serving.metrics import Metrics
 from serving.sessions import Sessions
@@ -26,6 +26,7 @@ from serving.settings import Serving
 
 LOG = logging.getLogger("serving")
 QUICK_SECONDS = 0.0005  # what runs sooner is not handed to a worker: the way there takes as long
+MOST_NUMBER = 2**63 - 1  # of a version
 _T = TypeVar("_T")
 
 
@@ -34,7 +35,7 @@ class MissingError(LookupError):
 
 
 class Version:
-    """A version of a model that answers.
+    """A version of a model that answers; within a `with` block that begins with `take`, it stays.
 
     Attributes:
         name: Name of the model.
@@ -48,8 +49,10 @@ class Version:
     def __init__(
         self, name: str, number: int, directory: Path, settings: Serving, metrics: Metrics
     ) -> None:
-        workers = settings.num_workers
-        threads = settings.num_threads or max(1, (os.cpu_count() or 1) // workers)
+        how_many = settings.batching_of(name)
+        workers = how_many.num_workers
+        share = num_cores() / (workers * settings.num_processes)
+        threads = settings.num_threads or max(1, int(share))
         self.name = name
         self.number = number
         opened = open_engines(directory, num_threads=threads, copies=workers)
@@ -58,38 +61,65 @@ class Version:
         self.shared = settings.num_processes > 1
         self.sessions = Sessions(self.engine.signature)
         self._batches, self._runs = metrics.batches.labels(name), metrics.runs.labels(name)
-        self._waiting = metrics.waiting.labels(name)
-        seconds = opened.seconds
-        self._most_quick = int(QUICK_SECONDS / seconds) if settings.wait_seconds == 0 else 0
+        self._most_quick = self._quick(opened.seconds) if how_many.wait_seconds == 0 else 0
         how = "at once" if self._most_quick else "by workers"
-        LOG.info("%s version %d: %.3g ms an example, answered %s", name, number, seconds * 1e3, how)
+        LOG.info(
+            "%s version %d: %.3g ms an example, answered %s, %s",
+            name, number, opened.seconds * 1e3, how,
+            "several together" if opened.batches else "one after another",
+        )  # fmt: skip
+        self._holders, self._closed = 0, False
+        self._left = threading.Condition()
         self._batcher = Batcher(
             engines,
-            max_batch=settings.max_batch if self.engine.batches else 1,
-            wait_seconds=settings.wait_seconds,
-            max_waiting=settings.max_waiting,
+            max_batch=how_many.max_batch if opened.batches else 1,
+            wait_seconds=how_many.wait_seconds,
+            max_waiting=how_many.max_waiting,
             seen=self._seen,
+            queued=metrics.waiting.labels(name, number).inc,
         )
+
+    def _quick(self, seconds: float) -> int:
+        """How many examples are answered at once; none where the time depends on their sizes."""
+        free = any(None in spec.shape[1:] for spec in self.engine.signature.inputs)
+        return 0 if free else int(QUICK_SECONDS / seconds)
+
+    def take(self) -> bool:
+        """Holds it, so that it is not put away before the block that follows ends; or it was."""
+        with self._left:
+            self._holders += not self._closed
+            return not self._closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._left:
+            self._holders -= 1
+            if self._closed and not self._holders:
+                self._left.notify_all()
 
     def is_quick(self, inputs: Arrays) -> bool:
         """Whether some examples are answered sooner than handed to a worker."""
-        return len(next(iter(inputs.values()))) <= self._most_quick
+        return _num_examples(inputs) <= self._most_quick
 
     def run(self, inputs: Arrays) -> Arrays:
         """Answers at once, in the caller's thread."""
-        start = time.monotonic()
+        start, rows = time.monotonic(), _num_examples(inputs)
         outputs = self.engine.predict(inputs)
-        self._seen(len(next(iter(inputs.values()))), 1, time.monotonic() - start)
+        check_rows(outputs, rows)
+        self._seen(rows, 1, time.monotonic() - start)
         return outputs
 
     def submit(self, inputs: Arrays) -> Future[Arrays]:
         """Asks for answers, see `Batcher.submit`."""
-        answer = self._batcher.submit(inputs)
-        self._waiting.set(self._batcher.waiting)
-        return answer
+        return self._batcher.submit(inputs)
 
     def close(self) -> None:
-        """Returns when all that was asked has been answered."""
+        """Returns when all that was asked has been answered, and nobody holds it."""
+        with self._left:
+            self._closed = True
+            self._left.wait_for(lambda: not self._holders)
         self._batcher.close()
 
     def _seen(self, rows: int, _: int, seconds: float) -> None:
@@ -105,6 +135,7 @@ class Model:
         base: Directory of its versions; of a deployable alone the deployable.
         versions: Those that answer, by number.
         refused: Why a version that is there does not answer, by number.
+        labels: Versions that have a name, by that name.
     """
 
     def __init__(self, name: str, base: Path, settings: Serving, metrics: Metrics) -> None:
@@ -112,23 +143,24 @@ class Model:
         self.base = base
         self.versions: dict[int, Version] = {}
         self.refused: dict[int, Exception] = {}
+        self.labels = settings.labels_of(name)
         self._settings = settings
         self._metrics = metrics
         self._stamps: dict[int, float] = {}  # when what is there was written
 
     def pick(self, number: int | None = None, label: str | None = None) -> Version:
-        """Returns the version that is asked for; the greatest where none is, or 0.
+        """Returns the version that is asked for; the greatest where none is.
 
         Raises:
             MissingError: It is not served.
         """
         if label is not None:
-            if label not in self._settings.labels:
-                known = ", ".join(map(repr, self._settings.labels)) or "none"
+            if label not in self.labels:
+                known = ", ".join(map(repr, self.labels)) or "none"
                 raise MissingError(f"label: got {label[:80]!r}; this server has {known}.")
-            number = self._settings.labels[label]
+            number = self.labels[label]
         versions = self.versions
-        chosen = number or max(versions)
+        chosen = max(versions) if number is None else number
         if chosen not in versions:
             known = ", ".join(map(str, sorted(versions)))
             raise MissingError(f"version: got {chosen}; this server has {known}.")
@@ -137,17 +169,13 @@ class Model:
     def refresh(self) -> None:
         """Loads what is new, and puts away what is not served any more."""
         found = dict(_numbered(self.base)) or {1: self.base}
-        wanted = self._wanted(found)
-        for number in sorted(found, reverse=True):
-            if number not in wanted and self.versions:
-                continue  # an older one stands in where the newest was refused at the start
-            stamp = _stamp(found[number])
-            if number in self.versions or self._stamps.get(number) == stamp:
-                continue  # it answers, or was refused and is the same
-            self._stamps[number] = stamp
-            self._load(number, found[number])
-        served = self._wanted({n: found[n] for n in self.versions if n in found})
-        for number in set(self.versions) - served if served else ():
+        labelled = {number for number in self.labels.values() if number in found}
+        greatest = next((n for n in sorted(found, reverse=True) if self._has(n, found[n])), None)
+        for number in labelled:
+            self._has(number, found[number])
+        # While nothing else answers, what was served goes on, also if its files are gone.
+        served = labelled | {greatest} if greatest is not None else set(self.versions)
+        for number in set(self.versions) - served:
             old, self.versions = self.versions[number], _without(self.versions, number)
             self._stamps.pop(number, None)
             self._metrics.ready.labels(self.name, number).set(0)
@@ -155,10 +183,13 @@ class Model:
             LOG.info("%s version %d: put away", self.name, number)
         self.refused = {n: why for n, why in self.refused.items() if n in found}
 
-    def _wanted(self, found: dict[int, Path]) -> set[int]:
-        """The greatest of some versions, and those with a label."""
-        labelled = {number for number in self._settings.labels.values() if number in found}
-        return labelled | ({max(found)} if found else set())
+    def _has(self, number: int, directory: Path) -> bool:
+        """Whether a version answers; one that is new, or was refused and is another, is loaded."""
+        stamp = _stamp(directory)
+        if number not in self.versions and self._stamps.get(number) != stamp:
+            self._stamps[number] = stamp
+            self._load(number, directory)
+        return number in self.versions
 
     def _load(self, number: int, directory: Path) -> None:
         try:
@@ -209,6 +240,11 @@ class Repository:
             model.refresh()
             if not model.versions:
                 raise model.refused[max(model.refused)]
+        if unknown := set(settings.batching) - set(self.models):
+            raise ValueError(
+                f"batching: got {', '.join(map(repr, sorted(unknown)))}; expected names of models: "
+                f"{', '.join(map(repr, self.models))}."
+            )
         self._poll_seconds = settings.poll_seconds
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -223,6 +259,12 @@ class Repository:
             known = ", ".join(map(repr, self.models))
             raise MissingError(f"model: got {name[:80]!r}; this server has {known}.")
         return self.models[name].pick(number, label)
+
+    def lease(self, name: str, number: int | None = None, label: str | None = None) -> Version:
+        """Returns a version as `pick` does, for a `with` block, in which it is not put away."""
+        while not (version := self.pick(name, number, label)).take():
+            pass  # it was put away this moment, and is not picked again
+        return version
 
     def watch(self) -> None:
         """Looks for new versions from now on."""
@@ -252,8 +294,13 @@ def _numbered(base: Path) -> Iterator[tuple[int, Path]]:
     if (base / FILE).is_file():
         return
     for child in base.iterdir() if base.is_dir() else ():
-        if child.name.isdecimal() and int(child.name) > 0 and (child / FILE).is_file():
+        named = child.name.isdecimal() and len(child.name) <= len(str(MOST_NUMBER))
+        if named and 0 < int(child.name) <= MOST_NUMBER and (child / FILE).is_file():
             yield int(child.name), child
+
+
+def _num_examples(inputs: Arrays) -> int:
+    return len(next(iter(inputs.values())))
 
 
 def _stamp(directory: Path) -> float:

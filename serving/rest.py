@@ -3,31 +3,33 @@
 Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API", "Classify and Regress API".
 Differs: all inputs hold the same number of examples; NaN and Infinity, which JSON does not have,
 are refused; so are strings and names that the signature does not know. base64 is that of a picture
-file, and is answered as `pictures` says. Scores of classes are probabilities. Errors are one line:
-where, got, expected.
+file, and is answered as `pictures` says. Scores of classes are those of `answers`. Errors are one
+line: where, got, expected.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from export.manifest import Signature
-from serving import pictures, sessions
+from serving import answers, pictures, sessions
 from serving.engines import Arrays
-from serving.values import as_array, keys, of_columns, of_rows, parse, show
+from serving.values import as_array, keys, of_columns, of_rows, parse, shape_of, show
 
 if TYPE_CHECKING:
     from serving.repository import Version
 
 SIGNATURE_NAME = "serving_default"
+MOST_SHARED = 2**22  # values that a context becomes, when each example has them
+RESULTS = "results"  # TF Serving's page says `result`; its code, and so its clients, `results`
 
-
-How = bool | pictures.Asked | sessions.Asked
+How = bool | pictures.Given | sessions.Turn
 """By row or by column, of pictures, or in a session."""
 
 
@@ -36,14 +38,14 @@ class Form(NamedTuple):
 
     Attributes:
         read: Takes a body and the version that is asked; gives one array for each input,
-            (batch, ...), and what `write` needs of the request. Raises ValueError where the body is
-            not such a request.
+            (batch, ...), and what `write` needs of the request; or files of pictures, which are not
+            decoded yet. Raises ValueError where the body is not such a request.
         write: Takes one array for each output, what `read` gave, and the version; gives the body
             of the answer. Raises ValueError where it cannot say them.
     """
 
-    read: Callable[[bytes, Version], tuple[Arrays, Any]]
-    write: Callable[[Arrays, Any, Version], str]
+    read: Callable[[bytes, Version], tuple[Arrays, Any] | pictures.Coded]
+    write: Callable[[Arrays, Any, Version], str | bytes]
 
 
 def decode(request: dict[str, Any], signature: Signature) -> tuple[Arrays, bool]:
@@ -83,13 +85,7 @@ def encode(outputs: Arrays, *, by_row: bool) -> dict[str, Any]:
     Raises:
         ValueError: An output is not finite, so that JSON cannot carry it.
     """
-    for name, array in outputs.items():
-        if not (finite := np.isfinite(array)).all():
-            example = int(np.argwhere(~finite)[0][0])
-            raise ValueError(
-                f"output {name!r} of example {example}: not finite, which JSON cannot carry;"
-                " expected inputs in the range that the model was trained on."
-            )
+    check_finite(outputs)
     values = {name: array.tolist() for name, array in outputs.items()}
     if len(values) == 1:
         (answer,) = values.values()
@@ -101,52 +97,31 @@ def encode(outputs: Arrays, *, by_row: bool) -> dict[str, Any]:
     return {"predictions" if by_row else "outputs": answer}
 
 
-def _classified(outputs: Arrays, _: None, version: Version) -> str:
-    """`[label, probability]` of each class, the likeliest first."""
-    logits, labels = _only(outputs, "classify"), version.manifest.labels
-    name = next(iter(outputs))
-    meaning = version.manifest.meanings.get(name, "logits of the classes")
-    if logits.ndim != 2 or "class" not in meaning:
-        raise ValueError(
-            f"classify: {name!r} of {version.name} is {meaning}; expected scores of classes. Ask "
-            "with :predict."
-        )
-    if logits.shape[1] == 1 and len(labels) == 2:  # below and above 0
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    shares = logits
-    if "logit" in meaning:
-        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = raised / raised.sum(axis=1, keepdims=True)
-    names = labels or tuple(map(str, range(shares.shape[1])))
-    rows = [
-        [[names[best], float(row[best])] for best in np.argsort(-row, kind="stable")]
-        for row in shares
-    ]
-    return json.dumps({"result": rows})
+def check_finite(outputs: Arrays) -> None:
+    """Refuses outputs that JSON cannot carry.
+
+    Raises:
+        ValueError: One is not finite.
+    """
+    for name, array in outputs.items():
+        if not (finite := np.isfinite(array)).all():
+            example = int(np.argwhere(~finite)[0][0])
+            raise ValueError(
+                f"output {name!r} of example {example}: not finite, which JSON cannot carry;"
+                " expected inputs in the range that the model was trained on."
+            )
 
 
-def _regressed(outputs: Arrays, _: None, version: Version) -> str:
-    values = _only(outputs, "regress")
-    if values.ndim > 2 or values[0].size != 1:
-        raise ValueError(
-            f"regress: {version.name} answers {tuple(values.shape[1:])} for an example; expected "
-            "one number. Ask with :predict."
-        )
-    return json.dumps({"result": values.reshape(-1).tolist()})
+def _classified(outputs: Arrays, _: Any, version: Version) -> str:
+    """`[label, score]` of each class, the likeliest first."""
+    return json.dumps({RESULTS: answers.scores(version, outputs)})
 
 
-def _only(outputs: Arrays, verb: str) -> NDArray[Any]:
-    if len(outputs) > 1:
-        raise ValueError(
-            f"{verb}: got a model of {len(outputs)} outputs; expected one of one. Ask with "
-            ":predict."
-        )
-    encode(outputs, by_row=False)  # whether all are finite
-    (values,) = outputs.values()
-    return values
+def _regressed(outputs: Arrays, _: Any, version: Version) -> str:
+    return json.dumps({RESULTS: answers.values(version, outputs)})
 
 
-def _examples(body: bytes, version: Version) -> tuple[Arrays, None]:
+def _examples(body: bytes, version: Version) -> tuple[Arrays, Any] | pictures.Coded:
     """Reads `{"examples": [{"image": ...}, ...], "context": {...}}`."""
     signature = version.engine.signature
     request = parse(body)
@@ -158,36 +133,47 @@ def _examples(body: bytes, version: Version) -> tuple[Arrays, None]:
             f"request: got {keys(request)}; expected 'examples', a list of objects, and perhaps "
             "'context', an object."
         )
+    if found := pictures.coded(request, "examples", names[0]):
+        return found
+    num = len(examples) * sum(math.prod(shape_of(value)) for value in context.values())
+    if num > MOST_SHARED:
+        raise ValueError(
+            f"context: got {num} values for {len(examples)} examples; expected {MOST_SHARED} at "
+            "most, as each example has its own copy."
+        )
     rows = [context | row if type(row) is dict else row for row in examples]
     given = of_rows(rows, names, head="examples")
     return {spec.name: as_array(given[spec.name], spec) for spec in signature.inputs}, None
 
 
-def _predicted(body: bytes, version: Version) -> tuple[Arrays, How]:
-    """Numbers by row or by column; or pictures, as `{"instances": [{"b64": "..."}, ...]}`.
+def _predicted(body: bytes, version: Version) -> tuple[Arrays, How] | pictures.Coded:
+    """Numbers by row or by column; or pictures, see `pictures.coded`.
 
     With a `session`, the inputs that are states are not told: the server has them.
     """
     request = parse(body)
     if "session" in request:
         return _in_session(request, version)
-    if files := pictures.coded(request.get("instances")):
-        return pictures.read(files, version)
+    given = [key for key in ("instances", "inputs") if key in request]
+    name = version.engine.signature.inputs[0].name
+    if len(given) == 1 and (found := pictures.coded(request, given[0], name)):
+        check_signature_name(request)
+        return found
     return decode(request, version.engine.signature)
 
 
-def _answered(outputs: Arrays, how: How, version: Version) -> str:
-    if isinstance(how, pictures.Asked):
+def _answered(outputs: Arrays, how: How, version: Version) -> str | bytes:
+    if isinstance(how, pictures.Given):
         return pictures.write(outputs, how, version)
-    if isinstance(how, sessions.Asked):
+    if isinstance(how, sessions.Turn):
         told, following = version.sessions.next_states(outputs)
         answer = encode(told, by_row=how.by_row)
         version.sessions.end(how.name, following)
-        return json.dumps(answer | {"session": how.name})
-    return json.dumps(encode(outputs, by_row=how))
+        return msgspec.json.encode(answer | {"session": how.name})
+    return msgspec.json.encode(encode(outputs, by_row=how))
 
 
-def _in_session(request: dict[str, Any], version: Version) -> tuple[Arrays, sessions.Asked]:
+def _in_session(request: dict[str, Any], version: Version) -> tuple[Arrays, sessions.Turn]:
     kept, name = version.sessions, request["session"]
     if version.shared:
         raise ValueError(
@@ -206,7 +192,7 @@ def _in_session(request: dict[str, Any], version: Version) -> tuple[Arrays, sess
     if any(len(array) > 1 for array in inputs.values()):
         raise ValueError("session: expected one example in a request.")
     own, states = kept.begin(name)
-    return {**inputs, **states}, sessions.Asked(own, states if name else None, by_row)
+    return {**inputs, **states}, sessions.Turn(own, states if name else None, by_row)
 
 
 predict = Form(_predicted, _answered)

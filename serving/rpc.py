@@ -1,27 +1,34 @@
-"""TF Serving's gRPC: PredictionService (Predict, GetModelMetadata), ModelService (GetModelStatus).
+"""TF Serving's gRPC: PredictionService and ModelService.
 
-Source: TF Serving's apis/prediction_service.proto and model_service.proto. Errors have TF Serving's
-codes: NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE where too many wait.
+Predict, Classify, Regress, GetModelMetadata; GetModelStatus. MultiInference, SessionService and
+HandleReloadConfigRequest are UNIMPLEMENTED. Source: TF Serving's apis/prediction_service.proto and
+model_service.proto. Errors have TF Serving's codes: NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE where
+too many wait.
 """
 
 from __future__ import annotations
 
-import hmac
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
+import numpy as np
 
+from serving import examples
+from serving.admission import LARGE_BYTES, Admission
 from serving.asking import ask
-from serving.batching import BusyError
+from serving.calls import Call, Calls
+from serving.described import sizes, states
+from serving.dtypes import DTYPES
 from serving.engines import Arrays, one_line
+from serving.errors import RefusedError
+from serving.listening import shown_address
 from serving.messages import message
 from serving.metrics import Metrics
 from serving.repository import MissingError, Repository, Version
 from serving.rest import SIGNATURE_NAME
 from serving.settings import Serving
-from serving.tensors import TYPES, fill_shape, to_array, to_proto
+from serving.tensors import Kind, fill_shape, kind_of, to_proto, values_of
 
 PACKAGE = "tensorflow.serving"
 SIGNATURES = "signature_def"
@@ -34,13 +41,12 @@ MetadataRequest = message(f"{PACKAGE}.GetModelMetadataRequest")
 MetadataResponse = message(f"{PACKAGE}.GetModelMetadataResponse")
 StatusRequest = message(f"{PACKAGE}.GetModelStatusRequest")
 StatusResponse = message(f"{PACKAGE}.GetModelStatusResponse")
+ClassifyRequest = message(f"{PACKAGE}.ClassificationRequest")
+RegressRequest = message(f"{PACKAGE}.RegressionRequest")
 SignatureDefMap = message(f"{PACKAGE}.SignatureDefMap")
 
 
-class _RefusedError(Exception):
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+MAX_AGE_SECONDS = 3600.0  # of a connection: a client opens another
 
 
 class Services:
@@ -49,14 +55,16 @@ class Services:
     Args:
         repository: The models.
         settings: Of the server.
+        admission: Who may ask.
         metrics: Its counters.
     """
 
-    def __init__(self, repository: Repository, settings: Serving, metrics: Metrics) -> None:
+    def __init__(
+        self, repository: Repository, settings: Serving, admission: Admission, metrics: Metrics
+    ) -> None:
         self._repository = repository
         self._settings = settings
-        self._metrics = metrics
-        self._token = settings.token()
+        self._calls = Calls(settings, admission, metrics)
 
     async def start(self) -> tuple[grpc.aio.Server, int]:
         """Listens; returns the server and its port.
@@ -70,21 +78,26 @@ class Services:
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", int(settings.num_processes > 1)),
+                ("grpc.max_concurrent_streams", settings.max_connections),
+                ("grpc.max_connection_idle_ms", int(settings.idle_seconds * 1000)),
+                ("grpc.max_connection_age_ms", int(MAX_AGE_SECONDS * 1000)),
             ],
-            maximum_concurrent_rpcs=settings.max_connections,
         )
+        handler = self._calls.handler
         server.add_generic_rpc_handlers(
             (
                 _handler("PredictionService", {
-                    "Predict": self._answer(PredictRequest, self._predict),
-                    "GetModelMetadata": self._answer(MetadataRequest, self._metadata),
+                    "Predict": handler(PredictRequest, self._predict),
+                    "Classify": handler(ClassifyRequest, self._classify),
+                    "Regress": handler(RegressRequest, self._regress),
+                    "GetModelMetadata": handler(MetadataRequest, self._metadata),
                 }),
                 _handler("ModelService", {
-                    "GetModelStatus": self._answer(StatusRequest, self._status),
+                    "GetModelStatus": handler(StatusRequest, self._status),
                 }),
             )
         )  # fmt: skip
-        address = f"{settings.host}:{settings.grpc_port}"
+        address = shown_address(settings.host, settings.grpc_port or 0)
         try:
             if settings.certificate is not None and settings.key is not None:
                 pair = settings.key.read_bytes(), settings.certificate.read_bytes()
@@ -99,122 +112,88 @@ class Services:
         await server.start()
         return server, port
 
-    def _answer(
-        self, kind: Any, answer: Callable[[Any], Awaitable[Any]]
-    ) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        async def answered(body: bytes, context: Any) -> bytes:
-            try:
-                self._check(context)
-                try:
-                    request = kind.FromString(body)
-                except Exception:  # protobuf's own DecodeError, of several modules
-                    raise _RefusedError(
-                        grpc.StatusCode.INVALID_ARGUMENT,
-                        f"request: no {kind.DESCRIPTOR.full_name}.",
-                    ) from None
-                reply = await answer(request)
-                return bytes(reply.SerializeToString())
-            except _RefusedError as refused:
-                await context.abort(refused.code, str(refused))
-                raise
-
-        return answered
-
-    def _check(self, context: Any) -> None:
-        if self._token is None:
-            return
-        given = [value for key, value in context.invocation_metadata() if key == "authorization"]
-        wanted = f"Bearer {self._token}".encode()
-        if len(given) != 1 or not hmac.compare_digest(given[0].encode(), wanted):
-            raise _RefusedError(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "authorization: expected 'Bearer' and the server's token.",
-            )
-
-    def _version(self, spec: Any) -> Version:
+    def _find(self, spec: Any, pick: Callable[..., Version]) -> Version:
         number = spec.version.value if spec.HasField("version") else None
         try:
-            return self._repository.pick(spec.name, number, spec.version_label or None)
+            return pick(spec.name, number, spec.version_label or None)
         except MissingError as missing:
-            raise _RefusedError(grpc.StatusCode.NOT_FOUND, str(missing)) from None
+            raise RefusedError(404, str(missing)) from None
 
-    async def _predict(self, request: Any) -> Any:
-        start, version, code = time.perf_counter(), self._version(request.model_spec), "INTERNAL"
-        try:
-            reply = await self._predicted(request, version)
-            code = "OK"
+    def _version(self, spec: Any) -> Version:
+        return self._find(spec, self._repository.pick)
+
+    async def _predict(self, call: Call) -> Any:
+        request = call.request
+        with self._find(request.model_spec, self._repository.lease) as version:
+            call.state["version"] = version.name, version.number
+            call.state["told"] = {"model": version.name, "version": version.number}
+            wanted = _refusing(_wanted, request, version)
+            kinds = _refusing(self._kinds, request, version)
+            size = sum(kind.size_bytes for kind in kinds.values())
+            self._calls.take(call, size)
+            large = call.large or size > LARGE_BYTES
+            inputs = await self._calls.run(large, _refusing, _inputs, request, kinds)
+            outputs = await ask(version, inputs)
+            large = call.large or sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
+            return await self._calls.run(large, _reply, version, outputs, wanted)
+
+    async def _classify(self, call: Call) -> Any:
+        return await self._examples(call, examples.classified)
+
+    async def _regress(self, call: Call) -> Any:
+        return await self._examples(call, examples.regressed)
+
+    async def _examples(self, call: Call, write: Callable[[Version, Arrays], Any]) -> Any:
+        request = call.request
+        with self._find(request.model_spec, self._repository.lease) as version:
+            call.state["version"] = version.name, version.number
+            call.state["told"] = {"model": version.name, "version": version.number}
+            _refusing(_check_signature, request.model_spec)
+            most_bytes = self._settings.max_body_bytes
+            read = examples.arrays, request.input, version, most_bytes
+            inputs = await self._calls.run(call.large, _refusing, *read)
+            self._calls.take(call, sum(array.nbytes for array in inputs.values()))
+            outputs = await ask(version, inputs)
+            reply = await self._calls.run(call.large, _refusing, write, version, outputs)
+            _tell(reply.model_spec, version, SIGNATURE_NAME)
             return reply
-        except _RefusedError as refused:
-            code = refused.code.name
-            raise
-        finally:
-            name, seconds = version.name, time.perf_counter() - start
-            self._metrics.requests.labels(name, version.number, "grpc", code).inc()
-            self._metrics.seconds.labels(name, "grpc").observe(seconds)
 
-    async def _predicted(self, request: Any, version: Version) -> Any:
-        try:
-            inputs = self._inputs(request, version)
-            wanted = _wanted(request, version)
-            outputs, version = await self._run(version, inputs, request.model_spec)
-        except ValueError as error:
-            raise _RefusedError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
-        reply = PredictResponse()
-        _tell(reply.model_spec, version, SIGNATURE_NAME)
-        for name in wanted:
-            reply.outputs[name].CopyFrom(to_proto(outputs[name]))
-        return reply
-
-    def _inputs(self, request: Any, version: Version) -> Arrays:
-        name = request.model_spec.signature_name
-        if name not in ("", SIGNATURE_NAME):
-            raise ValueError(f"signature_name: got {name[:80]!r}; expected {SIGNATURE_NAME!r}.")
+    def _kinds(self, request: Any, version: Version) -> dict[str, Kind]:
+        """What each input is, which fits the signature; no array is made yet."""
+        _check_signature(request.model_spec)
         specs = {spec.name: spec for spec in version.engine.signature.inputs}
         if set(request.inputs) != set(specs):
             given = ", ".join(map(repr, sorted(request.inputs)))[:200] or "none"
             raise ValueError(f"inputs: got {given}; expected {', '.join(map(repr, specs))}.")
-        arrays = {}
+        kinds = {}
         for name, spec in specs.items():
+            most_bytes = self._settings.max_body_bytes
             try:
-                array = to_array(request.inputs[name], most_bytes=self._settings.max_body_bytes)
+                kind = kind_of(request.inputs[name], most_bytes=most_bytes)
             except ValueError as error:
                 raise ValueError(f"inputs.{name}.{error}") from None
             free = (None, *spec.shape[1:])
-            fits = array.ndim == len(free) and all(
+            fits = len(kind.shape) == len(free) and all(
                 size > 0 and wanted in (None, size)
-                for size, wanted in zip(array.shape, free, strict=True)
+                for size, wanted in zip(kind.shape, free, strict=True)
             )
-            if not fits or array.dtype.name != spec.dtype:
-                shape = ", ".join("any" if size is None else str(size) for size in free)
+            if not fits or kind.dtype != spec.dtype:
+                told = ", ".join("any" if size is None else str(size) for size in free)
                 raise ValueError(
-                    f"inputs.{name}: got {array.dtype} of shape {array.shape}; expected "
-                    f"{spec.dtype} of shape ({shape})."
+                    f"inputs.{name}: got {kind.dtype} of shape {str(kind.shape)[:80]}; expected "
+                    f"{spec.dtype} of shape ({told})."
                 )
-            arrays[name] = array
-        if len({len(array) for array in arrays.values()}) > 1:
+            kinds[name] = kind
+        if len({kind.shape[0] for kind in kinds.values()}) > 1:
             raise ValueError("inputs: expected the same number of examples of each.")
-        return arrays
+        return kinds
 
-    async def _run(self, version: Version, inputs: Arrays, spec: Any) -> tuple[Arrays, Version]:
-        try:
-            return await ask(version, inputs, lambda: self._version(spec))
-        except (ValueError, _RefusedError):
-            raise
-        except BusyError:
-            raise _RefusedError(
-                grpc.StatusCode.UNAVAILABLE, f"{version.name}: too many examples wait."
-            ) from None
-        except Exception as error:
-            raise _RefusedError(
-                grpc.StatusCode.INTERNAL, f"{version.engine.runtime}: {one_line(error)}"
-            ) from error
-
-    async def _metadata(self, request: Any) -> Any:
+    async def _metadata(self, call: Call) -> Any:
+        request = call.request
         version, asked = self._version(request.model_spec), list(request.metadata_field)
         if asked != [SIGNATURES]:
-            raise _RefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"metadata_field: got {str(asked)[:80]}; expected [{SIGNATURES!r}].",
+            raise RefusedError(
+                400, f"metadata_field: got {str(asked)[:80]}; expected [{SIGNATURES!r}]."
             )
         reply, signatures = MetadataResponse(), SignatureDefMap()
         _tell(reply.model_spec, version, "")
@@ -224,29 +203,34 @@ class Services:
         for place, specs in ((found.inputs, signature.inputs), (found.outputs, signature.outputs)):
             for spec in specs:
                 told = place[spec.name]
-                told.name, told.dtype = spec.name, TYPES[spec.dtype][0]
-                sizes = (-1, *(-1 if size is None else size for size in spec.shape[1:]))
-                fill_shape(told.tensor_shape, sizes)
+                told.name, told.dtype = spec.name, DTYPES[spec.dtype].number
+                fill_shape(told.tensor_shape, tuple(sizes(spec)))
         reply.metadata[SIGNATURES].Pack(signatures)
         return reply
 
-    async def _status(self, request: Any) -> Any:
-        spec = request.model_spec
-        if spec.HasField("version") or spec.version_label or (
-            spec.name not in self._repository.models
-        ):  # fmt: skip
+    async def _status(self, call: Call) -> Any:
+        spec = call.request.model_spec
+        model, number = self._repository.models.get(spec.name), None
+        if model is None or spec.version_label:
             version = self._version(spec)
-            states = {version.number: ""}
-        else:
-            model = self._repository.models[spec.name]
-            states = dict.fromkeys(model.versions, "")
-            states |= {number: str(error) for number, error in model.refused.items()}
+            model, number = self._repository.models[version.name], version.number
+        elif spec.HasField("version"):
+            number = spec.version.value
+        found = states(model, number) or states(model, self._version(spec).number)
         reply = StatusResponse()
-        for number, error in sorted(states.items(), reverse=True):
-            row = reply.model_version_status.add(version=number, state=END if error else AVAILABLE)
-            row.status.error_code = INVALID_ARGUMENT if error else 0
-            row.status.error_message = error
+        for one in found:
+            row = reply.model_version_status.add(
+                version=one.number, state=END if one.refused else AVAILABLE
+            )
+            row.status.error_code = INVALID_ARGUMENT if one.refused else 0
+            row.status.error_message = one.refused
         return reply
+
+
+def _check_signature(spec: Any) -> None:
+    """Refuses a signature that is not the only one."""
+    if (name := spec.signature_name) not in ("", SIGNATURE_NAME):
+        raise ValueError(f"signature_name: got {name[:80]!r}; expected {SIGNATURE_NAME!r}.")
 
 
 def _wanted(request: Any, version: Version) -> list[str]:
@@ -258,13 +242,40 @@ def _wanted(request: Any, version: Version) -> list[str]:
     return list(dict.fromkeys(request.output_filter)) or known
 
 
+def _refusing(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a request cannot be made of is the client's mistake."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise RefusedError(400, str(error)) from None
+
+
+def _inputs(request: Any, kinds: dict[str, Kind]) -> Arrays:
+    """The arrays of a request, of which it is known what they are."""
+    arrays = {}
+    for name, kind in kinds.items():
+        try:
+            array = values_of(request.inputs[name], kind)
+        except ValueError as error:
+            raise ValueError(f"inputs.{name}.{error}") from None
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"inputs.{name}: got NaN or an infinite number; expected finite ones.")
+        arrays[name] = array
+    return arrays
+
+
+def _reply(version: Version, outputs: Arrays, wanted: list[str]) -> Any:
+    reply = PredictResponse()
+    _tell(reply.model_spec, version, SIGNATURE_NAME)
+    for name in wanted:
+        reply.outputs[name].CopyFrom(to_proto(outputs[name]))
+    return reply
+
+
 def _tell(spec: Any, version: Version, signature: str) -> None:
     spec.name, spec.signature_name = version.name, signature
     spec.version.value = version.number
 
 
 def _handler(service: str, methods: dict[str, Any]) -> Any:
-    return grpc.method_handlers_generic_handler(
-        f"{PACKAGE}.{service}",
-        {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()},
-    )
+    return grpc.method_handlers_generic_handler(f"{PACKAGE}.{service}", methods)

@@ -17,12 +17,12 @@ import numpy as np
 from export.manifest import Signature
 from serving.engines import Arrays, example_shape
 from serving.errors import RefusedError
+from zoo.common.writing import NEXT
 
-NEXT = "next_"
-MOST, SECONDS = 1024, 600.0
+MOST, MOST_BYTES, SECONDS = 1024, 2**28, 600.0
 
 
-class Asked(NamedTuple):
+class Turn(NamedTuple):
     """A request of a session.
 
     Attributes:
@@ -42,18 +42,29 @@ class Sessions:
     Args:
         signature: Of the model.
         most: How many are kept; the one that was idle for longest ends for another.
+        most_bytes: Their states, all together; likewise.
         seconds: How long one may be idle.
 
     Attributes:
         states: Names of the inputs that are states.
     """
 
-    def __init__(self, signature: Signature, *, most: int = MOST, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        signature: Signature,
+        *,
+        most: int = MOST,
+        most_bytes: int = MOST_BYTES,
+        seconds: float = SECONDS,
+    ) -> None:
         outputs = {spec.name for spec in signature.outputs}
         self._specs = {spec.name: spec for spec in signature.inputs if NEXT + spec.name in outputs}
         self.states = tuple(self._specs)
-        self._most, self._seconds = most, seconds
-        self._kept: OrderedDict[str, tuple[float, Arrays | None]] = OrderedDict()
+        self._most, self._most_bytes, self._seconds = most, most_bytes, seconds
+        self._kept: OrderedDict[str, tuple[float, Arrays | None]] = (
+            OrderedDict()
+        )  # the idlest first
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def begin(self, name: str) -> tuple[str, Arrays]:
@@ -66,27 +77,30 @@ class Sessions:
         """
         now = time.monotonic()
         with self._lock:
-            while self._kept and now - next(iter(self._kept.values()))[0] > self._seconds:
-                self._kept.popitem(last=False)
+            for other, (since, held) in list(self._kept.items()):
+                if now - since <= self._seconds:
+                    break
+                if held is not None:  # one that is being asked is not idle
+                    self._drop(other)
             if not name:
                 name, states = uuid.uuid4().hex, {
                     key: np.zeros((1, *example_shape(spec)), spec.dtype)
                     for key, spec in self._specs.items()
                 }  # fmt: skip
                 if len(self._kept) >= self._most:
-                    self._kept.popitem(last=False)
+                    self._drop(next(iter(self._kept)))
             elif name not in self._kept:
                 raise RefusedError(
                     404, f"session: {name[:80]!r} has ended: it was idle for {self._seconds:g} s, "
                     "others took its place, or another version took over. Begin with an empty one.",
                 )  # fmt: skip
             else:
-                _, held = self._kept[name]
-                if held is None:
+                _, kept = self._kept[name]
+                if kept is None:
                     raise RefusedError(409, f"session: {name[:80]!r} is being asked already.")
-                states = dict(held)
+                states = dict(kept)
+                self._drop(name)
             self._kept[name] = now, None
-            self._kept.move_to_end(name)
         return name, states
 
     def end(self, name: str, states: Arrays | None) -> None:
@@ -94,16 +108,30 @@ class Sessions:
 
         Args:
             name: The session.
-            states: What follows, by the names of the inputs.
+            states: What follows, by the names of the inputs; parts of a larger array are copied.
         """
         with self._lock:
+            if name not in self._kept:
+                return
+            self._drop(name)
             if states is None:
-                self._kept.pop(name, None)
-            elif name in self._kept:
-                self._kept[name] = time.monotonic(), states
+                return
+            own = {key: np.array(state) for key, state in states.items()}
+            self._kept[name] = time.monotonic(), own
+            self._bytes += _bytes(own)
+            while self._bytes > self._most_bytes and len(self._kept) > 1:
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, name: str) -> None:
+        _, states = self._kept.pop(name)
+        self._bytes -= _bytes(states)
 
     def next_states(self, outputs: Arrays) -> tuple[Arrays, Arrays]:
         """Returns the outputs that are no states, and the states by the names of the inputs."""
         following: dict[str, Any] = {name: outputs[NEXT + name] for name in self.states}
         told = {k: v for k, v in outputs.items() if k.removeprefix(NEXT) not in self.states}
         return told, following
+
+
+def _bytes(states: Arrays | None) -> int:
+    return sum(state.nbytes for state in (states or {}).values())

@@ -18,8 +18,26 @@ Seconds = Annotated[float, Field(gt=0)]
 MEBIBYTE = 2**20
 
 
-class Serving(Settings):
-    """Settings of a server.
+class Batching(Settings):
+    """How the requests for a model are run.
+
+    Attributes:
+        num_workers: Inferences of a model that run at a time.
+        max_batch: Examples that one inference takes at most; 1 never puts requests together. A
+            model that is not faster so, measured when it is loaded, never does.
+        wait_seconds: How long an example waits for others to come. With 0, those are put together
+            that came while all workers were busy.
+        max_waiting: Examples that may wait for a model; more are refused with 503.
+    """
+
+    num_workers: Count = 1
+    max_batch: Count = 32
+    wait_seconds: float = Field(0.0, ge=0, le=10)
+    max_waiting: Count = 1024
+
+
+class Serving(Batching):
+    """Settings of a server; those of `Batching` are of every model.
 
     Attributes:
         host: Address to listen on; beyond loopback, set a token and TLS, or put a proxy in front.
@@ -27,21 +45,23 @@ class Serving(Settings):
         grpc_port: Port of gRPC; 0 takes a free one, `None` does not listen.
         num_processes: Processes that serve one address. One that dies is begun again; sessions need
             a single one.
-        num_workers: Inferences of a model that run at a time.
         num_threads: Threads of one inference; `None`: the cores, shared among the workers.
-        max_batch: Examples that one inference takes at most; 1 never puts requests together.
-        wait_seconds: How long an example waits for others to come. With 0, those are put together
-            that came while all workers were busy.
-        max_waiting: Examples that may wait for a model; more are refused with 503.
+        batching: Settings of `Batching` that a model has for itself, by its name, e.g. `{"vgg16":
+            {"max_batch": 8}}`.
         max_body_bytes: Largest body of a request; a larger one is refused with 413.
         max_bodies_bytes: Bodies that are being read or answered, all together; a request that
             would go beyond is refused with 503.
-        body_seconds: How long the head of a request, or its body, may take to come.
+        body_seconds: How long the head of a request, or its body, may take to come, and 64 KiB of
+            an answer to be read.
         idle_seconds: How long a connection may wait between requests.
-        max_connections: Connections at a time; more are refused with 503.
-        drain_seconds: How long a server that stops waits for the requests that have begun.
+        max_pixels: Pixels of a picture at most; a larger one is refused before it is decoded.
+        max_connections: Connections at a time. For one more, one that waits between requests is
+            closed; where none does, it is refused with 503.
+        drain_seconds: How long a server that stops waits for the requests that have begun, of REST
+            and of gRPC together.
         poll_seconds: How often new versions are looked for.
-        labels: Names of versions, e.g. `{"stable": 1}`; such versions are kept loaded.
+        labels: Names of versions, e.g. `{"stable": 1}`, or by model, `{"vgg16": {"stable": 1}}`;
+            such versions are kept loaded.
         token_file: File of what a client must send as `Authorization: Bearer TOKEN`; `None` asks
             for none.
         certificate: PEM file of the certificates; with `key`, REST and gRPC are encrypted.
@@ -52,19 +72,17 @@ class Serving(Settings):
     port: Port = 8501
     grpc_port: Port | None = None
     num_processes: Annotated[int, Field(ge=1, le=256)] = 1
-    num_workers: Count = 1
     num_threads: Count | None = None
-    max_batch: Count = 32
-    wait_seconds: float = Field(0.0, ge=0, le=10)
-    max_waiting: Count = 1024
-    max_body_bytes: Count = 64 * MEBIBYTE
+    batching: Mapping[str, Batching] = {}
+    max_body_bytes: Count = 16 * MEBIBYTE
     max_bodies_bytes: Count = 256 * MEBIBYTE
     body_seconds: Seconds = 30.0
     idle_seconds: Seconds = 60.0
+    max_pixels: Count = 32 * MEBIBYTE
     max_connections: Count = 1024
     drain_seconds: Seconds = 30.0
     poll_seconds: Seconds = 2.0
-    labels: Mapping[str, Count] = {}
+    labels: Mapping[str, Count | Mapping[str, Count]] = {}
     token_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
@@ -76,6 +94,19 @@ class Serving(Settings):
         if self.max_body_bytes > self.max_bodies_bytes:
             raise ValueError(f"max_bodies_bytes of max_body_bytes ({self.max_body_bytes}) at least")
         return self
+
+    def batching_of(self, model: str) -> Batching:
+        """Returns how the requests for a model are run."""
+        common = Batching(**{key: getattr(self, key) for key in Batching.model_fields})
+        own = self.batching.get(model)
+        told = own.model_dump(include=own.model_fields_set) if own else {}
+        return common.model_copy(update=told)
+
+    def labels_of(self, model: str) -> dict[str, int]:
+        """Returns the versions that have a name, by that name; a model's own go before."""
+        own = self.labels.get(model, {})
+        common = {key: value for key, value in self.labels.items() if isinstance(value, int)}
+        return common | (dict(own) if isinstance(own, Mapping) else {})
 
     def token(self) -> str | None:
         """Returns what a client must send.

@@ -7,31 +7,50 @@ than places stand for the last of them again.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.dtypes import DTYPES
 from serving.messages import message
 
 TensorProto = message("tensorflow.TensorProto")
 
-# TensorFlow's number of each type, and the field that holds its values.
-TYPES: dict[str, tuple[int, str]] = {
-    "float32": (1, "float_val"),
-    "float64": (2, "double_val"),
-    "int32": (3, "int_val"),
-    "uint8": (4, "int_val"),
-    "int16": (5, "int_val"),
-    "int8": (6, "int_val"),
-    "int64": (9, "int64_val"),
-    "bool": (10, "bool_val"),
-    "uint16": (17, "int_val"),
-    "float16": (19, "half_val"),
-    "uint32": (22, "uint32_val"),
-    "uint64": (23, "uint64_val"),
-}
-_NAMES = {number: name for name, (number, _) in TYPES.items()}
+MOST_AXES = 32  # of a shape, as NumPy once had it
+_NAMES = {dtype.number: name for name, dtype in DTYPES.items()}
+
+
+class Kind(NamedTuple):
+    """What array a TensorProto stands for."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    size_bytes: int
+
+
+def kind_of(proto: Any, *, most_bytes: int) -> Kind:
+    """Returns what array a TensorProto stands for, which is not made yet.
+
+    Args:
+        proto: The message.
+        most_bytes: Largest array that may be made.
+
+    Raises:
+        ValueError: Another type, or a shape that is unknown or too large.
+    """
+    if proto.dtype not in _NAMES:
+        raise ValueError(f"dtype: got {proto.dtype}; expected that of numbers or booleans.")
+    dtype, rank = np.dtype(_NAMES[proto.dtype]), len(proto.tensor_shape.dim)
+    if rank > MOST_AXES:  # before its sizes are multiplied: some thousands take seconds
+        raise ValueError(f"tensor_shape: got {rank} axes; expected {MOST_AXES} at most.")
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise ValueError(f"tensor_shape: got {_short(shape)}; expected a known size of each axis.")
+    size_bytes = math.prod(shape) * dtype.itemsize
+    if size_bytes > most_bytes:
+        raise ValueError(f"tensor_shape: got {_short(shape)}; expected {most_bytes} bytes at most.")
+    return Kind(dtype, shape, size_bytes)
 
 
 def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
@@ -45,28 +64,29 @@ def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
         ValueError: It holds no such array: another type, a shape that is unknown or too large, or
             more or fewer values.
     """
-    if proto.dtype not in _NAMES:
-        raise ValueError(f"dtype: got {proto.dtype}; expected that of numbers or booleans.")
-    dtype = np.dtype(_NAMES[proto.dtype])
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    count = math.prod(shape)
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise ValueError(f"tensor_shape: got {list(shape)}; expected a known size of each axis.")
-    if len(shape) > 32 or count * dtype.itemsize > most_bytes:
-        raise ValueError(
-            f"tensor_shape: got {str(shape)[:80]}; expected {most_bytes} bytes at most."
-        )
-    if proto.tensor_content:
-        if len(proto.tensor_content) != count * dtype.itemsize:
+    return values_of(proto, kind_of(proto, most_bytes=most_bytes))
+
+
+def values_of(proto: Any, kind: Kind) -> NDArray[Any]:
+    """Returns the array of a TensorProto, of which it is known what it is.
+
+    Raises:
+        ValueError: It holds more or fewer values.
+    """
+    dtype, shape, size_bytes = kind
+    count = size_bytes // dtype.itemsize
+    if content := proto.tensor_content:
+        if len(content) != size_bytes:
             raise ValueError(
-                f"tensor_content: got {len(proto.tensor_content)} bytes; expected "
-                f"{count * dtype.itemsize} for {shape} of {dtype}."
+                f"tensor_content: got {len(content)} bytes; expected {size_bytes} for "
+                f"{_short(shape)} of {dtype}."
             )
-        return np.frombuffer(proto.tensor_content, dtype.newbyteorder("<")).reshape(shape)
-    values = getattr(proto, TYPES[dtype.name][1])
+        return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
+    field = DTYPES[dtype.name].field
+    values = getattr(proto, field)
     if len(values) > count or (count and not values):
         raise ValueError(
-            f"{TYPES[dtype.name][1]}: got {len(values)} values; expected {count} for {shape}."
+            f"{field}: got {len(values)} values; expected {count} for {_short(shape)}."
         )
     if dtype == np.float16:  # bits, as numbers
         found = np.array(values, np.int64).astype(np.uint16).view(np.float16)
@@ -74,7 +94,7 @@ def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
         found = np.array(values)
         if dtype.kind in "iu":
             ends = np.iinfo(dtype)
-            if len(values) and not (ends.min <= min(values) and max(values) <= ends.max):
+            if len(values) and not (ends.min <= found.min() and found.max() <= ends.max):
                 raise ValueError(f"int_val: expected whole numbers from {ends.min} to {ends.max}.")
         found = found.astype(dtype)
     if len(found) < count:
@@ -84,7 +104,7 @@ def to_array(proto: Any, *, most_bytes: int) -> NDArray[Any]:
 
 def to_proto(array: NDArray[Any]) -> Any:
     """Returns an array as TensorProto."""
-    proto = TensorProto(dtype=TYPES[array.dtype.name][0])
+    proto = TensorProto(dtype=DTYPES[array.dtype.name].number)
     fill_shape(proto.tensor_shape, array.shape)
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     proto.tensor_content = little.tobytes()
@@ -95,3 +115,7 @@ def fill_shape(shape: Any, sizes: tuple[int, ...]) -> None:
     """Writes sizes, -1 where one may vary, into a TensorShapeProto."""
     for size in sizes:
         shape.dim.add(size=size)
+
+
+def _short(shape: tuple[int, ...]) -> str:
+    return str(shape)[:80]

@@ -5,30 +5,74 @@ The request is an object of `zoo.common.writing.Options`, with `stream` beside t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from serving.values import parse
 from serving.writing import reader_of
-from zoo.common.writing import Options, write_pieces
+from zoo.common import units
+from zoo.common.writing import Options, Reader, write_pieces
 
 if TYPE_CHECKING:
     from serving.repository import Version
 
 MOST_WRITERS = 16  # texts that are written at a time
 MOST_TEXTS, MOST_TOKENS, MOST_PROMPT = 64, 10_000, 100_000
+MOST_STEPS = 200_000  # of all texts of a request, the prompt's among them
 
 
-def begin(body: bytes, version: Version) -> tuple[Iterator[list[str]], bool]:
-    """Reads a request.
+class LeftError(Exception):
+    """Nobody waits for the text."""
 
-    Returns:
-        The pieces of each text, of which the first is the prompt; and whether to stream them.
+
+class Leaving:
+    """A reader that stops where nobody waits any more.
+
+    Args:
+        reader: What reads.
+
+    Attributes:
+        left: Whether the client has gone.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.left = False
+
+    def read(self, tokens: np.ndarray) -> np.ndarray:
+        """See `Reader.read`.
+
+        Raises:
+            LeftError: The client has gone.
+        """
+        if self.left:
+            raise LeftError
+        return self._reader.read(tokens)
+
+
+class Text(NamedTuple):
+    """Texts to be written.
+
+    Attributes:
+        pieces: Pieces of each text, of which the first is the prompt. None has been read yet.
+        reader: Ends them once it is told that the client has left.
+        streamed: Whether to stream them.
+    """
+
+    pieces: Iterator[list[str]]
+    reader: Leaving
+    streamed: bool
+
+
+def begin(body: bytes, version: Version) -> Text:
+    """Reads a request; the model is not asked yet.
 
     Raises:
-        ValueError: The model writes no text, or an option is unknown or out of range.
+        ValueError: The model writes no text, an option is unknown or out of range, or something of
+            the prompt is not in the vocabulary.
     """
     request = parse(body)
     streamed = request.pop("stream", False)
@@ -40,13 +84,18 @@ def begin(body: bytes, version: Version) -> tuple[Iterator[list[str]], bool]:
             raise ValueError(f"generate.{key}: got {got}; expected {most} at most.")
     if len(options.prompt) > MOST_PROMPT:
         raise ValueError(f"generate.prompt: expected {MOST_PROMPT} characters at most.")
-    reader = reader_of(version.engine, version.manifest, options.count, where=version.name)
-    pieces = write_pieces(reader, version.manifest.labels, options)
-    first = next(pieces)  # refuses a prompt that cannot be read
-    return chain([[options.prompt] * options.count, first], pieces), streamed
+    reader = Leaving(reader_of(version.engine, version.manifest, options.count, where=version.name))
+    labels = version.manifest.labels
+    read = len(units.encode(options.prompt, labels, where="prompt"))
+    if (steps := (read + options.tokens) * options.count) > MOST_STEPS:
+        raise ValueError(
+            f"generate: got {steps} tokens of all texts, {read} of each are the prompt's; expected "
+            f"{MOST_STEPS} at most."
+        )
+    pieces = write_pieces(reader, labels, options)
+    return Text(chain([[options.prompt] * options.count], pieces), reader, streamed)
 
 
-def joined(lines: list[str]) -> list[str]:
-    """Returns the texts that lines of pieces make."""
-    rows = [json.loads(line)["pieces"] for line in lines]
-    return ["".join(parts) for parts in zip(*rows, strict=True)]
+def joined(lines: list[list[str]]) -> list[str]:
+    """Returns the texts that rows of pieces make."""
+    return ["".join(parts) for parts in zip(*lines, strict=True)]

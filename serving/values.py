@@ -84,7 +84,7 @@ def as_array(column: Column, spec: TensorSpec) -> NDArray[Any]:
     """Flattens nested lists axis by axis, checking each; NumPy alone would guess and convert."""
     _check_batch(column)
     # A size that may vary is that of the first example; the others of a request follow it.
-    first = _shape(column.values[0])
+    first = shape_of(column.values[0])
     example_sizes = [
         size if size is not None else max(1, first[axis]) if axis < len(first) else 1
         for axis, size in enumerate(spec.shape[1:])
@@ -124,7 +124,7 @@ def _misfit(
     """The error for the first value that does not fit; `fits` runs over the axes of `shape`."""
     index = tuple(int(i) for i in np.unravel_index(fits.index(False), shape))
     example = column.values[index[0]]
-    if _shape(example) != tuple(
+    if shape_of(example) != tuple(
         example_sizes
     ):  # the whole example says more than its first odd part
         index = index[:1]
@@ -151,8 +151,8 @@ def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    """The shape of nested lists, going by the first item of each."""
+def shape_of(value: Any) -> tuple[int, ...]:
+    """Returns the shape of nested lists, going by the first item of each."""
     shape = []
     while type(value) is list:
         shape.append(len(value))
@@ -163,7 +163,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 def show(value: Any) -> str:
     """A JSON value in an error line: a list by its shape, the rest as JSON writes it."""
     if type(value) is list:
-        return _short(f"shape {_shape(value)}")
+        return _short(f"shape {shape_of(value)}")
     return "an object" if type(value) is dict else _short(json.dumps(value))
 
 

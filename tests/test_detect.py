@@ -6,12 +6,13 @@ import pytest
 from keras import ops
 
 import zoo
+import zoo.data
+from zoo.common.placed import pasted
 from zoo.layers.proposals import BOX_VARIANCE, Detections, Grid, Proposals, decode, encode
 from zoo.layers.roi import ROIAlign, ROIPooling, _gathered, _multiplied, levels
 from zoo.metrics.detection import Things, average_precision
 from zoo.tasks.places import detection_loss
 from zoo.tasks.places.detect import Detect, anchors_of, learnt
-from zoo.tasks.places.detections import pasted
 
 
 def some_boxes(random, batch, num, side):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import Manifest, Signature, TensorSpec
+from serving.dtypes import DTYPES
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -26,30 +27,13 @@ TFLITE = (
 ENGINES = {
     **dict.fromkeys(TFLITE, "serving.engines.litert:LiteRT"),
     **dict.fromkeys(("onnx", "onnx-int8"), "serving.engines.onnx:OnnxRuntime"),
+    **dict.fromkeys(("openvino", "openvino-int8"), "serving.engines.openvino:OpenVINO"),
+    "saved_model": "serving.engines.saved_model:TensorFlow",
 }
 
 FREE_SIZES = (1, 8, 64, 512)  # tried in turn where a model takes any
-
-ELSEWHERE = {
-    "saved_model": "TF Serving reads it as it is:"
-    " `tensorflow_model_server --model_name=NAME --model_base_path=/absolute/path/to/NAME`.",
-}
-
-# NumPy's names of the numbers that an engine takes and gives, and TensorFlow's names of the same.
-DTYPES = {
-    "bool": "DT_BOOL",
-    "float16": "DT_HALF",
-    "float32": "DT_FLOAT",
-    "float64": "DT_DOUBLE",
-    "int8": "DT_INT8",
-    "int16": "DT_INT16",
-    "int32": "DT_INT32",
-    "int64": "DT_INT64",
-    "uint8": "DT_UINT8",
-    "uint16": "DT_UINT16",
-    "uint32": "DT_UINT32",
-    "uint64": "DT_UINT64",
-}
+TOGETHER = 4  # examples that are timed in one run, to see whether batches help
+WORTH = 0.95  # of the time that they take one after another
 
 
 class Engine(Protocol):
@@ -109,11 +93,13 @@ class Opened(NamedTuple):
         engines: As many as asked for; the same one where the runtime lets it run several times at
             once.
         seconds: How long one example takes, the median of a few runs.
+        batches: Whether several examples in one run were faster than one after another.
     """
 
     manifest: Manifest
     engines: list[Engine]
     seconds: float
+    batches: bool
 
 
 def open_engines(directory: str | Path, *, num_threads: int, copies: int = 1) -> Opened:
@@ -139,10 +125,10 @@ def open_engines(directory: str | Path, *, num_threads: int, copies: int = 1) ->
                 loaded.append(loaded[0])
                 continue
             loaded.append(engine(path, manifest.signature, num_threads=num_threads))
-            seconds = _warm_up(loaded[-1])
+            times = _warm_up(loaded[-1])
     except Exception as error:  # each runtime raises its own kinds
         raise ValueError(f"{path}: does not run as the manifest says: {one_line(error)}") from error
-    return Opened(manifest, loaded, seconds)
+    return Opened(manifest, loaded, times.alone, times.faster and loaded[0].batches)
 
 
 def _zeros(engine: Engine, batch: int, free: int) -> Arrays:
@@ -160,13 +146,18 @@ def one_line(error: Exception) -> str:
 def _engine_of(target: str, directory: str | Path) -> Any:
     """The engine's class for a target."""
     if target not in ENGINES:
-        hint = ELSEWHERE.get(target, "")
         raise ValueError(
             f"{directory}: target {target!r} is not served here; expected {', '.join(ENGINES)}."
-            f" {hint or 'Export to one of these.'}"
+            " Export to one of these."
         )
     module, _, name = ENGINES[target].partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as missing:
+        raise ValueError(
+            f"{directory}: target {target!r} needs {missing.name}, which is not installed; "
+            "expected `pip install 'keras-model-zoo[targets]'`."
+        ) from None
 
 
 def _check_inputs(signature: Signature, directory: str | Path) -> None:
@@ -179,11 +170,17 @@ def _check_inputs(signature: Signature, directory: str | Path) -> None:
             )
 
 
-def _warm_up(engine: Engine) -> float:
+class _Times(NamedTuple):
+    """Seconds of one example, the median, and whether `TOGETHER` in one run take less each."""
+
+    alone: float
+    faster: bool
+
+
+def _warm_up(engine: Engine) -> _Times:
     """Runs two examples of zeros: the first run is slow, and two show that the batch passes.
 
-    A size that may vary is 1, or larger where the model wants more. Returned are the seconds of one
-    example.
+    A size that may vary is 1, or larger where the model wants more.
     """
     batch, free = 2, any(None in spec.shape[1:] for spec in engine.signature.inputs)
     for size in FREE_SIZES if free else FREE_SIZES[:1]:
@@ -202,9 +199,18 @@ def _warm_up(engine: Engine) -> float:
                 f"output {spec.name!r}: got {got.dtype} of shape {got.shape} for {batch} examples;"
                 f" expected {spec.dtype} of shape ({batch}, ...{spec.shape[1:]})."
             )
-    example, times = _zeros(engine, 1, size), []
+    alone = _times(engine, _zeros(engine, 1, size))
+    if not engine.batches:
+        return _Times(alone[len(alone) // 2], faster=False)
+    together = _times(engine, _zeros(engine, TOGETHER, size))
+    return _Times(alone[len(alone) // 2], together[0] < WORTH * TOGETHER * alone[0])
+
+
+def _times(engine: Engine, inputs: Arrays) -> list[float]:
+    """The times of a few runs in seconds, the shortest first."""
+    times = []
     for _ in range(5):
         start = time.perf_counter()
-        engine.predict(example)
+        engine.predict(inputs)
         times.append(time.perf_counter() - start)
-    return sorted(times)[2]
+    return sorted(times)

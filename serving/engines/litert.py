@@ -28,9 +28,15 @@ class _Tensor(NamedTuple):
     zero_point: int
 
     def store(self, real: NDArray[Any]) -> NDArray[Any]:
-        """Quantises; a value beyond the file's range becomes the end of the range."""
+        """Quantises; a value beyond the file's range becomes the end of the range.
+
+        Raises:
+            ValueError: One is NaN, for which no integer stands.
+        """
         if not self.scale:
             return real
+        if np.isnan(real).any():
+            raise ValueError(f"got NaN; expected numbers, as the file holds {self.dtype}.")
         ends = np.iinfo(self.dtype)
         steps = np.rint(real / self.scale) + self.zero_point
         return np.asarray(np.clip(steps, ends.min, ends.max), self.dtype)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -15,7 +16,7 @@ from export.manifest import Manifest
 from zoo.common import staging
 from zoo.common.settings import nearest
 
-ENGINES = {
+WRITERS = {
     "tf-serving": "serving.fleet.tf_serving",
     "triton": "serving.fleet.triton",
     "kserve": "serving.fleet.kserve",
@@ -25,9 +26,10 @@ ENGINES = {
 
 
 MARK = "deploy.json"  # says what a folder was written for
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")  # goes into paths and configurations
 
 
-class Model(NamedTuple):
+class Deployable(NamedTuple):
     """What is deployed.
 
     Attributes:
@@ -41,10 +43,10 @@ class Model(NamedTuple):
     directory: Path
 
 
-class Engine(Protocol):
+class Writer(Protocol):
     """A module of an engine."""
 
-    def write(self, model: Model, out: Path) -> str:
+    def write(self, model: Deployable, out: Path) -> str:
         """Writes what the engine reads into an empty folder.
 
         Returns:
@@ -59,7 +61,7 @@ def deploy(engine: str, directory: str | Path, *, out: str | Path, force: bool =
     """Writes what an engine of a fleet reads, the model file with it.
 
     Args:
-        engine: A key of `ENGINES`.
+        engine: A key of `WRITERS`.
         directory: What `zoo export` wrote.
         out: The folder to write.
         force: Whether to replace what is there.
@@ -70,17 +72,27 @@ def deploy(engine: str, directory: str | Path, *, out: str | Path, force: bool =
     Raises:
         FileExistsError: There is something at `out`.
         FileNotFoundError: The directory, its manifest or its model file is missing.
-        ValueError: There is no such engine, the directory is not valid, or the engine does not run
-            such a file.
+        ValueError: There is no such engine, the directory is not valid, its model's name is none
+            that all engines take, or the engine does not run such a file.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"deploy: unknown {engine!r}. {nearest(engine, ENGINES)}")
+    if engine not in WRITERS:
+        raise ValueError(f"deploy: unknown {engine!r}. {nearest(engine, WRITERS)}")
     manifest, path = Manifest.of_file(directory)
-    module: Engine = importlib.import_module(ENGINES[engine])
+    if not _NAME.fullmatch(manifest.name):
+        raise ValueError(
+            f"{directory}: got the name {manifest.name[:80]!r}; expected letters, digits and _.- "
+            "alone. Export with another name."
+        )
+    module: Writer = importlib.import_module(WRITERS[engine])
     with staging.staged(Path(out), force=force, mark=MARK) as partial:
         told = {"engine": engine, "model": manifest.name, "sha256": manifest.sha256}
         (partial / MARK).write_text(json.dumps(told, indent=1) + "\n")
-        return module.write(Model(manifest, path, Path(directory)), partial)
+        return module.write(Deployable(manifest, path, Path(directory)), partial)
+
+
+def has_free_size(manifest: Manifest) -> bool:
+    """Whether a size beside the batch may vary, so that requests do not fit into one batch."""
+    return any(None in spec.shape[1:] for spec in manifest.signature.inputs)
 
 
 def dns_name(name: str) -> str:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import yaml
 
-from serving.fleet import Model, dns_name
-from serving.fleet.kubernetes import container, write_image
+from serving.fleet import Deployable, dns_name
+from serving.fleet.kubernetes import pod, start, write_image
 
 
-def write(model: Model, out: Path) -> str:
-    """See `fleet.Engine.write`: `Dockerfile`, `model/`, `inference_service.yaml`."""
+def write(model: Deployable, out: Path) -> str:
+    """See `fleet.Writer.write`: `Dockerfile`, `model/`, `inference_service.yaml`."""
     name = dns_name(model.manifest.name)
     write_image(model, out)
-    image = container(name) | {"name": "kserve-container"}
+    held = pod(model)
+    (image,) = held["containers"]
+    image["name"] = "kserve-container"
     image.pop("lifecycle")  # Knative has its own
     image["ports"] = [{"containerPort": image["ports"][0]["containerPort"], "protocol": "TCP"}]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -32,11 +34,10 @@ def write(model: Model, out: Path) -> str:
                 "maxReplicas": 10,
                 "scaleMetric": "concurrency",
                 "scaleTarget": 16,
-                "containers": [image],
-                "volumes": [{"name": "scratch", "emptyDir": {}}],
+                **held,
             }
         },
     }
     text = yaml.safe_dump(service, sort_keys=False)
     (out / "inference_service.yaml").write_text(text)
-    return f"docker build -t {name} . && kubectl apply -f inference_service.yaml"
+    return f"{start(model)} && kubectl apply -f inference_service.yaml"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from serving.fleet import Model, copy
+from serving.fleet import Deployable, copy, has_free_size
 
 IMAGE = "tensorflow/serving:2.19.1"
 REST_PORT, GRPC_PORT = 8501, 8500
@@ -41,27 +41,28 @@ FLAGS = (
     "--model_config_file=/config/models.config",
     "--model_config_file_poll_wait_seconds=60",
     "--monitoring_config_file=/config/monitoring.config",
-    "--enable_batching",
-    "--batching_parameters_file=/config/batching_parameters.txt",
 )
+BATCHED = ("--enable_batching", "--batching_parameters_file=/config/batching_parameters.txt")
 
 
-def write(model: Model, out: Path) -> str:
-    """See `fleet.Engine.write`: `models/`, `config/`, `Dockerfile`, `compose.yaml`."""
+def write(model: Deployable, out: Path) -> str:
+    """See `fleet.Writer.write`: `models/`, `config/`, `Dockerfile`, `compose.yaml`."""
     manifest = model.manifest
     if manifest.target != "saved_model":
         raise ValueError(
             f"{model.directory}: target {manifest.target!r} is not one of TF Serving; expected "
             "saved_model. Export to it: zoo export ... saved_model"
         )
-    name, version = Path(manifest.file).parts
-    copy(model.path, out / "models" / name / version)
+    name = manifest.name
+    copy(model.path, out / "models" / name / "1")
     config = out / "config"
     config.mkdir()
     (config / "models.config").write_text(MODELS.format(name=name))
-    (config / "batching_parameters.txt").write_text(BATCHING)
     (config / "monitoring.config").write_text(MONITORING)
     flags = "".join(f', "{flag}"' for flag in FLAGS)
+    if not has_free_size(manifest):  # TF Serving refuses a batch of several sizes
+        (config / "batching_parameters.txt").write_text(BATCHING)
+        flags += "".join(f', "{flag}"' for flag in BATCHED)
     (out / "Dockerfile").write_text(
         f"FROM {IMAGE}\nCOPY models /models\nCOPY config /config\n"
         f'ENTRYPOINT ["tensorflow_model_server", "--port={GRPC_PORT}", '

@@ -83,6 +83,7 @@ def write_linear(directory, batch=None, **changes):
         helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
     ]
     inputs, outputs = [spec("image", (batch, 4, 4, 1))], [spec("logits", (batch, 3))]
+    changes = {"task": "classify"} | changes
     return write_onnx(directory, nodes, inputs, outputs, [("weights", WEIGHTS)], **changes)
 
 
@@ -185,3 +186,25 @@ def write_sum(directory):
     inputs = [spec("x", (None, 1)), spec("total", (None, 1))]
     outputs = [spec("y", (None, 1)), spec("next_total", (None, 1))]
     return write_onnx(directory, nodes, inputs, outputs)
+
+
+def write_told(directory, side, told, **changes):
+    """Reads pictures of `side` pixels, and answers the arrays (1, ...) of `told` to each."""
+    nodes = [
+        helper.make_node("ReduceSum", ["image"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        *(helper.make_node("Add", [f"_{name}", "nothing"], [name]) for name in told),
+    ]
+    constants = [(f"_{name}", np.float32(array)) for name, array in told.items()]
+    inputs = [spec("image", (1, side, side, 3))]
+    outputs = [spec(name, np.shape(array)) for name, array in told.items()]
+    known = {"size": side, "channels": 3, "pad": 8, "mean": [0, 0, 0], "std": [1, 1, 1]}
+    changes = {"preprocessing": known} | changes
+    constants.append(("zero", np.float32(0)))
+    return write_onnx(directory, nodes, inputs, outputs, constants, **changes)
+
+
+def write_pictured(directory):
+    """The linear classifier, of pictures."""
+    known = {"size": 4, "channels": 1}
+    return write_linear(directory, preprocessing=known, task="classify")

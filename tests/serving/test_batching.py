@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from onnx import helper
 
-from serving import Server
+from serving import Server, repository
 from serving.batching import Batcher, BusyError, ClosedError
-from tests.serving.kit import IMAGES, WEIGHTS, call, predict
+from tests.serving.kit import IMAGES, WEIGHTS, call, predict, spec, write_onnx
 
 
 class Slow:
@@ -33,7 +34,10 @@ def batcher(engine, **changes):
     told = []
     usual = {"max_batch": 8, "wait_seconds": 0.0, "max_waiting": 100}
     made = Batcher(
-        [engine] * changes.pop("workers", 1), **usual | changes, seen=lambda *a: told.append(a)
+        [engine] * changes.pop("workers", 1),
+        **usual | changes,
+        seen=lambda *a: told.append(a),
+        queued=lambda _: None,
     )
     made.told = told
     return made
@@ -112,12 +116,40 @@ def test_closing_answers_what_waits():
     assert all(answer.done() for answer in answers)
 
 
-def test_answers_of_many_clients_are_their_own(linear, lite):
-    """Each answer is checked against its request, by another way to compute it."""
-    for server in (linear, lite):
-        right = []
+def test_a_worker_that_is_free_takes_what_does_not_fit(monkeypatch):
+    """Two workers: one gathers, and is woken by what it cannot take along."""
+    go = threading.Event()
 
-        def ask(seed, server=server, right=right):
+    class Engine:
+        def predict(self, inputs):
+            (x,) = inputs.values()
+            if x.shape[1] == 1:
+                assert go.wait(30)
+            return {"y": 2 * x}
+
+    one = batcher(Engine(), workers=2, wait_seconds=2.0, max_batch=2)
+    wide = {"x": np.ones((2, 3), "float32")}
+    try:
+        first = one.submit(column(1))
+        time.sleep(0.05)  # one worker waits for others of its kind
+        assert len(one.submit(wide).result(1)["y"]) == 2  # the other is free again, and waits
+        time.sleep(0.05)
+        assert len(one.submit(wide).result(1)["y"]) == 2
+    finally:
+        go.set()
+    assert first.result(5)["y"][0, 0] == 2
+    one.close()
+
+
+@pytest.mark.parametrize("name", ["linear", "lite"])
+def test_answers_of_many_clients_are_their_own(folder, name, request, monkeypatch):
+    """Each answer is checked against its request, by another way to compute it."""
+    request.getfixturevalue(name)
+    monkeypatch.setattr(repository, "QUICK_SECONDS", 0)
+    right = []
+    with Server(folder / name, port=0) as server:
+
+        def ask(seed):
             images = np.random.RandomState(seed).randn(1 + seed % 3, 4, 4, 1).round(3)
             status, payload = predict(server, {"instances": images.tolist()})
             expected = images.reshape(-1, 16) @ WEIGHTS
@@ -125,7 +157,34 @@ def test_answers_of_many_clients_are_their_own(linear, lite):
 
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(ask, range(200)))
-        assert len(right) == 200 and all(right)
+        text = told(server)
+    assert len(right) == 200 and all(right)
+    # With one answer for each request the batches, too, are as many; ONNX put some together.
+    runs = float(text.partition(f'zoo_run_seconds_count{{model="{name}"}} ')[2].split()[0])
+    assert runs < 200 if name == "linear" else runs == sum(1 + seed % 3 for seed in range(200))
+
+
+def write_kept(directory):
+    """A graph that loses the rows that are not 0."""
+    nodes = [
+        helper.make_node("Equal", ["x", "zero"], ["kept"]),
+        helper.make_node("Compress", ["x", "kept"], ["y"], axis=0),
+    ]
+    constants = [("zero", np.float32(0))]
+    return write_onnx(directory, nodes, [spec("x", (None,))], [spec("y", (None,))], constants)
+
+
+@pytest.mark.parametrize("wait_seconds", [0, 0.3])
+def test_rows_that_are_lost_are_nobody_else_s(tmp_path, wait_seconds):
+    directory = write_kept(tmp_path / "kept")
+    with (
+        Server(directory, port=0, wait_seconds=wait_seconds, max_batch=3) as server,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        asked = [pool.submit(predict, server, {"instances": [value]}) for value in (0, 1, 0)]
+        found = [answer.result() for answer in asked]
+    assert found[0] == found[2] == (200, {"predictions": [0.0]})
+    assert found[1][0] == 500 and "got shape (0,) for 1 examples" in found[1][1]["error"]
 
 
 def test_batches_are_counted(folder, linear):
@@ -140,6 +199,7 @@ def test_batches_are_counted(folder, linear):
     assert 'zoo_batch_examples_bucket{le="2.0",model="linear"} 0.0' in text
     assert 'zoo_batch_examples_bucket{le="4.0",model="linear"} 1.0' in text
     assert 'zoo_requests_total{api="predict",code="200",model="linear",version="1"} 4.0' in text
+    assert 'zoo_waiting_examples{model="linear",version="1"} 0.0' in text
 
 
 def told(server):
@@ -161,3 +221,5 @@ def test_mistakes_are_counted_by_their_code(linear):
         return float(next((line.split()[1] for line in text.splitlines() if row in line), 0))
 
     assert count(after) == count(before) + 1 and "nothing" not in after
+    row = 'zoo_http_answers_total{code="404"}'
+    assert count(after) == count(before) + 1

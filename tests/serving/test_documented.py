@@ -114,8 +114,8 @@ def test_classes_and_their_shares(linear, folder):
     status, payload = call(f"{linear.url}:classify", examples)
     logits = IMAGES[:2].reshape(2, 16) @ WEIGHTS
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert status == 200 and len(payload["result"]) == 2
-    for row, share in zip(payload["result"], shares, strict=True):
+    assert status == 200 and len(payload["results"]) == 2
+    for row, share in zip(payload["results"], shares, strict=True):
         assert [int(name) for name, _ in row] == np.argsort(-share).tolist()
         np.testing.assert_allclose([value for _, value in row], sorted(share)[::-1], atol=1e-6)
 
@@ -124,7 +124,7 @@ def test_context_is_of_every_example(pair):
     sensor = np.ones((2, 2)).tolist()
     body = {"context": {"sensor": sensor}, "examples": [{"signal": [1] * 5}, {"signal": [2] * 5}]}
     status, payload = call(f"{pair.url}:classify", body)
-    assert status == 400 and "classify: got a model of 2 outputs" in payload["error"]
+    assert status == 400 and "expected scores of classes" in payload["error"]
 
 
 def test_numbers(half_plus_three, linear):
@@ -132,7 +132,7 @@ def test_numbers(half_plus_three, linear):
     status, payload = call(f"{half_plus_three.url}:regress", body)
     assert status == 400 and "examples[2]: got 5.0; expected an object" in payload["error"]
     body["examples"].pop()
-    assert call(f"{half_plus_three.url}:regress", body) == (200, {"result": [3.5, 4.0]})
+    assert call(f"{half_plus_three.url}:regress", body) == (200, {"results": [3.5, 4.0]})
     status, payload = call(f"{linear.url}:regress", {"examples": [{"image": GOOD}]})
     assert status == 400 and "linear answers (3,) for an example; expected one" in payload["error"]
     status, payload = call(f"{half_plus_three.url}:classify", body)

@@ -145,7 +145,9 @@ def test_overload_is_refused_and_passes(folder, linear):
             thread.join()
         assert {status for status, *_ in seen} == {200, 503} and len(seen) == 320
         for status, payload, again in seen:
-            if status == 503:
+            if status == 200:
+                assert payload == {"predictions": [[0, 0, 0]]}
+            else:
                 assert again == "1" and "too many examples wait" in payload["error"]
         assert predict(server, BODY)[0] == 200
 
@@ -165,6 +167,48 @@ def test_a_line_is_written_of_each_request_and_never_what_it_holds(linear, caplo
     request = urllib.request.Request(linear.url, headers={"X-Request-ID": "a b\t"})
     with urllib.request.urlopen(request) as response:
         assert len(response.headers["X-Request-ID"]) == 32
+
+
+def test_what_is_refused_is_counted_and_noted(strict, caplog):
+    def counts():
+        with urllib.request.urlopen(f"{strict.root}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        told = [line.removeprefix('zoo_http_answers_total{code="') for line in lines]
+        return {line[:3]: float(line[5:]) for line in told if line[3:5] == '"}'}
+
+    def took():
+        with urllib.request.urlopen(f"{strict.root}/metrics") as answer:
+            (line,) = [line for line in answer.read().decode().splitlines()
+                       if line.startswith("zoo_request_seconds_sum")]  # fmt: skip
+        return float(line.split()[1])
+
+    predict(strict, BODY)
+    before, seconds = counts(), took()
+    caplog.set_level(logging.INFO, logger="serving")
+    sent = {
+        "400": b"nonsense\r\n\r\n",
+        "404": b"GET /nowhere?a=%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "408": head(strict, 100),
+        "413": head(strict, 2**21),
+        "431": b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 40_000,
+    }
+    for status, request in sent.items():
+        with dial(strict) as client:
+            client.sendall(request)
+            found, payload = answer(client)
+            assert str(found) == status and "error" in payload
+    with dial(strict) as client:  # a body that comes slowly takes time
+        client.sendall(head(strict, len(BODY), "Connection: close\r\n"))
+        time.sleep(0.3)
+        client.sendall(BODY)
+        assert answer(client)[0] == 200
+    after = counts()
+    for status in sent:
+        assert after[status] == before.get(status, 0) + 1
+    assert took() > seconds + 0.3
+    noted = [json.loads(record.getMessage()) for record in caplog.records
+             if record.name == "serving.requests"]  # fmt: skip
+    assert {str(line["status"]) for line in noted} >= set(sent)
 
 
 def test_encrypted(folder, linear, tmp_path):

@@ -25,7 +25,7 @@ def test_a_model_describes_itself(pair):
     assert payload == {
         "name": "pair",
         "versions": ["1"],
-        "platform": "onnx",
+        "platform": "onnx_onnxv1",
         "inputs": [
             {"name": "signal", "datatype": "FP32", "shape": [-1, 5]},
             {"name": "sensor", "datatype": "FP32", "shape": [-1, 2, 2]},
@@ -95,8 +95,28 @@ WRONG = {
         "inputs.image.data: got shape (2, 4, 4, 1)",
     ),
     "an id": ({"id": 7, "inputs": [tensor(GOOD)]}, "id: expected a string"),
+    "a parameter": (
+        {
+            "inputs": [tensor(GOOD)],
+            "outputs": [{"name": "logits", "parameters": {"classification": 2}}],
+        },
+        "outputs[0].parameters: got an object; expected none",
+    ),
+    "parameters": ({"parameters": {"priority": 1}, "inputs": [tensor(GOOD)]}, "parameters: got an"),
+    "binary data": (
+        {"inputs": [tensor(GOOD) | {"parameters": {"binary_data_size": 64}}]},
+        "inputs[0].parameters: got an object; expected none",
+    ),
     "an output": ({"inputs": [tensor(GOOD)], "outputs": [{"name": "x"}]}, "outputs[0].name: exp"),
 }
+
+
+def test_no_output_is_every_output_and_a_parameter_that_says_no_is_none(linear):
+    whole = call(url(linear, "/infer"), {"inputs": [tensor(GOOD)]})
+    assert whole[0] == 200
+    no = {"parameters": {"binary_data_output": False}}
+    for more in ({"outputs": []}, no, {"outputs": [{"name": "logits", **no}]}):
+        assert call(url(linear, "/infer"), {"inputs": [tensor(GOOD)], **more}) == whole
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -104,18 +124,3 @@ def test_mistakes_are_refused(linear, case):
     body, part = WRONG[case]
     status, payload = call(url(linear, "/infer"), body)
     assert status == 400 and part in payload["error"]
-
-
-def test_the_document_lists_what_is_served(linear, pair):
-    for server in (linear, pair):
-        status, document = call(server.root + "/openapi.json")
-        assert status == 200 and document["openapi"].startswith("3.1")
-        base = f"/v1/models/{server.name}"
-        verbs = {path for path in document["paths"] if path.startswith(f"{base}:")}
-        assert verbs == {
-            f"{base}:{verb}" for verb in ("predict", "classify", "regress", "generate")
-        }
-        for path, operations in document["paths"].items():
-            for method in operations:
-                body = {} if method == "post" else None
-                assert call(server.root + path, body)[0] == (400 if method == "post" else 200)

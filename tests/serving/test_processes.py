@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from serving import serve
 from tests.serving.kit import GOOD, call
 
 BODY = {"instances": [GOOD]}
 
 
 @contextlib.contextmanager
-def two(directory, *more):
+def two(directory, *more, read=True):
     command = [sys.executable, "-m", "serving", str(directory), "--port", "0"]
     process = subprocess.Popen(
         [*command, "--set", "num_processes=2", *more],
@@ -28,7 +30,7 @@ def two(directory, *more):
         text=True,
     )
     try:
-        line = process.stdout.readline()
+        line = process.stdout.readline() if read else ""
         yield process, line.split(" at ")[-1].split(",")[0].strip()
     finally:
         process.kill()
@@ -38,6 +40,11 @@ def two(directory, *more):
 def children(process):
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     return [int(number) for number in listed.split()]
+
+
+def is_program(number):
+    """Whether a process that was begun is its own program already."""
+    return b"serving.child" in Path(f"/proc/{number}/cmdline").read_bytes()
 
 
 def lives(number):
@@ -77,6 +84,17 @@ def test_a_killed_process_comes_again_and_the_others_answer(directory):
         soon(lambda: len(children(process)) == 2 and first[0] not in children(process))
         for _ in range(40):
             assert call(f"{url}:predict", BODY)[0] == 200
+        (other,) = {number for number in first if lives(number)}
+        os.kill(other, signal.SIGSTOP)  # so that the new one answers, and nobody else
+        mine = {number for number in children(process) if number != other}
+
+        def answers():
+            with contextlib.suppress(OSError):
+                return call(f"{url}:predict", BODY)[0] == 200
+
+        soon(answers)
+        assert mine == {number for number in children(process) if number != other}
+        os.kill(other, signal.SIGCONT)
         with urllib.request.urlopen(url.partition("/v1")[0] + "/metrics") as answer:
             text = answer.read().decode()
         row = 'zoo_requests_total{api="predict",code="200",model="linear",version="1"} '
@@ -90,6 +108,32 @@ def test_a_killed_process_comes_again_and_the_others_answer(directory):
         assert process.returncode == 0 and "Traceback" not in err
         assert "serve: a process ended with -9; another begins." in err
         assert not any(map(lives, mine))
+
+
+def test_one_that_hangs_while_it_begins_does_not_hold_the_parent(directory):
+    with two(directory, "--set", "drain_seconds=0.1", read=False) as (process, _):
+        soon(lambda: any(map(is_program, children(process))))
+        (child,) = children(process)
+        os.kill(child, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+
+
+def test_a_taken_port_of_grpc_leaves_nothing_behind(directory):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with socket.socket() as taken, socket.socket() as own:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        own.bind(("127.0.0.1", 0))
+        port = own.getsockname()[1]
+        own.close()
+        settings = {"port": port, "grpc_port": taken.getsockname()[1], "num_processes": 2}
+        with pytest.raises(OSError, match="cannot listen on"):
+            serve(directory, **settings)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))
 
 
 def test_children_end_when_the_parent_is_killed(directory):

@@ -41,7 +41,7 @@ def test_a_broken_manifest_is_refused(tmp_path, text):
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"target": "saved_model"}, "TF Serving reads it as it is"),
+        ({"target": "tfjs"}, "is not served here; expected tflite, "),
         ({"target": "coreml"}, "expected tflite, tflite-float16, "),
         ({"target": "tflite"}, "does not run as the manifest says"),
         ({"rejected": "too far off"}, "failed its parity check"),

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from serving import Server
+from serving import Server, repository
 from serving.engines import open_deployable
 from tests.serving.kit import (
     GOOD,
@@ -92,9 +92,17 @@ def test_int8_file_takes_and_gives_real_numbers(lite_int8, folder):
     assert signature["inputs"]["image"]["tensor_shape"]["dim"][0]["size"] == "-1"
 
 
+def test_an_int8_file_takes_no_nan(lite_int8, folder):
+    _, engine = open_deployable(folder / "lite_int8", num_threads=1)
+    with pytest.raises(ValueError, match="got NaN; expected numbers, as the file holds int8"):
+        engine.predict({"image": np.full((1, 4, 4, 1), np.nan, "float32")})
+    engine.predict({"image": np.full((1, 4, 4, 1), np.inf, "float32")})  # the end of the range
+
+
 @pytest.mark.parametrize("name", ["linear", "lite"])
-def test_eight_clients_get_their_own_answers(name, request):
-    server = request.getfixturevalue(name)
+def test_eight_clients_get_their_own_answers(name, request, folder, monkeypatch):
+    request.getfixturevalue(name)
+    monkeypatch.setattr(repository, "QUICK_SECONDS", 0)
     images = np.random.RandomState(1).randn(8, 20, 4, 4, 1).astype("float32")
     expected = images.reshape(8, 20, 16) @ WEIGHTS
 
@@ -108,7 +116,7 @@ def test_eight_clients_get_their_own_answers(name, request):
         connection.close()
         return answers
 
-    with ThreadPoolExecutor(8) as pool:
+    with Server(folder / name, port=0) as server, ThreadPoolExecutor(8) as pool:
         got = list(pool.map(client, range(8)))
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 

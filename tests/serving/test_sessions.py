@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 import serving
-import zoo
 from serving import Server
 from serving.engines import open_deployable
 from serving.errors import RefusedError
@@ -86,12 +87,29 @@ def test_sessions_are_bounded_and_expire(folder, total):
         brief.begin(name)
 
 
-@pytest.fixture(scope="module")
-def letters(tmp_path_factory):
-    (done,) = zoo.export("char_gru", "tflite", out=tmp_path_factory.mktemp("text"))
-    with Server(done.path, port=0) as server:
-        server.path = done.path
-        yield server
+def test_states_are_kept_alone_and_their_bytes_are_bounded(folder, total):
+    kept, batch = Sessions(signature(folder), most_bytes=8), np.arange(1000, dtype="float32")
+    names = [kept.begin("")[0] for _ in range(3)]
+    for place, name in enumerate(names):
+        kept.end(name, {"total": batch[place : place + 1, None]})
+    batch[:] = -1
+    with pytest.raises(RefusedError, match="has ended"):
+        kept.begin(names[0])
+    for place in (1, 2):
+        _, states = kept.begin(names[place])
+        assert states["total"].base is None and states["total"].item() == place
+
+
+def test_one_that_was_asked_long_does_not_hide_another_s_end(folder, total):
+    kept = Sessions(signature(folder), seconds=0.2)
+    (slow, states), (other, _) = kept.begin(""), kept.begin("")
+    kept.end(other, states)
+    time.sleep(0.15)
+    kept.end(slow, states)
+    time.sleep(0.1)
+    with pytest.raises(RefusedError, match="has ended"):
+        kept.begin(other)
+    assert kept.begin(slow)[0] == slow
 
 
 def test_text_is_that_of_the_command(letters):

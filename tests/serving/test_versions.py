@@ -6,12 +6,22 @@ import json
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+from onnx import helper
 
-from serving import Server
-from tests.serving.kit import call, write_half_plus_three, write_linear, write_pair
+from serving import Server, repository, rest
+from tests.serving.kit import (
+    call,
+    spec,
+    write_half_plus_three,
+    write_linear,
+    write_onnx,
+    write_pair,
+)
 
 SOON = {"port": 0, "poll_seconds": 0.05}
 
@@ -35,6 +45,23 @@ def publish(base, number, write=write_half_plus_three):
     """A version comes whole, as `zoo export` writes it."""
     made = write(base.parent / f"{base.name}-{number}.partial")
     made.rename(base / str(number))
+
+
+def write_plus(number):
+    """x + 10 times a number, so that each version answers otherwise."""
+
+    def write(directory):
+        nodes = [helper.make_node("Add", ["x", "more"], ["y"])]
+        constants = [("more", np.float32(10 * number))]
+        return write_onnx(directory, nodes, [spec("x", (None,))], [spec("y", (None,))], constants)
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def queued(monkeypatch):
+    """What these models take is so little that nothing would wait for a worker."""
+    monkeypatch.setattr(repository, "QUICK_SECONDS", 0)
 
 
 @pytest.fixture
@@ -75,13 +102,39 @@ def test_a_new_version_takes_over_without_a_failed_request(base):
         for thread in asking:
             thread.start()
         for number in (2, 3, 4, 5, 6):
-            publish(base, number)
+            publish(base, number, write_plus(number))
             holds(lambda number=number: list(states(server)) == [str(number)])
+            begun = len(answers) + 3  # those that asked before may still have the old one
+            holds(lambda begun=begun: len(answers) > begun)
+            assert answers[-1] == (200, {"predictions": [10.0 * number + 1]})
         stop.set()
         for thread in asking:
             thread.join()
-        assert len(answers) > 20 and {status for status, _ in answers} == {200}
+        known = [3.5, 21.0, 31.0, 41.0, 51.0, 61.0]
+        assert {status for status, _ in answers} == {200}
+        assert {payload["predictions"][0] for _, payload in answers} == set(known)
         assert call(f"{server.url}/versions/1:predict", {"instances": [1.0]})[0] == 404
+
+
+def test_a_request_is_answered_by_the_version_that_read_it(base, monkeypatch):
+    """It is read in a thread, as it is large; meanwhile another version takes over."""
+    go, begun, decode = threading.Event(), threading.Event(), rest.decode
+
+    def held(*arguments):
+        begun.set()
+        assert go.wait(30)
+        return decode(*arguments)
+
+    monkeypatch.setattr(rest, "decode", held)
+    with Server(base, **SOON) as server, eventually() as holds, ThreadPoolExecutor(1) as pool:
+        body = json.dumps({"instances": [1.0]}).ljust(2**17).encode()
+        late = pool.submit(call, f"{server.url}:predict", body)
+        assert begun.wait(10)
+        publish(base, 2, write_plus(2))
+        holds(lambda: list(states(server)) == ["2"])
+        go.set()
+        assert late.result() == (200, {"predictions": [3.5]})
+        assert call(f"{server.url}:predict", {"instances": [1.0]})[1] == {"predictions": [21.0]}
 
 
 def test_a_broken_version_is_refused_and_the_old_one_answers(base):
@@ -133,3 +186,47 @@ def test_half_a_version_is_left_alone(base):
         time.sleep(0.2)
         assert list(states(server)) == ["1"]
         assert json.dumps(call(f"{server.url}/metadata")[1]).count('"x"') == 2
+
+
+def test_a_lower_version_comes_while_the_greatest_is_broken(base):
+    with Server(base, **SOON) as server, eventually() as holds:
+        broken = write_plus(9)(base.parent / "broken")
+        (broken / "model.onnx").write_bytes(b"nonsense")
+        broken.rename(base / "9")
+        holds(lambda: "9" in states(server))
+        publish(base, 2, write_plus(2))
+        holds(lambda: list(states(server)) == ["9", "2"])
+        assert call(f"{server.url}:predict", {"instances": [1.0]})[1] == {"predictions": [21.0]}
+
+
+def test_labels_are_of_a_model(base, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    publish(other, 1, write_plus(1))
+    publish(other, 2, write_plus(2))
+    publish(base, 2)
+    labels = {"stable": 2, "other": {"stable": 1}}
+    with Server(base, other, port=0, labels=labels) as server:
+        for name, answer in (("model", 3.5), ("other", 11.0)):
+            url = f"{server.root}/v1/models/{name}"
+            found = call(f"{url}/labels/stable:predict", {"instances": [1.0]})
+            assert found == (200, {"predictions": [answer]})
+        assert list(states(server)) == ["2"]
+    with pytest.raises(ValueError, match="labels"):
+        Server(base, labels={"other": {"stable": "x"}})
+
+
+@pytest.mark.parametrize("path", ["0", "0" * 30 + "1", "9" * 30, "1" * 5000, "x", "-1"])
+def test_a_number_is_what_it_says(base, path):
+    with Server(base, port=0) as server:
+        status, payload = call(f"{server.url}/versions/{path}:predict", {"instances": [1.0]})
+        assert status == 404 and payload["error"].startswith("version: got ")
+
+
+def test_numbers_are_of_64_bits(base):
+    publish(base, 2**63 - 1, write_plus(2))
+    publish(base, 2**63, write_plus(3))
+    with Server(base, port=0) as server:
+        assert list(states(server)) == [str(2**63 - 1)]
+        url = f"{server.url}/versions/{2**63 - 1}"
+        assert call(f"{url}:predict", {"instances": [1.0]}) == (200, {"predictions": [21.0]})

@@ -158,7 +158,7 @@ def _shares(outputs: Any, labels: Sequence[str], top: int) -> list[list[dict[str
     rows = []
     for mask in np.argmax(outputs, axis=-1):  # (height, width)
         shares = np.bincount(mask.ravel(), minlength=len(labels)) / mask.size
-        order = [index for index in shares.argsort()[::-1] if shares[index] > 0]
+        order = [i for i in shares.argsort(kind="stable")[::-1] if shares[i] > 0]
         rows.append([{"label": labels[i], "share": float(shares[i])} for i in order])
     return rows
 
@@ -236,3 +236,7 @@ _FORMS: dict[str, Any] = {
     "pose": _points,
     "ellipse": _ellipse,
 }
+
+OF_CLASSES = tuple(  # tasks whose answer is a score of each class
+    task for task, form in _FORMS.items() if form in (_classes, _yes_or_no, _nearest, _traits)
+)

@@ -87,6 +87,7 @@ class Placing(NamedTuple):
         width: Its columns.
         from_height: Its own height, in pixels.
         from_width: Its own width.
+        side: Of the square, in pixels.
     """
 
     top: int
@@ -95,6 +96,7 @@ class Placing(NamedTuple):
     width: int
     from_height: int
     from_width: int
+    side: int
 
     @property
     def whole(self) -> bool:
@@ -106,6 +108,13 @@ class Placing(NamedTuple):
         times = points.shape[-1] // 2
         scale = self.height / self.from_height, self.width / self.from_width
         moved: np.ndarray = points * np.tile(scale, times) + np.tile((self.top, self.left), times)
+        return moved
+
+    def back(self, points: np.ndarray) -> np.ndarray:
+        """Moves points or boxes of the square into the picture's own pixels, as `points` back."""
+        times = points.shape[-1] // 2
+        scale = self.height / self.from_height, self.width / self.from_width
+        moved: np.ndarray = (points - np.tile((self.top, self.left), times)) / np.tile(scale, times)
         return moved
 
     @property
@@ -131,6 +140,15 @@ class Placing(NamedTuple):
         moved[self.inside] = mask[rows[:, None], columns]
         return moved
 
+    def mask_back(self, mask: np.ndarray) -> np.ndarray:
+        """Moves a mask of the square into the picture, (from_height, from_width), likewise."""
+        own: np.ndarray = mask[self.inside]
+        rows, columns = (
+            (2 * np.arange(new) + 1) * old // (2 * new)
+            for new, old in ((self.from_height, self.height), (self.from_width, self.width))
+        )
+        return own[rows[:, None], columns]
+
 
 def placing(height: int, width: int, size: int) -> Placing:
     """Returns where `fit` puts a picture.
@@ -141,5 +159,6 @@ def placing(height: int, width: int, size: int) -> Placing:
         size: Side of the square.
     """
     if 0 <= size - height <= PAD and 0 <= size - width <= PAD:
-        return Placing((size - height) // 2, (size - width) // 2, height, width, height, width)
-    return Placing(0, 0, size, size, height, width)
+        top, left = (size - height) // 2, (size - width) // 2
+        return Placing(top, left, height, width, height, width, size)
+    return Placing(0, 0, size, size, height, width, size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
-import warnings
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,13 @@ def read_image(path: str | Path) -> Image.Image:
     return image
 
 
-def decode_image(data: bytes, name: str) -> Image.Image:
+def decode_image(data: bytes, name: str, most_pixels: int | None = None) -> Image.Image:
     """Reads the bytes of a picture file as `read_image` does.
 
     Args:
         data: The file.
         name: What an error line calls it.
+        most_pixels: A larger picture is not decoded; `None`: Pillow's limit.
 
     Raises:
         ValueError: It is not a whole picture of one of `FORMATS`.
@@ -51,7 +52,11 @@ def decode_image(data: bytes, name: str) -> Image.Image:
     if not data:
         raise ValueError(f"{name}: the file is empty.")
     image: Image.Image = _opened(
-        io.BytesIO(data), name, FORMATS, lambda file: _to_rgb(ImageOps.exif_transpose(file))
+        io.BytesIO(data),
+        name,
+        FORMATS,
+        lambda file: _to_rgb(ImageOps.exif_transpose(file)),
+        most_pixels,
     )
     return image
 
@@ -91,19 +96,26 @@ def _read(path: str | Path, formats: tuple[str, ...], make: Callable[[Any], Any]
 
 
 def _opened(
-    file: Any, path: str | Path, formats: tuple[str, ...], make: Callable[[Any], Any]
+    file: Any,
+    path: str | Path,
+    formats: tuple[str, ...],
+    make: Callable[[Any], Any],
+    most_pixels: int | None = None,
 ) -> Any:
     """What a function makes of an open picture; `path` is its name in an error line."""
+    limit = min(most_pixels or sys.maxsize, Image.MAX_IMAGE_PIXELS or sys.maxsize)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=formats) as image:
-                if (frames := getattr(image, "n_frames", 1)) > 1:
-                    LOG.warning("%s: an animation of %s frames; the first is taken", path, frames)
-                return make(image)
+        with Image.open(file, formats=formats) as image:
+            # Pillow only warns at first, and what becomes of a warning is the whole process's.
+            if image.width * image.height > limit:
+                raise Image.DecompressionBombError
+            if (frames := getattr(image, "n_frames", 1)) > 1:
+                LOG.warning("%s: an animation of %s frames; the first is taken", path, frames)
+            return make(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limit = f"{Image.MAX_IMAGE_PIXELS:,}"
-        raise ValueError(f"{path}: more than {limit} pixels; expected a smaller picture.") from None
+        raise ValueError(
+            f"{path}: more than {limit:,} pixels; expected a smaller picture."
+        ) from None
     except UnidentifiedImageError:
         told = ", ".join(formats)
         raise ValueError(f"{path}: not a picture; expected {told}.") from None

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo.common.placed import encoded
+
 NAMES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 RECALLS = ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
 
@@ -39,14 +41,6 @@ def packed(things: Things) -> Things:
     if things.masks is None or not len(things.masks):
         return things
     return things._replace(masks=[encoded(mask) for mask in things.masks])
-
-
-def encoded(mask: Any) -> dict[str, Any]:
-    """Returns a mask (height, width), bool, as pycocotools' run lengths."""
-    from pycocotools import mask as rle
-
-    found: dict[str, Any] = rle.encode(np.asfortranarray(mask, np.uint8))
-    return found
 
 
 def average_precision(

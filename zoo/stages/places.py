@@ -1,44 +1,28 @@
-"""Boxes in a picture's own pixels, and as a COCO document."""
+"""Boxes as a COCO document."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+from pycocotools import mask as rle
 
 from zoo.common.answers import SIDES
-from zoo.common.boxes import Row
 from zoo.common.picture_files import read_image
-from zoo.metrics.detection import encoded
-from zoo.tasks.places.detections import pasted
-
-
-class Mask(NamedTuple):
-    """The mask of a box.
-
-    Attributes:
-        shares: Probabilities of points spread evenly over the box, (h, w).
-        box: y1 x1 y2 x2 in the picture's own pixels; it may reach over the edge.
-    """
-
-    shares: np.ndarray
-    box: np.ndarray
+from zoo.common.placed import Row
 
 
 def coco(
     found: Mapping[str, Sequence[Row]],
     labels: Sequence[str],
-    masks: Mapping[str, Sequence[Mask]] | None = None,
 ) -> dict[str, Any]:
     """Returns a COCO document of what was found in some pictures.
 
     Args:
-        found: For each picture, by its path, rows of `label`, `probability` and a box in its own
-            pixels.
+        found: For each picture, by its path, rows of `label`, `probability`, a box in its own
+            pixels, and perhaps `mask`, see `zoo.common.placed`.
         labels: Names of the classes, whose ids count from 1.
-        masks: For each picture, by its path, the mask of each row.
 
     Returns:
         `images`, `annotations` with `score`, and `categories`, as COCO's object detection has them:
@@ -51,14 +35,11 @@ def coco(
     for number, (path, rows) in zip(_numbers(list(found)), found.items(), strict=True):
         width, height = read_image(path).size
         images.append({"id": number, "file_name": path, "width": width, "height": height})
-        for index, row in enumerate(rows):
+        for row in rows:
             y1, x1, y2, x2 = (row[name] for name in SIDES)
             shape: Row = {"area": (x2 - x1) * (y2 - y1)}
-            if masks is not None:
-                mask = pasted(*masks[path][index], (height, width))
-                runs = encoded(mask)
-                counts = runs["counts"].decode()
-                shape = {"segmentation": {**runs, "counts": counts}, "area": float(mask.sum())}
+            if "mask" in row:
+                shape = {"segmentation": row["mask"], "area": float(rle.area(row["mask"]))}
             annotations.append(
                 {
                     "id": len(annotations) + 1,

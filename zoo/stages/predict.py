@@ -15,9 +15,9 @@ from PIL import Image
 from compress.graph.shares import find_shares, takes_logits
 from zoo.bundle import CARD, Bundle, Card, find_bundle
 from zoo.common import reading, staging
-from zoo.common.answers import MEANINGS, SIDES, answers
-from zoo.common.boxes import clipped, in_picture
+from zoo.common.answers import MEANINGS, answers
 from zoo.common.picture_files import read_image
+from zoo.common.placed import placed
 from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
 from zoo.data.regions import propose_all
@@ -26,7 +26,7 @@ from zoo.stages import own, read_columns, read_lines
 from zoo.stages.describe import drawn as describe
 from zoo.stages.describe import sentences
 from zoo.stages.enhance import KIND
-from zoo.stages.places import Mask, coco
+from zoo.stages.places import coco
 from zoo.stages.ranges import taken
 from zoo.stages.say import ANSWERS, said
 from zoo.stages.understand.styled import KIND as STYLED
@@ -89,8 +89,8 @@ def predict(
         **brought: What belongs to a model that is no bundle, see `Brought`.
 
     Returns:
-        Answers in the task's own form, see `zoo.common.answers`; `image`, `row` or `example` tells
-        which file.
+        Answers in the task's own form, see `zoo.common.answers`, of pictures in their own pixels
+        and with masks, see `zoo.common.placed`; `image`, `row` or `example` tells which file.
 
     Raises:
         FileExistsError: A file to write exists.
@@ -189,20 +189,11 @@ def predict(
             ) else outputs[index]  # fmt: skip
             picture = _DRAWN[card.task](raw[index], one, found[index], len(card.labels))
             _save(picture, place)
-    whole = found  # boxes that reach over a picture's edge, as their masks do
-    if card.task in ("detect", "dense_caption"):
+    if key == "image":
         sizes = [read_image(file).size for file in files]
-        pairs = zip(found, sizes, strict=True)
-        whole = [in_picture(rows, size, known) for rows, size in pairs]
-        found = [clipped(rows, size) for rows, size in zip(whole, sizes, strict=True)]
+        found = placed(card.task, found, outputs, sizes, known.size)
     if coco_file is not None:
-        masks = None
-        if "masks" in outputs:
-            masks = {
-                name: _masks_of(outputs, index, rows)
-                for index, (name, rows) in enumerate(zip(names, whole, strict=True))
-            }
-        document = coco(dict(zip(names, found, strict=True)), card.labels, masks)
+        document = coco(dict(zip(names, found, strict=True)), card.labels)
         with staging.staged_file(Path(coco_file)) as partial:
             partial.write_text(json.dumps(document, indent=1) + "\n")
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
@@ -232,15 +223,6 @@ def _verb(bundle: Bundle) -> str:
     if bundle.card.task in ANSWERS:
         return "zoo predict --text"
     return "zoo evaluate" if type(task).generate is Task.generate else "zoo generate"
-
-
-def _masks_of(outputs: Any, index: int, rows: Sequence[dict[str, Any]]) -> list[Mask]:
-    """The masks of what was found in one picture, each in its own box."""
-    there = outputs["masks"][index][outputs["scores"][index] > 0]
-    return [
-        Mask(shares, np.array([row[side] for side in SIDES]))
-        for shares, row in zip(there, rows, strict=True)
-    ]
 
 
 def _read(known: Preprocessing, files: Sequence[str | Path]) -> tuple[str, list[str], np.ndarray]:

@@ -13,9 +13,9 @@ from zoo.cli import text
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo deploy`."""
-    from serving.fleet import ENGINES
+    from serving.fleet import WRITERS
 
-    parser.add_argument("engine", metavar="engine", help=", ".join(ENGINES))
+    parser.add_argument("engine", metavar="engine", help=", ".join(WRITERS))
     parser.add_argument("directory", type=Path, help="what `zoo export` wrote")
     parser.add_argument("--out", type=Path, default=Path("deploy"), metavar="DIR",
                         help="the folder to write (default: deploy)")  # fmt: skip

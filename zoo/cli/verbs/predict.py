@@ -89,5 +89,5 @@ def run(arguments: argparse.Namespace) -> None:
     elif not rows:
         print("nothing found")
     else:
-        header = list(rows[0])
+        header = [key for key in rows[0] if key != "mask"]  # which is for programs
         print(text.table(header, [[row[key] for key in header] for row in rows]))

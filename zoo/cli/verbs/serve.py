@@ -1,6 +1,6 @@
 """Answer requests with exported directories: the API of TensorFlow Serving, on loopback.
 
-TFLite and ONNX directories are served without importing TensorFlow. A directory is what
+Only a SavedModel directory imports TensorFlow. A directory is what
 `zoo export` wrote, or holds versions of it, NAME/1, NAME/2: a new one is picked up.
 """
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.common.placed import pasted
 from zoo.metrics.detection import Things, averages, confusion, curves, evaluated, packed
 from zoo.tasks import pictures, plots
 from zoo.tasks.kept_pictures import KeptPictures
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 SHOWN = 16  # pictures that the meter keeps
 SHOWN_SCORE = 0.5  # of the boxes that are drawn, and counted in the confusion matrix
 NOTHING = "nothing"  # what is neither there nor found, beside the classes
-INSIDE = 0.5  # probability from which on a pixel is within a mask
 
 
 class Found:
@@ -115,34 +115,6 @@ def things(outputs: Mapping[str, np.ndarray], index: int, side: tuple[int, ...])
         pairs = zip(outputs["masks"][index][real], boxes, strict=True)
         masks = np.array([pasted(mask, box, side) for mask, box in pairs]).reshape(-1, *side)
     return Things(boxes, outputs["classes"][index][real], outputs["scores"][index][real], masks)
-
-
-def pasted(mask: np.ndarray, box: np.ndarray, side: tuple[int, ...]) -> np.ndarray:
-    """Returns which pixels of a picture are within a mask, (height, width), bool.
-
-    A pixel takes the bilinear sample of the mask at its middle.
-
-    Args:
-        mask: Probabilities (h, w) of points spread evenly over the box.
-        box: y1 x1 y2 x2 in pixels.
-        side: Height and width of the picture.
-    """
-    from scipy.ndimage import map_coordinates
-
-    whole = np.zeros(side, bool)
-    low = np.maximum(np.floor(box[:2]).astype(int), 0)
-    high = np.minimum(np.ceil(box[2:]).astype(int), side)
-    if (high <= low).any():
-        return whole
-    spans = np.maximum(box[2:] - box[:2], 1e-6)
-    rows, columns = (
-        (np.arange(low[axis], high[axis]) + 0.5 - box[axis]) / spans[axis] * mask.shape[axis] - 0.5
-        for axis in (0, 1)
-    )
-    grid = np.meshgrid(rows, columns, indexing="ij")
-    found = map_coordinates(mask, grid, order=1, mode="nearest") >= INSIDE
-    whole[low[0] : high[0], low[1] : high[1]] = found
-    return whole
 
 
 def _draw(kept: list[tuple[Any, ...]], names: tuple[str, ...], path: Any) -> None:
