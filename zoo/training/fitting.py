@@ -55,8 +55,9 @@ def fit(
         out: Directory of the bundle; `runs/<model>` when `None`.
         changes: `key=value` changes of the recipe; only with a name.
         resume: Whether to continue the unfinished run of `out`, with the recipe, the examples and
-            the precision it began with; of `changes`, those of `hardware` alone may be given. What
-            the run itself left at `out`, or began over, is replaced; anything else with `force`.
+            the precision it began with. `data`, `changes` and `smoke` are those it began with, or
+            are left out; those of `hardware` may be others. What the run itself left at `out`, or
+            began over, is replaced; anything else with `force`.
         force: Whether to replace a bundle, or to drop an unfinished run.
         smoke: Whether to apply the recipe's `smoke` block, a run of seconds; only with a name.
         callbacks: Keras callbacks.
@@ -69,15 +70,12 @@ def fit(
     began = time.perf_counter()
     _check_arguments(recipe, data, changes)
     given, changes = data if isinstance(data, DataSet) else None, tuple(changes)
-    if isinstance(recipe, str) and recipes.is_file(recipe) and resume:
-        recipe = recipes.resolve(recipe)
-    if resume:
-        _check_resumed(data, changes, smoke=smoke)
-        model = recipe if isinstance(recipe, str) else recipe.model
-        model = catalog.find_architecture(model).name
-    else:
+    own = isinstance(recipe, str) and recipes.is_file(recipe)
+    repeats = isinstance(data, str) or smoke or not all(map(_of_hardware, changes))
+    if own or repeats or not resume:
         recipe = _resolved(recipe, data, changes, smoke=smoke)
-        model = recipe.model
+    model = recipe if isinstance(recipe, str) else recipe.model
+    model = catalog.find_architecture(model).name
     out = place_of(out or Path("runs") / model)
     if resume:  # before a directory is made
         Unfinished(out, TRAIN).admit(resume=True, force=force)
@@ -114,14 +112,8 @@ def _resolved(
     return recipes.resolve(recipe, data=data.name, changes=changes, smoke=smoke)
 
 
-def _check_resumed(data: Any, changes: Sequence[str], *, smoke: bool) -> None:
-    """Refuses changes of a run that is resumed, but of the hardware that it is to go on with."""
-    others = [change for change in changes if not change.startswith("hardware.")]
-    if isinstance(data, str) or others or smoke:
-        raise ValueError(
-            "--resume continues the recipe it began with; drop --data, --set and --smoke (but "
-            "--set hardware.KEY=)."
-        )
+def _of_hardware(change: str) -> bool:
+    return change.startswith("hardware.")
 
 
 def _begun(unfinished: Unfinished, recipe: Recipe | str, changes: Sequence[str]) -> Recipe:
@@ -139,7 +131,7 @@ def _begun(unfinished: Unfinished, recipe: Recipe | str, changes: Sequence[str])
     found = difference({key: recipe_facts(begun)[key] for key in asked}, asked, "recipe")
     if found:
         raise unfinished.refused(found)
-    return recipes.changed(begun, changes)
+    return recipes.changed(begun, filter(_of_hardware, changes))
 
 
 def _fit(
