@@ -17,8 +17,8 @@ import numpy as np
 from export.manifest import Signature
 from serving.engines import Arrays, example_shape
 from serving.errors import RefusedError
+from zoo.common.tensors import NEXT
 
-NEXT = "next_"
 MOST, SECONDS = 1024, 600.0
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from keras import KerasTensor, layers, ops
 
-SOURCE = "source"
+from zoo.common.tensors import WEIGHTS
+
 MASK, ANNOTATIONS, KEYS = "real", "annotations", "keys"
-WEIGHTS = "place_weights"
 
 
 def real_places(source: KerasTensor) -> tuple[KerasTensor, KerasTensor]:

@@ -25,12 +25,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from zoo.common.tensors import LOGITS, LOOKED, NEXT, NOISE, SOFT, TOKENS, WEIGHTS
 from zoo.models.show_and_tell import caption_maps
-from zoo.models.step import LOGITS, NEXT, TOKENS
 from zoo.models.vgg import stages
 
-ATTENTION, LOOKED = "place_weights", "place_looked"
-NOISE, SOFT = "place_noise", "soft_look"
 VGG19 = (2, 2, 4, 4, 4)
 
 
@@ -116,7 +114,7 @@ def show_attend_tell(
         LOGITS: logits,
         f"{NEXT}lstm_h": h,
         f"{NEXT}lstm_c": c,
-        ATTENTION: layers.Reshape((places,), name=ATTENTION)(weights),
+        WEIGHTS: layers.Reshape((places,), name=WEIGHTS)(weights),
     }
     if hard:
         outputs[LOOKED] = layers.Reshape((places,), name=LOOKED)(peak)

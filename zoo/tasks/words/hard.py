@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from zoo.common.settings import Settings
+from zoo.common.tensors import LOOKED, NOISE, SOFT, WEIGHTS
 from zoo.tasks.task import Mean, Objective, Seen
-from zoo.tasks.words.telling import LOOKED, WEIGHTS
 
 if TYPE_CHECKING:
     from zoo.data.source import Draw
     from zoo.tasks.task import Batch, Networks
 
-NOISE, SOFT, BASELINE = "place_noise", "soft_look", "baseline"
+BASELINE = "baseline"
 SMALLEST = 1e-7  # of a number whose logarithm is taken
 PARTS = 4  # of a batch, of which the moving average sees one
 
