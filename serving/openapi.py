@@ -15,7 +15,8 @@ from serving.pictures import CODED, takes_pictures
 from serving.repository import Model, Repository, Version
 from serving.rest import RESULTS, SIGNATURE_NAME
 from zoo.common.answers import OF_CLASSES
-from zoo.common.writing import NEXT, TOKENS, Options
+from zoo.common.tensors import NEXT, TOKENS
+from zoo.common.writing import Options
 
 Schema = dict[str, Any]
 

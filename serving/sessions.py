@@ -17,7 +17,7 @@ import numpy as np
 from export.manifest import Signature
 from serving.engines import Arrays, example_shape
 from serving.errors import RefusedError
-from zoo.common.writing import NEXT
+from zoo.common.tensors import NEXT
 
 MOST, MOST_BYTES, SECONDS = 1024, 2**28, 600.0
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from serving.values import parse
 from serving.writing import reader_of
-from zoo.common import units
+from zoo.common.vocabulary import Vocabulary
 from zoo.common.writing import Options, Reader, write_pieces
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def begin(body: bytes, version: Version) -> Text:
         raise ValueError(f"generate.prompt: expected {MOST_PROMPT} characters at most.")
     reader = Leaving(reader_of(version.engine, version.manifest, options.count, where=version.name))
     labels = version.manifest.labels
-    read = len(units.encode(options.prompt, labels, where="prompt"))
+    read = len(Vocabulary.of_names(labels).encode(options.prompt, where="prompt"))
     if (steps := (read + options.tokens) * options.count) > MOST_STEPS:
         raise ValueError(
             f"generate: got {steps} tokens of all texts, {read} of each are the prompt's; expected "

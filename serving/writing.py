@@ -11,7 +11,8 @@ from typing import Any
 from export.manifest import Manifest
 from serving.engines import Engine, example_shape, open_deployable
 from zoo.common import writing
-from zoo.common.writing import LOGITS, NEXT, TOKENS, Options, Reader
+from zoo.common.tensors import LOGITS, NEXT, TOKENS
+from zoo.common.writing import Options, Reader
 
 
 def write(directory: str | Path, *, num_threads: int = 1, **options: Any) -> list[str]:

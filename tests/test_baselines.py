@@ -167,7 +167,8 @@ def test_forecasts_of_a_sine(name, zoo, tmp_path):
     ahead, series = (data.test[key][..., 0] for key in ("ahead", "series"))
     last = np.abs(ahead - series[:, -1:]).mean()
     exact = name not in ("last_value", "exponential_smoothing")
-    assert found["mae"] < 1e-4 if exact else found["mae"] > 0.3
+    most = 2e-3 if name == "period_before" else 1e-4  # a period is 40.01 places
+    assert found["mae"] < most if exact else found["mae"] > 0.3
     if name == "last_value":
         assert found["mae"] == pytest.approx(last, rel=1e-5)
     if name == "period_before":

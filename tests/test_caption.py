@@ -16,6 +16,7 @@ from tests import toy
 from zoo.common.sentences import END, PADDING, START, words
 from zoo.data import digit_captions
 from zoo.metrics.bleu import bleu
+from zoo.models import step
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.tasks.words import captions, telling
@@ -480,7 +481,7 @@ def test_samples_meet_the_states_of_a_run(name, runs):
         place = line.sum() % len(read)
         kinds.add(place)
         assert found["tokens"][row] == read[place]
-        states = {n: np.zeros((1, 12), "float32") for n in telling.states(decoder)}
+        states = {n: np.zeros((1, 12), "float32") for n in step.states(decoder)}
         model = telling.whole(run.networks)
         for token in read[:place]:
             given = [images[row : row + 1], np.array([[token]], "int32"), *states.values()]

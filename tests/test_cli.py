@@ -164,13 +164,15 @@ def test_ctrl_c_leaves_a_usable_bundle(zoo, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ProgressBar, "on_epoch_end", interrupt)
         train = ["train", "lenet5", "--data", "digits", "--set", "train.epochs=5", "--out", out]
-        assert "--resume continues" in zoo(*train, expect=130)
+        told = zoo(*train, expect=130)
+        assert f"`zoo train lenet5 --out {out} --resume` continues this run" in told
     report = json.loads((out / "report.json").read_text())
     assert report["status"] == "interrupted" and report["epochs"] == 3
     found = zoo("evaluate", out, "--json")
     assert found["metrics"] == pytest.approx(report["metrics"])
-    assert "drop --data, --set and --smoke" in zoo(*train, "--resume", expect=2)
-    whole = zoo("train", "lenet5", "--out", out, "--resume", "--json")
+    others = [*train, "--set", "train.epochs=4", "--resume"]
+    assert "got recipe.train.epochs 4; expected 5" in zoo(*others, expect=2)
+    whole = zoo(*train, "--resume", "--json")  # or without --data and --set
     assert whole["status"] == "complete" and whole["epochs"] == 5
     assert [path.name for path in out.parent.iterdir()] == ["lenet5"]
 

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests.toy import check_resumed, printed
-from zoo.common import units
+from zoo.common import vocabulary
+from zoo.common.vocabulary import Vocabulary
 from zoo.data import entailment, trees
 from zoo.data.entailment import LABELS, Sentence, claims, relation
 from zoo.data.loading import load
@@ -207,7 +208,7 @@ def test_json_and_tables_say_the_same(pairs, file, tmp_path):
         for name in one.columns:
             np.testing.assert_array_equal(getattr(one, part)[name], getattr(other, part)[name])
     assert other.problems == ("snli.jsonl: 1 pairs without a label are left out",)
-    assert entailment.words("It rains, doesn't it?") == [
+    assert Vocabulary.read(one.columns["tokens"]).pieces("It rains, doesn't it?") == [
         *("it", "rains", ",", "doesn", "'", "t", "it", "?")
     ]
 
@@ -390,11 +391,11 @@ def test_two_sentences_are_asked_about(bundle, run, zoo, monkeypatch):
     for text, line in (
         ("all dogs run", "--text: got 'all dogs run'; expected two sentences with '|' or a tab"),
         ("all dogs run |", "expected two sentences with '|'"),
-        (f"{'all ' * 30}| no men sit", "--text: got 30 words, all all all all ...; expected at"),
+        (f"{'all ' * 30}| no men sit", "--text: got 30 words in 'all all all"),
     ):
         assert line in zoo("predict", bundle.path, "--text", text, expect=2)
     lines = []
-    monkeypatch.setattr(units.LOG, "warning", lambda *told: lines.append(told[0] % told[1:]))
+    monkeypatch.setattr(vocabulary.LOG, "warning", lambda *told: lines.append(told[0] % told[1:]))
     zoo("predict", bundle.path, "--text", "all zebras run | no men sit")
     assert lines[0].startswith("--text: 'zebras' not among the ") and len(lines) == 1
 

@@ -7,7 +7,8 @@ import pytest
 
 import zoo
 from zoo.baselines.ngram import NGram
-from zoo.common import units
+from zoo.common import byte_pairs
+from zoo.common.vocabulary import WORD, Vocabulary
 from zoo.data import pydoc_topics, text
 from zoo.data.loading import load
 from zoo.datasets import DATASETS, check_name
@@ -113,14 +114,14 @@ def test_a_mark_of_the_order_of_bytes_is_no_character(tmp_path):
 def test_words_are_the_most_frequent_of_the_training_part():
     data, whole = by_unit("word", 500), pydoc_topics.read()
     names = data.labels
-    words = Counter(units.WORD.findall(whole[: text.bounds(len(whole))[0]]))
+    words = Counter(WORD.findall(whole[: text.bounds(len(whole))[0]]))
     assert len(names) == 500 and names[0] == "<unk>" and set(names[1:]) <= set(words)
     assert min(words[word] for word in names[1:]) >= max(
         count for word, count in words.items() if word not in names
     )
     row = data.validation[:1]
     shown, lengths = row["tokens"][0], row["lengths"][0]
-    begin = whole.index("".join(units.behind([0], shown[1:], names)).split("<unk>")[0].strip())
+    begin = whole.index(Vocabulary.of_names(names).behind([0], shown[1:]).split("<unk>")[0].strip())
     assert row["tokens"].shape == row["lengths"].shape == (1, 21) and begin > 0
     assert set(data.columns) == {"tokens", "counted", "lengths"}
     assert all(
@@ -129,17 +130,17 @@ def test_words_are_the_most_frequent_of_the_training_part():
 
 
 def test_words_are_written_with_blanks_between(caplog):
-    names = ("<unk>", "\n", "a", "word", ".")
+    words = Vocabulary.of_names(("<unk>", "\n", "a", "word", "."))
     with caplog.at_level("WARNING", "zoo"):
-        units.encode("a word.\n", names, where="x")
+        words.encode("a word.\n", where="x")
         assert not caplog.messages
-        units.encode("a bee, a bee", names, where="prompt")
+        words.encode("a bee, a bee", where="prompt")
     assert caplog.messages == [
         "prompt: 'bee', ',' not among the 4 words of the training; read as <unk>"
     ]
-    assert units.encode("a word.\nb", names, where="x") == [2, 3, 4, 1, 0]
-    assert units.decode([2, 3, 4, 1, 0, 2], names) == "a word .\n<unk> a"
-    assert units.behind([2], [3], names) == " word"
+    assert words.encode("a word.\nb", where="x") == [2, 3, 4, 1, 0]
+    assert words.decode([2, 3, 4, 1, 0, 2]) == "a word .\n<unk> a"
+    assert words.behind([2], [3]) == " word"
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +169,7 @@ def test_a_vocabulary_is_enough_to_join_byte_pairs_again(pieces):
     whole = pydoc_topics.read()
     train = whole[: text.bounds(len(whole))[0]]
     own = tokenizers.Tokenizer(tokenizers.models.BPE())
-    own.pre_tokenizer = units.runs()
+    own.pre_tokenizer = byte_pairs.runs()
     own.train_from_iterator(
         [train],
         tokenizers.trainers.BpeTrainer(
@@ -176,13 +177,14 @@ def test_a_vocabulary_is_enough_to_join_byte_pairs_again(pieces):
         ),
     )
     part = whole[-20_000:]
-    found = units.encode(part, pieces.labels, where="x")
+    known = Vocabulary.read(pieces.columns["tokens"])
+    found = known.encode(part, where="x")
     assert [pieces.labels[token] for token in found] == own.encode(part).tokens
-    assert units.decode(found, pieces.labels) == part
+    assert known.decode(found) == part
     with pytest.raises(ValueError, match=r"got 50; expected more than the 103 different char"):
         by_unit("byte_pair", 50)
-    with pytest.raises(ValueError, match=r"^x: got '☃'; expected characters of the 103"):
-        units.encode("☃", pieces.labels, where="x")
+    with pytest.raises(ValueError, match=r"^x: got '☃' in '☃'; expected characters of the 103"):
+        known.encode("☃", where="x")
 
 
 def test_units_that_cannot_be():

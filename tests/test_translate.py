@@ -14,9 +14,10 @@ import export
 from tests import toy
 from zoo.common.columns import Column
 from zoo.common.sentences import END, MARKS, PADDING, START
+from zoo.common.tensors import WEIGHTS
+from zoo.common.vocabulary import Vocabulary
 from zoo.data import cmudict, dates, load, pairs
 from zoo.data.pairs import Pair
-from zoo.data.vocabulary import Vocabulary
 from zoo.metrics.edits import edits, label_error
 from zoo.models.attention import attend
 from zoo.models.build import create
@@ -76,13 +77,13 @@ def run(bundle):
 
 def test_a_vocabulary_goes_there_and_back():
     letters = Vocabulary.of(["abba", "cab"])
-    assert letters.names == ("", "a", "b", "c") and not letters.of_words
-    rows = letters.encode(["cab", "b"], length=5)
+    assert letters.names == ("", "a", "b", "c") and letters.unit == "character"
+    rows = letters.rows(["cab", "b"], length=5)
     assert rows.tolist() == [[3, 1, 2, 0, 0], [2, 0, 0, 0, 0]] and rows.dtype == np.int32
     assert [letters.decode(row) for row in rows] == ["cab", "b"]
     words = Vocabulary.of(["a cab", "b"], marks=MARKS)
-    assert words.names == (*MARKS, "a", "b", "cab") and words.of_words
-    (row,) = words.encode(["cab a"])
+    assert words.names == (*MARKS, "a", "b", "cab") and words.unit == "word"
+    (row,) = words.rows(["cab a"])
     assert row.tolist() == [START, 5, 3, END] and words.decode(row) == "cab a"
     assert [Vocabulary.read(v.column(5)) for v in (letters, words)] == [letters, words]
     earlier = [Column("tokens", (5,), vocabulary.names) for vocabulary in (letters, words)]
@@ -96,7 +97,7 @@ def test_words_of_one_letter_are_words():
     units = [data.columns[name].unit for name in ("source", "tokens")]
     says = Vocabulary.read(data.columns["tokens"])
     assert units == ["character", "word"] and says.names == (*MARKS, "A", "B", "C")
-    assert says.decode(says.encode(["A B C"])[0]) == "A B C"
+    assert says.decode(says.rows(["A B C"])[0]) == "A B C"
     meter = Translate().meter(data.columns)
     tokens = data.test["tokens"]
     meter.add({"source": data.test["source"], "tokens": tokens}, {"captions": tokens[:, 1:]})
@@ -123,12 +124,12 @@ def test_what_a_card_of_an_earlier_version_does_not_say_is_no_difference():
 )
 def test_a_text_that_does_not_fit_is_refused(text, told):
     with pytest.raises(ValueError, match=told):
-        Vocabulary.of(["abc"]).encode([text], length=5, where="--text")
+        Vocabulary.of(["abc"]).rows([text], length=5, where="--text")
 
 
 def test_the_vocabulary_of_another_column_is_refused():
     with pytest.raises(ValueError, match="got names that begin with 'a', 'b'; expected ''"):
-        Vocabulary.read(Column("tokens", (5,), ("a", "b")))
+        Vocabulary.read(Column("tokens", (5,), ("a", "b"))).rows(["a"])
 
 
 def test_pairs_of_a_file(file, tmp_path):
@@ -149,6 +150,16 @@ def test_pairs_of_a_file(file, tmp_path):
     short = load(f"pairs:{file}", size=2)
     assert short.columns["tokens"].shape == (4,) and "have more than 2 tokens" in short.problems[0]
     assert len(load(f"pairs:{file}", limit=7).train) == 7
+
+
+def test_a_header_of_pairs_is_left_out_and_told_of(file, tmp_path, caplog):
+    headed = tmp_path / "headed.tsv"
+    headed.write_text("Input\tOutput\n" + file.read_text())
+    with caplog.at_level("WARNING", "zoo"):
+        data = load(f"pairs:{headed}")
+    assert data.columns == load(f"pairs:{file}").columns
+    (told,) = caplog.messages
+    assert told.endswith("headed.tsv: line 1: 'Input' and 'Output' are a header, left out")
 
 
 @pytest.mark.parametrize(
@@ -266,8 +277,8 @@ def test_padding_changes_nothing(name):
             training=False,
         )  # fmt: skip
         np.testing.assert_allclose(one["logits"][0], found["logits"][row], atol=1e-5)
-    if telling.WEIGHTS in found:
-        weights = found[telling.WEIGHTS].numpy()
+    if WEIGHTS in found:
+        weights = found[WEIGHTS].numpy()
         np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
         assert (weights[1, :, 3:] == 0).all() and (weights[2, :, 0] == pytest.approx(1))
 
@@ -540,7 +551,7 @@ def test_compressed_translator_is_measured_itself(recipe, run, bundle):
 def test_predict_says_what_a_text_becomes(bundle, run, zoo):
     rows = zoo("predict", bundle.path, "--text", "012", "--text", "5", "--json")
     assert [row["text"] for row in rows] == ["012", "5"]
-    source = Vocabulary.read(run.data.columns["source"]).encode(["012", "5"], length=3)
+    source = Vocabulary.read(run.data.columns["source"]).rows(["012", "5"], length=3)
     said = np.asarray(telling.greedy(run.networks, tf.constant(source), 4)["captions"])
     says = Vocabulary.read(run.data.columns["tokens"])
     assert [row["answer"] for row in rows] == [says.decode(row) for row in said]

@@ -261,7 +261,10 @@ def test_an_expression_is_asked_about(bundle, zoo):
         ("(7 (max 3)", "--text: got '(7 (max 3)'; expected a closing bracket"),
         ("(7 (max 3)))", "expected nothing behind the tree's last bracket"),
         (" ", "--text: got an empty text; expected a tree, e.g. (not (very bad))."),
-        ("(1 (+ (1 (+ (1 (+ (1 (+ 1))))))))", "words, 1 + 1 + ...; expected at most"),
+        (
+            "(1 (+ (1 (+ (1 (+ (1 (+ 1))))))))",
+            "got 9 words in '1 + 1 + 1 + 1 + 1'; expected at most",
+        ),
     ):
         assert line in zoo("predict", bundle.path, "--text", text, expect=2)
 

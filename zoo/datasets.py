@@ -23,14 +23,10 @@ NAMED = "named:"
 """What the name of a file of texts with a class each starts with; the path follows."""
 TS = "ts:"
 """What the name of labelled signals of the user's own starts with; the path follows."""
-FILES = (
-    TEXT,
-    TREES,
-    NLI,
-    PAIRS,
-    NAMED,
-    TS,
-)  # what names of the user's own texts and signals start with
+SIGNALS = "signals:"
+"""What the name of a table of signals of the user's own starts with; the path follows."""
+FILES = (TEXT, TREES, NLI, PAIRS, NAMED, TS, SIGNALS)
+"""What names of the user's own texts and signals start with."""
 FOLDERS = (NLI, TEXT, TS)  # those of them that a folder may stand for
 
 

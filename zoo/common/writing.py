@@ -16,14 +16,10 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from pydantic import Field
 
-from zoo.common import units
 from zoo.common.settings import Settings
+from zoo.common.tensors import LOGITS, NEXT, TOKENS
+from zoo.common.vocabulary import Vocabulary
 
-TOKENS, LOGITS, NEXT = (
-    "tokens",
-    "logits",
-    "next_",
-)  # names of a step's tensors, see `zoo.models.step`
 START = "\n"  # what stands before a text without a prompt, where the vocabulary has it
 
 Call = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
@@ -107,7 +103,7 @@ def write_texts(reader: Reader, vocabulary: Sequence[str], options: Options) -> 
 
     Args:
         reader: A model that has read nothing yet.
-        vocabulary: The token of each index, see `zoo.common.units`.
+        vocabulary: The token of each index, see `zoo.common.vocabulary`.
         options: How to write.
 
     Raises:
@@ -122,7 +118,8 @@ def write_pieces(
 ) -> Iterator[list[str]]:
     """Yields what follows the prompt of each text, a token at a time, see `write_texts`."""
     random = np.random.RandomState(options.seed)
-    prompt = units.encode(options.prompt, vocabulary, where="prompt")
+    known = Vocabulary.of_names(vocabulary)
+    prompt = known.encode(options.prompt, where="prompt")
     begin = prompt or [vocabulary.index(START) if START in vocabulary else 0]
     for token in begin:
         logits = reader.read(np.full(options.count, token))
@@ -130,7 +127,7 @@ def write_pieces(
     for number in range(1, options.tokens + 1):
         written = draw(logits, options, random)  # (count,)
         yield [
-            units.behind(last, [token], vocabulary)
+            known.behind(last, [token])
             for last, token in zip(before, written.tolist(), strict=True)
         ]
         before = [[token] for token in written.tolist()]

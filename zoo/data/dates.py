@@ -51,4 +51,4 @@ def load() -> DataSet:
             )
         )  # fmt: skip
     source = f"days of {FIRST.year} to {LAST.year}, drawn with seed {SEED}"
-    return pairs.paired("dates", pairs.split(made), source=source, of_words=(False, False))
+    return pairs.paired("dates", pairs.split(made), source=source, units=("character", "character"))

@@ -18,22 +18,22 @@ there more than once is in one part, whatever its labels.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from functools import cache
-from itertools import product
+from functools import cache, partial
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from zoo.common.columns import Column
+from zoo.common.tensors import HYPOTHESIS, LABEL, TOKENS
+from zoo.common.vocabulary import OF_WORDS, Vocabulary, cut
 from zoo.data.dataset import DataSet, Split, alike
 from zoo.data.text_files import read_text, text_lines
 from zoo.datasets import NLI, file_path
 
 LABELS = ("entailment", "neutral", "contradiction")
-EMPTY, UNKNOWN = "", "<unknown>"
 COUNTS = {"train": 24_000, "validation": 1_500, "test": 3_000}
 ENDS = (".jsonl", ".txt", ".tsv")
 LONGEST = 64  # words of a sentence that are kept
@@ -58,6 +58,9 @@ KINDS = [
         VERBS["move"] + VERBS["rest"],
     )
 ]  # fmt: skip
+
+
+_words = partial(cut, marks=OF_WORDS, unit="word")
 
 
 class Sentence(NamedTuple):
@@ -178,7 +181,7 @@ def load(name: str) -> DataSet:
         parts = {part: list(_pairs(file, problems)) for part, file in files.items()}
     else:
         rows = list(_pairs(path, problems))
-        groups = alike((tuple(words(one)), tuple(words(other))) for one, other, _ in rows)
+        groups = alike((tuple(_words(one)), tuple(_words(other))) for one, other, _ in rows)
         order = np.random.RandomState(0).permutation(len(groups))
         held = max(1, len(groups) // 10)
         cuts = {"train": order[: -2 * held], "validation": order[-2 * held : -held],
@@ -254,38 +257,28 @@ def _rows(path: Path, lines: list[str]) -> Iterator[tuple[int, str, str, str]]:
         yield number, *(cells[place] for place in places)  # type: ignore[misc]
 
 
-def words(sentence: str) -> list[str]:
-    """Returns the words of a sentence, in small letters; signs are words too."""
-    return re.findall(r"\w+|[^\w\s]", sentence.lower())
-
-
 def _columns(
     name: str,
     source: str,
     parts: dict[str, list[tuple[str, str, str]]],
     problems: tuple[str, ...] = (),
 ) -> DataSet:
-    cut = {
-        part: [(words(one)[:LONGEST], words(other)[:LONGEST], label) for one, other, label in rows]
+    sides = {
+        part: [[_words(row[side])[:LONGEST] for row in rows] for side in (0, 1)]
         for part, rows in parts.items()
     }
-    known = sorted({word for one, other, _ in cut["train"] for word in (*one, *other)})
-    vocabulary = (EMPTY, UNKNOWN, *known)
-    places = {word: token for token, word in enumerate(vocabulary)}
-    time = max(max(len(one), len(other)) for rows in cut.values() for one, other, _ in rows)
+    vocabulary = Vocabulary.of_pieces(chain(*sides["train"]), marks=OF_WORDS)
+    time = max(len(words) for each in sides.values() for words in chain(*each))
     splits = {}
-    for part, rows in cut.items():
-        texts = np.zeros((2, len(rows), time), np.int32)
-        for row, (*sentences, _) in enumerate(rows):
-            for side, sentence in enumerate(sentences):
-                texts[side, row, : len(sentence)] = [places.get(word, 1) for word in sentence]
+    for part, rows in parts.items():
+        one, other = (vocabulary.table(x, length=time, where=None) for x in sides[part])
         label = np.array([LABELS.index(label) for *_, label in rows], np.int32)
-        splits[part] = Split({"tokens": texts[0], "hypothesis": texts[1], "label": label})
+        splits[part] = Split({TOKENS: one, HYPOTHESIS: other, LABEL: label})
     columns = {
-        "tokens": Column("tokens", (time,), vocabulary, "word"),
-        "hypothesis": Column("tokens", (time,), vocabulary, "word"),
-        "label": Column("class", (), LABELS),
+        TOKENS: vocabulary.column(time),
+        HYPOTHESIS: vocabulary.column(time),
+        LABEL: Column("class", (), LABELS),
     }
-    told = f"{source}: {sum(map(len, cut.values())):,} pairs"
+    told = f"{source}: {sum(map(len, parts.values())):,} pairs"
     train, validation, test = (splits[part] for part in ("train", "validation", "test"))
     return DataSet(name, told, columns, train, validation, test, problems=problems)

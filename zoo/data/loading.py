@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.common.images import fit, recolour
-from zoo.data import entailment, folder, names, pairs, trees, ts_files
+from zoo.data import entailment, folder, forecasts, names, pairs, trees, ts_files
 from zoo.data import text as text_windows
 from zoo.data.dataset import DataSet, Split
 from zoo.data.pictures import Pictures
@@ -20,6 +20,7 @@ from zoo.datasets import (
     NAMED,
     NLI,
     PAIRS,
+    SIGNALS,
     TEXT,
     TREES,
     TS,
@@ -41,7 +42,7 @@ def load(
     """Loads a data set. The same name gives the same split on every machine.
 
     Args:
-        name: A name of `zoo.data.DATASETS`, `folder:PATH`, `text:PATH`, `pairs:PATH` or `ts:PATH`.
+        name: A name of `zoo.data.DATASETS`, `folder:PATH`, or another that `check_name` knows.
         size: Side of the square images in pixels, see `zoo.common.images.fit`; `None` keeps the
             stored size, and makes the images of a folder 64. A set that is made takes it as the
             side that it makes, a text as the predictions in a window, a signal as its places, pairs
@@ -115,7 +116,7 @@ _PLURAL = {"features": "rows of a table", "tokens": "texts", "series": "signals"
 
 def _sized(name: str) -> bool:
     """Whether a set is made in the size that is asked for."""
-    return name.startswith((TEXT, PAIRS)) or (name in DATASETS and DATASETS[name].sized)
+    return name.startswith((TEXT, PAIRS, SIGNALS)) or (name in DATASETS and DATASETS[name].sized)
 
 
 def _is_text(name: str) -> bool:
@@ -143,6 +144,8 @@ def _read(
         return names.load_file(name)
     if name.startswith(TS):
         return ts_files.load(name)
+    if name.startswith(SIGNALS):
+        return forecasts.load(name, size=size)
     row = DATASETS[name]
     module, function = row.loader.split(":")
     load_rows = getattr(import_module(module), function)

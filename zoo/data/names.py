@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from zoo.common.columns import Column
+from zoo.common.vocabulary import Vocabulary
 from zoo.data import pairs
 from zoo.data.carried import carried
 from zoo.data.dataset import DataSet, Split
 from zoo.data.pairs import Pair
-from zoo.data.vocabulary import Vocabulary
 from zoo.datasets import NAMED, file_path
 
 FILE = "providers/person/{}/__init__.py"
@@ -120,12 +120,12 @@ def labelled(name: str, found: Sequence[Pair], *, source: str) -> DataSet:
         source: Where they were read from; their number is added.
     """
     classes = tuple(sorted({pair.target for pair in found}))
-    vocabulary = Vocabulary.of([pair.source for pair in found], of_words=False)
+    vocabulary = Vocabulary.of([pair.source for pair in found], unit="character")
     length = max(len(vocabulary.pieces(pair.source)) for pair in found)
     splits: list[Split] = []
     for part in pairs.split(found).values():
         texts, labels = zip(*part, strict=True)
-        tokens = vocabulary.encode(texts, length=length, where=name)
+        tokens = vocabulary.rows(texts, length=length, where=name)
         label = np.array([classes.index(one) for one in labels], np.int32)
         splits.append(Split({"tokens": tokens, "label": label}))
     columns = {

@@ -1,7 +1,8 @@
 """Pairs of texts: what is read, and what is to be said; of one's own, `pairs:PATH`.
 
 A line of a `.csv` file has two cells with a comma between; of any other file, e.g. `.tsv`, two with
-a tab. There is no header. A column in which a text has a space within is read word by word, any
+a tab. There is no header; a first line of two of the names that columns have (`HEADER`) is left
+out, and told of. A column in which a text has a space within is read word by word, any
 other one character by character; each column has a vocabulary of its own, that of the whole file.
 A tenth of what is read goes to the test split, a twentieth to validation: pairs that read the same
 text are in one split.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,12 +23,37 @@ import numpy as np
 
 from zoo.common.columns import Column
 from zoo.common.sentences import MARKS
+from zoo.common.tensors import SOURCE, TOKENS
+from zoo.common.vocabulary import Unit, Vocabulary
 from zoo.data.dataset import DataSet, Split
-from zoo.data.vocabulary import Vocabulary
 from zoo.datasets import file_path
 
-SOURCE, TOKENS = "source", "tokens"
 FEWEST = 20  # pairs, or there is nothing to learn from and to test with
+HEADER = frozenset(
+    [
+        "answer",
+        "category",
+        "class",
+        "from",
+        "input",
+        "label",
+        "name",
+        "origin",
+        "output",
+        "phones",
+        "question",
+        "sentence",
+        "source",
+        "src",
+        "target",
+        "text",
+        "tgt",
+        "to",
+        "translation",
+        "word",
+    ]
+)
+LOG = logging.getLogger("zoo")
 
 
 class Pair(NamedTuple):
@@ -57,7 +84,7 @@ def load(name: str, *, size: int | None = None) -> DataSet:
 
 
 def read(path: Path, *, where: str, noun: str = "what is to be said") -> list[Pair]:
-    """Returns the pairs of a file, in its order; empty lines are none.
+    """Returns the pairs of a file, in its order; empty lines are none, nor is a header.
 
     Args:
         path: A file of two columns, see above.
@@ -90,7 +117,11 @@ def read(path: Path, *, where: str, noun: str = "what is to be said") -> list[Pa
                 f"{where}: line {number}: got {told}; expected 2 cells with a "
                 f"{'comma' if comma else 'tab'} between: what is read, and {noun}."
             )
-        found.append(Pair(*(cell.strip() for cell in cells)))
+        pair = Pair(*(cell.strip() for cell in cells))
+        if number == 1 and {cell.lower() for cell in pair} <= HEADER:
+            LOG.warning("%s: line 1: %r and %r are a header, left out", where, *pair)
+            continue
+        found.append(pair)
     return found
 
 
@@ -114,7 +145,7 @@ def paired(
     *,
     source: str,
     size: int | None = None,
-    of_words: tuple[bool | None, bool | None] = (None, None),
+    units: tuple[Unit | None, Unit | None] = (None, None),
 ) -> DataSet:
     """Returns pairs as rows of tokens.
 
@@ -123,7 +154,7 @@ def paired(
         parts: Pairs of `train`, `validation` and `test`.
         source: Where they were read from; their number is added.
         size: See `load`.
-        of_words: Whether each column is read word by word; `None`: where it has spaces.
+        units: What a token of each column is; `None`: a word where it has spaces.
 
     Returns:
         `source` (time,), padded with 0, and `tokens` (time,): a start, what is to be said, an end.
@@ -133,8 +164,8 @@ def paired(
     """
     every = [pair for part in parts.values() for pair in part]
     vocabularies = (
-        Vocabulary.of([pair.source for pair in every], of_words=of_words[0]),
-        Vocabulary.of([pair.target for pair in every], marks=MARKS, of_words=of_words[1]),
+        Vocabulary.of([pair.source for pair in every], unit=units[0]),
+        Vocabulary.of([pair.target for pair in every], marks=MARKS, unit=units[1]),
     )
 
     def fits(pair: Pair) -> bool:
@@ -158,7 +189,7 @@ def paired(
         columns[column] = own.column(length)
         for split, part in kept.items():
             texts = [pair[place] for pair in part]
-            values[split][column] = own.encode(texts, length=length, where=name)
+            values[split][column] = own.rows(texts, length=length, where=name)
     problems: tuple[str, ...] = ()
     if len(left) < num:
         problems = (f"{num - len(left):,} of {num:,} pairs have more than {size} tokens: left out",)

@@ -13,10 +13,10 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from zoo.common import preprocessing, reading
+from zoo.common import preprocessing
 from zoo.common.images import PAD
+from zoo.data.number_tables import read_table
 from zoo.data.pictures import Pictures, blocks
-from zoo.data.text_files import text_lines
 
 Count = Annotated[int, Field(ge=1)]
 MOST_SIZE = 2**14  # pixels
@@ -94,24 +94,17 @@ class Preprocessing(preprocessing.Preprocessing):
         """Reads a table's rows (n, channels), float32, in the data set's order and units.
 
         Args:
-            path: A CSV file of numbers without a header, one row for each example.
+            path: A CSV file of numbers, one row for each example; a header is read over.
 
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: The file is not a table with that many features.
         """
         path = Path(path)
-        wish = f"expected a CSV file of numbers, {self.channels} in a row, without a header"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; {wish}.")
-        try:
-            text = reading.text(path, wish.removeprefix("expected "))
-            lines = [line.split(",") for line in text_lines(text) if line.strip()]
-            table = np.array(lines, dtype=np.float32)  # refuses a short row, and a word
-        except ValueError:
-            raise ValueError(f"{path}: not a table of numbers; {wish}.") from None
+        wish = f"a CSV file of numbers, {self.channels} in a row"
+        _, table = read_table(path, wish)
         if table.shape[1:] != (self.channels,) or not np.isfinite(table).all():
-            raise ValueError(f"{path}: got a table {table.shape}; {wish}.")
+            raise ValueError(f"{path}: got a table {table.shape}; expected {wish}.")
         return table
 
 

@@ -1,9 +1,9 @@
 """Signals in files, for a model that is asked about them.
 
-`.csv`: numbers without a header, a line for each place of one signal, its features side by side; of
-a model of one feature also a signal on each line, all of one length. `.npy`: one signal (time,) or
-(time, features), or several (n, time, features). `.ts`: see `zoo.data.ts_files`; the classes are
-not looked at.
+`.csv`: numbers, a line for each place of one signal, its features side by side; a header may stand
+above them. Of a model of one feature several signals: with a header, a column each; without one, a
+line each, all of one length. `.npy`: one signal (time,) or (time, features), or several (n, time,
+features). `.ts`: see `zoo.data.ts_files`; the classes are not looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo.common import reading
 from zoo.data import ts_files
-from zoo.data.text_files import text_lines
+from zoo.data.number_tables import POINT, Table, read_table
 
 SUFFIXES = (".csv", ".npy", ".ts")
 
@@ -38,9 +38,7 @@ def read(path: str | Path, features: int) -> list[np.ndarray]:
             raise ValueError(f"{path}: got {values.dtype} {values.shape}; expected {expected}.")
         signals = _signals(values.astype(np.float32))
     else:
-        table = _table(path, expected)
-        rows = features == 1 and table.shape[1] > 1  # a signal on each line
-        signals = [row[:, None] for row in table] if rows else [table]
+        signals = _of_table(path, read_table(path, f"a {expected}"), features)
     for signal in signals:
         if signal.shape[1] != features or not len(signal):
             raise ValueError(
@@ -57,16 +55,15 @@ def _signals(values: np.ndarray) -> list[np.ndarray]:
     return [values[:, None] if values.ndim == 1 else values]
 
 
-def _table(path: Path, expected: str) -> np.ndarray:
-    lines = text_lines(reading.text(path, f"a {expected}"))
-    cells = [line.split(",") for line in lines if line.strip()]
-    try:
-        table: np.ndarray = np.array(cells, dtype=np.float32)  # refuses a short line, and a word
-    except ValueError:
-        table = np.zeros(0, np.float32)
-    if table.ndim != 2:
+def _of_table(path: Path, table: Table, features: int) -> list[np.ndarray]:
+    names, values = table
+    if features > 1 or values.shape[1] == 1:
+        return [values]
+    if names:
+        return [column[:, None] for column in values.T]
+    if values.shape[1] == 2 < len(values) and not (values % 1).any():
         raise ValueError(
-            f"{path}: got lines of several lengths, or no numbers; expected {expected}, without a "
-            "header."
+            f"{path}: got {len(values)} lines of two whole numbers; expected a signal on each line,"
+            f" or a place of one. {POINT}"
         )
-    return table
+    return [row[:, None] for row in values]

@@ -7,9 +7,9 @@ Those of the other parts overlap, and `counted` says how many of the last predic
 count: every token of a part counts once, behind at least half a window of the text that stands
 before it. Where a token is not one character, `lengths` says how many it stands for.
 
-A token is a character, a word or a byte pair (`zoo.common.units`). A text that does not fit into
-memory is a stream: its tokens are on the disk, and training windows are shuffled a thousand at a
-time.
+A token is a character, a word or a byte pair (`zoo.common.vocabulary`). A text that does not fit
+into memory is a stream: its tokens are on the disk, and training windows are shuffled a thousand at
+a time.
 Limits: up to `size` tokens at the end of the training part are left out.
 """
 

@@ -1,7 +1,8 @@
 """The tokens of a text: its vocabulary, and the text as indices of it, in memory or on the disk.
 
-What a token is, `zoo.common.units` says. The words and the joins of byte pairs are those of the
-training part; its characters are those of the whole text, since there is no other way to say them.
+What a token is, `zoo.common.vocabulary` says. The words and the joins of byte pairs are those of
+the training part; its characters are those of the whole text, since there is no other way to say
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.common import units
+from zoo.common import byte_pairs
+from zoo.common.vocabulary import OF_TEXT, WORD
 from zoo.recipe import Text
 
 WORDS, PIECES = 10_000, 1_000  # tokens of a vocabulary when no number is asked for
@@ -67,7 +69,7 @@ def tokenize(blocks: Blocks, settings: Text, *, training: int, on_disk: bool = F
         parts = (_as_words(block, known) for block in blocks())
     else:
         names = _pieces(blocks, training, settings.vocabulary or PIECES)
-        tokenizer = units.tokenizer(names)
+        tokenizer = byte_pairs.tokenizer(names)
         sizes = np.array([len(name) for name in names])
         found = (np.array(tokenizer.encode(block).ids, np.int64) for block in blocks())
         parts = ((places, sizes[places]) for places in found)
@@ -100,28 +102,28 @@ def _words(blocks: Iterable[str], size: int) -> tuple[str, ...]:
     """The most frequent words; of equals, the first in the order of their codes."""
     counts: Counter[str] = Counter()
     for block in blocks:
-        counts.update(units.WORD.findall(block))
+        counts.update(WORD.findall(block))
     ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    return units.UNKNOWN, *(word for word, _ in islice(ranked, size - 1))
+    return *OF_TEXT, *(word for word, _ in islice(ranked, size - 1))
 
 
 def _as_words(block: str, known: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """The words of a block, and how many characters each ends behind the one before."""
-    found = [(match.end(), known.get(match[0], 0)) for match in units.WORD.finditer(block)]
+    found = [(match.end(), known.get(match[0], 0)) for match in WORD.finditer(block)]
     ends, places = np.array(found, np.int64).reshape(-1, 2).T
     return places, np.diff(ends, prepend=0)
 
 
 def _pieces(blocks: Blocks, training: int, size: int) -> tuple[str, ...]:
     """The characters, and what is joined of them in the training part."""
-    library, alphabet = units.import_tokenizers(), _characters(blocks())
+    library, alphabet = byte_pairs.import_tokenizers(), _characters(blocks())
     if size <= len(alphabet):
         raise ValueError(
             f"data.text.vocabulary: got {size}; expected more than the {len(alphabet)} different "
             "characters of the text."
         )
     made = library.Tokenizer(library.models.BPE())
-    made.pre_tokenizer = units.runs()
+    made.pre_tokenizer = byte_pairs.runs()
     trainer = library.trainers.BpeTrainer(
         vocab_size=size, initial_alphabet=list(alphabet), show_progress=False
     )

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo.common.columns import Column
+from zoo.common.vocabulary import OF_WORDS, Vocabulary
 from zoo.data.dataset import DataSet, Split, alike, stratify
 from zoo.data.text_files import read_text, text_lines
 from zoo.datasets import TREES, file_path
 
-EMPTY, UNKNOWN = "", "<unknown>"
 OPERATIONS = ("max", "min", "+", "-")
 EXAMPLES = 24_000
 VALUES = 8  # digits of the longest expression
@@ -185,17 +185,14 @@ def _columns(name: str, source: str, trees: list[Labelled]) -> DataSet:
         np.array([row for group in part["group"] for row in groups[group]], np.int32)
         for part in stratify(firsts, _shares, by="label")
     ]
-    known = sorted({word for row in parts[0] for word in flats[row][0]})
-    vocabulary = (EMPTY, UNKNOWN, *known)
-    places = {word: token for token, word in enumerate(vocabulary)}
-    tokens = np.zeros((len(trees), longest), np.int32)
-    joins = np.zeros((len(trees), longest), np.int32)
-    for row, (words, heights) in enumerate(flats):
-        tokens[row, : len(words)] = [places.get(word, 1) for word in words]
+    vocabulary = Vocabulary.of_pieces((flats[row][0] for row in parts[0]), marks=OF_WORDS)
+    tokens = vocabulary.table([words for words, _ in flats], length=longest, where=None)
+    joins = np.zeros_like(tokens)
+    for row, (_, heights) in enumerate(flats):
         joins[row, : len(heights)] = heights
     whole = Split({"tokens": tokens, "joins": joins, "label": label})
     columns = {
-        "tokens": Column("tokens", (longest,), vocabulary, "word"),
+        "tokens": vocabulary.column(longest),
         "joins": Column("heights", (longest,)),
         "label": Column("class", (), labels),
     }

@@ -19,6 +19,7 @@ import numpy as np
 from zoo.common import reading
 from zoo.common.columns import THERE, Column
 from zoo.data.dataset import DataSet, Split, stratify
+from zoo.data.number_tables import POINT, is_number
 from zoo.data.text_files import text_lines
 from zoo.datasets import TS, file_path
 
@@ -123,7 +124,7 @@ def read_ts(path: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
     classes: tuple[str, ...] = ()
     signals: list[np.ndarray] = []
     labels: list[str] = []
-    begun = False
+    begun, length = False, None
     for number, line in enumerate(text_lines(text), start=1):
         line = line.strip()
         if not line or line.startswith(("#", "%")):
@@ -132,6 +133,8 @@ def read_ts(path: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
             words = line.split()
             if words[0].lower() == "@classlabel" and words[1:2] == ["true"]:
                 classes = tuple(sorted(words[2:]))
+            if words[0].lower() == "@serieslength" and words[-1].isdecimal():
+                length = int(words[-1])
             begun = words[0].lower() == "@data"
             continue
         where = f"{TS}{path}, line {number}"
@@ -143,6 +146,11 @@ def read_ts(path: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
         if not features:
             raise ValueError(f"{where}: has no label behind its last ':'; {EXPECTED}.")
         signals.append(_signal(where, features, signals))
+        if length not in (None, len(signals[-1])):
+            raise ValueError(
+                f"{where}: got {len(signals[-1])} places; expected {length}, as @seriesLength says."
+                f" {POINT}"
+            )
         if label.strip() not in classes:
             raise ValueError(
                 f"{where}: got class {label.strip()!r}; expected one of {', '.join(classes)}."
@@ -155,10 +163,12 @@ def read_ts(path: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
 
 def _signal(where: str, features: list[str], before: list[np.ndarray]) -> np.ndarray:
     """One example (time, features)."""
-    try:
-        rows = [np.array(one.split(","), np.float32) for one in features]
-    except ValueError:
-        raise ValueError(f"{where}: got what is no number; {EXPECTED}, none missing.") from None
+    cells = [one.split(",") for one in features]
+    if wrong := [cell for row in cells for cell in row if not is_number(cell)]:
+        raise ValueError(
+            f"{where}: got {wrong[0]!r}, which is no number; {EXPECTED}, none missing. {POINT}"
+        )
+    rows = [np.array(row, np.float32) for row in cells]
     if not rows or len({len(row) for row in rows}) > 1:
         lengths = ", ".join(str(len(row)) for row in rows)
         raise ValueError(

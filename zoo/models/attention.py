@@ -13,9 +13,8 @@ from typing import Any
 
 from keras import KerasTensor, layers, ops
 
-from zoo.common.attention import WEIGHTS
+from zoo.common.tensors import WEIGHTS
 
-SOURCE = "source"
 MASK, ANNOTATIONS, KEYS = "real", "annotations", "keys"
 
 

@@ -26,13 +26,13 @@ import keras
 from keras import KerasTensor, layers, ops
 
 from zoo.common.sentences import END, PADDING, START
+from zoo.common.tensors import LOGITS, NEXT, PICTURE
 from zoo.layers.proposals import Detections, Grid
 from zoo.layers.roi import ROIAlign
 from zoo.models import pyramid
 from zoo.models.fast_rcnn import region_codes
 from zoo.models.faster_rcnn import RATIOS, propose, scenes
-from zoo.models.show_and_tell import PICTURE, word_step
-from zoo.models.step import LOGITS, NEXT
+from zoo.models.show_and_tell import word_step
 
 OVERLAP = 0.3  # intersection over union above which the weaker box goes, in the end
 

@@ -19,8 +19,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from zoo.common.tensors import HYPOTHESIS, TOKENS
+
 TAKES_TEXT = True
-TOKENS, HYPOTHESIS = "tokens", "hypothesis"
 PADDED = -30.0  # score of padding
 
 

@@ -29,10 +29,9 @@ from typing import Any, Literal
 import keras
 from keras import layers, ops
 
-from zoo.models.step import LOGITS, NEXT
+from zoo.common.tensors import LOGITS, NEXT, SERIES
 
 TAKES_SERIES = True
-SERIES = "series"
 SMALL = 1e-6  # a square of a length, and a share of attention, that is as good as none
 
 

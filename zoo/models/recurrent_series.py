@@ -91,11 +91,12 @@ def recurrent_forecast(
     series = keras.Input(input_shape, name="series", dtype="float32")
     last = series[:, -1:]  # (batch, 1, 1)
     x = ops.subtract(series, last)
-    spread = ops.maximum(ops.std(x, axis=1, keepdims=True), LEAST)  # (batch, 1, 1)
-    x = last_state(ops.divide(x, spread), units, recurrent, both_ways=False)
+    square = ops.maximum(ops.var(x, axis=1, keepdims=True), LEAST**2)  # (batch, 1, 1)
+    # No division: in integers of 8 bits the deviation of a window of one value is 0.
+    x = last_state(ops.multiply(x, ops.rsqrt(square)), units, recurrent, both_ways=False)
     x = layers.Dense(num_classes, dtype="float32", name="shape")(x)
     x = layers.Reshape((num_classes, 1), name="steps")(x)
-    ahead = layers.Add(dtype="float32", name="ahead")([ops.multiply(x, spread), last])
+    ahead = layers.Add(dtype="float32", name="ahead")([ops.multiply(x, ops.sqrt(square)), last])
     return keras.Model(series, ahead, name=name)
 
 

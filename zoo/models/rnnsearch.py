@@ -17,17 +17,8 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from zoo.common.attention import WEIGHTS
-from zoo.models.attention import (
-    ANNOTATIONS,
-    KEYS,
-    MASK,
-    SOURCE,
-    attend,
-    one_word,
-    real_places,
-)
-from zoo.models.step import LOGITS, NEXT, TOKENS
+from zoo.common.tensors import LOGITS, NEXT, SOURCE, TOKENS, WEIGHTS
+from zoo.models.attention import ANNOTATIONS, KEYS, MASK, attend, one_word, real_places
 
 TAKES_TEXT = True
 

@@ -20,16 +20,8 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.common.attention import WEIGHTS
-from zoo.models.attention import (
-    ANNOTATIONS,
-    MASK,
-    SOURCE,
-    attend,
-    one_word,
-    real_places,
-)
-from zoo.models.step import LOGITS, NEXT, TOKENS
+from zoo.common.tensors import LOGITS, NEXT, SOURCE, TOKENS, WEIGHTS
+from zoo.models.attention import ANNOTATIONS, MASK, attend, one_word, real_places
 
 TAKES_TEXT = True
 FED = "fed"  # the state of what attention gave to the step before

@@ -20,12 +20,11 @@ import keras
 from keras import KerasTensor, layers, ops
 
 from zoo.common.sentences import PADDING
+from zoo.common.tensors import LOGITS, NEXT, PICTURE, TOKENS
 from zoo.models.googlenet import googlenet
 from zoo.models.parts import conv, norm
 from zoo.models.pyramid import scene_maps
-from zoo.models.step import LOGITS, NEXT, TOKENS
 
-PICTURE = "picture"
 WIDTH = 48  # maps of the small trunk
 
 

@@ -25,9 +25,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from zoo.common.attention import LOOKED, NOISE, SOFT, WEIGHTS
+from zoo.common.tensors import LOGITS, LOOKED, NEXT, NOISE, SOFT, TOKENS, WEIGHTS
 from zoo.models.show_and_tell import caption_maps
-from zoo.models.step import LOGITS, NEXT, TOKENS
 from zoo.models.vgg import stages
 
 VGG19 = (2, 2, 4, 4, 4)

@@ -12,10 +12,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from zoo.common import writing
+from zoo.common.tensors import LOGITS, NEXT, TOKENS
 from zoo.layers.peephole_lstm import PeepholeLSTM, PeepholeLSTMCell
 
-TOKENS, LOGITS, NEXT = writing.TOKENS, writing.LOGITS, writing.NEXT
 STATES = {
     layers.LSTM: ("h", "c"),
     layers.GRU: ("h",),
@@ -45,8 +44,9 @@ def is_step(net: keras.Model) -> bool:
 
 
 def states(step: keras.Model) -> dict[str, int]:
-    """Returns the number of units of each state of a step, by name."""
-    return {tensor.name: tensor.shape[-1] for tensor in step.inputs[1:]}
+    """Returns the number of units of each state, by name; none, of a model that is no step."""
+    new = set(step.output if isinstance(step.output, dict) else ())
+    return {x.name: x.shape[-1] for x in step.inputs if NEXT + x.name in new}
 
 
 def has_step(net: keras.Model) -> bool:

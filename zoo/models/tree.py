@@ -27,8 +27,9 @@ from typing import Any, Literal
 import keras
 from keras import layers, ops
 
+from zoo.common.tensors import JOINS, TOKENS
+
 TAKES_TEXT = True
-TOKENS, JOINS = "tokens", "joins"
 State = list[Any]  # vectors of phrases, of an LSTM its hidden numbers and its cells
 
 

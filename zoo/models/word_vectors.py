@@ -30,9 +30,10 @@ def word2vec(
     """Returns the networks of word2vec.
 
     `words`: `tokens` (batch, 1) to `vector` (batch, size), which is what is deployed; `contexts`
-    likewise, of a word beside another. `wrong`: a place of a table (batch, 1) to a word that stands
-    there (batch,), each as often as its count to the power of 0.75 says; `shares`: a word to its
-    share of the text (batch,). The latter two do not learn.
+    likewise, of a word beside another, which begins with zeros; the former with numbers within
+    1 / size, as gensim's, twice as far as those of word2vec.c. `wrong`: a place of a table
+    (batch, 1) to a word that stands there (batch,), each as often as its count to the power of 0.75
+    says; `shares`: a word to its share of the text (batch,). The latter two do not learn.
 
     Args:
         name: Not used: the networks are called by what they do.
@@ -47,8 +48,8 @@ def word2vec(
     ends = np.rint(PLACES * np.cumsum(weight) / weight.sum()).astype(np.int64)
     places = np.searchsorted(ends, np.arange(PLACES), side="right")
     return {
-        "words": _vectors("words", num_classes, size, "uniform"),
-        "contexts": _vectors("contexts", num_classes, size, "zeros"),
+        "words": _vectors("words", num_classes, size, 1 / size),
+        "contexts": _vectors("contexts", num_classes, size, 0),
         "wrong": _known("wrong", places),
         "shares": _known("shares", found / max(found.sum(), 1)),
     }
@@ -73,19 +74,17 @@ def glove(
         size: Numbers of a vector.
     """
     return {
-        "words": _vectors("words", num_classes, size, "uniform"),
-        "contexts": _vectors("contexts", num_classes, size, "uniform"),
-        "word_biases": _vectors("word_biases", num_classes, 1, "zeros"),
-        "context_biases": _vectors("context_biases", num_classes, 1, "zeros"),
+        "words": _vectors("words", num_classes, size, 0.5 / size),
+        "contexts": _vectors("contexts", num_classes, size, 0.5 / size),
+        "word_biases": _vectors("word_biases", num_classes, 1, 0),
+        "context_biases": _vectors("context_biases", num_classes, 1, 0),
     }
 
 
-def _vectors(name: str, words: int, size: int, start: str) -> keras.Model:
-    """A table of vectors, from 0 or, as in word2vec.c, drawn within 0.5 / size."""
+def _vectors(name: str, words: int, size: int, start: float) -> keras.Model:
+    """A table of vectors whose numbers are drawn from -`start` to `start`."""
     tokens = keras.Input((1,), dtype="int32", name="tokens")
-    begin = (
-        "zeros" if start == "zeros" else keras.initializers.RandomUniform(-0.5 / size, 0.5 / size)
-    )
+    begin = keras.initializers.RandomUniform(-start, start) if start else "zeros"
     x = layers.Embedding(words, size, embeddings_initializer=begin, name=f"{name}_table")(tokens)
     return keras.Model(tokens, layers.Reshape((size,), name="vector")(x), name=name)
 

@@ -32,7 +32,7 @@ class Augment(Settings):
 
 
 class Text(Settings):
-    """What the tokens of a text are, see `zoo.common.units`, and what an example is made of.
+    """What the tokens of a text are, see `zoo.common.vocabulary`, and what an example is made of.
 
     Attributes:
         unit: A character, a word, or a byte pair, for which the extra `text` is installed.

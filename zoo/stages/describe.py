@@ -8,6 +8,7 @@ import numpy as np
 
 from zoo.bundle import Bundle
 from zoo.common.sentences import END, words
+from zoo.common.tensors import TOKENS
 from zoo.models.saved import load_networks
 from zoo.tasks.words import telling
 from zoo.tasks.words.captions import TIMES, captioned, wrapped
@@ -30,7 +31,7 @@ def sentences(
         For each picture rows of `caption` and `log_probability`.
     """
     networks, names = load_networks(bundle.path), bundle.card.labels
-    column = bundle.card.columns[telling.TOKENS]
+    column = bundle.card.columns[TOKENS]
     length = (column.shape[0] or 1) - 1
     found = [telling.beam(networks, image, length, width=width) for image in inputs]
     return [

@@ -12,10 +12,11 @@ from PIL import Image
 from zoo.bundle import Bundle
 from zoo.common import reading
 from zoo.common.picture_files import read_image
+from zoo.common.tensors import SERIES, TOKENS
 from zoo.data import signal_files
 from zoo.models.saved import load_model
 from zoo.stages import read_columns
-from zoo.tasks.sequences.transcribe import SERIES, TOKENS, Transcribe
+from zoo.tasks.sequences.transcribe import Transcribe
 
 KINDS = ("transcribe", "segment_lattice")  # tasks that are asked about lines
 

@@ -9,13 +9,12 @@ import numpy as np
 
 from compress.graph.graph import trace
 from zoo.bundle import Bundle
-from zoo.common.units import warn_unknown
-from zoo.data import entailment, trees
-from zoo.data.vocabulary import Vocabulary
+from zoo.common.tensors import JOINS, SOURCE, TOKENS
+from zoo.common.vocabulary import Vocabulary
+from zoo.data import trees
 from zoo.models.saved import load_model, load_networks
 from zoo.stages import read_columns
 from zoo.tasks.words import telling
-from zoo.tasks.words.translate import SOURCE, TOKENS
 
 SENTENCES = "|"  # stands between a sentence and what may follow from it; or a tab
 
@@ -52,7 +51,7 @@ def _translated(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> l
     columns, networks = bundle.card.columns, load_networks(bundle.path)
     source, tokens = columns[SOURCE], columns[TOKENS]
     read, says = Vocabulary.read(source), Vocabulary.read(tokens)
-    rows = read.encode(texts, length=source.shape[0], where="--text")
+    rows = read.rows(texts, length=source.shape[0], where="--text")
     length = (tokens.shape[0] or 1) - 1
     return [
         {
@@ -68,6 +67,7 @@ def _translated(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> l
 def _related(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[Row]:
     """Whether the second sentence of each text follows from the first, the likeliest first."""
     pairs = []
+    inputs = bundle.card.inputs
     for text in texts:
         parts = text.split("\t" if "\t" in text else SENTENCES)
         if len(parts) != 2 or not all(map(str.strip, parts)):
@@ -75,10 +75,10 @@ def _related(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list
                 f"--text: got {text!r}; expected two sentences with {SENTENCES!r} or a tab between "
                 "them."
             )
-        pairs.append([entailment.words(part) for part in parts])
+        pairs.append(parts)
     columns = {
-        name: _tokens(bundle, name, [pair[place] for pair in pairs])
-        for place, name in enumerate(bundle.card.inputs)
+        name: Vocabulary.read(column).rows(side, length=column.shape[0], where="--text")
+        for (name, column), side in zip(inputs.items(), zip(*pairs, strict=True), strict=True)
     }
     return _judged(bundle, texts, columns, top)
 
@@ -91,7 +91,9 @@ def _valued(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[
             flats.append(trees.flat(trees.unlabelled(text)))
         except ValueError as error:
             raise ValueError(f"--text: {error}") from None
-    tokens = _tokens(bundle, "tokens", [words for words, _ in flats])
+    column = bundle.card.inputs[TOKENS]
+    words = [words for words, _ in flats]
+    tokens = Vocabulary.read(column).table(words, length=column.shape[0], where="--text")
     joins = np.zeros_like(tokens)
     steps = trace(load_model(bundle.path)).calls
     highest = sum(step.path == "compose" for step in steps)  # a call for each height
@@ -102,25 +104,7 @@ def _valued(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[
                 f"{highest}, as in training."
             )
         joins[row, : len(heights)] = heights
-    return _judged(bundle, texts, {"tokens": tokens, "joins": joins}, top)
-
-
-def _tokens(bundle: Bundle, name: str, texts: Sequence[Sequence[str]]) -> np.ndarray:
-    """Words as a column of the model, (n, time), int32; what it does not know is told of."""
-    column = bundle.card.inputs[name]
-    places = {word: place for place, word in enumerate(column.names)}
-    (time,) = column.shape
-    found = np.zeros((len(texts), time or max(map(len, texts))), np.int32)
-    said = [word for words in texts for word in words]
-    warn_unknown("--text", said, places, known=len(places) - 2, read_as=entailment.UNKNOWN)
-    for row, words in enumerate(texts):
-        if len(words) > found.shape[1]:
-            raise ValueError(
-                f"--text: got {len(words)} words, {' '.join(words[:4])} ...; expected at most "
-                f"{found.shape[1]}, as in training."
-            )
-        found[row, : len(words)] = [places.get(word, 1) for word in words]
-    return found
+    return _judged(bundle, texts, {TOKENS: tokens, JOINS: joins}, top)
 
 
 def _classified(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> list[Row]:
@@ -132,7 +116,7 @@ def _classified(bundle: Bundle, texts: Sequence[str], width: int, top: int) -> l
         beamless = ", which has no beam" * (width > 1)
         raise ValueError(f"--text: got {told}; expected a classifier of texts{beamless}.")
     read = Vocabulary.read(column)
-    rows = read.encode(texts, length=column.shape[0], where="--text")
+    rows = read.rows(texts, length=column.shape[0], where="--text")
     return _judged(bundle, texts, {TOKENS: rows}, top)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from zoo.common.tensors import LABEL
+
 if TYPE_CHECKING:
     import keras
     import numpy as np
-
-LABEL = "label"  # column of the class, and the input of a network that is told it
 
 
 def num_classes(net: keras.Model) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from zoo.common.tensors import LABEL
 from zoo.tasks.task import Task, columns_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Unsupervised(Task):
     def states(self, networks: Networks) -> dict[str, Column]:
         """See `Task.states`: a class that networks are told is read as shares that sum to 1."""
         from zoo.common.columns import Column
-        from zoo.tasks.classes import LABEL, num_classes
+        from zoo.tasks.classes import num_classes
 
         classes = max(map(num_classes, networks.values()), default=0)
         return {LABEL: Column("features", (classes,))} if classes else {}

@@ -59,10 +59,10 @@ def fit(
         out: Directory of the bundle; `runs/<model>` when `None`.
         changes: `key=value` changes of the recipe; only with a name.
         resume: Whether to continue the unfinished run of `out`, with the recipe, the examples and
-            the precision it began with; of `changes`, those of `hardware` alone may be given. What
-            the run itself left at `out`, or began over, is replaced; anything else with `force`.
-            `if any` begins where there is none, and takes `data` and all `changes` as a run that
-            begins does: so the same call can be made again until the bundle is there.
+            the precision it began with. `data`, `changes` and `smoke` are those it began with, or
+            are left out; those of `hardware` may be others. What the run itself left at `out`, or
+            began over, is replaced; anything else with `force`. `if any` begins where there is
+            none, so the same call can be made again until the bundle is there.
         force: Whether to replace a bundle, or to drop an unfinished run.
         smoke: Whether to apply the recipe's `smoke` block, a run of seconds; only with a name.
         callbacks: Keras callbacks.
@@ -78,15 +78,12 @@ def fit(
     began = time.perf_counter()
     _check_arguments(recipe, data, changes)
     given, changes = data if isinstance(data, DataSet) else None, tuple(changes)
-    if isinstance(recipe, str) and recipes.is_file(recipe) and resume is True:
-        recipe = recipes.resolve(recipe)
-    if resume is True:
-        _check_resumed(data, changes, smoke=smoke)
-        model = recipe if isinstance(recipe, str) else recipe.model
-        model = catalog.find_architecture(model).name
-    else:
+    own = isinstance(recipe, str) and recipes.is_file(recipe)
+    repeats = isinstance(data, str) or smoke or not all(map(_of_hardware, changes))
+    if own or repeats or resume is not True:
         recipe = _resolved(recipe, data, changes, smoke=smoke)
-        model = recipe.model
+    model = recipe if isinstance(recipe, str) else recipe.model
+    model = catalog.find_architecture(model).name
     out = place_of(out or Path("runs") / model)
     unfinished = Unfinished(out, TRAIN)
     again = resume == "if any"
@@ -137,14 +134,8 @@ def _resolved(
     return recipes.resolve(recipe, data=data.name, changes=changes, smoke=smoke)
 
 
-def _check_resumed(data: Any, changes: Sequence[str], *, smoke: bool) -> None:
-    """Refuses changes of a run that is resumed, but of the hardware that it is to go on with."""
-    others = [change for change in changes if not change.startswith("hardware.")]
-    if isinstance(data, str) or others or smoke:
-        raise ValueError(
-            "--resume continues the recipe it began with; drop --data, --set and --smoke (but "
-            "--set hardware.KEY=)."
-        )
+def _of_hardware(change: str) -> bool:
+    return change.startswith("hardware.")
 
 
 def _begun(
@@ -172,7 +163,7 @@ def _begun(
         raise unfinished.refused(found)
     if again and isinstance(recipe, Recipe):
         return begun.model_copy(update={"hardware": recipe.hardware})
-    return recipes.changed(begun, changes)
+    return recipes.changed(begun, filter(_of_hardware, changes))
 
 
 def _fit(

@@ -140,7 +140,8 @@ class Unfinished:
     def refused(self, found: tuple[str, Any, Any]) -> ValueError:
         """Returns the error that names a difference, see `zoo.common.settings.difference`."""
         key, old, new = found
-        way = _WAYS.get(key, _WAYS.get(key.partition(".")[0], "Repeat its arguments"))
+        usual = "Repeat its arguments, or none of them"
+        way = _WAYS.get(key, _WAYS.get(key.partition(".")[0], usual))
         return ValueError(
             f"--resume: got {key} {shown(new)}; expected {shown(old)}, with which "
             f"{self.directory} began. {way.format(str(old).lower())}, or start anew with --force."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -91,7 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(summary(bundle))
     if report.status == "interrupted":
-        print("zoo train: interrupted; --resume continues this run.", file=sys.stderr)
+        again = shlex.join(["zoo", "train", arguments.model, "--out", str(bundle.path), "--resume"])
+        print(f"zoo train: interrupted; `{again}` continues this run.", file=sys.stderr)
         return 130
     return 0
 

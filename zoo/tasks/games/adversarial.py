@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo.tasks.classes import LABEL, num_classes, told
+from zoo.common.tensors import LABEL
+from zoo.tasks.classes import num_classes, told
 from zoo.tasks.supervised import run
 from zoo.tasks.task import Metric, Objective
 from zoo.tasks.unsupervised import Unsupervised

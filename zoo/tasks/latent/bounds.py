@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from zoo.tasks.classes import LABEL
+from zoo.common.tensors import LABEL
 from zoo.tasks.task import Evaluation
 
 if TYPE_CHECKING:

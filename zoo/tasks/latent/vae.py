@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from zoo.common.columns import Column
-from zoo.tasks.classes import LABEL, num_classes, one_hot, told
+from zoo.common.tensors import LABEL
+from zoo.tasks.classes import num_classes, one_hot, told
 from zoo.tasks.latent.bounds import (
     Bounds,
     bound,

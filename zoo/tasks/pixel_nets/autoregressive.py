@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.tasks.classes import LABEL, num_classes, one_hot, told
+from zoo.common.tensors import LABEL
+from zoo.tasks.classes import num_classes, one_hot, told
 from zoo.tasks.task import Evaluation, Mean, Metric, Seen
 from zoo.tasks.unsupervised import Unsupervised
 

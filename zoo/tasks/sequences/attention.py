@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 from matplotlib.figure import Figure
 
+from zoo.common.tensors import LOGITS, NEXT
 from zoo.models import step as steps
 
 WEIGHTS = "_weights"
@@ -32,13 +33,13 @@ def draw_attention(
     time = len(asked) - int(asked[::-1].argmax())
     found = steps.through_time(step, ops.convert_to_tensor(series[None, :time]))
     values = {name: ops.convert_to_numpy(one)[0] for name, one in found.items()}
-    said = asked[:time, None] / (1 + np.exp(-values[steps.LOGITS]))
+    said = asked[:time, None] / (1 + np.exp(-values[LOGITS]))
     rows = {"inputs": series[:time], "wanted": answer[:time], "said": said}
     for name, one in values.items():
         if name.endswith(WEIGHTS):
             used = np.flatnonzero(one.max(axis=0) > 0.05)
             shown = one[:, used.min() : used.max() + 1] if len(used) else one
-            rows[name.removeprefix(steps.NEXT).removesuffix(WEIGHTS)] = shown
+            rows[name.removeprefix(NEXT).removesuffix(WEIGHTS)] = shown
     heights = [max(1.0, one.shape[1] / 8) for one in rows.values()]
     figure = Figure(figsize=(8, 0.6 * sum(heights) + 1), layout="constrained")
     axes = figure.subplots(len(rows), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]

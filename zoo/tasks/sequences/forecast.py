@@ -102,7 +102,8 @@ class Forecasts:
     def result(self) -> Evaluation:
         """Returns `loss`, `mae`, `rmse`, and `alone` and `alone_mae`, the errors of going on alone.
 
-        `alone` is the largest. The table `forecasts` has each baseline.
+        `alone` is the largest, of all signals; the picture shows the first. The table `forecasts`
+        has each baseline.
         """
         import numpy as np
 
@@ -116,14 +117,20 @@ class Forecasts:
         ]
         metrics = {"loss": float(np.mean((ahead - found) ** 2)), **errors(ahead, found)}
         pictures = {}
-        # Windows that follow one another: what comes behind them is the signal itself.
-        joined = len(series) > 1 and np.array_equal(series[1, -steps:], ahead[0])
-        if self._net is not None and joined:
-            truth = ahead.reshape(-1)
-            alone = goes_on(self._net, series[0], len(truth))
-            metrics["alone"] = float(np.abs(alone - truth).max())
-            metrics["alone_mae"] = float(np.abs(alone - truth).mean())
-            pictures["forecast"] = partial(_draw, truth, alone)
+        # Windows that follow one another: what comes behind them is a signal itself.
+        shared = min(steps, series.shape[1])
+        follows = (series[1:, -shared:] == ahead[:-1, -shared:]).all(axis=1)
+        begins = np.flatnonzero(~np.concatenate([[False], follows]))
+        parts = [part for part in np.split(np.arange(len(series)), begins[1:]) if len(part) > 1]
+        if self._net is not None and parts:
+            truths = [ahead[part].reshape(-1) for part in parts]
+            alone = [
+                goes_on(self._net, series[part[0]], len(truth))
+                for part, truth in zip(parts, truths, strict=True)
+            ]
+            error = np.abs(np.concatenate(alone) - np.concatenate(truths))
+            metrics["alone"], metrics["alone_mae"] = float(error.max()), float(error.mean())
+            pictures["forecast"] = partial(_draw, truths[0], alone[0])
         return Evaluation(metrics, {"forecasts": rows}, pictures)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo.common.columns import Column
+from zoo.common.tensors import LOGITS, NEXT, SERIES
 from zoo.tasks.task import Evaluation, Mean, Metric, Seen, Task
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.tasks.task import Batch, Networks
 
-SERIES, ANSWER, ASKED, LENGTH = "series", "answer", "asked", "length"
+ANSWER, ASKED, LENGTH = "answer", "asked", "length"
 KINDS = {SERIES: "series", ANSWER: "series", ASKED: "features", LENGTH: "count"}
 
 WRONG, BEYOND = "wrong_bits", "wrong_bits_beyond"  # of a sequence; of one longer than any learnt
@@ -100,7 +101,7 @@ class Recall(Task):
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`: a score for each bit."""
         bits = data.columns[ANSWER].shape[-1]
-        return {"logits": Column("features", (bits,))}
+        return {LOGITS: Column("features", (bits,))}
 
     def states(self, networks: Networks) -> dict[str, Column]:
         """See `Task.states`."""
@@ -126,7 +127,7 @@ class Recall(Task):
         places = columns[ANSWER].sum(axis=(1, 2)).astype(int) % used
         given = {SERIES: series[rows, places][:, None]}  # (n, 1, features)
         for name in steps.states(step):
-            values = ops.convert_to_numpy(found[steps.NEXT + name])  # (n, time, units)
+            values = ops.convert_to_numpy(found[NEXT + name])  # (n, time, units)
             started = (places > 0)[:, None]
             given[name] = np.where(started, values[rows, places - 1], 0).astype("float32")
         return given
@@ -147,8 +148,8 @@ class Recall(Task):
         logits = []
         for place in range(series.shape[1]):
             found = call({SERIES: series[:, place : place + 1], **known})
-            known = {name: found[steps.NEXT + name] for name in widths}
-            logits.append(found[steps.LOGITS])
+            known = {name: found[NEXT + name] for name in widths}
+            logits.append(found[LOGITS])
         return np.stack(logits, axis=1)  # (n, time, bits)
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo.common.columns import Column
-from zoo.tasks.sequences.transcribe import LOGITS, TOKENS, Transcribe
+from zoo.common.tensors import LOGITS, TOKENS
+from zoo.tasks.sequences.transcribe import Transcribe
 from zoo.tasks.task import Mean
 
 if TYPE_CHECKING:

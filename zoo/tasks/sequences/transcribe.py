@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from zoo.common.tensors import LOGITS, TOKENS
 from zoo.tasks.supervised import Supervised
 from zoo.tasks.task import Mean, Metric
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.tasks.sequences.transcripts import Transcripts
     from zoo.tasks.task import Batch, Networks
-
-SERIES, TOKENS, LOGITS = "series", "tokens", "logits"
 
 
 class Transcribe(Supervised):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zoo.tasks.sequences.worded import TOKENS, Worded
+from zoo.common.tensors import TOKENS
+from zoo.tasks.sequences.worded import Worded
 
 if TYPE_CHECKING:
     from zoo.data.dataset import DataSet

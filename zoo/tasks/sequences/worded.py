@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
+from zoo.common.tensors import LABEL, TOKENS
 from zoo.tasks.labels.classify import Classify
 from zoo.tasks.supervised import Collected
 from zoo.tasks.task import Evaluation
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.tasks.task import Networks
 
-TOKENS, LABEL = "tokens", "label"
 PAIRS = 1 << 20  # pairs of words that are told apart
 BLOCK = 512  # texts whose pairs are listed at once
 

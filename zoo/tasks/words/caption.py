@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from zoo.common.attention import WEIGHTS
 from zoo.common.columns import Column
 from zoo.common.sentences import MARKS, PADDING
+from zoo.common.tensors import IMAGE, LOGITS, NEXT, TOKENS, WEIGHTS
 from zoo.tasks.task import Mean, Metric, Objective, Seen, Task
 from zoo.tasks.words import telling
 from zoo.tasks.words.hard import BASELINE, Hard
-from zoo.tasks.words.telling import IMAGE, LOGITS, NEXT, TOKENS
 
 if TYPE_CHECKING:
     import keras
@@ -131,7 +130,9 @@ class Caption(Task):
 
     def states(self, networks: Networks) -> dict[str, Column]:
         """See `Task.states`."""
-        known = telling.states(networks["decoder"]) if "decoder" in networks else {}
+        from zoo.models import step
+
+        known = step.states(networks["decoder"]) if "decoder" in networks else {}
         return {name: Column("features", (units,)) for name, units in known.items()}
 
     def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
@@ -142,8 +143,10 @@ class Caption(Task):
         import numpy as np
         from keras import ops
 
+        from zoo.models import step
+
         tokens, images = columns[TOKENS], columns[self.read]
-        num, names = len(tokens), telling.states(networks["decoder"])
+        num, names = len(tokens), step.states(networks["decoder"])
         lead = np.tile(np.array(telling.leads(networks["decoder"]), np.int32), (num, 1))
         read = np.concatenate([lead, tokens[:, :-1]], axis=1)  # (n, leads + time)
         found = telling.told(

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from zoo.common.attention import WEIGHTS
 from zoo.common.sentences import PADDING, words
+from zoo.common.tensors import LOGITS, TOKENS, WEIGHTS
 from zoo.metrics.bleu import bleu
 from zoo.tasks import pictures
 from zoo.tasks.kept_pictures import WORST, KeptPictures
 from zoo.tasks.task import Evaluation
-from zoo.tasks.words.telling import LOGITS, TOKENS
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column
 
-SHOWN, LOOKED = 16, 6  # pictures with their sentences, and with what was looked at
+SHOWN, DRAWN = 16, 6  # pictures with their sentences, and with what was looked at
 TIMES = 3  # how many times larger they are drawn
 LINE = 12  # height of a line of text, in pixels
 
@@ -101,7 +100,7 @@ class Captions:
             if weights is not None
         ]
         if looked:
-            drawn["attention"] = partial(draw_attention, looked[:LOOKED])
+            drawn["attention"] = partial(draw_attention, looked[:DRAWN])
         return Evaluation(metrics, {"by_words": rows, **self._kept.tables()}, drawn)
 
 

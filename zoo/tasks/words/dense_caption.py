@@ -15,6 +15,7 @@ from pydantic import Field
 
 from zoo.common.columns import Column
 from zoo.common.sentences import MARKS, PADDING
+from zoo.common.tensors import LOGITS, PICTURE
 from zoo.tasks.places.detect import Anchored, anchors_of, learnt
 from zoo.tasks.supervised import run
 from zoo.tasks.task import Mean, Seen
@@ -130,10 +131,10 @@ def _told(net: keras.Model, pictures: Any, words: Any, *, training: bool) -> tup
     from keras import ops
 
     decoder = net.get_layer("decoder")
-    seen = {telling.PICTURE: ops.reshape(pictures, (-1, pictures.shape[-1]))}
+    seen = {PICTURE: ops.reshape(pictures, (-1, pictures.shape[-1]))}
     known = telling.begin_from(decoder, seen, training=training)
     found = telling.along(decoder, known, words[:, :-1], training=training)
-    logits, targets = ops.cast(found[telling.LOGITS], "float32"), words[:, 1:]
+    logits, targets = ops.cast(found[LOGITS], "float32"), words[:, 1:]
     nats = ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
     hits = ops.cast(ops.argmax(logits, axis=-1), targets.dtype) == targets
     return nats, ops.cast(hits, "float32")

@@ -14,8 +14,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from zoo.common.tensors import COUNTED, TOKENS
 from zoo.tasks.task import Evaluation
-from zoo.tasks.words.predicting import COUNTED, TOKENS, Counted, predictions
+from zoo.tasks.words.predicting import Counted, predictions
 
 if TYPE_CHECKING:
     import keras

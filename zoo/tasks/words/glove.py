@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from zoo.common.tensors import TOKENS
 from zoo.tasks.task import Evaluation, Mean, Metric, Objective, Seen
-from zoo.tasks.words.vectors import TOKENS, Pairs, WordVectors
+from zoo.tasks.words.vectors import Pairs, WordVectors
 
 if TYPE_CHECKING:
     import numpy as np

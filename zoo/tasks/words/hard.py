@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from zoo.common.attention import LOOKED, NOISE, SOFT, WEIGHTS
 from zoo.common.settings import Settings
+from zoo.common.tensors import LOOKED, NOISE, SOFT, WEIGHTS
 from zoo.tasks.task import Mean, Objective, Seen
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from zoo.common.columns import Column
+from zoo.common.tensors import COUNTED, LENGTHS, LOGITS, NEXT, TOKENS
 from zoo.tasks.task import Mean, Metric, Seen, Task
-from zoo.tasks.words.predicting import COUNTED, LENGTHS, TOKENS, Counted, predictions
+from zoo.tasks.words.predicting import Counted, predictions
 
 if TYPE_CHECKING:
     import keras
@@ -103,7 +104,7 @@ class Language(Task):
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`: a score for each token of the vocabulary."""
-        return {"logits": data.columns[TOKENS]._replace(shape=(1,))}
+        return {LOGITS: data.columns[TOKENS]._replace(shape=(1,))}
 
     def states(self, networks: Networks) -> dict[str, Column]:
         """See `Task.states`."""
@@ -130,9 +131,9 @@ class Language(Task):
         found = steps.through_time(step, ops.convert_to_tensor(windows))
         rows = np.arange(len(windows))
         places = columns[TOKENS].sum(axis=1) % windows.shape[1]  # (n,)
-        given = {steps.TOKENS: windows[rows, places][:, None]}  # (n, 1)
+        given = {TOKENS: windows[rows, places][:, None]}  # (n, 1)
         for name in steps.states(step):
-            values = ops.convert_to_numpy(found[steps.NEXT + name])  # (n, time, units)
+            values = ops.convert_to_numpy(found[NEXT + name])  # (n, time, units)
             started = (places > 0)[:, None]
             given[name] = np.where(started, values[rows, places - 1], 0).astype("float32")
         return given
@@ -155,9 +156,9 @@ class Language(Task):
         known = {name: np.zeros((len(windows), n), "float32") for name, n in widths.items()}
         logits = []
         for place in range(windows.shape[1]):
-            found = call({steps.TOKENS: windows[:, place : place + 1], **known})
-            known = {name: found[steps.NEXT + name] for name in widths}
-            logits.append(found[steps.LOGITS])
+            found = call({TOKENS: windows[:, place : place + 1], **known})
+            known = {name: found[NEXT + name] for name in widths}
+            logits.append(found[LOGITS])
         return np.stack(logits, axis=1)  # (n, time, vocabulary)
 
     def deployed(self, networks: Networks) -> keras.Model:
@@ -218,7 +219,7 @@ def reader(model: keras.Model, count: int) -> Any:
     if not steps.is_step(model):
 
         def answer(given: Mapping[str, Any]) -> dict[str, Any]:
-            return {steps.LOGITS: forward(tf.constant(given[steps.TOKENS]))}
+            return {LOGITS: forward(tf.constant(given[TOKENS]))}
 
         return writing.Windowed(answer, model.inputs[0].shape[1], count)
 

@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from zoo.common.tensors import COUNTED, LENGTHS, LOGITS, TOKENS
 from zoo.tasks.task import Evaluation
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
-
-TOKENS, COUNTED, LENGTHS = "tokens", "counted", "lengths"  # columns of the data
 
 
 def predictions(net: keras.Model, tokens: Any, *, training: bool) -> Any:
@@ -23,7 +22,7 @@ def predictions(net: keras.Model, tokens: Any, *, training: bool) -> Any:
         tokens: (b, time), int32.
         training: Whether to run as in training; a step has nothing that differs.
     """
-    from zoo.models.step import LOGITS, is_step, through_time
+    from zoo.models.step import is_step, through_time
 
     if is_step(net):
         return through_time(net, tokens)[LOGITS]

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zoo.common.attention import LOOKED, WEIGHTS
 from zoo.common.sentences import END, MARKS, PADDING, START
+from zoo.common.tensors import IMAGE, LOGITS, LOOKED, NEXT, PICTURE, TOKENS, WEIGHTS
 from zoo.common.unrolled import LONGEST
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     Known = dict[str, Any]  # what a decoder reads beside its tokens, by name
     Call = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
-
-IMAGE, TOKENS, LOGITS, NEXT = "image", "tokens", "logits", "next_"
-PICTURE = "picture"
 
 
 class Sentence(NamedTuple):
@@ -65,12 +62,6 @@ def check_length(data: DataSet, *names: str) -> None:
                 f"{data.name}; expected {LONGEST - 1} at most, as each is a step that is written "
                 f"out. Write data.size={LONGEST - 1}, which leaves longer ones out."
             )
-
-
-def states(decoder: keras.Model) -> dict[str, int]:
-    """Returns the number of units of each state of a decoder, by name."""
-    new = {name for name in decoder.output if name.startswith(NEXT)}
-    return {x.name: x.shape[-1] for x in decoder.inputs if NEXT + x.name in new}
 
 
 def leads(decoder: keras.Model) -> tuple[int, ...]:
@@ -110,6 +101,8 @@ def advance(
 ) -> tuple[Known, dict[str, Any]]:
     """Reads a token (batch,) of each sentence: what is known behind it, and the step's outputs."""
     from keras import ops
+
+    from zoo.models.step import states
 
     given = {**known, TOKENS: ops.convert_to_tensor(tokens)[:, None]}
     found = decoder([given[tensor.name] for tensor in decoder.inputs], training=training)
@@ -237,6 +230,8 @@ def whole(networks: Networks) -> keras.Model:
     import keras
     from keras import ops
 
+    from zoo.models.step import states
+
     encoder, decoder = networks["encoder"], networks["decoder"]
     (read,) = encoder.inputs
     image = keras.Input(read.shape[1:], dtype=read.dtype, name=read.name)
@@ -259,6 +254,8 @@ def whole(networks: Networks) -> keras.Model:
 def asked(call: Call, networks: Networks, images: np.ndarray, length: int) -> np.ndarray:
     """Returns the likeliest tokens (n, length) by what does the step of `whole`, e.g. a file."""
     import numpy as np
+
+    from zoo.models.step import states
 
     decoder, num = networks["decoder"], len(images)
     read = networks["encoder"].inputs[0].name

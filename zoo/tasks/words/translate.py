@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo.common.columns import Column
 from zoo.common.sentences import MARKS
+from zoo.common.tensors import SOURCE, TOKENS
 from zoo.tasks.task import Metric
 from zoo.tasks.words import telling
 from zoo.tasks.words.caption import Caption
-from zoo.tasks.words.telling import TOKENS
 
 if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.tasks.words.translations import Translations
-
-SOURCE = "source"
 
 
 class Translate(Caption):

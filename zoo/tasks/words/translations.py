@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from zoo.common.attention import WEIGHTS
 from zoo.common.sentences import PADDING
-from zoo.data.vocabulary import Vocabulary
+from zoo.common.tensors import LOGITS, TOKENS, WEIGHTS
+from zoo.common.vocabulary import Vocabulary
 from zoo.metrics.bleu import bleu
 from zoo.metrics.edits import edits
 from zoo.tasks import plots
 from zoo.tasks.task import Evaluation
-from zoo.tasks.words.telling import LOGITS, TOKENS
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column
 
-SHOWN, LOOKED = 16, 6  # answers in the table of the worst, and pictures of attention
+SHOWN, DRAWN = 16, 6  # answers in the table of the worst, and pictures of attention
 
 
 class _Answer(NamedTuple):
@@ -58,8 +57,8 @@ class Translations:
             names = (self._read, self._says, self._says)
             read, said, true = (v.pieces_of(row) for v, row in zip(names, rows, strict=True))
             self._answers.append(_Answer(read, said, true, edits(said, true)))
-        if WEIGHTS in outputs and len(self._looked) < LOOKED:
-            self._looked += list(outputs[WEIGHTS][: LOOKED - len(self._looked)])
+        if WEIGHTS in outputs and len(self._looked) < DRAWN:
+            self._looked += list(outputs[WEIGHTS][: DRAWN - len(self._looked)])
         if LOGITS in outputs:
             from scipy.special import logsumexp
 
@@ -86,7 +85,7 @@ class Translations:
             "label_error": float(distances.sum() / lengths.sum()),
             "exact_match": float((distances == 0).mean()),
         }
-        if self._says.of_words:
+        if self._says.unit == "word":
             said = [one.said for one in self._answers]
             metrics["bleu4"] = bleu(said, [[one.true] for one in self._answers])
         if self._count:
@@ -105,9 +104,9 @@ class Translations:
         order = np.argsort(-distances, kind="stable")[:SHOWN]
         worst = [
             {
-                "read": _joined(self._read, one.source),
-                "said": _joined(self._says, one.said),
-                "true": _joined(self._says, one.true),
+                "read": self._read.joined(one.source),
+                "said": self._says.joined(one.said),
+                "true": self._says.joined(one.true),
                 "edits": one.edits,
             }
             for one in (self._answers[index] for index in order)
@@ -119,10 +118,6 @@ class Translations:
         ]
         pictures = {"attention": partial(draw_attention, looked)} if looked else {}
         return Evaluation(metrics, {"by_length": by_length, "worst": worst}, pictures)
-
-
-def _joined(vocabulary: Vocabulary, pieces: Sequence[str]) -> str:
-    return (" " if vocabulary.of_words else "").join(pieces)
 
 
 @plots.as_written

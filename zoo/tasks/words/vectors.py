@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.common.columns import Column
+from zoo.common.tensors import TOKENS
 from zoo.tasks.task import Evaluation, Task
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from zoo.data.dataset import DataSet
     from zoo.tasks.task import Networks
 
-TOKENS = "tokens"
 SHOWN, NEAR = 16, 6  # words in a table of neighbours, and neighbours of each
 DRAWN = 120  # words in a picture of the plane
 

@@ -6,9 +6,10 @@ words, each as often. The loss of a pair, right word o beside v and k wrong ones
 
     -log s(u_o . v) - sum over n of log s(-u_n . v)
 
-Differs: descent by batches in place of pair by pair; the words near one share the gradient of
-their mean, where word2vec.c gives each the whole of it; a word that is left out still takes its
-place in the window; a wrong word that is the right one does not count, as in word2vec.c.
+As in word2vec.c a window reaches over words that are left out, each word near one takes the whole
+gradient of their mean, and a wrong word that is the right one does not count.
+Differs: descent by batches in place of pair by pair; who is left out is drawn for each window.
+Limits: a window reaches over no more words than the data have beside it, see `Word2Vec.check`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from zoo.common.tensors import TOKENS
 from zoo.tasks.task import Mean, Metric, Objective, Seen
-from zoo.tasks.words.vectors import TOKENS, WordVectors
+from zoo.tasks.words.vectors import WordVectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,14 +51,15 @@ class Word2Vec(WordVectors):
     threshold: Annotated[float, Field(ge=0, le=1)] = 1e-3
 
     def check(self, data: DataSet) -> None:
-        """See `Task.check`."""
+        """See `Task.check`: `window` words on each side, or up to twice as many to reach over."""
         column = data.columns.get(TOKENS)
-        if column is None or column.shape != (2 * self.window + 1,) or len(data.columns) > 1:
+        fits = range(2 * self.window + 1, 4 * self.window + 2, 2)
+        if column is None or len(data.columns) > 1 or column.shape[0] not in fits:
             has = ", ".join(f"{key} ({column.kind})" for key, column in data.columns.items())
             raise ValueError(
-                f"task.kind: got word2vec, which learns a word with {self.window} words on each "
-                f"side; {data.name} has {has}. Write data.text={{unit: word, form: contexts}} and "
-                f"data.size={self.window}."
+                f"task.kind: got word2vec, which learns a word with {self.window} to "
+                f"{2 * self.window} words on each side; {data.name} has {has}. Write "
+                f"data.text={{unit: word, form: contexts}} and data.size={2 * self.window}."
             )
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
@@ -64,7 +67,8 @@ class Word2Vec(WordVectors):
         import numpy as np
 
         names = data.columns[TOKENS].names
-        centres = data.train[: len(data.train)][TOKENS][:, self.window]
+        tokens = data.train[: len(data.train)][TOKENS]
+        centres = tokens[:, tokens.shape[1] // 2]
         counts = np.bincount(centres, minlength=len(names))
         return {
             "input_shape": (1,),
@@ -83,7 +87,7 @@ class Word2Vec(WordVectors):
         pairs = 2 * self.window if self.predicts == "context" else 1
         return {
             "reach": Draw("uniform", (1,)),
-            "left_out": Draw("uniform", (2 * self.window + 1,)),
+            "left_out": Draw("uniform", (4 * self.window + 1,)),
             "wrong": Draw("uniform", (pairs * self.negatives,)),
         }
 
@@ -99,24 +103,29 @@ class Word2Vec(WordVectors):
 
     def inputs(self, networks: Networks, columns: Mapping[str, np.ndarray]) -> Any:
         """See `Task.inputs`: the words in the middle, (n, 1)."""
-        return columns[TOKENS][:, self.window, None]
+        tokens = columns[TOKENS]
+        return tokens[:, tokens.shape[1] // 2, None]
 
     def _nats(self, networks: Networks, batch: Batch, *, leaves_out: bool) -> tuple[Any, Any]:
         """The nats of each pair (b, pairs), and whether it counts, 1 or 0."""
         from keras import ops
 
-        tokens, size = batch[TOKENS], self.window
-        centre = tokens[:, size]
-        near = ops.concatenate([tokens[:, :size], tokens[:, size + 1 :]], axis=1)  # (b, 2 size)
-        away = ops.convert_to_tensor([*range(size, 0, -1), *range(1, size + 1)], "float32")
-        real = ops.logical_and(near > 0, centre[:, None] > 0)
-        real = ops.logical_and(real, away[None] <= 1 + ops.floor(batch["reach"] * size))
+        tokens = batch[TOKENS]
+        size = tokens.shape[1] // 2
+        stays = tokens > 0
         if leaves_out:
             shares = _looked_up(networks["shares"], tokens)  # (b, 2 size + 1)
             rare = self.threshold / ops.maximum(shares, 1e-12)
-            stays = batch["left_out"] < ops.sqrt(rare) + rare
-            beside = ops.concatenate([stays[:, :size], stays[:, size + 1 :]], axis=1)
-            real = ops.logical_and(real, ops.logical_and(beside, stays[:, size : size + 1]))
+            first = 2 * self.window - size  # of the draws, there are enough for twice the window
+            drawn = batch["left_out"][:, first : first + 2 * size + 1]
+            stays = ops.logical_and(stays, drawn < ops.sqrt(rare) + rare)
+        centre = tokens[:, size]
+        sides = [self._nearest(tokens, stays, range(size - 1, -1, -1)),
+                 self._nearest(tokens, stays, range(size + 1, 2 * size + 1))]  # fmt: skip
+        near, real = (ops.concatenate(parts, axis=1) for parts in zip(*sides, strict=True))
+        away = ops.convert_to_tensor([*range(1, self.window + 1)] * 2, "float32")
+        real = ops.logical_and(real, away[None] <= 1 + ops.floor(batch["reach"] * self.window))
+        real = ops.logical_and(real, stays[:, size : size + 1])  # (b, 2 window)
         real = ops.cast(real, "float32")
         places = networks["wrong"].layers[1].input_dim
         wrong = ops.cast(batch["wrong"] * places, "int32")
@@ -127,7 +136,9 @@ class Word2Vec(WordVectors):
         else:
             around = _vectors(networks["words"], near) * real[..., None]
             num = ops.sum(real, axis=1, keepdims=True)  # (b, 1)
-            given = ops.sum(around, axis=1, keepdims=True) / ops.maximum(num, 1)[..., None]
+            whole = ops.sum(around, axis=1, keepdims=True)  # (b, 1, size)
+            mean = whole / ops.maximum(num, 1)[..., None]
+            given = whole - ops.stop_gradient(whole - mean)  # the mean, with the gradient of a sum
             right, real = centre[:, None], ops.cast(num > 0, "float32")
         wrong = ops.reshape(wrong, (-1, right.shape[1], self.negatives))  # (b, pairs, k)
         answers = ops.concatenate([right[..., None], wrong], axis=2)  # (b, pairs, 1 + k)
@@ -137,6 +148,15 @@ class Word2Vec(WordVectors):
         counts = ops.cast(wrong != right[..., None], "float32")
         nats = ops.softplus(-scores[..., 0]) + ops.sum(ops.softplus(scores[..., 1:]) * counts, -1)
         return nats, real
+
+    def _nearest(self, tokens: Any, stays: Any, places: range) -> tuple[Any, Any]:
+        """The first words of a side that stay (b, window), the nearest first; whether there are."""
+        from keras import ops
+
+        side, kept = (ops.take(x, list(places), axis=1) for x in (tokens, stays))
+        ranks = ops.arange(len(places), 0, -1, dtype="float32")
+        ranks, order = ops.top_k(ops.cast(kept, "float32") * ranks[None], self.window)
+        return ops.take_along_axis(side, order, axis=1), ranks > 0
 
 
 def _vectors(network: Any, tokens: Any) -> Any:
