@@ -51,12 +51,14 @@ class Entropy(Pass):
     ) -> Rewrite:
         """Trains a copy of `model`, and rounds its kernels; see `Pass.rewrite`."""
         from compress.passes.entropy import training
+        from compress.passes.entropy.multiplier import Multiplier
 
         learning, reasons = self._learning(model, chosen)
         notes = {path: Note(False, reason) for path, reason in reasons.items()}
         limits = self.vector_bits, context.max_bytes
         target = training.target(learning, chosen, *limits)
-        text, rate = training.train(learning, self, context, target)
+        multiplier = Multiplier(self.rate, self.ramp, target)
+        text, rate = training.train(learning, multiplier, context, epochs=self.epochs)
         small, told = training.settled(learning, model, chosen, *limits, target)
         notes |= {path: Note(True, line) for path, line in told.items()}
         notes = by_layer(notes, chosen)

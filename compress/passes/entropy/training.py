@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -24,9 +23,6 @@ from compress.measure.packed import pack
 from compress.measure.weights import short
 from compress.passes.entropy.multiplier import Multiplier, coded
 from compress.passes.entropy.rounding import on_grid, rounded, vectors
-
-if TYPE_CHECKING:
-    from compress.passes.entropy.settings import Entropy
 
 TRIES = 12  # of a bisection
 ENDS = 3  # of a limit: its first is a guess of what the header will take
@@ -82,15 +78,14 @@ def target(
 
 
 def train(
-    learner: keras.Model, settings: Entropy, context: Context, most: int | None
+    learner: keras.Model, multiplier: Multiplier, context: Context, *, epochs: int
 ) -> tuple[str, float | None]:
     """Trains a model in place; returns a line that says so, and what a bit cost in the end."""
-    if context.fit is None or settings.epochs == 0:
-        return context.train(learner, epochs=settings.epochs), None
+    if context.fit is None or epochs == 0:
+        return context.train(learner, epochs=epochs), None
     for one in coded(learner).values():  # for a `fit` that calls no callback
-        one.latent.rate.assign(settings.rate)
-    multiplier = Multiplier(settings.rate, settings.ramp, most)
-    text = context.train(learner, epochs=settings.epochs, callbacks=[multiplier])
+        one.latent.rate.assign(multiplier.rate)
+    text = context.train(learner, epochs=epochs, callbacks=[multiplier])
     if not multiplier.driven:
         text += ", from the first step on at full cost (`fit` did not call its callback)"
     return text, multiplier.rate
