@@ -24,7 +24,7 @@ MOST_BITS = 24  # of an integer's size
 LEAST_COLUMNS = 8
 FEW_ROWS = 8  # below which columns have no classes
 PIECES = 64  # of a matrix, at least, so that shares can adapt
-_SIGNS, _NEAR, _SIZES = 5, 3, MOST_BITS + 1
+_FLAGS, _SIGNS, _NEAR, _SIZES = 4, 9, 3, MOST_BITS + 1
 
 
 def encoded(matrix: np.ndarray, lag: int = 0) -> bytes:
@@ -180,7 +180,7 @@ class _Tables:
         # Rows and columns apart: r c / n, of the middles of their classes, 1.5 * 2^(class - 1).
         total = int((3 << of_rows[of_rows > 0]).sum()) / 4
         first = np.minimum(np.ldexp(2.25, sums - 2) / total, 0.9)
-        self.flags = _Shares(np.full(3 * sums.size, 0.4), np.repeat(0.4 / first, 3))
+        self.flags = _Shares(np.full(_FLAGS * sums.size, 0.4), np.repeat(0.4 / first, _FLAGS))
         self.signs = _Shares(np.full(_SIGNS, 0.5), np.full(_SIGNS, 1.0))
         self.sizes = _Shares(np.full(_SIZES * _NEAR, 0.5), np.full(_SIZES * _NEAR, 1.0))
         self.halves = _Shares(np.full(_SIZES, 0.5), np.full(_SIZES, 1.0))
@@ -189,13 +189,13 @@ class _Tables:
         self, coder: Any, row: np.ndarray, sums: np.ndarray, before: np.ndarray, other: np.ndarray
     ) -> None:
         """Codes a row in place."""
-        near = (before != 0).astype(np.int64) + (other != 0)
-        kept = self.flags.ask(coder, 3 * sums + near, lambda: row != 0)
+        near = (before != 0).astype(np.int64) + 2 * (other != 0)
+        kept = self.flags.ask(coder, _FLAGS * sums + near, lambda: row != 0)
         places = np.flatnonzero(kept)
         if not places.size:
             return
         before, other, values = before[places], other[places], row[places]
-        lean = np.sign(before) + np.sign(other) + 2
+        lean = 3 * np.sign(before) + np.sign(other) + 4
         minus = self.signs.ask(coder, lean, lambda: values < 0)
         near = np.minimum(_bit_length(np.maximum(abs(before), abs(other))), _NEAR - 1)
         sizes = self._sizes(coder, abs(values), near)
