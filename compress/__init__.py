@@ -18,6 +18,7 @@ _EXPORTS = {
     "Context": "compress.base",
     "Data": "compress.pipeline.data",
     "Distill": "compress.passes.distill",
+    "Entropy": "compress.passes.entropy.settings",
     "FoldBatchNorm": "compress.passes.fold_batch_norm",
     "Headline": "compress.base",
     "Huffman": "compress.passes.huffman",

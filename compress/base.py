@@ -111,6 +111,8 @@ class Context:
         teacher: What a model may learn from; a pipeline gives the one that it is applied to.
         headline: What budgets limit and passes choose by, where they name no metric.
         higher: Whether more is better of a metric, by name, where it is known.
+        max_bytes: What the packed file may weigh; a pass that can aims at it. A pipeline that
+            writes one takes it from its budget.
         progress: Is given a line when a pass has finished, e.g. `print`.
         kept: Where finished passes are kept; without it nothing is.
 
@@ -126,6 +128,7 @@ class Context:
     teacher: keras.Model | None = None
     headline: Headline = TOP1
     higher: Mapping[str, bool] = field(default_factory=dict)
+    max_bytes: int | None = None
     progress: Callable[[str], None] | None = None
     kept: Kept | None = None
 

@@ -18,6 +18,7 @@ PASSES = {
     "ternarize": "compress.passes.few_values.ternarize:Ternarize",
     "winograd": "compress.passes.winograd:Winograd",
     "fold_batch_norm": "compress.passes.fold_batch_norm:FoldBatchNorm",
+    "entropy": "compress.passes.entropy.settings:Entropy",
     "distill": "compress.passes.distill:Distill",
     "huffman": "compress.passes.huffman:Huffman",
 }

@@ -46,6 +46,7 @@ PASSES = {
     "cp": compress.LowRank(rank=2, convolutions="cp"),
     "spatial": compress.LowRank(ratio=0.1, convolutions="spatial"),
     "share_weights": compress.ShareWeights(bits=2),
+    "entropy": compress.Entropy(),
     "quantize": compress.Quantize(),
     "ternarize": compress.Ternarize(method="twn"),
     "winograd": compress.Winograd(),

@@ -25,6 +25,7 @@ EXAMPLES = {
     "ternarize": compress.Ternarize(ends=True),
     "winograd": compress.Winograd(sparsity=0.5),
     "fold_batch_norm": compress.FoldBatchNorm(),
+    "entropy": compress.Entropy(),
     "distill": compress.Distill(),
     "huffman": compress.Huffman(),
 }

@@ -13,7 +13,7 @@ QUICK = {
         *("prune_channels", "quantize", "fold_batch_norm"),
         *("tucker", "cp", "spatial"),
     ),
-    "ConvNeXtTiny": ("share_weights",),
+    "ConvNeXtTiny": ("share_weights", "entropy"),
     "DenseNet121": ("winograd", "huffman"),
 }
 DEEP = {"MobileNetV3Small"}  # half of the seconds of the four

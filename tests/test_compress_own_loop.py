@@ -85,6 +85,11 @@ CASES = {
         5e-3,
         lambda model: set(distinct(model).values()) == {2},
     ),
+    "entropy": (
+        compress.Entropy(rate=1e-5, vector_bits=None),
+        2e-3,
+        lambda model: max(distinct(model).values()) < 40,
+    ),
     "int4": (compress.Quantize(bits=4), 1e-3, lambda model: compress.has_ranges(model)),
     "zeros_shared": (
         compress.Pipeline([compress.Prune(sparsity=0.75), compress.ShareWeights(bits=3)]),

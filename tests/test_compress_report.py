@@ -11,7 +11,7 @@ from keras import layers
 
 import compress
 from compress.graph import leaf_layers
-from compress.measure import costs, packed
+from compress.measure import costs, packed, weights
 from compress.measure.report import Counts, PassReport, Runtime
 from compress.pipeline import stages
 from zoo.common import claims
@@ -227,10 +227,10 @@ def test_models_that_cannot_be_walked(model, error, hint):
 
 def test_each_weight_is_coded_once_for_report_and_file(monkeypatch, tmp_path):
     model = net()
-    monkeypatch.setattr(packed, "_CODED", {})
-    coded, code = [], packed._coded
+    monkeypatch.setattr(weights, "_CODED", {})
+    coded, code = [], weights._coded
     monkeypatch.setattr(
-        packed, "_coded", lambda array, name: coded.append(name) or code(array, name)
+        weights, "_coded", lambda array, name: coded.append(name) or code(array, name)
     )
     small = compress.apply(
         compress.Pipeline([compress.Prune(sparsity=0.5, epochs=0), compress.Huffman()]), model
@@ -242,13 +242,13 @@ def test_each_weight_is_coded_once_for_report_and_file(monkeypatch, tmp_path):
 
 
 def test_streams_kept_have_a_bound(monkeypatch):
-    monkeypatch.setattr(packed, "_CODED", {})
-    monkeypatch.setattr(packed, "MOST_HELD_BYTES", 3000)
+    monkeypatch.setattr(weights, "_CODED", {})
+    monkeypatch.setattr(weights, "MOST_HELD_BYTES", 3000)
     draw = np.random.RandomState(0)
     arrays = [draw.standard_normal(300).astype("float32") for _ in range(6)]
-    first = [packed._encode(array, "") for array in arrays]
-    assert sum(map(packed._num_bytes, packed._CODED.values())) <= 3000
-    assert [packed._encode(array, "") for array in arrays] == first
+    first = [weights.encode(array, "") for array in arrays]
+    assert sum(map(weights.num_bytes, weights._CODED.values())) <= 3000
+    assert [weights.encode(array, "") for array in arrays] == first
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ PASSES = {
     "prune_channels": compress.PruneChannels(ratio=0.5, epochs=0),
     "low_rank": compress.LowRank(rank=1, convolutions="tucker", epochs=0),
     "share_weights": compress.ShareWeights(bits=2, epochs=0),
+    "entropy": compress.Entropy(epochs=0),
     "quantize": compress.Quantize(epochs=0),
     "binarize": compress.Binarize(ends=True, epochs=0),
     "ternarize": compress.Ternarize(ends=True, epochs=0),

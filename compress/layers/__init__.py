@@ -17,6 +17,7 @@ _EXPORTS = {
     "Distillation": "compress.layers.distillation",
     "Floats": "compress.layers.quantized",
     "KernelRange": "compress.layers.quantized",
+    "Latent": "compress.layers.latent",
     "Masked": "compress.layers.masked",
     "Parametrization": "compress.layers.parametrized",
     "Parametrized": "compress.layers.parametrized",

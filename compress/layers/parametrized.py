@@ -26,11 +26,13 @@ class Parametrization(layers.Layer):
         holds: Whether it only keeps what a kernel has: what it returns is what will be stored, and
             what a regularizer of the kernel is to see.
         constraint: Put on the stored kernel after each step of training; `None` for nothing.
+        toll: Of the kernel that the part is given: what it adds to the loss; `None` for nothing.
     """
 
     replaces = False
     holds = False
     constraint: Callable[[Any], Any] | None = None
+    toll: Callable[[Any], Any] | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -111,6 +113,9 @@ class Parametrized(layers.Wrapper):
             learnt.regularizer = _Penalty(self, name, kernel.regularizer)
             if learnt is not kernel:
                 kernel.regularizer = None
+        for part in chain:
+            if part.toll is not None:  # of its first variable, which learns
+                part.weights[0].regularizer = _Penalty(self, name, part.toll)
 
     @property
     def within(self) -> layers.Layer:

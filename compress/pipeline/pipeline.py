@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-PASSES = "passes."  # begins a change of a pass, and not of the recipe that fine-tunes
+PASSES, BUDGET = OWN = "passes.", "budget."  # begin a change that is not of the fine-tuning
 LOG = logging.getLogger("compress")
 _S = TypeVar("_S", bound=Settings)
 
@@ -100,16 +100,22 @@ class Pipeline:
     def changed(self, changes: Iterable[str]) -> Self:
         """Returns the pipeline with other settings: `KIND.KEY=VALUE`, e.g. `prune.epochs=24`.
 
-        A pass is named by its kind, or by its place from 0, e.g. `1.bits=8`; the value is YAML.
+        A pass is named by its kind, or by its place from 0, e.g. `1.bits=8`; `budget.KEY` is of the
+        budget, a new one where there is none. The value is YAML.
 
         Raises:
             ValueError: There is no such pass, or more than one of the kind; or it does not take
                 the setting.
         """
-        passes = list(self.passes)
+        passes, budget = list(self.passes), self.budget
         for change in changes:
             place, equals, text = change.partition("=")
             name, _, key = place.partition(".")
+            if name == "budget" and equals and key:
+                limits = {} if budget is None else budget.model_dump(exclude_unset=True)
+                put(limits, key, plain_yaml.parse(text, change), where=change)
+                budget = _parse(Budget, limits, "budget")
+                continue
             if not (equals and key):
                 raise ValueError(
                     f"passes: got {shown(change)}; expected KIND.KEY=VALUE, e.g. prune.epochs=24."
@@ -125,7 +131,7 @@ class Pipeline:
             values = step.model_dump(exclude_unset=True) | {"kind": step.kind}
             put(values, key, plain_yaml.parse(text, f"passes.{change}"), where=f"passes.{change}")
             passes[found[0]] = _parse(type(step), values, f"passes.{name}")
-        return type(self)(passes, self.budget)
+        return type(self)(passes, budget)
 
     def trained_for(self, epochs: int) -> Self:
         """Returns the pipeline with other epochs in each pass that has some.
@@ -165,6 +171,8 @@ class Pipeline:
         if context.teacher is None:
             context = dataclasses.replace(context, teacher=model)
         packed = any(item.kind == "huffman" for item in self.passes)
+        if packed and limits is not None:
+            context = dataclasses.replace(context, max_bytes=limits.max_bytes)
         check_ties(model)
         rows = layer_table(model)
         for step in self.passes:
@@ -196,15 +204,15 @@ def load_recipe(name_or_path: str | Path, changes: Iterable[str] = ()) -> Pipeli
 
     Args:
         name_or_path: Name or path.
-        changes: `passes.KIND.KEY=VALUE`, see `Pipeline.changed`; what does not begin so is of
-            another recipe, and not looked at.
+        changes: `passes.KIND.KEY=VALUE` and `budget.KEY=VALUE`, see `Pipeline.changed`; what does
+            not begin so is of another recipe, and not looked at.
 
     Raises:
         ValueError: There is no recipe of that name, the file is not a pipeline, or a change is
             wrong.
         FileNotFoundError: There is no such file.
     """
-    own = [change.removeprefix(PASSES) for change in changes if change.startswith(PASSES)]
+    own = [change.removeprefix(PASSES) for change in changes if change.startswith(OWN)]
     return Pipeline.from_yaml(recipe_path(name_or_path)).changed(own)
 
 

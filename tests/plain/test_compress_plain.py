@@ -240,6 +240,7 @@ NAMED_BY_THEIR_AIM = {
     "deep-compression",
     "deep-compression-short",
     "edge",
+    "entropy",
     "int8",
     "low-rank",
     "low-rank-vgg",
@@ -317,6 +318,19 @@ def test_settings_of_a_packaged_recipe_are_changed():
         == (plain.passes[0])
     )
     assert huffman == plain.passes[2] and share.epochs == plain.passes[1].epochs
+
+
+def test_a_budget_is_set_beside_the_recipe():
+    changes = ["budget.max_bytes=7000", "budget.max_drop=null", "train.epochs=3"]
+    assert compress.load_recipe("entropy").budget is None
+    found = compress.load_recipe("entropy", changes)
+    assert found.budget == compress.Budget(max_bytes=7000, max_drop=None)
+    assert found.passes == compress.load_recipe("entropy").passes
+    edge = compress.load_recipe("edge", ["budget.search=2"]).budget
+    assert edge == compress.load_recipe("edge").budget.model_copy(update={"search": 2})
+    for change, message in (("max_byte=1", r"budget.*max_byte.*max_bytes"), ("search=-1", "-1")):
+        with pytest.raises(ValueError, match=message):
+            compress.load_recipe("entropy", [f"budget.{change}"])
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -42,9 +42,11 @@ SIDES = {  # of a point, where its label stands; south is usual
     ("vgg16", "deep-compression-short"): "s",
     ("vgg16", ""): "e",
     ("caffe_lenet", "deep-compression"): "n",
+    ("caffe_lenet", "entropy"): "s",
     ("caffe_lenet", "ternary"): "e",
     ("caffe_lenet", "binary"): "w",
     ("lenet300", "deep-compression"): "n",
+    ("lenet300", "entropy"): "s",
     ("resnet20", "slim"): "n",
     ("resnet20", "qat-int8"): "s",
     ("resnet20", ""): "e",
@@ -131,7 +133,7 @@ def draw(read: Read, path: Path) -> None:
 def _frame(axes: Any, title: str) -> None:
     axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
     axes.set_xscale("log")
-    axes.set_xlim(6e3, 1.5e9)
+    axes.set_xlim(2e3, 1.5e9)
     axes.set_xticks([1e4, 1e5, 1e6, 1e7, 1e8], ["10 kB", "100 kB", "1 MB", "10 MB", "100 MB"])
     axes.minorticks_off()
     axes.tick_params(length=0, colors=INK)

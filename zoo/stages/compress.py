@@ -19,7 +19,7 @@ import keras
 
 import compress as passes
 from compress.base import Headline
-from compress.pipeline.pipeline import PASSES
+from compress.pipeline.pipeline import OWN
 from zoo import bundle as bundles
 from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
@@ -94,7 +94,8 @@ def compress(
         recipe: A name of `compress.recipe_names()`, or a YAML file.
         out: Directory of the new bundle; `BUNDLE-RECIPE` when `None`.
         changes: `key=value` changes of the recipe that fine-tunes: of `data`, `train`, `hardware`
-            and `seed`; and of a pass, e.g. `passes.prune.epochs=24`.
+            and `seed`; of a pass, e.g. `passes.prune.epochs=24`; and of the budget, e.g.
+            `budget.max_bytes=7000`.
         resume: Whether to go on from `<out>.partial`: behind the last finished pass, and within a
             fine-tuning; with the arguments that it began with.
         force: Whether to replace what is at `out`, or to drop an unfinished compression.
@@ -171,8 +172,8 @@ def _compress(
 
 
 def _further(changes: Iterable[str]) -> tuple[str, ...]:
-    """The changes of the recipe that fine-tunes; the others are of a pass."""
-    return tuple(change for change in changes if not change.startswith(PASSES))
+    """The changes of the recipe that fine-tunes; the others are of a pass, or of the budget."""
+    return tuple(change for change in changes if not change.startswith(OWN))
 
 
 def _contents(pipeline: passes.Pipeline, name: str) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
-        help="change the recipe that fine-tunes, e.g. data.augment={}, or a pass, e.g. "
-        "passes.prune.epochs=24; may be repeated",
+        help="change the recipe that fine-tunes, e.g. data.augment={}, a pass, e.g. "
+        "passes.prune.epochs=24, or the budget, e.g. budget.max_bytes=7000; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--samples", type=Path, metavar="FILE",

@@ -1,0 +1,1 @@
+"""Kernels that learn what a bit of them costs."""
