@@ -100,8 +100,8 @@ class Routes:
             found = described.states(self._repository.models[version.name], version.number)
         else:
             found = described.states(model, int(number) if number else None)
-        if not found:
-            self._version(request)  # says what there is
+            if not found:  # it is 0, the latest, or `_version` says what there is
+                found = described.states(model, self._version(request).number)
         return _json(described.status(found))
 
     async def _metadata(self, request: Request) -> Response:

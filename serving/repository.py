@@ -151,6 +151,8 @@ class Model:
     def pick(self, number: int | None = None, label: str | None = None) -> Version:
         """Returns the version that is asked for; the greatest where none is.
 
+        So it is of 0, as long as there is no version 0: what OpenVINO's client says unless told.
+
         Raises:
             MissingError: It is not served.
         """
@@ -160,7 +162,8 @@ class Model:
                 raise MissingError(f"label: got {label[:80]!r}; this server has {known}.")
             number = self.labels[label]
         versions = self.versions
-        chosen = max(versions) if number is None else number
+        open_to_all = number is None or (number == 0 and 0 not in versions)
+        chosen = max(versions) if open_to_all else number
         if chosen not in versions:
             known = ", ".join(map(str, sorted(versions)))
             raise MissingError(f"version: got {chosen}; this server has {known}.")

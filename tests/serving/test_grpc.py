@@ -234,15 +234,15 @@ with Server({str(folder / "linear")!r}, port=0, grpc_port=0):
 @pytest.mark.oracle
 @pytest.mark.parametrize("kind", ["grpc", "http"])
 def test_another_client(served, kind):
-    """OpenVINO's client of TF Serving's API; it asks for version 0 unless told, which is none."""
+    """OpenVINO's client of TF Serving's API, whose version 0 is the latest."""
     ovms = pytest.importorskip("ovmsclient")
     port = served.grpc_port if kind == "grpc" else served.root.rpartition(":")[2]
     made = ovms.make_grpc_client if kind == "grpc" else ovms.make_http_client
     client = made(f"127.0.0.1:{port}")
-    found = client.predict({"image": IMAGES}, "linear", 1)
+    found = client.predict({"image": IMAGES}, "linear")
     np.testing.assert_allclose(found, IMAGES.reshape(5, 16) @ WEIGHTS, atol=1e-5)
-    assert client.get_model_status("linear", 1)[1]["state"] == "AVAILABLE"
+    assert client.get_model_status("linear")[1]["state"] == "AVAILABLE"
     if kind == "grpc":  # of REST it reads OpenVINO's own form, in camel case
-        assert client.get_model_metadata("linear", 1)["inputs"]["image"]["shape"] == [-1, 4, 4, 1]
+        assert client.get_model_metadata("linear")["inputs"]["image"]["shape"] == [-1, 4, 4, 1]
     with pytest.raises(Exception, match="nothing"):
         client.predict({"image": IMAGES}, "nothing")

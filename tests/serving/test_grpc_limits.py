@@ -138,10 +138,11 @@ def test_numbers_that_are_none_are_refused_as_by_rest(strict):
         assert code == "INVALID_ARGUMENT" and "inputs.image: got NaN or an infinite" in told
 
 
-def test_version_0_is_absent(strict):
+def test_version_0_is_the_latest_and_others_are_absent(strict):
     with connected(strict) as channel:
-        code, told = refused(predict_by, channel, asked(version=0))
-        assert (code, told) == ("NOT_FOUND", "version: got 0; this server has 1.")
+        assert predict_by(channel, asked(version=0)).model_spec.version.value == 1
+        code, told = refused(predict_by, channel, asked(version=7))
+        assert (code, told) == ("NOT_FOUND", "version: got 7; this server has 1.")
 
 
 def test_a_large_message_is_read_beside_the_loop(folder, linear):
