@@ -89,7 +89,8 @@ class Labelled(NamedTuple):
             for none.
         ranked: Whether a row of an answer is what takes its place by a score, as the boxes of a
             detector: rounding moves all rows behind one that changes places. A file of reduced
-            precision is then judged by the metric, and its rows are only asked to be numbers.
+            precision is then judged by the metric, and its rows are only asked to be numbers; of
+            another the rows of nearly all examples must agree, and the metric judges too.
     """
 
     inputs: Any

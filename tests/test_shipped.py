@@ -108,3 +108,12 @@ def test_what_is_served_is_what_is_predicted(tmp_path, zoo):
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     assert data.labels[int(shares.argmax())] == best["label"]
     assert shares.max() == pytest.approx(best["probability"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_float_file_may_have_two_candidates_change_places(tmp_path):
+    """Of 256 scenes ONNX Runtime ranks the candidates of one otherwise; the mean precision stays."""
+    (done,) = package.export("faster_rcnn_small", "onnx", out=tmp_path)
+    parity, score = done.manifest.parity, done.manifest.score
+    assert parity.samples + len(parity.left_out) == 256 and len(parity.left_out) <= 12
+    assert parity.relative < 3e-4 and abs(score.model["map"] - score.file["map"]) <= 0.002
