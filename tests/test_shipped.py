@@ -112,7 +112,7 @@ def test_what_is_served_is_what_is_predicted(tmp_path, zoo):
 
 @pytest.mark.slow
 def test_a_float_file_may_have_two_candidates_change_places(tmp_path):
-    """Of 256 scenes ONNX Runtime ranks the candidates of one otherwise; the mean precision stays."""
+    """Of 256 scenes ONNX Runtime ranks those of one otherwise; the mean precision stays."""
     (done,) = package.export("faster_rcnn_small", "onnx", out=tmp_path)
     parity, score = done.manifest.parity, done.manifest.score
     assert parity.samples + len(parity.left_out) == 256 and len(parity.left_out) <= 12
