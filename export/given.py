@@ -156,7 +156,7 @@ def check_span(inputs: Arrays, about: About) -> None:
 
 
 def _joined(values: np.ndarray) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)
+    return ", ".join(f"{value + 0.0:.4g}" for value in values)
 
 
 def halves(examples: Examples) -> tuple[Examples, Examples]:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import compress
-from compress.passes.quantize.calibration import BINS, Histogram, check_samples
+from compress.measure.samples import check_samples
+from compress.passes.quantize.calibration import BINS, Histogram
 
 RANDOM = np.random.RandomState(0)
 VALUES = {
@@ -114,8 +115,11 @@ GOOD = {"x": np.zeros((5, 4)), "y": np.zeros((5, 3, 2))}
 )
 def test_samples_that_do_not_fit(samples, message):
     with pytest.raises(ValueError, match=message):
-        check_samples(samples, TWO)
-    assert [array.shape for array in check_samples(GOOD, TWO)] == [(5, 4), (5, 3, 2)]
+        check_samples(samples, TWO, who="quantize")
+    assert [array.shape for array in check_samples(GOOD, TWO, who="quantize")] == [
+        (5, 4),
+        (5, 3, 2),
+    ]
 
 
 def test_an_index_without_a_row_is_refused():

@@ -143,12 +143,8 @@ def test_a_compiled_model_needs_data_alone(trained):
     # It comes back compiled alike: what the report says can be measured at once.
     again = small.model.evaluate(*HELD, verbose=0, return_dict=True)
     assert small.report.after.metrics == pytest.approx(again, abs=1e-6)
-    assert (
-        again["accuracy"]
-        > compress.apply(
-            compress.Prune(sparsity=0.8, epochs=0), trained, validation=SEEN
-        ).report.after.metrics["accuracy"]
-    )
+    untrained = compiled(compress.Prune(sparsity=0.8).apply(trained).model, epochs=0)
+    assert again["accuracy"] > untrained.evaluate(*HELD, verbose=0, return_dict=True)["accuracy"]
     assert small.model.loss is own_loss
     assert small.model.optimizer is not trained.optimizer
     assert small.model.optimizer.get_config() == trained.optimizer.get_config()

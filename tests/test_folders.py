@@ -17,6 +17,7 @@ from pycocotools import mask as rle
 from tests import annotated, scenes
 from zoo.bundle import find_bundle
 from zoo.cli import main
+from zoo.common import placed
 from zoo.common.answers import SIDES
 from zoo.common.images import fit, placing
 from zoo.common.layouts import LAYOUTS
@@ -669,11 +670,11 @@ def test_found_masks_are_read_back_at_the_pictures_size(tmp_path):
         annotated.save(tmp_path / "images" / f"{number}.png", np.roll(image, number, axis=0))
     paths = [str(tmp_path / "images" / f"{number}.png") for number in range(3)]
     box = dict(zip(SIDES, (10.0, 5.0, 30.0, 45.0), strict=True))
-    rows = [{"label": "dog", "probability": 0.75, **box}]
-    left = np.zeros((1, 28, 28), np.float32)
-    left[..., :14] = 1
-    masks = [places.Mask(left[0], np.array([10.0, 5.0, 30.0, 45.0]))]
-    found = places.coco(dict.fromkeys(paths, rows), ("cat", "dog"), dict.fromkeys(paths, masks))
+    left = np.zeros((28, 28), np.float32)
+    left[:, :14] = 1
+    whole = placed.pasted(left, np.array([10.0, 5.0, 30.0, 45.0]), (40, 50))
+    row = {"label": "dog", "probability": 0.75, **box, "mask": placed._told(whole)}
+    found = places.coco({path: [row] for path in paths}, ("cat", "dog"))
     assert [row["id"] for row in found["images"]] == [0, 1, 2]
     assert found["annotations"][0]["area"] == 400
     seen = rle.decode(found["annotations"][0]["segmentation"])

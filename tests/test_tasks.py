@@ -1,6 +1,7 @@
 """Tasks: which one a recipe asks for, what it refuses, and what it measures."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -340,7 +341,7 @@ def test_predict_refuses_what_is_no_row(bundles, zoo, tmp_path):
     empty = write_csv(tmp_path / "empty.csv", [])
     for file in (short, ragged, words, empty, tmp_path / "gone.csv"):
         line = zoo("predict", path, file, expect=2)
-        assert str(file) in line and "10 in a row" in line and len(line.splitlines()) == 1
+        assert str(file) in line and re.search(r"\b10\b", line) and len(line.splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "linear_regression"])

@@ -256,7 +256,7 @@ def test_smoke_is_a_recipe_of_its_own(tmp_path, zoo):
     assert smoke != resolve("linear") and smoke.train.epochs < resolve("linear").train.epochs
     bundle = fitting.fit("linear", smoke=True, out=tmp_path / "out")
     assert Bundle(bundle.path).recipe == smoke
-    with pytest.raises(ValueError, match="--smoke"):
+    with pytest.raises(FileNotFoundError, match="no unfinished run"):
         fitting.fit("linear", smoke=True, resume=True, out=tmp_path / "out")
 
 
