@@ -185,21 +185,39 @@ def test_reasons_name_what_a_layer_of_ones_own_is_to_say():
         register_kernels(Silent)
 
 
-def test_a_kernel_that_two_layers_read_is_found_once():
+@keras.saving.register_keras_serializable(package="test")
+class Tied(layers.Layer):
+    """A product with another layer's table."""
+
+    def __init__(self, other, **kwargs):
+        super().__init__(**kwargs)
+        self.other = other
+
+    def call(self, x):
+        return ops.matmul(x, ops.transpose(self.other.embeddings))
+
+    def get_config(self):
+        other = keras.saving.serialize_keras_object(self.other)
+        return {**super().get_config(), "other": other}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("other")), **config)
+
+
+def test_a_kernel_that_two_layers_read_is_the_one_s_that_has_it():
     words = keras.Input((STEPS,), dtype="int32")
     table = layers.Embedding(20, 8, name="table")
-    x = layers.LSTM(8, return_sequences=True)(table(words))
-
-    @keras.saving.register_keras_serializable(package="test")
-    class Tied(layers.Layer):
-        def __init__(self, other, **kwargs):
-            super().__init__(**kwargs)
-            self.other = other
-
-        def call(self, x):
-            return ops.matmul(x, ops.transpose(self.other.embeddings))
-
+    x = layers.LSTM(8, return_sequences=True, name="lstm")(table(words))
     model = keras.Model(words, Tied(table, name="tied")(x))
     found, reasons = find_kernels(dict(leaf_layers(model)))
     assert "table" in found and not any(path.startswith("tied") for path in found)
     assert "tied" in reasons
+    # What is left out is not reached through the layer that reads it.
+    context = compress.Context()
+    for step in (
+        compress.Prune(sparsity=0.5, skip=("table",)),
+        compress.ShareWeights(bits=2, skip=("table",)),
+    ):
+        rows = {row.path: row for row in step.apply(model, context).report.layers}
+        assert rows["lstm"].changed and not rows["table"].changed and not rows["tied"].changed

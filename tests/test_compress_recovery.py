@@ -64,7 +64,7 @@ def test_samples_without_labels_bring_the_answers_nearer(kind, trained):
 def test_where_nothing_moves_nothing_changes(trained):
     twin = keras.models.clone_model(trained)
     twin.set_weights(trained.get_weights())
-    assert restate(twin, trained, SAMPLES[:8]) == 0
+    assert restate(twin, trained, moments(trained, SAMPLES[:8]), SAMPLES[:8]) == 0
     np.testing.assert_array_equal(answers(twin), answers(trained))
     assert (
         "normalisations"
@@ -79,7 +79,9 @@ def test_moments_are_those_of_a_closed_form(trained):
     twin = keras.models.clone_model(trained)
     twin.set_weights(trained.get_weights())
     twin.get_layer("conv0").kernel.assign(2 * trained.get_layer("conv0").kernel)
-    assert restate(twin, trained, SAMPLES) >= 1  # the others by what `epsilon` moves
+    assert (
+        restate(twin, trained, moments(trained, SAMPLES), SAMPLES) >= 1
+    )  # the others by what `epsilon` moves
     old, new = trained.get_layer("norm0"), twin.get_layer("norm0")
     np.testing.assert_allclose(new.moving_variance, 4 * np.asarray(old.moving_variance), rtol=1e-4)
     seen = moments(trained, SAMPLES)["norm0"].mean

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -69,11 +69,16 @@ class Kernel(NamedTuple):
         outputs = rank - 2 if isinstance(self.owner, _TRANSPOSED) else rank - 1
         return tuple(axis for axis in range(rank) if axis != outputs)
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Numbers of inputs and of outputs: the shape of its matrix."""
+        shape = self.variable.shape
+        inputs = math.prod(shape[axis] for axis in self.input_axes)
+        return inputs, math.prod(shape) // inputs
+
     def matrix(self, values: Any) -> np.ndarray:
         """Lays out an array of the kernel's shape as (inputs, outputs), the last input fastest."""
-        array = np.transpose(np.asarray(values), self._order())
-        sizes = [self.variable.shape[axis] for axis in self.input_axes]
-        return array.reshape(math.prod(sizes), -1)
+        return np.transpose(np.asarray(values), self._order()).reshape(self.sides)
 
     def from_matrix(self, matrix: np.ndarray) -> np.ndarray:
         """The inverse of `matrix`."""
@@ -151,12 +156,19 @@ def computed_kernel(layer: layers.Layer) -> Any:
 
 
 def find_kernels(
-    found: Mapping[str, layers.Layer], *, depthwise: bool = False, several: bool = True
+    found: Mapping[str, layers.Layer],
+    chosen: Iterable[str] | None = None,
+    *,
+    depthwise: bool = False,
+    several: bool = True,
 ) -> tuple[dict[str, Kernel], dict[str, str]]:
     """Sorts layers, given by path, into kernels to work on and reasons why there is none.
 
+    A kernel of a leaf layer that another one holds is the former's alone.
+
     Args:
-        found: Leaf layers by path; a `Parametrized` counts as the layer within it.
+        found: All leaf layers of a model by path; a `Parametrized` counts as the layer within it.
+        chosen: Paths of those to look at; `None` for all.
         depthwise: Whether the kernels of depthwise convolutions are among those to work on.
         several: Whether the kernels are that stand in the parts of a layer: of recurrent layers,
             of attention, of a wrapper, of a layer that is made of others.
@@ -168,24 +180,22 @@ def find_kernels(
     kernels: dict[str, Kernel] = {}
     reasons: dict[str, str] = {}
     leaves = {id(inner(layer)) for layer in found.values()}
-    for path, layer in ((path, inner(layer)) for path, layer in found.items()):
+    for path in found if chosen is None else chosen:
+        layer = inner(found[path])
         inside = {
             name: (owner, kernel)
             for name, (owner, kernel) in (kernels_in(layer) if layer.weights else {}).items()
-            if owner is layer or id(owner) not in leaves  # it is that layer's
+            if owner is layer or id(owner) not in leaves
         }
         of_parts = list(inside) != list(_names(layer)[:1])
-        wanted = {
-            name: Kernel(path, name, owner, kernel)
-            for name, (owner, kernel) in inside.items()
-            if (depthwise or not isinstance(owner, _DEPTHWISE)) and _is_plain(owner, kernel)
-        }
+        unfit = {name: _unfit(*one, depthwise=depthwise) for name, one in inside.items()}
+        wanted = {name: Kernel(path, name, *one) for name, one in inside.items() if not unfit[name]}
         if not layer.weights:
             reasons[path] = "has no weights"
         elif not inside or (of_parts and not several):
             reasons[path] = _no_kernel(layer)
         elif not wanted:
-            reasons[path] = _unfit(*next(iter(inside.values())))
+            reasons[path] = next(iter(unfit.values()))
         elif of_parts:
             kernels |= {f"{path}/{name}": kernel for name, kernel in wanted.items()}
         else:
@@ -258,11 +268,7 @@ def _no_kernel(layer: layers.Layer) -> str:
     return f"{kind} is neither a dense layer nor a convolution"
 
 
-def _is_plain(owner: layers.Layer, kernel: Any) -> bool:
-    return not _unfit(owner, kernel, depthwise=True)
-
-
-def _unfit(owner: layers.Layer, kernel: Any, *, depthwise: bool = False) -> str:
+def _unfit(owner: layers.Layer, kernel: Any, *, depthwise: bool) -> str:
     """Why a kernel is not one to work on; empty where it is."""
     if isinstance(owner, _DEPTHWISE) and not depthwise:
         return "depthwise: its few weights are all that each channel has"

@@ -12,7 +12,7 @@ nothing changes, however few the examples are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -84,13 +84,19 @@ def moments(model: keras.Model, samples: Any) -> dict[str, Moments]:
 
 
 def restate(
-    model: keras.Model, before: keras.Model, samples: Any, *, also: Visit | None = None
+    model: keras.Model,
+    before: keras.Model,
+    shown: Mapping[str, Moments],
+    samples: Any,
+    *,
+    also: Visit | None = None,
 ) -> int:
     """Moves the statistics of a changed model, in place, by as much as what they describe moved.
 
     Args:
         model: Functional or Sequential.
         before: What it was made of.
+        shown: The `moments` of that on the samples.
         samples: As both take them, (n, ...) for each input.
         also: What else is changed on the way, see `walk`.
 
@@ -98,7 +104,6 @@ def restate(
         The number of batch normalisations whose statistics have changed.
     """
     then, now = norms_in(before), norms_in(model)
-    shown = moments(before, samples)
     changed = 0
 
     def visit(path: str, layer: Any, tensor: Any) -> None:

@@ -23,7 +23,7 @@ from compress.measure.packed import pack, unpack
 from compress.measure.reading import uncompiled, unreadable
 from compress.measure.report import Counts, FileSize
 
-KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel", "recurrent_kernel")
 
 # Each weight of the kernel is used once for each position of the output ...
 _PER_OUTPUT = (

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from compress.graph.graph import inputs_of
-from compress.graph.norms import norms_in, restate
+from compress.graph.norms import moments, norms_in, restate
 from compress.measure.account import LayerRow, total
 from compress.measure.samples import answers, check_samples
 from compress.passes.refit import Refit
@@ -57,31 +57,31 @@ def recover(
     apart = count // PART if count >= PART * LEAST else 0
     fitted = [array[: count - apart] for array in arrays]
     judged = [array[count - apart : count] if apart else array[:count] for array in arrays]
-    given = keras.tree.pack_sequence_as(inputs_of(before), fitted)
     want = answers(before, judged)
     best = old = _distance(want, answers(model, judged))
-    start = kept = [np.array(weight) for weight in model.weights]
+    if not old:
+        return ""
+    given = keras.tree.pack_sequence_as(inputs_of(before), fitted)
+    shown = moments(before, given)
+    start = kept = model.get_weights()
     told = "statistics and kernels stay: nothing brings the answers nearer"
-    for fit in (False, True) if refits else (False,):
-        for weight, value in zip(model.weights, start, strict=True):
-            weight.assign(value)
-        also = Refit(before, given) if fit else None
-        moved = restate(model, before, given, also=also)
-        if not moved and not (also and also.count):
+    for refit in (None, Refit(before, given)) if refits else (None,):
+        model.set_weights(start)
+        moved = restate(model, before, shown, given, also=refit)
+        fits = refit.count if refit else 0
+        if not (moved or fits):
             continue
         new = _distance(want, answers(model, judged))
         if new < best:
-            best, kept = new, [np.array(weight) for weight in model.weights]
-            what = f"statistics of {moved} normalisations measured again" if moved else ""
-            kernels = f"{also.count} kernels fitted" if also else ""
+            best, kept = new, model.get_weights()
+            parts = [f"{fits} kernels fitted"] * bool(fits)
+            parts += [f"statistics of {moved} normalisations measured again"] * bool(moved)
             told = (
-                f"{' and '.join(filter(None, (kernels, what)))} on {len(fitted[0])} samples: "
-                f"squared error of the answers {old:.3g} before, {new:.3g} after, as a share of "
-                "theirs"
+                f"{' and '.join(parts)} on {len(fitted[0])} samples: squared error of the answers "
+                f"{old:.3g} before, {new:.3g} after, as a share of theirs"
             )
-    for weight, value in zip(model.weights, kept, strict=True):
-        weight.assign(value)
-    return told if best < old or old > 0 else ""
+    model.set_weights(kept)
+    return told
 
 
 def _distance(want: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> float:

@@ -192,7 +192,7 @@ class _Search:
         model = done[-1].model if done else self.model
         layers = dict(leaf_layers(model))
         reasons = step.left_out(layers)
-        kernels, _ = find_kernels({p: x for p, x in layers.items() if p not in reasons})
+        kernels, _ = find_kernels(layers, [path for path in layers if path not in reasons])
         whole = self.context.metrics(model)[headline.name]
         falls = []
         for path in dict.fromkeys(kernel.path for kernel in kernels.values()):

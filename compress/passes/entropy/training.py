@@ -39,8 +39,8 @@ def learning(
         chosen: The leaf layers to work on, by path.
         first: First step, in root mean squares.
     """
-    kernels, reasons = find_kernels(chosen, depthwise=True)
     everything = dict(leaf_layers(model))
+    kernels, reasons = find_kernels(everything, chosen, depthwise=True)
     ties = tied_paths(everything)
     chains: dict[str, list[Parametrization]] = {}
     for path, kernel in kernels.items():

@@ -37,9 +37,10 @@ def with_few_values(
         ends: Whether the first and the last kernel of the model are among them.
         activations: Whether ReLUs between the layers become signs.
     """
-    kernels, reasons = find_kernels(chosen, several=False)
+    leaves = dict(leaf_layers(model))
+    kernels, reasons = find_kernels(leaves, chosen, several=False)
     notes = {path: Note(False, reason) for path, reason in reasons.items()}
-    everything = list(find_kernels(dict(leaf_layers(model)), several=False)[0])
+    everything = list(find_kernels(leaves, several=False)[0])
     for path in () if ends else (everything[0], everything[-1]):
         if path in kernels:
             del kernels[path]

@@ -84,10 +84,10 @@ class MaskCallback(keras.callbacks.Callback):
             )
         self._steps, self._epoch, self._turn = params["steps"], 0, None
         _restore(self._constraints)
-        found = dict(leaf_layers(self.model))
-        left_out = self._left_out(found)
-        chosen = {path: found[path] for path in found if path not in left_out}
-        self._kernels, _ = find_prunable(chosen, self._structure)
+        paths = [path for path, _ in leaf_layers(self.model)]
+        left_out = self._left_out(paths)
+        chosen = [path for path in paths if path not in left_out]
+        self._kernels, _ = find_prunable(self.model, chosen, self._structure)
         for path, kernel in self._kernels.items():
             held = MaskConstraint(kernel.variable)
             self._constraints[path] = kernel.variable.constraint = held

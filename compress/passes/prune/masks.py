@@ -8,13 +8,14 @@ over its input channels, which runtimes also lay out side by side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from compress.graph import leaf_layers
 from compress.graph.kernels import Kernel, find_kernels
 
 Kernels = Mapping[str, Kernel]
@@ -36,23 +37,28 @@ class Structure(NamedTuple):
 
 
 def find_prunable(
-    found: Mapping[str, keras.layers.Layer], structure: Structure
+    model: keras.Model, chosen: Iterable[str], structure: Structure
 ) -> tuple[dict[str, Kernel], dict[str, str]]:
-    """Sorts layers, given by path, into kernels to prune and reasons against.
+    """Sorts layers of a model into kernels to prune and reasons against.
 
     A kernel whose axes do not divide into whole blocks or groups is left alone, not padded: a
     runtime could not use the rest.
+
+    Args:
+        model: Functional or Sequential.
+        chosen: Paths of the leaf layers to look at.
+        structure: Structure of the zeros.
 
     Returns:
         Kernels, and reasons, each by path; see `compress.graph.kernels.find_kernels`. A reason
         against one of several kernels of a layer is by that kernel's path.
     """
-    kernels, reasons = find_kernels(found)
+    kernels, reasons = find_kernels(dict(leaf_layers(model)), chosen)
     rows, columns = (structure.n_of_m[1], 1) if structure.n_of_m else structure.block
     for path, kernel in list(kernels.items()):
         # Of a convolution the channels; of a product over several axes all of them.
         inputs = kernel.variable.shape[kernel.input_axes[-1]]
-        outputs = kernel.matrix(kernel.variable).shape[1]
+        outputs = kernel.sides[1]
         if inputs % rows or outputs % columns:
             whole = f"groups of {rows}" if structure.n_of_m else f"blocks of {rows} x {columns}"
             reasons[path] = f"its {inputs} inputs and {outputs} outputs do not divide into {whole}"

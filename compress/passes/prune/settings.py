@@ -156,7 +156,7 @@ class Prune(Pass):
         Raises:
             ValueError: There are `rounds` or a `rewind`, which take several trainings.
         """
-        from compress.graph import copy_model, leaf_layers
+        from compress.graph import copy_model
         from compress.graph.holding import hold
         from compress.passes.prune.masks import find_prunable, prune_kernels
 
@@ -165,8 +165,7 @@ class Prune(Pass):
                 "prepare: rounds and rewind of Prune take several trainings; use apply."
             )
         pruned, structure = copy_model(model), self._structure()
-        found = dict(leaf_layers(pruned))
-        kernels, _ = find_prunable({path: found[path] for path in chosen}, structure)
+        kernels, _ = find_prunable(pruned, chosen, structure)
         prune_kernels(kernels, structure, self.sparsity)
         return hold(pruned)
 
@@ -174,14 +173,13 @@ class Prune(Pass):
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> Rewrite:
         """Prunes a copy of `model`; see `Pass.rewrite`."""
-        from compress.graph import copy_model, leaf_layers
+        from compress.graph import copy_model
         from compress.graph.holding import shares
         from compress.passes.prune.masks import find_prunable, prune_kernels
         from compress.passes.prune.rounds import prune_in_rounds
 
         pruned, structure = copy_model(model), self._structure()
-        found = dict(leaf_layers(pruned))
-        kernels, _ = find_prunable({path: found[path] for path in chosen}, structure)
+        kernels, _ = find_prunable(pruned, chosen, structure)
         if self.rounds > 1 or self.rewind:
             text = prune_in_rounds(
                 pruned,
@@ -199,8 +197,7 @@ class Prune(Pass):
             text += "; pruned in one shot before, because weights share values"
         else:
             text = self._scheduled(pruned, kernels, context)
-        found = dict(leaf_layers(pruned))
-        kernels, reasons = find_prunable({path: found[path] for path in chosen}, structure)
+        kernels, reasons = find_prunable(pruned, chosen, structure)
         notes = {path: Note(False, reason) for path, reason in reasons.items()}
         # After a complete schedule this changes nothing: the zeros are there already.
         for path, (num_zeros, size) in prune_kernels(kernels, structure, self.sparsity).items():

@@ -76,8 +76,7 @@ class ShareWeights(Pass):
         from compress.graph.kernels import find_kernels
 
         shared = copy_model(model)
-        found = dict(leaf_layers(shared))
-        kernels, reasons = find_kernels({p: found[p] for p in chosen}, depthwise=True)
+        kernels, reasons = find_kernels(dict(leaf_layers(shared)), chosen, depthwise=True)
         errors = {}
         for path, kernel in kernels.items():
             old = convert_to_numpy(kernel.variable)
