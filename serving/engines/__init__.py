@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -77,6 +78,27 @@ def one_by_one(run: Callable[[Arrays], Arrays], inputs: Arrays) -> Arrays:
     total = len(next(iter(inputs.values())))
     rows = [run({name: array[i : i + 1] for name, array in inputs.items()}) for i in range(total)]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+class AnyBatch(ABC):
+    """An engine whose file takes batches of any size, or else of one, as the manifest says.
+
+    Args:
+        signature: The tensors.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self.batches = all(spec.shape[0] != 1 for spec in signature.inputs)
+        self._outputs = [spec.name for spec in signature.outputs]
+
+    def predict(self, inputs: Arrays) -> Arrays:
+        """Runs the whole batch at once, if the file can."""
+        return self._run(inputs) if self.batches else one_by_one(self._run, inputs)
+
+    @abstractmethod
+    def _run(self, inputs: Arrays) -> Arrays:
+        """Runs the file once."""
 
 
 def open_deployable(directory: str | Path, *, num_threads: int) -> tuple[Manifest, Engine]:

@@ -18,10 +18,7 @@ def check_png(out: str | Path, *, force: bool, read: list[Path]) -> Path:
         FileExistsError: It exists, or is what is read.
         ValueError: It is no PNG.
     """
-    if Path(out).suffix.lower() != ".png":
-        raise ValueError(f"--out: got {out}; expected a file that ends in .png.")
-    staging.check_file(out, force=force, read=read)
-    return Path(out)
+    return _checked("--out", ".png", Path(out), force=force, read=read)
 
 
 def check_npz(out: str | Path, *, force: bool, read: list[Path]) -> Path:
@@ -31,10 +28,14 @@ def check_npz(out: str | Path, *, force: bool, read: list[Path]) -> Path:
         FileExistsError: It exists, or is what is read.
         ValueError: It is no NPZ.
     """
-    if Path(out).suffix.lower() != ".npz":
-        raise ValueError(f"--arrays: got {out}; expected a file that ends in .npz.")
+    return _checked("--arrays", ".npz", Path(out), force=force, read=read)
+
+
+def _checked(option: str, ending: str, out: Path, *, force: bool, read: list[Path]) -> Path:
+    if out.suffix.lower() != ending:
+        raise ValueError(f"{option}: got {out}; expected a file that ends in {ending}.")
     staging.check_file(out, force=force, read=read)
-    return Path(out)
+    return out
 
 
 def save_npz(arrays: Mapping[str, np.ndarray], place: Path) -> None:

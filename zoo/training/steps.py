@@ -60,14 +60,37 @@ def loss(
         training: Whether the networks run as in training.
         replicas: Number of devices that share the batch; more than one only in replica context.
     """
+    total, own, extra, seen = _summed(task, objective, networks, batch, training=training)
+    return total / _whole(own, replicas) + extra / replicas, seen
+
+
+def _summed(
+    task: Task,
+    objective: Objective,
+    networks: Mapping[str, keras.Model],
+    batch: Mapping[str, Any],
+    *,
+    training: bool,
+) -> tuple[Any, Any, Any, Seen]:
+    """The sums of the weighed losses, of the weights and of the penalties; and what was seen."""
     seen = task.look(objective.name, networks, batch, training=training)
     values, weights = weighed(seen.loss, batch)
-    count = tf.reduce_sum(weights)
+    total = tf.reduce_sum(values * weights)
+    own = [tf.cast(p, total.dtype) for p in penalties([networks[n] for n in objective.learns])]
+    return total, tf.reduce_sum(weights), sum(own, tf.zeros((), total.dtype)), seen
+
+
+def _whole(count: Any, replicas: int) -> Any:
+    """What a sum is divided by: the weights of all replicas, and 1 where there are none."""
     if replicas > 1:
         count = tf.distribute.get_replica_context().all_reduce("SUM", count)
-    total = tf.reduce_sum(values * weights) / tf.where(count > 0, count, tf.ones_like(count))
-    own = [tf.cast(p, total.dtype) for p in penalties([networks[n] for n in objective.learns])]
-    return total + sum(own, tf.zeros((), total.dtype)) / replicas, seen
+    return tf.where(count > 0, count, tf.ones_like(count))
+
+
+def _slopes(tape: tf.GradientTape, total: Any, variables: Sequence[keras.Variable]) -> list[Any]:
+    """Gradients, whole: an embedding's is sparse, and a norm needs all of it."""
+    found = tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero")
+    return [tf.convert_to_tensor(slope) for slope in found]
 
 
 def penalties(networks: Sequence[keras.Model]) -> list[Any]:
@@ -105,9 +128,7 @@ def gradient(
     """
     with tf.GradientTape() as tape:
         total, seen = loss(task, objective, networks, batch, training=training, replicas=replicas)
-    found = tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero")
-    # An embedding's is sparse; a norm needs all of it.
-    return total, [tf.convert_to_tensor(part) for part in found], seen
+    return total, _slopes(tape, total, variables), seen
 
 
 def accumulated(
@@ -142,21 +163,14 @@ def accumulated(
         with tf.control_dependencies(slopes):  # a part begins when the one before is done
             few = {name: tf.identity(column) for name, column in few.items()}
             with tf.GradientTape() as tape:
-                seen = task.look(objective.name, networks, few, training=True)
-                values, weights = weighed(seen.loss, few)
-                own = tf.reduce_sum(weights)
-                added = penalties([networks[name] for name in objective.learns])
-                extra = sum([tf.cast(p, values.dtype) for p in added], tf.zeros((), values.dtype))
-                total = tf.reduce_sum(values * weights) + own * extra
-            found = tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero")
-        dense = [tf.convert_to_tensor(slope) for slope in found]
+                total, own, extra, seen = _summed(task, objective, networks, few, training=True)
+                total += own * extra
+            dense = _slopes(tape, total, variables)
         slopes = [old + new for old, new in zip(slopes, dense, strict=True)] if slopes else dense
         count += tf.cast(own, count.dtype)
         summed += tf.cast(total, summed.dtype)
         looks.append(seen)
-    if replicas > 1:
-        count = tf.distribute.get_replica_context().all_reduce("SUM", count)
-    count = tf.where(count > 0, count, tf.ones_like(count))
+    count = _whole(count, replicas)
     return summed / count, [slope / tf.cast(count, slope.dtype) for slope in slopes], looks
 
 
