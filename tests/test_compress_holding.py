@@ -296,6 +296,19 @@ def test_the_packed_file_is_near_the_entropy(tmp_path):
     assert compress.pack(model, tmp_path / "m") < 1.01 * bits * kernel.size / 8 + 1000
 
 
+def test_a_file_of_layers_that_are_not_imported_says_so(tmp_path):
+    @keras.saving.register_keras_serializable("theirs")
+    class Twice(keras.layers.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+    path = tmp_path / "net.packed"
+    compress.pack(keras.Sequential([keras.Input((3,)), Twice(), keras.layers.Dense(2)]), path)
+    keras.saving.get_custom_objects().clear()
+    with pytest.raises(ValueError, match=r"net\.packed: has the layer 'Twice', which is neither"):
+        compress.unpack(path)
+
+
 def test_damaged_files_are_refused(tmp_path):
     path = tmp_path / "net.packed"
     compress.pack(compressed(), path)

@@ -40,7 +40,7 @@ from compress.graph.limits import limited
 from compress.measure.older import unfolded
 from compress.measure.reading import built, graph_config
 from compress.measure.weights import Known, Stream, decode, encode, known, num_bytes, size_of
-from zoo.common.reading import one_line
+from zoo.common.reading import one_line, unregistered
 from zoo.common.staging import staged_file
 
 MAGIC, SECOND, FIRST = b"KPACK3", b"KPACK2", b"KPACK1"
@@ -104,7 +104,7 @@ def unpack(path: str | Path) -> keras.Model:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not such a file, or is damaged.
+        ValueError: It is not such a file, is damaged, or has layers whose module was not imported.
     """
     data = Path(path).read_bytes()
     if data[: len(MAGIC)] not in DIGEST_BYTES:
@@ -124,6 +124,8 @@ def _whole_or_told(path: str | Path) -> Iterator[None]:
         # The range coder, written in Rust, panics on some codes, which is no `Exception`.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        if told := unregistered(error):
+            raise ValueError(f"{path}: {told}") from error
         raise ValueError(
             f"{path}: is damaged ({one_line(error)}); pack the model again."
         ) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,19 @@ def whole(path: str | Path | None, expected: str) -> Iterator[None]:
         raise FileError(f"{path}: takes more memory than there is; expected {expected}.") from error
     except Exception as error:
         raise FileError(_line(path, error, expected)) from error
+
+
+def unregistered(error: BaseException) -> str | None:
+    """Returns what to do where Keras does not know a class of a model; `None` of other errors."""
+    missing = re.search(r"Could not locate (class|function|object) '([\w.>]+)'", str(error))
+    if not missing:
+        return None
+    kind = "layer" if missing[1] == "class" else missing[1]
+    return (
+        f"has the {kind} {missing[2]!r}, which is neither Keras' nor ours. Register it "
+        "with `@keras.saving.register_keras_serializable()`, and import the module that does "
+        "so before the model is loaded."
+    )
 
 
 def one_line(error: BaseException) -> str:

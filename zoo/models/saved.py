@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -123,13 +122,8 @@ def _num_weights(path: Path) -> int:
 def _told(path: Path, error: Exception) -> str:
     """What is wrong with a file that Keras does not load, and what helps."""
     text = str(error)
-    if missing := re.search(r"Could not locate (class|function|object) '([\w.>]+)'", text):
-        kind = "layer" if missing[1] == "class" else missing[1]
-        return (
-            f"{path}: has the {kind} {missing[2]!r}, which is neither Keras' nor ours. Register it "
-            "with `@keras.saving.register_keras_serializable()`, and import the module that does "
-            "so before the model is loaded."
-        )
+    if told := reading.unregistered(error):
+        return f"{path}: {told}"
     if "Lambda" in text and "safe_mode" in text:
         return (
             f"{path}: has a Lambda layer, code of its own that would run here. Load it with"
