@@ -17,7 +17,7 @@ from serving.errors import RefusedError
 from serving.settings import Serving
 
 _T = TypeVar("_T")
-LARGE_BYTES = 2**16  # of a body that is read in a thread, so that others are not kept waiting
+LARGE_BYTES = 2**17  # of a body that is read in a thread, so that others are not kept waiting
 LARGE_THREADS = 2  # JSON becomes up to 25 times as many bytes of Python's objects
 
 

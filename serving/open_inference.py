@@ -19,8 +19,9 @@ from export.manifest import TensorSpec
 from serving.described import sizes
 from serving.dtypes import DTYPES
 from serving.engines import Arrays
+from serving.numbers import Numbers
 from serving.rest import Form, check_finite
-from serving.values import Column, as_array, parse, show
+from serving.values import Column, as_array, parse_numbers, show
 
 if TYPE_CHECKING:
     from serving.repository import Version
@@ -57,7 +58,7 @@ def metadata(version: Version, versions: list[int]) -> dict[str, Any]:
 
 
 def _read(body: bytes, version: Version) -> tuple[Arrays, dict[str, Any]]:
-    request = parse(body)
+    request = parse_numbers(body)
     _check_parameters(request, "parameters")
     specs = {spec.name: spec for spec in version.engine.signature.inputs}
     given = _named(request.get("inputs"), "inputs", list(specs))
@@ -138,6 +139,11 @@ def _tensor(tensor: dict[str, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
     if not fits:
         raise ValueError(f"{where}.shape: got {json.dumps(shape)[:80]}; expected {sizes(spec)}.")
     data, count = tensor.get("data"), math.prod(shape)
+    if isinstance(data, Numbers):
+        for form in ((count,), tuple(shape)):
+            if (found := data.array(form, spec.dtype)) is not None:
+                return found.reshape(shape)
+        data = data.plain()
     if type(data) is list and data and type(data[0]) is not list:
         if len(data) != count:
             raise ValueError(f"{where}.data: got {len(data)} values; expected {count}.")

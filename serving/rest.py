@@ -20,7 +20,7 @@ import numpy as np
 from export.manifest import Signature
 from serving import answers, pictures, sessions
 from serving.engines import Arrays
-from serving.values import as_array, keys, of_columns, of_rows, parse, shape_of, show
+from serving.values import as_array, keys, of_columns, of_rows, parse, parse_numbers, shape_of, show
 
 if TYPE_CHECKING:
     from serving.repository import Version
@@ -151,7 +151,7 @@ def _predicted(body: bytes, version: Version) -> tuple[Arrays, How] | pictures.C
 
     With a `session`, the inputs that are states are not told: the server has them.
     """
-    request = parse(body)
+    request = parse_numbers(body)
     if "session" in request:
         return _in_session(request, version)
     given = [key for key in ("instances", "inputs") if key in request]

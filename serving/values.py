@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import TensorSpec
+from serving import numbers
+from serving.numbers import Numbers
 
 # What JSON's reader may make of a number, by NumPy's kind. Exact types: to Python, true is an int.
 _ACCEPTED: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
 
 
 class Column(NamedTuple):
-    """The values of one input, and how an error line names one of them."""
+    """The values of one input, a nested list or `Numbers`, and how an error line names one."""
 
     values: Any
     head: str
@@ -27,6 +29,16 @@ class Column(NamedTuple):
         """E.g. `instances[3].signal[0]`, or `inputs.signal[3][0]`."""
         steps = [f"[{i}]" for i in index]
         return "".join([self.head, *steps[:1], self.tail if steps else "", *steps[1:]])
+
+
+def parse_numbers(body: bytes) -> dict[str, Any]:
+    """Reads a JSON object, the longest list of a model's numbers in it as `Numbers`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    request = numbers.parsed(body)
+    return parse(body) if request is None else request
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -49,6 +61,10 @@ def parse(body: bytes) -> dict[str, Any]:
 
 def of_rows(instances: Any, names: list[str], head: str = "instances") -> dict[str, Column]:
     """Turns `[{"a": 1, "b": 2}, ...]`, or the plain values of a single input, into columns."""
+    if isinstance(instances, Numbers):
+        if len(names) == 1:
+            return {names[0]: Column(instances, head)}
+        instances = instances.plain()
     plain = Column(instances, head)
     _check_batch(plain)
     if type(instances[0]) is not dict and len(names) == 1:
@@ -82,6 +98,11 @@ def _check_batch(column: Column) -> None:
 
 def as_array(column: Column, spec: TensorSpec) -> NDArray[Any]:
     """Flattens nested lists axis by axis, checking each; NumPy alone would guess and convert."""
+    if isinstance(column.values, Numbers):
+        found = column.values.array((None, *spec.shape[1:]), spec.dtype)
+        if found is not None:
+            return found
+        column = column._replace(values=column.values.plain())
     _check_batch(column)
     # A size that may vary is that of the first example; the others of a request follow it.
     first = shape_of(column.values[0])
@@ -162,6 +183,8 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 def show(value: Any) -> str:
     """A JSON value in an error line: a list by its shape, the rest as JSON writes it."""
+    if isinstance(value, Numbers):
+        value = value.plain()
     if type(value) is list:
         return _short(f"shape {shape_of(value)}")
     return "an object" if type(value) is dict else _short(json.dumps(value))

@@ -28,8 +28,8 @@ MEMORY_ELSE = "2Gi"
 
 NEEDED = (  # what `python -m serving` imports, and what that needs to be installed
     *("grpcio", "httptools", "msgspec", "numpy", "pillow", "prometheus-client", "protobuf"),
-    *("pycocotools", "pydantic", "python-multipart", "pyyaml", "scipy", "starlette"),
-    *("uvicorn", "uvloop"),
+    *("pycocotools", "pydantic", "pysimdjson", "python-multipart", "pyyaml", "scipy"),
+    *("starlette", "uvicorn", "uvloop"),
 )
 RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "openvino": "openvino",
             "saved_model": "tensorflow"}  # fmt: skip

@@ -127,7 +127,7 @@ def test_a_request_is_answered_by_the_version_that_read_it(base, monkeypatch):
 
     monkeypatch.setattr(rest, "decode", held)
     with Server(base, **SOON) as server, eventually() as holds, ThreadPoolExecutor(1) as pool:
-        body = json.dumps({"instances": [1.0]}).ljust(2**17).encode()
+        body = json.dumps({"instances": [1.0]}).ljust(2**18).encode()
         late = pool.submit(call, f"{server.url}:predict", body)
         assert begun.wait(10)
         publish(base, 2, write_plus(2))
