@@ -6,6 +6,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
 import zoo as package
 from serving import Server
@@ -72,6 +73,44 @@ def test_create_gives_the_trained_network():
             np.testing.assert_array_equal(
                 layer.get_weights()[0], model.get_layer(layer.name).get_weights()[0]
             )
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("faster_rcnn_small", {"bbox", "area", "score", "category_id"}),
+        ("unet_small", {"bbox", "area", "segmentation", "category_id"}),
+        ("locator", {"bbox", "area", "score", "category_id"}),
+        ("heat_maps", {"bbox", "area", "keypoints", "num_keypoints", "category_id"}),
+        ("show_attend_tell_small", {"caption"}),
+    ],
+)
+def test_what_is_found_is_written_for_pycocotools(name, keys, tmp_path, zoo):
+    card = find_bundle(name).card
+    raw = np.load(find_bundle(name).path / "samples.npz")["test/image"][:2]
+    for place, image in enumerate(raw):
+        Image.fromarray(image.squeeze()).resize((130, 70)).save(tmp_path / f"{place + 3}.png")
+    pictures = sorted(tmp_path.glob("*.png"))
+    zoo("predict", name, *pictures, "--coco", tmp_path / "found.json")
+    read = COCO(tmp_path / "found.json")
+    assert sorted(read.imgs) == [3, 4] and {one["width"] for one in read.imgs.values()} == {130}
+    told = {one["name"] for one in read.cats.values()}
+    assert told <= {*card.labels, "region"} and bool(told) == ("caption" not in keys)
+    found = read.loadAnns(read.getAnnIds())
+    assert found and all(keys <= set(one) for one in found)
+    for one in found:
+        if "segmentation" in one:
+            mask = read.annToMask(one)
+            assert mask.shape == (70, 130) and mask.sum() == one["area"]
+            x, y, w, h = map(int, one["bbox"])
+            assert mask[y : y + h, x : x + w].sum() == mask.sum()
+        elif "bbox" in one:
+            x, y, w, h = one["bbox"]
+            assert one["area"] == pytest.approx(w * h) and w > 0 and h > 0
+        if "keypoints" in one:
+            x, y, w, h = one["bbox"]
+            assert (np.array(one["keypoints"][::3]) <= x + w).all()
+            assert one["keypoints"][2::3] == [2] * one["num_keypoints"]
 
 
 def test_what_is_not_there_is_one_line(zoo, tmp_path):

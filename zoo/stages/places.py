@@ -1,4 +1,4 @@
-"""Boxes as a COCO document."""
+"""What was found in pictures as a COCO document."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from zoo.common.answers import SIDES
 from zoo.common.picture_files import read_image
 from zoo.common.placed import Row
 
+WRITTEN = ("detect", "segment", "localise", "dense_caption", "pose", "caption")
+BACKGROUND = "background"  # a class that is no thing
+REGION = "region"  # category of what has a phrase, or points, and no class
+
 
 def coco(
     found: Mapping[str, Sequence[Row]],
@@ -20,39 +24,70 @@ def coco(
     """Returns a COCO document of what was found in some pictures.
 
     Args:
-        found: For each picture, by its path, rows of `label`, `probability`, a box in its own
-            pixels, and perhaps `mask`, see `zoo.common.placed`.
+        found: For each picture, by its path, the rows of one of `WRITTEN` in the picture's own
+            pixels, see `zoo.common.placed`.
         labels: Names of the classes, whose ids count from 1.
 
     Returns:
-        `images`, `annotations` with `score`, and `categories`, as COCO's object detection has them:
-        boxes are x, y, width, height; masks are run lengths. The id of a picture is the number that
-        its file is called by, as COCO's are, or else its place, from 1.
+        `images`, `annotations` and, but for sentences, `categories`, as COCO has them. Of things: `bbox`, x, y, width,
+        height, `score`, `segmentation` as run lengths where there are masks; a class of a
+        segmentation is one thing, its background none. Of poses `keypoints`, x, y, 2 of each; of
+        what is described, `caption`. The id of a picture is the number that its file is called
+        by, as COCO's are, or else its place, from 1.
     """
     ids = {label: number for number, label in enumerate(labels, start=1)}
+    if any("label" not in row for rows in found.values() for row in rows):
+        ids = {REGION: 1}
     images: list[Row] = []
     annotations: list[Row] = []
     for number, (path, rows) in zip(_numbers(list(found)), found.items(), strict=True):
         width, height = read_image(path).size
         images.append({"id": number, "file_name": path, "width": width, "height": height})
-        for row in rows:
-            y1, x1, y2, x2 = (row[name] for name in SIDES)
-            shape: Row = {"area": (x2 - x1) * (y2 - y1)}
-            if "mask" in row:
-                shape = {"segmentation": row["mask"], "area": float(rle.area(row["mask"]))}
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": ids[row["label"]],
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    **shape,
-                    "iscrowd": 0,
-                    "score": row["probability"],
-                }
-            )
-    categories = [{"id": number, "name": label} for label, number in ids.items()]
+        if rows and "point" in rows[0]:
+            told = [_posed(rows)]
+        else:
+            told = [_thing(row, ids) for row in rows if row.get("label") != BACKGROUND]
+        for one in told:
+            annotations.append({"id": len(annotations) + 1, "image_id": number, **one})
+    categories = [
+        {"id": number, "name": label} for label, number in ids.items() if label != BACKGROUND
+    ]
+    if any("category_id" not in one for one in annotations):  # COCO's captions have no classes
+        return {"images": images, "annotations": annotations}
     return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _thing(row: Row, ids: Mapping[str, int]) -> Row:
+    told: Row = {}
+    if "caption" in row:
+        return {"caption": row["caption"]}
+    if "phrase" in row:
+        told["caption"] = row["phrase"]
+    told["category_id"] = ids[row.get("label", REGION)]
+    if "mask" in row:
+        told["segmentation"], told["area"] = row["mask"], float(rle.area(row["mask"]))
+        told["bbox"] = rle.toBbox(row["mask"]).tolist()
+    if SIDES[0] in row:
+        y1, x1, y2, x2 = (row[name] for name in SIDES)
+        told["bbox"] = [x1, y1, x2 - x1, y2 - y1]
+        told.setdefault("area", (x2 - x1) * (y2 - y1))
+    told["iscrowd"] = 0
+    if "probability" in row:
+        told["score"] = row["probability"]
+    return told
+
+
+def _posed(points: Sequence[Row]) -> Row:
+    across, down = [row["x"] for row in points], [row["y"] for row in points]
+    box = [min(across), min(down), max(across) - min(across), max(down) - min(down)]
+    return {
+        "category_id": 1,
+        "keypoints": [value for row in points for value in (row["x"], row["y"], 2)],
+        "num_keypoints": len(points),
+        "bbox": box,
+        "area": box[2] * box[3],
+        "iscrowd": 0,
+    }
 
 
 def _numbers(paths: Sequence[str]) -> list[int]:

@@ -26,7 +26,7 @@ from zoo.stages import own, read_columns, read_lines
 from zoo.stages.describe import drawn as describe
 from zoo.stages.describe import sentences
 from zoo.stages.enhance import KIND
-from zoo.stages.places import coco
+from zoo.stages.places import WRITTEN, coco
 from zoo.stages.ranges import taken
 from zoo.stages.say import ANSWERS, said
 from zoo.stages.understand.styled import KIND as STYLED
@@ -81,7 +81,7 @@ def predict(
         top: Number of classes to name for an example.
         out: Folder to draw each picture into, with its mask or its box, as `NAME.png`; `None` draws
             nothing.
-        coco_file: JSON file to write what a detector has found into, as a COCO document; `None`
+        coco_file: JSON file to write what was found in pictures into, as a COCO document; `None`
             writes none.
         force: Whether `out` and `coco_file` may replace files.
         beam: Of a captioner or translator, how many answers are kept while they grow: so many, but
@@ -112,7 +112,7 @@ def predict(
         )
     if own.is_own(bundle):
         if coco_file is not None:
-            raise ValueError("--coco: got a model that is no bundle; expected one of a detector.")
+            raise ValueError("--coco: got a model that is no bundle; expected one.")
         if beam is not None:
             raise ValueError("--beam: got a model that is no bundle; expected one of a captioner.")
         return _own(bundle, files, top=top, out=out, **brought)
@@ -153,10 +153,10 @@ def predict(
             f"one of {', '.join(_DRAWN)}, caption."
         )
     if coco_file is not None:
-        if card.task != "detect":
+        if card.task not in WRITTEN:
             raise ValueError(
-                f"--coco: got a model of the task {card.task}; expected one of detect, whose"
-                " answers are boxes."
+                f"--coco: got a model of the task {card.task}; expected one of"
+                f" {', '.join(WRITTEN)}, whose answers are places or sentences in a picture."
             )
         staging.check_file(coco_file, force=force, read=files)
     if beam is not None and card.task != "caption":
@@ -169,6 +169,8 @@ def predict(
         said = sentences(bundle, known.apply(raw), width=beam or 1, top=top)
         for place, image, rows in zip(drawn, raw, said, strict=False):
             _save(describe(image, rows), place)
+        if coco_file is not None:
+            _write_coco(coco_file, names, said, card.labels)
         return [{key: name, **row} for name, rows in zip(names, said, strict=True) for row in rows]
     model = load_model(bundle.path)
     if (wanted := tuple(model.inputs[0].shape[1:])) != known.shape and None not in wanted:
@@ -193,10 +195,14 @@ def predict(
         sizes = [read_image(file).size for file in files]
         found = placed(card.task, found, outputs, sizes, known.size)
     if coco_file is not None:
-        document = coco(dict(zip(names, found, strict=True)), card.labels)
-        with staging.staged_file(Path(coco_file)) as partial:
-            partial.write_text(json.dumps(document, indent=1) + "\n")
+        _write_coco(coco_file, names, found, card.labels)
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
+
+
+def _write_coco(path: str | Path, names: Sequence[str], found: Any, labels: Sequence[str]) -> None:
+    document = coco(dict(zip(names, found, strict=True)), labels)
+    with staging.staged_file(Path(path)) as partial:
+        partial.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def _said(

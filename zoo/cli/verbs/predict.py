@@ -50,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw masks, boxes or captions into the pictures, here",
     )
     parser.add_argument(
-        "--coco", type=Path, metavar="FILE", help="write what a detector finds as COCO's JSON, here"
+        "--coco",
+        type=Path,
+        metavar="FILE",
+        help="write what is found as COCO's JSON, here",
     )
     parser.add_argument(
         "--beam", type=numbers.whole(), metavar="N", help="of captions and texts: answers to keep"
