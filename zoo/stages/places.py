@@ -29,11 +29,11 @@ def coco(
         labels: Names of the classes, whose ids count from 1.
 
     Returns:
-        `images`, `annotations` and, but for sentences, `categories`, as COCO has them. Of things: `bbox`, x, y, width,
-        height, `score`, `segmentation` as run lengths where there are masks; a class of a
-        segmentation is one thing, its background none. Of poses `keypoints`, x, y, 2 of each; of
-        what is described, `caption`. The id of a picture is the number that its file is called
-        by, as COCO's are, or else its place, from 1.
+        `images`, `annotations` and, but for sentences, `categories`, as COCO has them. Of things:
+        `bbox`, x, y, width, height, `score`, `segmentation` as run lengths where there are masks;
+        a class of a segmentation is one thing, its background none. Of poses `keypoints`, x, y, 2
+        of each; of what is described, `caption`. The id of a picture is the number that its file
+        is called by, as COCO's are, or else its place, from 1.
     """
     ids = {label: number for number, label in enumerate(labels, start=1)}
     if any("label" not in row for rows in found.values() for row in rows):
