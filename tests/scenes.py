@@ -1,4 +1,4 @@
-"""A few digit scenes of their own for the tests: made in a moment, in a cache that goes away."""
+"""A few digit scenes, and eyes, of their own: made in a moment, in a cache that goes away."""
 
 import json
 
@@ -11,22 +11,24 @@ COUNTS = {"train": 96, "validation": 24, "test": 24}
 
 def few(tmp_path_factory):
     """Makes the data sets small while it is open: the body of a fixture of a module."""
-    from zoo.data import digit_scenes
+    from zoo.data import digit_scenes, eyes
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setattr(digit_scenes, "COUNTS", COUNTS)
+        for data in (digit_scenes, eyes):
+            patch.setattr(data, "COUNTS", COUNTS)
         yield
 
 
 TWO_DEVICES = """
     import json, sys
     import numpy as np
-    from zoo.data import digit_scenes
+    from zoo.data import digit_scenes, eyes
     from zoo.recipe import resolve
     from zoo.training.run import Run
 
-    digit_scenes.COUNTS = {"train": 64, "validation": 30, "test": 4}  # 30: a batch that is padded
+    # 30: a batch that is padded
+    digit_scenes.COUNTS = eyes.COUNTS = {"train": 64, "validation": 30, "test": 4}
     changes = json.loads(sys.argv[2]) + [
         "train.epochs=2", "train.batch_size=16", "hardware.precision=float32",
         "train.optimizer.kind=sgd", "train.optimizer.learning_rate=0.05",

