@@ -40,6 +40,7 @@ KINDS: Mapping[str, tuple[str, int]] = {
 }
 IGNORED = 255  # class of a pixel that counts for nothing
 UNITS = {"character": "characters", "word": "words", "byte_pair": "byte pairs"}  # and their nouns
+MIXED, MIXED_SHARE = "mixed_label", "own_share"  # of a picture that has another one in it
 THERE = "there"  # feature of a signal: 1 where it is, 0 behind its end
 INPUTS = ("image", "features", "series", "tokens", "noise")  # kinds, and usual names, of inputs
 

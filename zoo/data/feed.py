@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from zoo.data import mosaic
+from zoo.data import appearance, mixing, mosaic
 from zoo.data.augment import carry, draw, moves
 from zoo.data.dataset import Split
 from zoo.data.pictures import Pictures
@@ -25,6 +25,8 @@ from zoo.data.stream import Stream
 from zoo.recipe import Augment
 
 PARALLEL = min(8, os.cpu_count() or 1)  # batches that are made at the same time
+PLACES = ("mask", "instances", "boxes", "box", "points", "ellipse", "regions")  # columns
+WORDS = ("tokens", "phrases")
 MOSAIC = 1 << 16  # folded into the seed of a step, beyond the numbers of columns of noise
 
 
@@ -67,6 +69,10 @@ class Batches:
                 f"data.augment.mirror: got {self.augment.mirror} for a column of points, of which "
                 "left and right would be taken for each other; expected none."
             )
+        self.looks = augment if augment is not None and appearance.changes(augment) else None
+        self.mixed = augment if augment is not None and mixing.mixes(augment) else None
+        if augment is not None:
+            _check_looks(augment, shapes)
         self.mosaic = augment.mosaic if augment is not None else 0.0
         if self.mosaic:
             mosaic.check(shapes)
@@ -123,9 +129,15 @@ class Batches:
         return tf.random.experimental.stateless_fold_in([self.seed, epoch], element // replicas)
 
     def prepared(
-        self, batch: Mapping[str, tf.Tensor], element: tf.Tensor, *, epoch: int, replicas: int
+        self,
+        batch: Mapping[str, tf.Tensor],
+        element: tf.Tensor,
+        *,
+        epoch: int,
+        replicas: int,
+        partners: Mapping[str, tf.Tensor] | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Moves and preprocesses the examples of an element, and adds its noise.
+        """Changes and preprocesses the examples of an element, and adds its noise.
 
         Args:
             batch: Columns (b, ...), as they are.
@@ -133,17 +145,57 @@ class Batches:
                 `element // replicas`.
             epoch: Number of the epoch.
             replicas: Number of devices that share a step.
+            partners: Columns of the examples that each is mixed with; `None` where a share is a
+                whole batch, which has them.
         """
         share, replica = self.share(replicas), element % replicas
         seed = self._seed(element, epoch, replicas)
-        batch = dict(batch)
-        if self.augment is not None:
-            motions = draw(self.batch_size, seed, self.augment)
-            motions = tf.slice(motions, [replica * share, 0], [share, -1])
-            batch = carry(batch, motions, self.augment)
+        places = replica * share + tf.range(share, dtype=tf.int64)
+        batch = self._changed(batch, seed, places)
+        if self.mixed is not None:
+            if partners is None:
+                partners = {name: batch[name][::-1] for name in ("image", "label")}
+            else:
+                partners = self._changed(partners, seed, self.batch_size - 1 - places)
+            drawn = mixing.draw(self.batch_size, seed, self.mixed)
+            batch = mixing.mix(batch, partners, tf.gather(drawn, places))
         for name, (factor, offset) in self.affine.items():
             batch[name] = tf.cast(batch[name], tf.float32) * factor + offset
         return batch | noise(self.draws, seed, self.batch_size, start=replica * share, count=share)
+
+    def _changed(
+        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor, places: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Moves and changes the examples at some places of a whole batch."""
+        batch = dict(batch)
+        if self.augment is not None:
+            motions = tf.gather(draw(self.batch_size, seed, self.augment), places)
+            batch = carry(batch, motions, self.augment)
+        if self.looks is not None:
+            drawn = tf.gather(appearance.draw(self.batch_size, seed, self.looks), places)
+            batch["image"] = appearance.change(batch["image"], drawn, self.looks)
+        return batch
+
+
+def _check_looks(augment: Augment, shapes: Mapping[str, Any]) -> None:
+    """Refuses changes of what pictures look like that make their columns untrue.
+
+    Raises:
+        ValueError: There are no pictures, or columns that a change does not keep.
+    """
+    keys = ("crop", "rand_augment", "jitter", "erase", "mixup", "cutmix")
+    for key in (key for key in keys if getattr(augment, key)):
+        others = [name for name in (*WORDS, *PLACES) if name in shapes]
+        if key in ("jitter", "erase"):
+            others = [name for name in WORDS if name in shapes]
+        if key in ("mixup", "cutmix") and "label" not in shapes:
+            others = others or [name for name in shapes if name != "image"]
+        if "image" not in shapes or others:
+            told = f"a column {others[0]}, which it makes untrue" if others else "no pictures"
+            raise ValueError(
+                f"data.augment.{key}: got {getattr(augment, key)} for examples with {told}; "
+                f"expected pictures and their label. Write data.augment.{key}=0."
+            )
 
 
 class Feed:
@@ -297,13 +349,24 @@ class Feed:
         if workers > 1:
             elements = elements.map(lambda k: k // own * replicas + worker * own + k % own)
 
-        def fetch(element: tf.Tensor, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            batch = self._made.prepared(values, element, epoch=epoch, replicas=replicas)
+        def fetch(
+            element: tf.Tensor,
+            values: Mapping[str, tf.Tensor],
+            partners: Mapping[str, tf.Tensor] | None = None,
+        ) -> dict[str, tf.Tensor]:
+            batch = self._made.prepared(
+                values, element, epoch=epoch, replicas=replicas, partners=partners
+            )
             place = element * share + tf.range(share, dtype=tf.int64)
             return batch | {"weight": tf.cast(place < self._num, tf.float32)}
 
         made: Any = fetch
         if self._stream is not None:
+            if self._made.mixed is not None and replicas > 1:
+                raise ValueError(
+                    "data.augment: got mixup or cutmix of a stream for several devices, none of "
+                    "which reads what another has; expected one. Write hardware.strategy=one."
+                )
             shuffled = (self._seed, epoch) if self._training else None
             shares = self._stream.dataset(shuffled).batch(share, drop_remainder=True)
             shares = shares.skip(start * replicas)
@@ -317,6 +380,11 @@ class Feed:
 
             def gathered(element: tf.Tensor) -> dict[str, tf.Tensor]:
                 chosen = tf.slice(order, [element * share], [share])
+                if self._made.mixed is not None and replicas > 1:
+                    step, place = element // replicas, element % replicas * share
+                    last = (step + 1) * self.batch_size - 1 - place
+                    others = tf.gather(order, last - tf.range(share, dtype=tf.int64))
+                    return fetch(element, self._gathered(chosen), self._gathered(others))
                 if not self._made.mosaic:
                     return fetch(element, self._gathered(chosen))
                 four, meets = self._made.four(

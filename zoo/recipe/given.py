@@ -22,6 +22,15 @@ class Augment(Settings):
             keeps its class (clothes do, digits do not), and the optimizer is not `lbfgs`.
         mosaic: Probability that a picture is put together with three others of the training split,
             with their masks and boxes (`zoo.data.mosaic`); before it moves.
+        crop: Least share of a picture's area that a random crop keeps, which is stretched to the
+            whole; 0 crops nothing.
+        jitter: How far brightness, contrast and saturation go from 1 at most.
+        rand_augment: How many of RandAugment's fourteen changes a picture goes through.
+        strength: Of these, from 0 to 10.
+        erase: Probability of a hole of one colour.
+        mixup: Two pictures lie on one another, their shares drawn from Beta(mixup, mixup), and are
+            learnt as both; of classifiers. 0 mixes none.
+        cutmix: Likewise a rectangle of the other one is put in. Of both, each picture takes one.
     """
 
     shift: Annotated[int, Field(ge=0)] = 0
@@ -29,6 +38,19 @@ class Augment(Settings):
     scale: Annotated[float, Field(ge=0, le=4)] = 0.0
     mirror: bool | Literal["auto"] = "auto"
     mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0
+    crop: Annotated[float, Field(ge=0, le=1)] = 0.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    rand_augment: Annotated[int, Field(ge=0, le=10)] = 0
+    strength: Annotated[float, Field(ge=0, le=10)] = 5.0
+    erase: Annotated[float, Field(ge=0, le=1)] = 0.0
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+    @property
+    def changes(self) -> bool:
+        """Whether any picture is changed, but for a mirror that is not decided yet."""
+        others = self.model_dump(exclude={"mirror", "strength"})
+        return self.mirror is True or any(others.values())
 
 
 class Text(Settings):

@@ -75,13 +75,16 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         augment = self.data.augment
-        sizes = augment.shift, augment.rotate, augment.scale, augment.mosaic
-        moves = any(sizes) or augment.mirror is True
         problem = (
             ".data.augment: got random changes with lbfgs; expected none: it minimises one fixed "
             "function. Write data.augment={}."
         )
-        refuse([problem] if moves and self.train.optimizer.kind == "lbfgs" else [])
+        refuse([problem] if augment.changes and self.train.optimizer.kind == "lbfgs" else [])
+        if (augment.mixup or augment.cutmix) and self.task.kind != "classify":  # type: ignore[attr-defined]
+            refuse([
+                f".data.augment: got mixup or cutmix for the task {self.task.kind}; "  # type: ignore[attr-defined]
+                "expected classify, whose labels can be mixed. Write data.augment.mixup=0."
+            ])  # fmt: skip
         if getattr(self.task, "adversarial", None) and self.train.transfer.weights is not None:
             refuse([
                 f".task.adversarial: got it with the weights {self.train.transfer.weights}, which "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from zoo.common.columns import INPUTS
+from zoo.common.columns import INPUTS, MIXED, MIXED_SHARE
 from zoo.common.settings import SettingsError
 from zoo.losses import Loss, LossSpec
 from zoo.tasks.labels.attacked import START, Adversarial
@@ -68,7 +68,11 @@ class Labelled(Supervised):
         """See `Supervised.loss_of`: of each example, (b,)."""
         (name,) = self.targets
         outputs = self.logits(outputs)
-        return Mean(self.loss(batch[name], outputs, label_smoothing=self.label_smoothing))
+        values = self.loss(batch[name], outputs, label_smoothing=self.label_smoothing)
+        if MIXED in batch:  # another picture's label for the rest of it
+            other = self.loss(batch[MIXED], outputs, label_smoothing=self.label_smoothing)
+            values = other + batch[MIXED_SHARE] * (values - other)
+        return Mean(values)
 
     def mean_loss(self, labels: np.ndarray, outputs: np.ndarray) -> float:
         """Returns the mean loss without label smoothing, summed in float64."""
