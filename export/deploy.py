@@ -120,10 +120,16 @@ def export(
                 if cut:
                     written = written._replace(facts={**written.facts, "logits": cut})
                 path = partial / written.file
-                proof = prove(target, path, source, probes, reference=reference, labelled=labelled)
+                own = _own_names(model, signature)
+                scores = about.scores
+                if scores is not None:
+                    scores = tuple(new for new, old in own.items() if old in scores)
+                proof = prove(
+                    target, path, source, probes,
+                    reference=reference, labelled=labelled, scores=scores,
+                )  # fmt: skip
                 with told_as(target.kind, f"{target.runtime} cannot read what was written"):
                     manifest = _describe(target, path, source, written, proof)
-                own = _own_names(model, signature)
                 meanings = {  # `facts` tells which outputs lost their softmax
                     new: about.meanings[old]
                     for new, old in own.items()

@@ -5,7 +5,7 @@ Converters write wrong or unusable files without raising, so every export is com
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,18 +22,26 @@ class ParityError(RuntimeError):
     """A file does not follow its Keras model; it is kept aside, never at the place asked for."""
 
 
-def compare(expected: Arrays, got: Arrays, tolerance: Tolerance, **facts: Any) -> Parity:
+def compare(
+    expected: Arrays,
+    got: Arrays,
+    tolerance: Tolerance,
+    *,
+    scores: Collection[str] | None = None,
+    **facts: Any,
+) -> Parity:
     """Compares a file's outputs with the Keras model's, the worst output deciding.
 
-    Top-1 agreement is for class scores, outputs of shape (n, k) with k > 1. Examples whose two best
-    scores tie (see `Tolerance`) are not counted: rounding decides them, in Keras too. Outputs that
-    are whole numbers, booleans or strings are the same or not: they have an agreement and, beside
-    floats, no difference.
+    Top-1 agreement is for scores of classes, outputs of shape (n, k) with k > 1. Examples whose two
+    best scores tie (see `Tolerance`) are not counted: rounding decides them, in Keras too. Outputs
+    that are whole numbers, booleans or strings are the same or not: they have an agreement and,
+    beside floats, no difference.
 
     Args:
         expected: The Keras model's outputs (n, ...) by name; none where no example was left.
         got: The file's outputs, likewise.
         tolerance: The limits.
+        scores: Names of the outputs that are such; `None` where that is not known: all may be.
         **facts: The fields of `Parity` that say what was run: `runtime`, `inputs` and `left_out`.
     """
     limits: dict[str, Any] = {
@@ -47,7 +55,7 @@ def compare(expected: Arrays, got: Arrays, tolerance: Tolerance, **facts: Any) -
         return Parity(passed=True, **limits)
     if reason := _misfit(expected, got):
         return Parity(passed=False, reason=reason, **limits)
-    found = _differences(expected, got, tolerance.tie)
+    found = _differences(expected, got, tolerance.tie, scores)
     compared = _compared(found)
     worst = max(compared, key=lambda name: found[name].relative)
     widest = min(compared, key=lambda name: found[name].cosine)
@@ -85,7 +93,9 @@ def compare(expected: Arrays, got: Arrays, tolerance: Tolerance, **facts: Any) -
     )
 
 
-def measure(expected: Arrays, got: Arrays, *, of: str, tie: float) -> Distance:
+def measure(
+    expected: Arrays, got: Arrays, *, of: str, tie: float, scores: Collection[str] | None = None
+) -> Distance:
     """Returns how far a file's outputs are from those of a float model, the worst one deciding.
 
     Args:
@@ -93,8 +103,9 @@ def measure(expected: Arrays, got: Arrays, *, of: str, tie: float) -> Distance:
         got: The file's outputs, likewise.
         of: What the float model is called.
         tie: See `Tolerance.tie`.
+        scores: See `compare`.
     """
-    found = _differences(expected, got, tie)
+    found = _differences(expected, got, tie, scores)
     compared = _compared(found)
     noise = [one.sqnr_db for name, one in found.items() if name in compared]
     agreements = [one.agreement for one in found.values() if one.counted]
@@ -120,8 +131,13 @@ class _Difference(NamedTuple):
     agreement: float
 
 
-def _differences(expected: Arrays, got: Arrays, tie: float) -> dict[str, _Difference]:
-    return {name: _difference(want, got[name], tie) for name, want in expected.items()}
+def _differences(
+    expected: Arrays, got: Arrays, tie: float, scores: Collection[str] | None
+) -> dict[str, _Difference]:
+    return {
+        name: _difference(want, got[name], tie, scores is None or name in scores)
+        for name, want in expected.items()
+    }
 
 
 def _compared(found: Mapping[str, _Difference]) -> list[str]:
@@ -129,7 +145,7 @@ def _compared(found: Mapping[str, _Difference]) -> list[str]:
     return [name for name, one in found.items() if not one.discrete] or list(found)
 
 
-def _difference(expected: Any, got: Any, tie: float) -> _Difference:
+def _difference(expected: Any, got: Any, tie: float, scores: bool) -> _Difference:
     discrete = expected.dtype.kind != "f"
     same = np.asarray(expected) == np.asarray(got)
     if expected.dtype.kind in "OSU":  # strings: as far apart as they are unlike
@@ -141,7 +157,7 @@ def _difference(expected: Any, got: Any, tie: float) -> _Difference:
     counted, agreeing = 0, 0
     if discrete:
         counted, agreeing = same.size, int(same.sum())
-    elif want.ndim == 2 and want.shape[1] > 1:  # (n, classes)
+    elif scores and want.ndim == 2 and want.shape[1] > 1:  # (n, classes)
         best = np.sort(want, axis=1)[:, -2:]  # (n, 2), ascending
         clear = best[:, 1] - best[:, 0] > tie * float(np.abs(want).max())
         counted = int(clear.sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def prove(
     *,
     reference: Reference | None = None,
     labelled: Labelled | None = None,
+    scores: Collection[str] | None = None,
 ) -> Proof:
     """Runs the file and the Keras model on the same inputs, and compares.
 
@@ -73,6 +74,7 @@ def prove(
         probes: Examples that the file is run on.
         reference: What the file is compared with besides.
         labelled: Labelled examples, inputs as arrays by name.
+        scores: Names of the outputs that are scores of classes, see `parity.compare`.
     """
     with told_as(target.kind, f"{target.runtime} cannot read what was written"):
         fault = target.fault(path)
@@ -98,7 +100,7 @@ def prove(
     def of(case: Examples, answers: Arrays, limit: Tolerance) -> Parity:
         facts: dict[str, Any] = {"runtime": runtime, "inputs": case.origin}
         facts["left_out"] = dict(case.left_out)
-        return compare(case.expected, answers, limit, **facts)
+        return compare(case.expected, answers, limit, scores=scores, **facts)
 
     parity, at_the_edges = of(probes, got[0], limits), of(edges, got[1], at_edges)
     most = limits.max_drop
@@ -111,7 +113,8 @@ def prove(
     distance = None
     if reference and not parity.reason:
         alike = as_shares(got[0], reference.shares)
-        distance = measure(reference.expected, alike, of=reference.name, tie=limits.tie)
+        own = reference.name
+        distance = measure(reference.expected, alike, of=own, tie=limits.tie, scores=scores)
     score = _scored(session.run, source, labelled) if labelled and parity.passed else None
     reason = fault or parity.reason
     reason = reason or (
@@ -119,14 +122,14 @@ def prove(
     )
     if score and labelled and not reason:
         name = labelled.headline
-        own = score.model.get(name, 0.0)
-        lost = own - score.file.get(name, 0.0)
-        if ranked and own < LEAST * limits.max_drop:  # a file that finds nothing would pass
+        mine = score.model.get(name, 0.0)
+        lost = mine - score.file.get(name, 0.0)
+        if ranked and mine < LEAST * limits.max_drop:  # a file that finds nothing would pass
             rows = of(probes, got[0], target.tolerance)
             if rows.reason:
-                reason = f"the model's own {name} of {own:.4f} on {score.examples} examples is too"
+                reason = f"the model's own {name} of {mine:.4f} on {score.examples} examples is too"
                 reason += f" little to judge a file by, and row by row {rows.reason}"
-        elif lost > most:
+        elif lost > max(most, 1 / score.examples):  # one may tie, and a pixel is far less
             reason = f"{name} falls by {lost:.4f} on {score.examples} examples, limit {most:g}"
     return Proof(parity, at_the_edges, score, distance, reason)
 

@@ -57,6 +57,8 @@ class About(_Settings):
         task: What the answers are, see `Manifest.task`.
         labels: Class names in the order of the last output axis, or of an output below and above 0.
         meanings: What the numbers of an output say, by the Keras model's name of it.
+        scores: Keras model's names of the outputs whose largest value is the answer, as logits of
+            classes; `None` where nothing is known.
         preprocessing: What is done to the raw input before the model sees it; `None` where nothing
             is known.
         licence: Licence of the weights, for the model card.
@@ -72,6 +74,7 @@ class About(_Settings):
     task: str = ""
     labels: tuple[str, ...] = ()
     meanings: dict[str, str] = Field(default_factory=dict)
+    scores: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
     licence: str = ""
     origin: str = ""
@@ -110,7 +113,8 @@ class Tolerance(_Settings):
             tie, which either may win; such examples do not count towards the agreement.
         edges: `max_relative` for inputs at the edges; `None` asks for numbers, no more: a file that
             was calibrated clips what its examples did not have.
-        max_drop: Limit on what the headline of the labelled examples may lose.
+        max_drop: Limit on what the headline of the labelled examples may lose; one example's share
+            of it is never too much.
     """
 
     max_relative: float | None = Field(gt=0)

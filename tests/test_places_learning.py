@@ -93,11 +93,13 @@ def test_made_small_and_exported_from_the_command_line(name, trained, tmp_path, 
     assert Bundle(small).report.metrics.keys() >= {bundle.recipe.task.headline.name}
     done = zoo("export", small, "tflite", "onnx", "--out", tmp_path / "files", "--json")
     assert [one["parity"]["passed"] for one in done] == [True, True]
+    assert {one["parity"]["top1_agreement"] for one in done} == {None}  # no row is a class's scores
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", [name for name in TINY if name != "fast_rcnn_small"])
 def test_integers_of_it_are_measured(name, trained, tmp_path, zoo):
+    """A Fast R-CNN of four steps has nothing to lose, which is refused; a trained one has a row."""
     bundle, small = trained(name), tmp_path / "int8"
     zoo("compress", bundle.path, "int8", "--out", small)
     told = Bundle(small).report
@@ -105,6 +107,7 @@ def test_integers_of_it_are_measured(name, trained, tmp_path, zoo):
     assert np.isfinite(told.metrics[headline]) and told.compress.file["metrics"]
     (done,) = zoo("export", small, "tflite-int8", "--out", tmp_path / "files", "--json")
     assert done["parity"]["passed"]
+    assert done["parity"]["top1_agreement"] is None  # no output has a class for each number
 
 
 @pytest.mark.parametrize("name", ["heat_maps", pytest.param("ellipse_net", marks=pytest.mark.slow)])

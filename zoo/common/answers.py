@@ -13,6 +13,8 @@ from zoo.common.sentences import words
 if TYPE_CHECKING:
     import numpy as np
 
+    from zoo.common.columns import Column
+
     Outputs = np.ndarray | Mapping[str, np.ndarray]
 
 DETECTED = ("boxes", "scores", "classes")  # outputs of a detector
@@ -94,6 +96,19 @@ def answers(
         )
     found: list[list[dict[str, Any]]] = _FORMS[task](outputs, labels, top)
     return found
+
+
+def scores(outputs: Mapping[str, Column]) -> tuple[str, ...] | None:
+    """Returns the names of the outputs whose largest value is the answer.
+
+    Args:
+        outputs: Of a task: of a class, a token or an action by its index, or of something else.
+
+    Returns:
+        The names; `None` where there is one output alone, and it is such: it may have any name.
+    """
+    found = tuple(name for name, column in outputs.items() if column.kind in ("class", "tokens"))
+    return None if len(found) == len(outputs) == 1 else found
 
 
 def meanings(task: str, outputs: Sequence[str], *, probabilities: bool = False) -> dict[str, str]:

@@ -20,9 +20,11 @@ import keras
 import compress as passes
 from compress.base import Headline
 from compress.pipeline.pipeline import OWN
+from export.target import About
 from zoo import bundle as bundles
 from zoo.bundle import Bundle, find_bundle
 from zoo.common import staging
+from zoo.common.answers import scores
 from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
 from zoo.common.signatures import spelled_out
@@ -248,6 +250,7 @@ class _Work:
                 time_models,
                 samples=run.samples(CHECKED),
                 labelled=labelled(run, SAMPLES) if run.task.ranked else None,
+                about=About(scores=scores(self.opened.bundle.card.outputs)),
             ),
             samples=run.samples(SAMPLES),
             headline=headline,

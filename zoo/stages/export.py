@@ -26,7 +26,7 @@ from zoo.bundle import (
     name_of,
 )
 from zoo.common import staging
-from zoo.common.answers import meanings
+from zoo.common.answers import meanings, scores
 from zoo.common.digests import sha256
 from zoo.common.home import SHIPPED
 from zoo.common.images import PAD
@@ -277,6 +277,7 @@ class GivenBundle(Given):
             task="" if network else card.task,
             labels=() if network else card.labels,
             meanings=said,
+            scores=None if network else scores(card.outputs),
             preprocessing=known,
             licence=card.licence,
             origin=f"{part}{card.architecture} ({card.paper}), trained on {card.data}.",

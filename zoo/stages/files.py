@@ -14,6 +14,7 @@ from export.sameness import as_shares
 from export.targets import find_target
 from zoo.bundle import MODEL
 from zoo.common import reading
+from zoo.common.answers import scores
 from zoo.common.columns import same_shape
 from zoo.models.saved import load_model
 from zoo.stages.labelled import labelled
@@ -34,7 +35,7 @@ def integers(opened: Opened, model: Any, directory: Path) -> dict[str, Any]:
     """
     import export
 
-    about = export.About(parent=opened.model)
+    about = export.About(parent=opened.model, scores=scores(opened.bundle.card.outputs))
     samples = opened.run.samples(SAMPLES)
     known = labelled(opened.run, SAMPLES) if opened.run.task.ranked else None
     made = export.export(

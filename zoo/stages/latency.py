@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress import Runtime, has_ranges
-from export.target import Labelled
+from export.target import About, Labelled
 from zoo.common.reading import one_line
 
 RUNTIME = "tflite"
@@ -19,7 +19,10 @@ LOG = logging.getLogger("zoo")
 
 
 def time_models(
-    *models: Any, samples: Any = None, labelled: Labelled | None = None
+    *models: Any,
+    samples: Any = None,
+    labelled: Labelled | None = None,
+    about: About | None = None,
 ) -> list[dict[str, Runtime]]:
     """Returns for each model its file's bytes and the median time of one example.
 
@@ -31,6 +34,7 @@ def time_models(
             be converted gets nothing, and a line is logged.
         samples: Examples that the files are checked with; `None` draws some.
         labelled: What files are judged by besides.
+        about: What is known of the models.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -42,7 +46,9 @@ def time_models(
             try:
                 target = f"{RUNTIME}-int8" if has_ranges(model) else RUNTIME
                 place = Path(scratch, str(index))
-                made = export.export(model, target, place, samples=samples, labelled=labelled)
+                made = export.export(
+                    model, target, place, samples=samples, labelled=labelled, about=about
+                )
             except RuntimeError as error:
                 LOG.warning("%s: not measured: %s", RUNTIME, one_line(error))
                 continue
