@@ -239,7 +239,8 @@ def test_exported_devise_passes_the_gate(target, run, bundle, tmp_path):
     assert made.manifest.parity.passed
 
 
-@pytest.mark.parametrize("recipe", ["prune50", pytest.param("int8", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["prune50", "int8"])
 def test_compressed_devise_is_measured_itself(recipe, run, bundle):
     import compress
     from compress import layers

@@ -150,6 +150,7 @@ CHANGES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_bundle_and_resume_starts_from_its_best_point(tmp_path):
     out = tmp_path / "out"
     first = fitting.fit("linear", data="digits", out=out, changes=CHANGES, callbacks=[press_at(6)])

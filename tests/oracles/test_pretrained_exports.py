@@ -50,7 +50,13 @@ def samples(name, net, prepared):
     return prepared(np.stack(random.permutation(crops)))
 
 
-@pytest.mark.parametrize("target", ["tflite-int8", "onnx-int8", "openvino-int8"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "tflite-int8",
+        *(pytest.param(f"{one}-int8", marks=pytest.mark.slow) for one in ("onnx", "openvino")),
+    ],
+)
 def test_integers_keep_what_the_net_sees(name, net, prepared, samples, target, tmp_path):
     out = export.export(net, target, tmp_path / "out", samples=samples)
     session = find_target(target).open(out.path / out.manifest.file)
