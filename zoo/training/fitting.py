@@ -24,9 +24,9 @@ from zoo.common.settings import difference
 from zoo.data.dataset import DataSet
 from zoo.recipe import Recipe
 from zoo.training import cycles, signals, workers
-from zoo.training.film import film_of
+from zoo.training.callbacks.film import film_of
+from zoo.training.history import DivergedError
 from zoo.training.run import Run
-from zoo.training.strategy import WorkerLostError
 from zoo.training.unfinished import SNAPSHOT, TRAIN, Unfinished, facts_of, recipe_facts, write
 from zoo.training.writing import write_bundle
 
@@ -211,8 +211,8 @@ def _fit(
             if not history.interrupted:
                 unfinished.remove()
         run.machine.part()  # the others end when the bundle is there
-    except (KeyboardInterrupt, OSError, WorkerLostError):
-        if chief and snapshot.is_file():
+    except BaseException as error:
+        if chief and snapshot.is_file() and not isinstance(error, DivergedError):
             LOG.warning("%s: keeps what was trained; --resume goes on from it", partial)
         raise
     return Bundle(out)

@@ -97,6 +97,11 @@ class Means(Mapping[str, float]):
         return len(self._sums.totals)
 
 
+def logs_of(row: Mapping[str, float]) -> dict[str, float]:
+    """Returns what callbacks get of a row: all but the number of the epoch."""
+    return {name: value for name, value in row.items() if name != "epoch"}
+
+
 def check_finite(loss: float, *, epoch: int, learning_rate: float) -> None:
     """Refuses to train on after an epoch whose loss is not a number.
 

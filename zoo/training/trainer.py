@@ -27,8 +27,9 @@ from zoo.training import optimizer as optimizers
 from zoo.training import snapshot as snapshots
 from zoo.training import steps as functions
 from zoo.training.blame import first_not_finite
+from zoo.training.callbacks.calls import Calls
 from zoo.training.halt import Halt
-from zoo.training.history import DivergedError, History, Means, Sums, check_finite
+from zoo.training.history import DivergedError, History, Means, Sums, check_finite, logs_of
 from zoo.training.regularize import regularize
 from zoo.training.schedules import TRIES, Watch
 from zoo.training.signals import StopRequest, Terminated, stop_request
@@ -302,19 +303,30 @@ class _Loop:
         """Trains from the present step to the last, or until somebody stops it."""
         self.callbacks = list(callbacks)
         epochs, steps = self.settings.epochs, self.source.steps
-        self.calls = keras.callbacks.CallbackList(
-            list(callbacks),
-            model=self.seen,
-            epochs=epochs,
-            steps=steps,
-            verbose=0,
-            networks=self.twins,
-        )
+        self.calls = Calls(callbacks, self.seen, epochs=epochs, steps=steps, networks=self.twins)
         self.halt.request = stop
         self.saved_at = self.looked_at = time.monotonic()
         self.seen.stop_training = False
-        self.calls.on_train_begin()
+        self.calls.train_begin()
         self.halt.agree()
+        try:
+            self.go_on(steps, resume=resume)
+        except Exception:
+            if self.calls.failed:  # the steps before are not lost
+                self.save()
+            raise
+        self.finished |= not self.history.interrupted
+        self.save()  # what follows, e.g. the writing of a bundle, can fail
+        for learner in self.learners:
+            optimizers.average(learner.optimizer, learner.variables)
+        if self.best:
+            for variable, value in zip(self.variables, self.best[1], strict=True):
+                variable.assign(value)
+        rows = self.history.rows
+        self.calls.train_end(logs_of(rows[-1]) if rows else {})
+
+    def go_on(self, steps: int, *, resume: bool) -> None:
+        """Takes the steps that are left, of so many in an epoch."""
         if resume:  # a callback may have begun with changes of the weights
             self.state.restore()
             if self.machine.chief:
@@ -329,19 +341,12 @@ class _Loop:
             for learner in self.learners:
                 optimizers.average(learner.optimizer, learner.variables)
             self.enter(self.index + 1)
-        self.history.interrupted = self.halt.requested and self.step < epochs * steps
-        self.finished |= not self.history.interrupted
-        self.save()  # what follows, e.g. the writing of a bundle, can fail
-        for learner in self.learners:
-            optimizers.average(learner.optimizer, learner.variables)
-        if self.best:
-            for variable, value in zip(self.variables, self.best[1], strict=True):
-                variable.assign(value)
-        self.calls.on_train_end()
+        total = self.settings.epochs * steps
+        self.history.interrupted = self.halt.requested and self.step < total
 
     def train_epoch(self, epoch: int) -> None:
         """Takes the steps that are left of an epoch."""
-        self.calls.on_epoch_begin(epoch)
+        self.calls.epoch_begin(epoch)
         steps, size = self.source.steps, self.source.batch_size
         began = tick = time.perf_counter()
         batches = self.source.batches(
@@ -349,10 +354,10 @@ class _Loop:
         )
         for batch in batches:
             place, self.batch = self.step % steps, batch
-            self.calls.on_train_batch_begin(place)
+            self.calls.batch_begin(place)
             self.step += 1
             self.sums.add(self.take_step(batch))
-            self.calls.on_train_batch_end(place, Means(self.sums))
+            self.calls.batch_end(place, Means(self.sums))
             self.history.seconds += time.perf_counter() - tick
             tick = time.perf_counter()
             self.history.images += size
@@ -413,7 +418,7 @@ class _Loop:
                 cycles.keep(next(iter(self.networks.values())), self.snapshot.parent, cycle)
             self.history.rows.append(row)
             self.history.epochs, self.sums, self.initial = epoch + 1, Sums(), None
-            self.calls.on_epoch_end(epoch, {k: v for k, v in row.items() if k != "epoch"})
+            self.calls.epoch_end(epoch, logs_of(row))
             self.halt.agree()
 
     def check_finite(self, epoch: int) -> None:
