@@ -62,6 +62,11 @@ class Sums:
         for name, pair in sums.items():
             self.totals[name] = self.totals[name] + pair if name in self.totals else pair
 
+    def wait(self) -> None:
+        """Waits for the step that computes them."""
+        for pair in self.totals.values():
+            np.asarray(pair)
+
     def means(self) -> dict[str, float]:
         """Returns the mean of each quantity."""
         return {name: self.mean(name) for name in self.totals}
