@@ -306,19 +306,22 @@ class Loop:
 
     def pieces(self, epoch: int) -> Iterator[tuple[Any, int]]:
         """Gives what is left of an epoch: a batch and 0, or those of several steps and how many."""
-        start, strategy = self.step % self.source.steps, self.machine.strategy
+        start = self.step % self.source.steps
         searching = self.calls.every_step or self.initial is not None
-        several = 1 if searching else self.strides.begin(self.step)
-        if several == 1 or not self.measures:  # a single step tells what is measured
-            batches = self.source.batches(strategy, epoch, start=start, networks=self.twins)
+        several = self.strides.begin(self.step, alone=searching)
+        if not self.strides.flows or (several > 1 and not self.measures):
+            batches = self.source.batches(
+                self.machine.strategy, epoch, start=start, networks=self.twins
+            )
             for batch in batches:
                 yield batch, 0
-                if several > 1:
+                start += 1
+                if self.strides.flows:  # a single step tells what is measured
                     break
-            start += 1
-        if several > 1 and start < self.source.steps:
-            for batch in self.strides.batches(epoch, start=start):
-                yield batch, len(next(iter(batch.values())))
+        if not self.strides.flows or start == self.source.steps:
+            return
+        for batch in self.strides.batches(epoch, start=start):
+            yield batch, len(next(iter(batch.values()))) if several > 1 else 0
 
     def take_steps(self, batches: Any, count: int) -> None:
         """Takes several steps in one call.

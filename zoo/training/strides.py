@@ -43,38 +43,46 @@ class Strides:
     """
 
     def __init__(self, machine: Machine, source: Source, *, total: int):
-        feed = source if isinstance(source, Feed) else None
+        # A stream is read by Python, an epoch at a time.
+        feed = source if isinstance(source, Feed) and hasattr(source, "_columns") else None
         self._feed = feed if machine.replicas == 1 and machine.worker is None else None
+        self._epochs = -(-total // source.steps)
+        self._running: Iterator[Any] | None = None
+        self._next = (0, 0, 1)  # epoch, step and steps at a time of what comes next
         self._asked, self._total = machine.steps_per_call, total
         self._seconds, self._steps, self._first, self._alone = 0.0, 0, 0.0, 0.0
-        self.now, self.fresh = 1, True
+        self.now = self._chosen = 1
+        self.fresh = True
         self.measuring = self._feed is not None and self._asked is None
 
-    def begin(self, taken: int) -> int:
+    def begin(self, taken: int, *, alone: bool = False) -> int:
         """Returns how many steps the calls of an epoch are to take.
 
         Args:
             taken: Steps before it.
+            alone: Whether each step has to be alone in this epoch.
         """
-        if self._feed is None:
-            return 1
-        if self._asked is not None and self.now == 1:
-            self._go(self._asked)
+        if self._asked is not None and self._chosen == 1:
+            self._chosen = self._fitting(self._asked)
         elif self.measuring and self._steps >= LOOKED:
-            seconds = self._seconds / self._steps
-            if self.now == 1:
-                self._alone, self.measuring = seconds, False
-                left = self._total - taken
-                if seconds < SHORT_SECONDS and left * COST_SECONDS > TRACES * self._first:
-                    self._go(min(MOST, int(CALL_SECONDS / seconds)))
-                    self.measuring = self.now > 1
-            else:
-                told_of = f"{1e3 * self._alone:.2f} ms alone, {1e3 * seconds:.2f} ms"
-                better = seconds < self._alone
-                LOG.info("a step takes %s in calls of %d%s", told_of, self.now,
-                         "" if better else "; steps stay alone")  # fmt: skip
-                self.now, self.measuring = self.now if better else 1, False
+            self._choose(self._seconds / self._steps, left=self._total - taken)
+        self.now = 1 if alone else self._chosen
         return self.now
+
+    def _choose(self, seconds: float, *, left: int) -> None:
+        """Chooses by what a step takes, and judges the choice by the same."""
+        if self._chosen == 1:
+            self._alone = seconds
+            if seconds < SHORT_SECONDS and left * COST_SECONDS > TRACES * self._first:
+                self._chosen = self._fitting(min(MOST, int(CALL_SECONDS / seconds)))
+            self.measuring = self._chosen > 1
+            return
+        better = seconds < self._alone
+        LOG.info(
+            "a step takes %.2f ms alone, %.2f ms in calls of %d%s",
+            1e3 * self._alone, 1e3 * seconds, self._chosen, "" if better else "; they stay alone",
+        )  # fmt: skip
+        self._chosen, self.measuring = self._chosen if better else 1, False
 
     def made(self, seconds: float) -> None:
         """Notes how long the first call of a graph took."""
@@ -86,28 +94,58 @@ class Strides:
         self._seconds += seconds
         self._steps += steps
 
+    @property
+    def flows(self) -> bool:
+        """Whether `batches` can be asked: on one device, of examples that stay in memory."""
+        return self._feed is not None
+
     def batches(self, epoch: int, *, start: int) -> Iterator[Mapping[str, Any]]:
-        """Gives the batches of `now` steps at a time, columns (steps, b, ...); the last the rest.
+        """Gives what is left of an epoch, and makes the next epoch's batches meanwhile.
+
+        To make a pipeline takes as long as a few steps do, so that one goes through all epochs.
 
         Args:
             epoch: Number of the epoch.
             start: First step.
+
+        Yields:
+            Columns (b, ...); where a call takes several steps (steps, b, ...), the last the rest.
         """
-        return told(self._grouped(epoch, start).prefetch(1))
+        if self._running is None or self._next != (epoch, start, self.now):
+            self._running = told(self._through(epoch, start))
+        steps = self._feed.steps if self._feed else 0
+        for one in self._running:
+            start += len(next(iter(one.values()))) if self.now > 1 else 1
+            self._next = (epoch + start // steps, start % steps, self.now)
+            yield one
+            if start == steps:
+                self._running = self._running if epoch + 1 < self._epochs else None
+                return
 
     def specs(self) -> Mapping[str, tf.TensorSpec]:
         """Returns what `batches` gives."""
         found: Mapping[str, tf.TensorSpec] = self._grouped(0, 0).element_spec
         return found
 
-    def _grouped(self, epoch: int, start: int) -> tf.data.Dataset:
+    def _through(self, epoch: int, start: int) -> tf.data.Dataset:
+        """The batches from a step on, through all epochs."""
+        later = tf.data.Dataset.range(epoch + 1, max(epoch + 1, self._epochs))
+        later = later.flat_map(lambda one: self._grouped(one, 0))
+        through = self._grouped(epoch, start).concatenate(later).prefetch(2)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # see `zoo.data.feed`
+        return through.with_options(options)
+
+    def _grouped(self, epoch: Any, start: int) -> tf.data.Dataset:
         if self._feed is None:
             raise ValueError("Strides: got a source that has to be asked step by step.")
-        return self._feed.dataset(epoch, start=start).batch(self.now)
+        made = self._feed.dataset(epoch, start=start)
+        return made.batch(self.now) if self.now > 1 else made
 
-    def _go(self, most: int) -> None:
-        """Takes as many steps in a call as an epoch has and memory holds, and no more than that."""
-        spec = self._grouped(0, 0).element_spec
-        size = sum(one.shape[1:].num_elements() * one.dtype.size for one in spec.values())
-        steps = self._feed.steps if self._feed else 1
-        self.now = max(1, min(most, steps, MOST_BYTES // max(1, size)))
+    def _fitting(self, most: int) -> int:
+        """As many steps in a call as an epoch has and memory holds, and no more than that."""
+        if self._feed is None:
+            return 1
+        spec = self._feed.dataset().element_spec
+        size = sum(one.shape.num_elements() * one.dtype.size for one in spec.values())
+        return max(1, min(most, self._feed.steps, MOST_BYTES // max(1, size)))
