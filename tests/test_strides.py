@@ -13,7 +13,6 @@ from zoo.training import strategy, strides
 from zoo.training.callbacks.progress import ProgressBar
 from zoo.training.strides import Strides
 
-
 AUGMENT = Augment(shift=1, mirror=False)
 
 

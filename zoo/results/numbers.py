@@ -188,14 +188,15 @@ CAPTIONS = {
     "clients share: `python tests/oracles/serve_time.py NAME --record`, the median of {rounds} "
     "rounds in turn. `rest` and `grpc` are TensorFlow Serving's, `open` is Open Inference's REST. "
     "Clients ask again when they are answered, and compare each answer with the file's.",
-    "train_speed": "Training beside plain Keras, `zoo bench train`, on {processor}, {cores} cores: "
-    "the zoo's loop and `keras.Model.fit`, or a `train_step` by hand where `compile` has no word for "
-    "what is learnt (the agent: a loop by hand), of the same layers, examples, batches, optimizer "
-    "and precision, without augmentation, each in a process of its own, in turns; ratios are "
-    "medians over {turns} pairs of turns, by the wall and by the time of all cores. Keras computes "
-    "in float32 where it is not told otherwise: hence the second ratio. The operations of a model "
-    "are a share of what a product of large matrices reaches here in the same precision; waiting is "
-    "the share of the time in which a step waits for its batch. The machine was not idle.",
+    "train_speed": "Training beside plain Keras, `zoo bench train`, on {processor}, {cores} cores: the "
+    "zoo's loop and `keras.Model.fit`, or a `train_step` by hand where `compile` has no "
+    "word for what is learnt (the agent: a loop by hand), of the same layers, examples, "
+    "batches, optimizer and precision, without augmentation, each in a process of its "
+    "own, in turns. Ratios are medians over {turns} pairs of turns, by the wall and by "
+    "the time of all cores. Keras computes in float32 where it is not told otherwise: "
+    "hence the second ratio. The operations of a model are a share of what a product of "
+    "large matrices reaches here in the same precision; waiting is the share of the time "
+    "in which a step waits for its batch. The machine was not idle.",
 }
 
 
