@@ -188,8 +188,8 @@ CAPTIONS = {
     "clients share: `python tests/oracles/serve_time.py NAME --record`, the median of {rounds} "
     "rounds in turn. `rest` and `grpc` are TensorFlow Serving's, `open` is Open Inference's REST. "
     "Clients ask again when they are answered, and compare each answer with the file's.",
-    "train_speed": "Training beside plain Keras, `zoo bench train`, on {processor}, {cores} cores: the "
-    "zoo's loop and `keras.Model.fit`, or a `train_step` by hand where `compile` has no "
+    "train_speed": "Training beside plain Keras, `zoo bench train`, on {processor}, {cores} "
+    "cores: the zoo's loop and `keras.Model.fit`, or a `train_step` by hand where `compile` has no "
     "word for what is learnt (the agent: a loop by hand), of the same layers, examples, "
     "batches, optimizer and precision, without augmentation, each in a process of its "
     "own, in turns. Ratios are medians over {turns} pairs of turns, by the wall and by "
