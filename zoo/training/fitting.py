@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,7 +24,7 @@ from zoo.common.claims import place_of
 from zoo.common.settings import difference
 from zoo.data.dataset import DataSet
 from zoo.recipe import Recipe
-from zoo.training import cycles, signals, workers
+from zoo.training import choices, cycles, signals, workers
 from zoo.training.callbacks.film import film_of
 from zoo.training.history import DivergedError
 from zoo.training.run import Run
@@ -180,6 +181,11 @@ def _fit(
     run = Run(recipe, data=data, join=True)
     chief = run.machine.chief
     film, networks = film_of(run) if chief else None, run.create()
+    if not resume:
+        run.machine = choices.choose(run, networks)
+    elif recipe.hardware.jit == "auto" and run.machine.replicas == 1:  # as it began
+        begun = unfinished.begun().get("machine", {})
+        run.machine = replace(run.machine, jit=bool(begun.get("jit", run.machine.jit)))
     if chief:
         staging.check_room(partial, BYTES * sum(one.count_params() for one in networks.values()))
     if resume:
