@@ -60,7 +60,9 @@ class Plain:
             one.name: _optimizer(settings.optimizer_of(one.name), steps=steps)
             for one in run.task.objectives()
         }
-        self._data = None if self._acted else _arrays(source)
+        columns = {} if self._acted else _arrays(source)
+        self._data: tf.data.Dataset | None = None
+        self._step: Any = None  # of a loop by hand
         if _is_plain(run, self._twins):
             self._model = next(iter(self._twins.values()))
             self._model.compile(
@@ -69,17 +71,12 @@ class Plain:
                 metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
             )
             name = run.data.input
-            self._data = _batched((self._columns[name], self._columns["label"]), source)
+            self._data = _batched((columns[name], columns["label"]), source)
             return
         self._model = ByHand(run, self._twins, named)
         self._model.compile()
         if not self._acted:
-            self._data = _batched(self._columns, source)
-
-    @property
-    def _columns(self) -> dict[str, np.ndarray]:
-        found: dict[str, np.ndarray] = self._data
-        return found
+            self._data = _batched(columns, source)
 
     def turn(self, epochs: int) -> tuple[float, float]:
         """Trains, and returns the seconds and the processor's seconds.
@@ -95,7 +92,7 @@ class Plain:
 
     def _by_steps(self, epochs: int) -> tuple[float, float]:
         """A loop by hand: who acts between two steps has no data set to give `fit`."""
-        if not hasattr(self, "_step"):
+        if self._step is None:
             self._step = tf.function(self._model.train_step, autograph=False)
         began = time.perf_counter(), time.process_time()
         strategy = tf.distribute.get_strategy()
@@ -106,7 +103,6 @@ class Plain:
         return time.perf_counter() - began[0], time.process_time() - began[1]
 
 
-@keras.saving.register_keras_serializable("zoo")
 class ByHand(keras.Model):
     """A `train_step` of one's own: a tape, a gradient and a step for each objective in turn.
 

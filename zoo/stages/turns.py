@@ -57,7 +57,7 @@ class Side:
 
         changes = [*changes, "hardware.strategy=one", "train.epochs=100", "train.keep=last"]
         recipe = resolve(model, data=data, changes=changes)
-        if recipe.task.kind == "classify":  # `compile` has no word for it
+        if getattr(recipe.task, "kind", "") == "classify":  # `compile` has no word for it
             changes.append("task.label_smoothing=0")
         if recipe.environment is None:
             changes.append("data.augment={mirror: false}")
