@@ -154,7 +154,7 @@ def test_mistakes_with_a_bundle(bundle, zoo, tmp_path):
 
 
 def test_ctrl_c_leaves_a_usable_bundle(zoo, tmp_path, monkeypatch):
-    from zoo.training.progress import ProgressBar
+    from zoo.training.callbacks.progress import ProgressBar
 
     def interrupt(self, epoch, logs=None):
         if epoch == 2:

@@ -16,7 +16,7 @@ from zoo.models.saved import load_model
 from zoo.stages import compress as stage
 from zoo.stages.compress import compress
 from zoo.stages.kept import Kept
-from zoo.training import trainer
+from zoo.training import loop
 
 CHANGES = ["data.limit=256", "train.batch_size=32"]
 RECIPE = """
@@ -45,7 +45,7 @@ class Stop(keras.callbacks.Callback):
 def quick(monkeypatch):
     """A snapshot after every step, not every minute."""
     untimed(monkeypatch)
-    monkeypatch.setattr(trainer, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SNAPSHOT_SECONDS", 0.0)
 
 
 def untimed(patch):
@@ -141,8 +141,8 @@ sys.path.insert(0, "tests")
 from test_compress_resume import CHANGES, Stop
 from zoo.stages.compress import compress
 from zoo.stages.kept import Kept
-from zoo.training import trainer
-trainer.SNAPSHOT_SECONDS = 0.0
+from zoo.training import loop
+loop.SNAPSHOT_SECONDS = 0.0
 parent, recipe, out, step = sys.argv[1:]
 compress(parent, recipe, out=out, changes=CHANGES, callbacks=[Stop(signal.SIGKILL, int(step))])
 """

@@ -27,8 +27,8 @@ KINDS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
 CHILD = """
 import sys
 from zoo.stages import compress, export
-from zoo.training import fitting, trainer
-trainer.SNAPSHOT_SECONDS = 0.02
+from zoo.training import fitting, loop
+loop.SNAPSHOT_SECONDS = 0.02
 from zoo.cli import main
 print("ready", flush=True)
 sys.exit(main(sys.argv[1:]))

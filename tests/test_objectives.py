@@ -23,8 +23,7 @@ from zoo.stages.compress import compress
 from zoo.stages.evaluate import evaluate
 from zoo.tasks.labels.classify import Classify
 from zoo.tasks.task import Follow, Mean, Metric, Objective, Seen, Task
-from zoo.training import fitting, run, strategy
-from zoo.training import trainer as trainers
+from zoo.training import fitting, loop, run, strategy
 from zoo.training.history import DivergedError
 from zoo.training.trainer import Trainer
 
@@ -289,9 +288,9 @@ def test_a_share_of_several_networks_cannot_be_frozen():
 
 
 def test_epochs_of_one_step_are_snapped_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainers, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SNAPSHOT_SECONDS", 0.0)
     saved = []
-    monkeypatch.setattr(trainers._Loop, "save", lambda loop: saved.append(loop.step))
+    monkeypatch.setattr(loop.Loop, "save", lambda loop: saved.append(loop.step))
     machine = strategy.choose_machine(Hardware(precision="float32", strategy="one"))
     whole = Feed(DATA.train, {"image": SCALE}, batch_size=len(DATA.train), training=True)
     Trainer(net(), Classify(), settings(3, rates={}), machine).fit(whole)

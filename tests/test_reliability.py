@@ -99,9 +99,9 @@ def test_a_signal_while_the_bundle_is_written(tmp_path, monkeypatch, caplog, kin
 
 
 def test_a_snapshot_that_cannot_be_written_stops_nothing(tmp_path, room, caplog, monkeypatch):
-    from zoo.training import trainer
+    from zoo.training import loop
 
-    monkeypatch.setattr(trainer, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SNAPSHOT_SECONDS", 0.0)
 
     class Full(Counted):
         def on_train_batch_begin(self, batch, logs=None):

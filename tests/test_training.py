@@ -25,8 +25,8 @@ from zoo.models.build import create
 from zoo.models.saved import load_model
 from zoo.recipe import Hardware, Optimizer, Train, resolve
 from zoo.tasks.labels.classify import Classify
+from zoo.training import loop, signals, strategy
 from zoo.training import optimizer as optimizers
-from zoo.training import signals, strategy, trainer
 from zoo.training.evaluation import evaluate
 from zoo.training.fitting import fit
 from zoo.training.history import DivergedError
@@ -179,7 +179,7 @@ def test_sigterm_does_not_wait_for_the_end_of_an_epoch(tmp_path, at):
 
 def test_a_damaged_snapshot_falls_back_to_the_one_before(tmp_path, monkeypatch, caplog):
     snapshot, steps = tmp_path / "snapshot.npz", []
-    monkeypatch.setattr(trainer, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SNAPSHOT_SECONDS", 0.0)
 
     def interrupt(batch, logs):
         steps.append(batch)
@@ -223,7 +223,7 @@ def test_snapshot_of_another_model_is_refused(tmp_path):
 @pytest.mark.parametrize("seconds", [0.0, 60.0])
 def test_divergence_is_told(monkeypatch, seconds):
     """At the end of an epoch, and within one that takes long."""
-    monkeypatch.setattr(trainer, "LOOK_SECONDS", seconds)
+    monkeypatch.setattr(loop, "LOOK_SECONDS", seconds)
     steps = []
     callback = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: steps.append(batch)
@@ -443,9 +443,9 @@ def test_two_devices_take_the_steps_of_one():
 
 KILLED = """
     import sys
-    from zoo.training import trainer
+    from zoo.training import loop
     from zoo.training.fitting import fit
-    trainer.SNAPSHOT_SECONDS = 0.0
+    loop.SNAPSHOT_SECONDS = 0.0
     fit("lenet5", data="digits", out=sys.argv[1], changes=["train.epochs=20"])
 """
 

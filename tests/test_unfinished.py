@@ -14,7 +14,7 @@ from zoo.data.loading import load
 from zoo.recipe import Recipe, changed
 from zoo.stages import own
 from zoo.stages.compress import compress
-from zoo.training import trainer
+from zoo.training import loop
 from zoo.training.fitting import fit
 from zoo.training.unfinished import data_digest
 
@@ -32,7 +32,7 @@ class Stop(keras.callbacks.Callback):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(trainer, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SNAPSHOT_SECONDS", 0.0)
 
 
 def draw(root, seed):

@@ -25,7 +25,8 @@ from zoo.stages.generate import generate
 from zoo.tasks import made as pictures
 from zoo.tasks.latent.bounds import bound, decode, encode, importance_bound, log_likelihood
 from zoo.tasks.latent.vae import VAE
-from zoo.training import film, fitting
+from zoo.training import fitting
+from zoo.training.callbacks import film
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.strategy import choose_machine

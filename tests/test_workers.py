@@ -116,9 +116,9 @@ STEPS = (
     from tests import two
     from tests.toy import feed, settings, small, validation
     from zoo.tasks.labels.classify import Classify
-    from zoo.training import signals, strategy, trainer
+    from zoo.training import loop, signals, strategy, trainer
 
-    trainer.SNAPSHOT_SECONDS = 0.0  # after every step
+    loop.SNAPSHOT_SECONDS = 0.0  # after every step
     snapshot, who, step, kind = Path(sys.argv[1]), *map(int, sys.argv[2:])
     mine = [Stop(step, kind)] if two.TWO.worker.number == who else []
     net = small(dropout=0.5, batch_norm=True)
@@ -268,10 +268,10 @@ sys.path[0] = {root!r}
 from zoo.cli import main
 
 if "TF_CONFIG" in os.environ:
-    from zoo.training import trainer
+    from zoo.training import loop
 
-    trainer.SNAPSHOT_SECONDS = 0.0
-    mark, take, steps = Path({mark!r}), trainer._Loop.take_step, []
+    loop.SNAPSHOT_SECONDS = 0.0
+    mark, take, steps = Path({mark!r}), loop.Loop.take_step, []
 
     def killed(self, batch):
         steps.append(batch)
@@ -280,7 +280,7 @@ if "TF_CONFIG" in os.environ:
             os.kill(os.getpid(), signal.SIGKILL)
         return take(self, batch)
 
-    trainer._Loop.take_step = killed
+    loop.Loop.take_step = killed
 sys.exit(main())
 """
 

@@ -39,6 +39,7 @@ VERBS = {
     "bench": "time exported files on this machine",
     "serve": "answer requests with exported directories",
     "deploy": "write what TF Serving, Triton, KServe or Kubernetes read",
+    "doctor": "say what this machine has, what is wrong, and how to mend it",
     "check": "is a fresh model sound: gradients, first loss, layers, does it learn at all",
     "find-lr": "sweep the learning rate and suggest one",
     "tune": "search the settings of a recipe, and cross-validate",

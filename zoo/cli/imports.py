@@ -1,4 +1,4 @@
-"""`--import`: a user's own layers, losses and functions, for the models that have them.
+"""A user's own code: `--import`, layers of a model; and what another option names in a module.
 
 The code runs as Python's `import` runs it; nothing is imported without being asked.
 """
@@ -37,7 +37,7 @@ def bring_in(names: Sequence[str]) -> None:
         ValueError: It cannot be imported, or the module has no such name.
     """
     for name in names:
-        module, found = _module(name), name.partition(":")[2]
+        module, found = module_of(name, "--import"), name.partition(":")[2]
         if found and not hasattr(module, found):
             raise ValueError(f"--import {name}: {module.__name__} has no {found!r}.")
         import keras
@@ -50,16 +50,26 @@ def bring_in(names: Sequence[str]) -> None:
                 known.setdefault(key, value)
 
 
-def _module(name: str) -> ModuleType:
+def module_of(name: str, option: str) -> ModuleType:
+    """Imports a Python file, or the module of `module:name`.
+
+    Args:
+        name: Path of a file that ends in `.py`, or a module.
+        option: What asked for it, for the errors.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be imported.
+    """
     path = Path(name)
     try:
         if path.suffix != ".py":
             return importlib.import_module(name.partition(":")[0])
         if not path.is_file():
-            raise FileNotFoundError(f"--import {name}: no such file; expected a Python file.")
+            raise FileNotFoundError(f"{option} {name}: no such file; expected a Python file.")
         spec = importlib.util.spec_from_file_location(_free_name(path), path)
         if spec is None or spec.loader is None:
-            raise ValueError(f"--import {name}: not a Python file.")
+            raise ValueError(f"{option} {name}: not a Python file.")
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # where e.g. a dataclass looks for it
         try:
@@ -71,7 +81,7 @@ def _module(name: str) -> ModuleType:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f"--import {name}: {type(error).__name__}: {one_line(error)}") from None
+        raise ValueError(f"{option} {name}: {type(error).__name__}: {one_line(error)}") from None
 
 
 def _free_name(path: Path) -> str:

@@ -25,3 +25,8 @@ class Finding:
     verdict: Verdict = "ok"
     remedy: str = ""
     values: dict[str, Any] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """Returns what a user reads."""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.verdict:<4}  {self.name:<10}  {self.measured}{remedy}"

@@ -134,7 +134,10 @@ class Hardware(Settings):
         devices: Number of devices to mirror over; `None` takes all GPUs. Without a GPU, the CPU is
             split into this many logical devices.
         precision: Arithmetic of the training; the saved model is float32.
-        jit: Whether XLA compiles the step; on a CPU it makes convolutions slower.
+        jit: Whether XLA compiles the step; on a CPU it makes convolutions slower. `auto` tries it
+            before a long training, on a GPU or of a network without convolutions.
+        steps_per_call: How many steps one call takes, on one device, of data that no callback looks
+            at step by step; `auto` takes several where they are short and many.
         deterministic: Whether TensorFlow may only use operations that give the same bits every
             time, for the rest of the process; slower on a GPU.
         wait_seconds: How long a worker waits for the others at the start.
@@ -144,5 +147,6 @@ class Hardware(Settings):
     devices: Annotated[int, Field(ge=1, le=256)] | None = None
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     jit: bool | Literal["auto"] = "auto"
+    steps_per_call: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     deterministic: bool = False
     wait_seconds: Annotated[float, Field(gt=0)] = 300.0

@@ -37,6 +37,7 @@ KEYS = {  # what tells rows apart
     "bench": ("name", "threads"),
     "generations": ("name",),
     "serve": ("name", "server", "api", "clients"),
+    "train_speed": ("name", "processor"),
 }
 
 
@@ -59,7 +60,10 @@ def record(path: Path) -> str:
         FileNotFoundError: `path` is none of them.
     """
     if path.suffix == ".json":
-        stage, rows = "bench", _timed(json.loads(path.read_text()))
+        document = json.loads(path.read_text())
+        trained = "trained" in document
+        stage = "train_speed" if trained else "bench"
+        rows = (_trained if trained else _timed)(document)
     elif (path / "evaluation.json").is_file():
         stage, rows = "train", [_evaluation(path)]
     elif (path / "manifest.json").is_file():
@@ -239,6 +243,21 @@ def _timed(document: Mapping[str, Any]) -> list[Row]:
         }
         for row in document["files"]
         if row["calls"]
+    ]
+
+
+def _trained(document: Mapping[str, Any]) -> list[Row]:
+    """The rows of what `zoo bench train --json` prints."""
+    if document["commit"].endswith(CHANGED):
+        raise ValueError(f"commit: got {document['commit']}; commit the changes, measure anew.")
+    return [
+        {
+            **{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()},
+            **document["machine"],
+            **{name: document["versions"][name] for name in ("tensorflow", "keras")},
+            "commit": document["commit"],
+        }
+        for row in document["trained"]
     ]
 
 

@@ -45,6 +45,11 @@ def times(text: str) -> str:
     return f"{float(text):g} x" if text else "-"
 
 
+def _twice(text: str) -> str:
+    """A ratio with two digits behind the point."""
+    return f"{float(text):.2f} x"
+
+
 def _code(text: str) -> str:
     return f"`{text}`"
 
@@ -128,6 +133,23 @@ COLUMNS: dict[str, dict[str, tuple[str, Callable[[str], str]]]] = {
         "refused": ("refused", _plain),
         "wrong": ("wrong", _plain),
     },
+    "train_speed": {
+        "`zoo train`": ("name", _code),
+        "batch": ("batch_size", str),
+        "precision": ("precision", str),
+        "ms a step": ("ms", str),
+        "Keras, ms": ("keras_ms", str),
+        "faster": ("faster", _twice),
+        "by cores": ("cpu_faster", _twice),
+        "Keras in float32, ms": ("float32_ms", str),
+        "faster than that": ("float32_faster", _twice),
+        "examples/s": ("per_second", str),
+        "memory": ("memory_bytes", size),
+        "of Keras'": ("memory_ratio", _twice),
+        "of a product's rate": ("utilisation", percent),
+        "waiting": ("waiting", percent),
+        "steps a call": ("steps_per_call", str),
+    },
 }
 CAPTIONS = {
     "train": "Trained on {processor}, {cores} cores, no GPU. Top-1 and top-5 are measured on the "
@@ -166,6 +188,15 @@ CAPTIONS = {
     "clients share: `python tests/oracles/serve_time.py NAME --record`, the median of {rounds} "
     "rounds in turn. `rest` and `grpc` are TensorFlow Serving's, `open` is Open Inference's REST. "
     "Clients ask again when they are answered, and compare each answer with the file's.",
+    "train_speed": "Training beside plain Keras, `zoo bench train`, on {processor}, {cores} "
+    "cores: the zoo's loop and `keras.Model.fit`, or a `train_step` by hand where `compile` has no "
+    "word for what is learnt (the agent: a loop by hand), of the same layers, examples, "
+    "batches, optimizer and precision, without augmentation, each in a process of its "
+    "own, in turns. Ratios are medians over {turns} pairs of turns, by the wall and by "
+    "the time of all cores. Keras computes in float32 where it is not told otherwise: "
+    "hence the second ratio. The operations of a model are a share of what a product of "
+    "large matrices reaches here in the same precision; waiting is the share of the time "
+    "in which a step waits for its batch. The machine was not idle.",
 }
 
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,10 +24,10 @@ from zoo.common.claims import place_of
 from zoo.common.settings import difference
 from zoo.data.dataset import DataSet
 from zoo.recipe import Recipe
-from zoo.training import cycles, signals, workers
-from zoo.training.film import film_of
+from zoo.training import choices, cycles, signals, workers
+from zoo.training.callbacks.film import film_of
+from zoo.training.history import DivergedError
 from zoo.training.run import Run
-from zoo.training.strategy import WorkerLostError
 from zoo.training.unfinished import SNAPSHOT, TRAIN, Unfinished, facts_of, recipe_facts, write
 from zoo.training.writing import write_bundle
 
@@ -180,6 +181,11 @@ def _fit(
     run = Run(recipe, data=data, join=True)
     chief = run.machine.chief
     film, networks = film_of(run) if chief else None, run.create()
+    if not resume:
+        run.machine = choices.choose(run, networks)
+    elif recipe.hardware.jit == "auto" and run.machine.replicas == 1:  # as it began
+        begun = unfinished.begun().get("machine", {})
+        run.machine = replace(run.machine, jit=bool(begun.get("jit", run.machine.jit)))
     if chief:
         staging.check_room(partial, BYTES * sum(one.count_params() for one in networks.values()))
     if resume:
@@ -211,8 +217,8 @@ def _fit(
             if not history.interrupted:
                 unfinished.remove()
         run.machine.part()  # the others end when the bundle is there
-    except (KeyboardInterrupt, OSError, WorkerLostError):
-        if chief and snapshot.is_file():
+    except BaseException as error:
+        if chief and snapshot.is_file() and not isinstance(error, DivergedError):
             LOG.warning("%s: keeps what was trained; --resume goes on from it", partial)
         raise
     return Bundle(out)

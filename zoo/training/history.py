@@ -62,6 +62,11 @@ class Sums:
         for name, pair in sums.items():
             self.totals[name] = self.totals[name] + pair if name in self.totals else pair
 
+    def wait(self) -> None:
+        """Waits for the step that computes them."""
+        for pair in self.totals.values():
+            np.asarray(pair)
+
     def means(self) -> dict[str, float]:
         """Returns the mean of each quantity."""
         return {name: self.mean(name) for name in self.totals}
@@ -95,6 +100,11 @@ class Means(Mapping[str, float]):
 
     def __len__(self) -> int:
         return len(self._sums.totals)
+
+
+def logs_of(row: Mapping[str, float]) -> dict[str, float]:
+    """Returns what callbacks get of a row: all but the number of the epoch."""
+    return {name: value for name, value in row.items() if name != "epoch"}
 
 
 def check_finite(loss: float, *, epoch: int, learning_rate: float) -> None:

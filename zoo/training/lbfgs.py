@@ -12,7 +12,6 @@ past steps: it ends as low, but not on the same path.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
@@ -30,7 +29,8 @@ from zoo.data.source import Source
 from zoo.recipe import Train
 from zoo.tasks.task import Task, named
 from zoo.training import steps, transfer
-from zoo.training.history import DivergedError, History, Sums
+from zoo.training.callbacks.calls import Calls
+from zoo.training.history import DivergedError, History, Means, Sums, logs_of
 from zoo.training.regularize import regularize
 from zoo.training.signals import StopRequest, Terminated, stop_request
 from zoo.training.snapshot import Snapshot, progress
@@ -156,17 +156,13 @@ class _Search:
         """Minimises from the present weights on, and leaves the best ones."""
         left = self.settings.epochs - self.history.epochs
         self.twin.compile()
-        self.calls = keras.callbacks.CallbackList(
-            list(callbacks),
-            model=self.twin,
-            epochs=self.settings.epochs,
-            steps=1,
-            verbose=0,
-            networks={"net": self.twin},
+        networks = {"net": self.twin}
+        self.calls = Calls(
+            callbacks, self.twin, epochs=self.settings.epochs, steps=1, networks=networks
         )
         self.stop = stop
         self.twin.stop_training = False
-        self.calls.on_train_begin()
+        self.calls.train_begin()
         self.best = self.seen = self.point()
         self.began, self.saved_at = time.perf_counter(), time.monotonic()
         options = {
@@ -174,18 +170,25 @@ class _Search:
             "ftol": SMALLEST_DECREASE, "gtol": SMALLEST_GRADIENT,
         }  # fmt: skip
         if left > 0 and not self.finished:
-            with contextlib.suppress(_Stopped):
+            try:
                 found = minimize(
                     self.evaluate, self.best, jac=True, method="L-BFGS-B",
                     callback=self.end_iteration, options=options,
                 )  # fmt: skip
                 self.best = found.x
                 LOG.info("L-BFGS: %d iterations; %s", found.nit, found.message)
+            except _Stopped:
+                pass
+            except Exception:
+                if self.calls.failed:  # the iterations before are not lost
+                    self.state.save({"history": vars(self.history)})
+                raise
         self.assign(self.best)
         self.history.interrupted = stop.requested and self.history.epochs < self.settings.epochs
         self.finished = not self.history.interrupted
         self.state.save({"history": vars(self.history), "finished": self.finished})
-        self.calls.on_train_end()
+        rows = self.history.rows
+        self.calls.train_end(logs_of(rows[-1]) if rows else {})
 
     def evaluate(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Returns the objective and its gradient (weights,), float64.
@@ -221,9 +224,9 @@ class _Search:
         seconds, epoch = time.perf_counter() - self.began, self.history.epochs
         means = self.sums.means()
         row = {"epoch": epoch + 1, "seconds": seconds, "objective": intermediate_result.fun} | means
-        self.calls.on_epoch_begin(epoch)
-        self.calls.on_train_batch_begin(0)
-        self.calls.on_train_batch_end(0, means)
+        self.calls.epoch_begin(epoch)
+        self.calls.batch_begin(0)
+        self.calls.batch_end(0, Means(self.sums))
         if self.validation is not None and not self.stop.requested:
             found = Sums()
             for batch in self.validation.batches(self.machine.strategy):
@@ -231,7 +234,7 @@ class _Search:
             row |= {f"val_{name}": value for name, value in found.means().items()}
         self.history.rows.append(row)
         self.history.epochs, self.history.seconds = epoch + 1, self.history.seconds + seconds
-        self.calls.on_epoch_end(epoch, {k: v for k, v in row.items() if k != "epoch"})
+        self.calls.epoch_end(epoch, logs_of(row))
         if time.monotonic() - self.saved_at > SNAPSHOT_SECONDS:
             self.state.save({"history": vars(self.history)})
             self.saved_at = time.monotonic()

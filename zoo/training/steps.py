@@ -223,6 +223,47 @@ def train_step(
     return step
 
 
+def several_steps(step: Any, specs: Mapping[str, tf.TensorSpec]) -> Any:
+    """Returns a function that takes several steps: (batches, first number, totals) to totals.
+
+    What a call costs is paid once. The sums are added to those before in the order of the steps, so
+    they, as the weights, are those of single steps to the last bit.
+
+    Args:
+        step: Takes one step, see `train_step`, on one device.
+        specs: The columns of several batches (steps, b, ...).
+    """
+
+    @tf.function(autograph=False)
+    def several(batches: Any, number: Any, totals: Any) -> dict[str, Any]:
+        count = tf.shape(next(iter(batches.values())))[0]
+
+        def take(place: Any, sums: Any) -> Any:
+            batch = {name: column[place] for name, column in batches.items()}
+            found = step(batch, number + place)
+            return place + 1, {name: sums[name] + found[name] for name in sums}
+
+        taken = tf.while_loop(
+            lambda place, _: place < count,
+            take,
+            (tf.constant(0), dict(totals)),
+            parallel_iterations=1,
+        )
+        return dict(taken[1])
+
+    def call(batches: Any, number: Any, totals: Mapping[str, Any]) -> dict[str, Any]:
+        sums = {name: tf.convert_to_tensor(total, tf.float64) for name, total in totals.items()}
+        key = tuple(sorted(sums))
+        if key not in traced:
+            pairs = {name: tf.TensorSpec((2,), tf.float64) for name in sums}
+            one = tf.TensorSpec((), tf.int32)
+            traced[key] = several.get_concrete_function(dict(specs), one, pairs)
+        return dict(traced[key](batches, number, sums))
+
+    traced: dict[tuple[str, ...], Any] = {}
+    return call
+
+
 def part(batch: Mapping[str, Any], place: int, parts: int) -> Mapping[str, Any]:
     """Returns what a turn sees of a batch: every `parts`-th example.
 

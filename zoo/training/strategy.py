@@ -44,6 +44,7 @@ class Machine:
         jit: Whether XLA compiles forward and backward.
         reason: One line for the user: what was chosen, and why.
         worker: Which of several processes this is; `None` where there is one.
+        steps_per_call: How many steps one call takes, at most; `None`: as `Loop` finds.
     """
 
     strategy: tf.distribute.Strategy
@@ -51,6 +52,7 @@ class Machine:
     jit: bool
     reason: str
     worker: Worker | None = None
+    steps_per_call: int | None = None
 
     @property
     def replicas(self) -> int:
@@ -154,7 +156,9 @@ def choose_machine(settings: Hardware, *, join: bool = False) -> Machine:
         )
     xla = f"{'XLA' if jit else 'no XLA'} for forward and backward"
     reason = f"{where}; {precision} ({why}); {xla}"
-    return Machine(strategy, precision, jit, reason, worker)
+    several = settings.steps_per_call
+    at_once = None if several == "auto" else several
+    return Machine(strategy, precision, jit, reason, worker, at_once)
 
 
 def _joined(worker: Worker, settings: Hardware) -> tuple[tf.distribute.Strategy, str]:

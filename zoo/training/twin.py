@@ -76,7 +76,9 @@ class ReplicaDropout(keras.layers.Dropout):
         )
 
 
-def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Model:
+def make_twin(
+    model: keras.Model, precision: str, *, replicas: int, fused: bool = True
+) -> keras.Model:
     """Returns the twin of a Functional model, with equal weights.
 
     Args:
@@ -84,12 +86,13 @@ def make_twin(model: keras.Model, precision: str, *, replicas: int) -> keras.Mod
             so do layers of places (`zoo.layers.places`), by themselves.
         precision: A Keras dtype policy.
         replicas: Number of devices that will share a batch.
+        fused: Whether batch normalisation runs as TensorFlow's kernel.
     """
-    return _twin(model, _ends(model), precision, replicas)
+    return _twin(model, _ends(model), precision, replicas, fused=fused)
 
 
 def make_twins(
-    networks: Mapping[str, keras.Model], precision: str, *, replicas: int
+    networks: Mapping[str, keras.Model], precision: str, *, replicas: int, fused: bool = True
 ) -> dict[str, keras.Model]:
     """Returns the twins of several networks; those of networks that share layers share them too.
 
@@ -97,11 +100,12 @@ def make_twins(
         networks: By name, see `make_twin`.
         precision: A Keras dtype policy.
         replicas: Number of devices that will share a batch.
+        fused: See `make_twin`.
     """
     variables = [id(v) for network in networks.values() for v in network.variables]
     if len(variables) == len(set(variables)):
         return {
-            name: make_twin(network, precision, replicas=replicas)
+            name: make_twin(network, precision, replicas=replicas, fused=fused)
             for name, network in networks.items()
         }
     # One graph of them all: what is shared in a graph stays so.
@@ -109,7 +113,7 @@ def make_twins(
     made = [network(one) for network, one in zip(networks.values(), given, strict=True)]
     whole = keras.Model(given, made, name="networks")
     outputs = set().union(*(_ends(network) for network in networks.values()))
-    twin = _twin(whole, outputs, precision, replicas)
+    twin = _twin(whole, outputs, precision, replicas, fused=fused)
     return {name: twin.get_layer(network.name) for name, network in networks.items()}
 
 
@@ -130,13 +134,15 @@ def _ends(model: keras.Model) -> set[int]:
     return outputs
 
 
-def _twin(model: keras.Model, outputs: set[int], precision: str, replicas: int) -> keras.Model:
+def _twin(
+    model: keras.Model, outputs: set[int], precision: str, replicas: int, *, fused: bool
+) -> keras.Model:
     """The twin, whose `outputs`, layers by id, stay float32."""
 
     def change(layer: keras.layers.Layer) -> keras.layers.Layer:
         lower = id(layer) not in outputs
         changes, kind = {"dtype": precision} if lower else {}, type(layer)
-        if kind is keras.layers.BatchNormalization and _fusable(layer):
+        if fused and kind is keras.layers.BatchNormalization and _fusable(layer):
             kind = FusedBatchNormalization
         elif kind is keras.layers.Dropout and replicas > 1:
             kind = ReplicaDropout

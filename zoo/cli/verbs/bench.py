@@ -1,8 +1,9 @@
-"""Time the exported files of a model on this machine, each in its runtime, one beside the other.
+"""Time the exported files of a model on this machine, or its training beside plain Keras'.
 
 Every file has a process of its own; they take turns, so that a busy machine is the same for all.
 Accuracy and agreement are those of the export, on as many examples as the manifests say. `zoo bench
-serve DIRECTORY` times a server of one instead, with clients in a process of their own.
+serve DIRECTORY` times a server of one instead, with clients in a process of their own. `zoo bench
+train [NAMES]` times trainings: the zoo's and `keras.Model.fit`'s of the same model take turns.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ SHOWN = 12  # layers of a file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo bench`."""
     parser.add_argument(
-        "folder", nargs="+", metavar="[serve] folder",
-        help="a directory of `zoo export`, or one that holds several; of serve, one",
+        "folder", nargs="+", metavar="[serve | train] folder",
+        help="a directory of `zoo export`, or one that holds several; of serve, one; of train, "
+        "names of models (default: one of each family)",
     )  # fmt: skip
     parser.add_argument(
         "--threads", type=numbers.whole(most=1024), nargs="+", default=[1, 2], metavar="N",
         help="threads of one inference (default: 1 2)",
     )  # fmt: skip
     parser.add_argument(
-        "--rounds", type=numbers.whole(), default=10, help="turns of each file (default: 10)"
+        "--rounds", type=numbers.whole(), default=10, help="turns of each side (default: 10)"
     )
     parser.add_argument(
         "--layers", action="store_true", help="also the time of each layer (ONNX, OpenVINO)"
@@ -43,17 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--seconds", type=numbers.above_zero, default=5.0,
-        help="of serve: how long each number of clients asks (default: 5)",
+        help="of serve: how long each number of clients asks; of train: a turn (default: 5)",
     )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
-        help="of serve: a setting of the server, e.g. num_workers=2",
+        help="of serve: a setting of the server, e.g. num_workers=2; of train: of the recipes",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace the file at --picture")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measures and prints a table, fastest first."""
+    if arguments.folder[0] == "train":
+        _train(arguments, arguments.folder[1:])
+        return
     *what, folder = arguments.folder
     if what == ["serve"]:
         _serve(arguments, Path(folder))
@@ -114,6 +119,40 @@ def _serve(arguments: argparse.Namespace, folder: Path) -> None:
          *(f"{value:.2f}" for value in (row.p50_ms, row.p99_ms, row.over_ms)),
          row.refused, row.wrong)
         for row in rows
+    ]  # fmt: skip
+    print(text.table(header, cells))
+
+
+def _train(arguments: argparse.Namespace, names: list[str]) -> None:
+    from zoo.stages.bench_train import bench_trained
+    from zoo.training import provenance
+
+    header = (
+        *("model", "batch", "precision", "ms", "Keras ms", "faster", "by cores", "float32 ms"),
+        *("faster", "examples/s", "memory", "of Keras'", "of peak", "waiting", "steps a call"),
+    )
+    found = []
+    measured = bench_trained(
+        names, rounds=arguments.rounds, seconds=arguments.seconds, changes=arguments.changes
+    )
+    for row in measured:
+        found.append(row)
+        if not arguments.json:
+            print(f"{row.name}: {row.faster:.2f} x plain Keras", flush=True)
+    if arguments.json:
+        machine = {"processor": provenance.processor(), "cores": provenance.cores()}
+        versions = provenance.versions("keras", "tensorflow")
+        facts = {"machine": machine, "versions": versions, "commit": provenance.commit()}
+        print(text.document({**facts, "trained": [row._asdict() for row in found]}))
+        return
+    cells = [
+        (one.name, one.batch_size, one.precision, f"{one.ms:.2f}", f"{one.keras_ms:.2f}",
+         f"{one.faster:.2f}", f"{one.cpu_faster:.2f}", f"{one.float32_ms:.2f}",
+         f"{one.float32_faster:.2f}", f"{one.per_second:.0f}", text.size(one.memory_bytes),
+         f"{one.memory_ratio:.2f}",
+         "-" if one.utilisation is None else f"{one.utilisation:.1%}", f"{one.waiting:.1%}",
+         one.steps_per_call)
+        for one in found
     ]  # fmt: skip
     print(text.table(header, cells))
 

@@ -42,11 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     work, table = bench(recipe)
     found = [_cost(table.learning)]
     if not arguments.json:
-        print(_line(found[0]), flush=True)
+        print(found[0].line(), flush=True)
     for finding in run_checks(table, quick=arguments.quick, seed=recipe.seed):
         found.append(finding)
         if not arguments.json:
-            print(_line(finding), flush=True)
+            print(finding.line(), flush=True)
     if arguments.json:
         checks = [_finite(vars(finding)) for finding in found]
         print(text.document({"model": recipe.model, "data": work.data.name, "checks": checks}))
@@ -62,11 +62,6 @@ def _cost(models: list[Any]) -> Finding:
     if total.num_uncounted:
         measured += f", {total.num_uncounted} layers not counted"
     return Finding("cost", measured, values=dataclasses.asdict(total))
-
-
-def _line(finding: Finding) -> str:
-    remedy = f"; {finding.remedy}" if finding.remedy else ""
-    return f"{finding.verdict:<4}  {finding.name:<10}  {finding.measured}{remedy}"
 
 
 def _finite(value: Any) -> Any:

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     import compress as passes
     from zoo.cli.tables import summary
     from zoo.stages.compress import compress
-    from zoo.training.progress import ProgressBar
+    from zoo.training.callbacks.progress import ProgressBar
 
     bundle = compress(
         parent,

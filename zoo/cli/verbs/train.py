@@ -17,7 +17,11 @@ from zoo.cli import text
 from zoo.common import staging
 
 if TYPE_CHECKING:
+    import keras
+
     from zoo.bundle import Bundle
+
+DEFAULT = Path()  # of --tensorboard: beside the bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="continue the unfinished run if there is one, else begin: a command to repeat",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace what is at --out")
+    parser.add_argument(
+        "--tensorboard", nargs="?", metavar="DIR", type=Path, const=DEFAULT,
+        help="write curves for TensorBoard (default: tensorboard/NAME beside the bundle NAME)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--callback", action="append", default=[], metavar="MODULE:NAME", dest="callbacks",
+        help="a Keras callback of a module or FILE.py, e.g. \"mine.py:Log(every=10)\"; may be "
+        "repeated",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains, and prints what came of it."""
     from zoo import datasets, environments
+    from zoo.cli import own_callbacks
     from zoo.recipe import resolve
 
+    for one in arguments.callbacks:
+        own_callbacks.parsed(one)
     if arguments.style is not None:
         arguments.changes.append(f"task.style={json.dumps(arguments.style)}")
     recipe = resolve(
@@ -68,11 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
     chief = worker is None or worker.chief
     resume: bool | Literal["if any"] = "if any" if arguments.resume_if_any else False
     resume = bool(arguments.resume) or resume
+    out = arguments.out or Path("runs") / recipe.model
     if chief:  # before TensorFlow
-        out = arguments.out or Path("runs") / recipe.model
         staging.check_free(out, force=arguments.force or bool(resume))
     from zoo.training.fitting import fit
-    from zoo.training.progress import ProgressBar
 
     bundle = fit(
         arguments.model,
@@ -82,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         resume=resume,
         force=arguments.force,
         smoke=arguments.smoke,
-        callbacks=[ProgressBar()] if chief else [],
+        callbacks=_callbacks(arguments, out, goes_on=bool(resume)) if chief else [],
     )
     report = bundle.report
     if not chief:
@@ -96,6 +111,27 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"zoo train: interrupted; `{again}` continues this run.", file=sys.stderr)
         return 130
     return 0
+
+
+def _callbacks(
+    arguments: argparse.Namespace, out: Path, *, goes_on: bool
+) -> list[keras.callbacks.Callback]:
+    """What looks on: the bar, what the user brings, and what writes for TensorBoard."""
+    from zoo.cli import own_callbacks
+    from zoo.training.callbacks import tensorboard
+    from zoo.training.callbacks.progress import ProgressBar
+
+    callbacks = [ProgressBar(), *own_callbacks.make(arguments.callbacks)]
+    if (place := arguments.tensorboard) is not None:
+        place = out.parent / "tensorboard" / out.name if place == DEFAULT else place
+        old = tensorboard.events(place)
+        if old and not goes_on and not arguments.force:
+            raise FileExistsError(
+                f"{place}: holds the curves of another run; --force replaces them, or give "
+                "--tensorboard another directory."
+            )
+        callbacks.append(tensorboard.TensorBoard(place, replaces=() if goes_on else old))
+    return callbacks
 
 
 def summary(bundle: Bundle) -> str:

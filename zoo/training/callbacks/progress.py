@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+SECONDS = 0.2  # between two looks at the means
 COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -23,11 +25,14 @@ class ProgressBar(keras.callbacks.Callback):
     Where standard error is not a terminal, only the lines of the epochs appear.
     """
 
+    lazy = True  # to read the means is to wait for the step
+
     def on_train_begin(self, logs: Any = None) -> None:
         """Starts the bar."""
         self._progress = Progress(*COLUMNS, console=Console(stderr=True), transient=True)
         self._bar = self._progress.add_task("", total=self.params["steps"], means="")
         self._progress.start()
+        self._told_at = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Sets the bar back."""
@@ -35,8 +40,11 @@ class ProgressBar(keras.callbacks.Callback):
         self._progress.reset(self._bar, description=name, total=self.params["steps"], means="")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Moves the bar."""
-        self._progress.update(self._bar, completed=batch + 1, means=_text(logs, ("loss", "top1")))
+        """Moves the bar, a few times a second."""
+        if self._progress.console.is_terminal and time.monotonic() - self._told_at > SECONDS:
+            told = _text(logs, ("loss", "top1"))
+            self._progress.update(self._bar, completed=batch + 1, means=told)
+            self._told_at = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Prints the line of the epoch."""
