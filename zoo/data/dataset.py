@@ -14,6 +14,7 @@ import numpy as np
 
 from zoo.common.columns import Column
 from zoo.data.faults import first_fault
+from zoo.data.on_disk import OnDisk
 
 
 class Split:
@@ -24,11 +25,16 @@ class Split:
 
     Args:
         columns: Arrays (n, ...) by name, in the order of the data set's columns; pictures may stay
-            on the disk (`zoo.data.pictures.Pictures`), and are then no array until they are read.
+            on the disk (`zoo.data.on_disk.OnDisk`), and are then no array until they are read.
+
+    Attributes:
+        buffer: Examples, neighbours, that a training shuffles together; `None`: all.
 
     Raises:
         ValueError: There is no column, or their lengths differ.
     """
+
+    buffer: int | None = None
 
     def __init__(self, columns: Mapping[str, Any]):
         self.columns = dict(columns)
@@ -80,6 +86,7 @@ class DataSet:
         problems: What was left out, or is doubtful, one line each: the file and the reason.
         digest: Of what may change where it lies, e.g. the names and sizes of a folder's pictures,
             a digest; empty for what does not.
+        preprocessing: What was measured on the training split before; `None`: nothing was.
 
     Raises:
         ValueError: Pictures to read are not called `image`; a split has other columns, or an array
@@ -97,6 +104,7 @@ class DataSet:
     motions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     digest: str = ""
+    preprocessing: Any = None
 
     def __post_init__(self) -> None:
         if self.columns[self.input].kind == "image" and self.input != "image":
@@ -114,6 +122,11 @@ class DataSet:
             if not len(examples):
                 raise ValueError(f"{self.name}: {split} has no examples; expected 1 or more.")
             shown = examples if isinstance(examples, Split) else examples[:1]
+            if any(
+                isinstance(shown[n], OnDisk) and c.kind != "image" for n, c in self.columns.items()
+            ):
+                # It was looked at when it was packed.
+                shown = Split({name: np.asarray(shown[name][:1]) for name in shown})
             for name, column in self.columns.items():
                 column.check(f"{self.name}: {split}[{name!r}]", shown[name])
             if (fault := first_fault(self.columns, shown)) is not None:

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from zoo.common import preprocessing
 from zoo.common.images import PAD
 from zoo.data.number_tables import read_table
-from zoo.data.pictures import Pictures, blocks
+from zoo.data.on_disk import OnDisk, blocks
 
 Count = Annotated[int, Field(ge=1)]
 MOST_SIZE = 2**14  # pixels
@@ -55,7 +55,7 @@ class Preprocessing(preprocessing.Preprocessing):
         return self
 
     @classmethod
-    def measure(cls, examples: np.ndarray | Pictures) -> Preprocessing:
+    def measure(cls, examples: np.ndarray | OnDisk) -> Preprocessing:
         """Measures mean and deviation: exactly, from the histogram of the pixels; or in float64.
 
         A deviation below one grey level becomes one grey level, and that of a constant feature
@@ -108,7 +108,7 @@ class Preprocessing(preprocessing.Preprocessing):
         return table
 
 
-def _histograms(examples: np.ndarray | Pictures) -> np.ndarray:
+def _histograms(examples: np.ndarray | OnDisk) -> np.ndarray:
     """How often each level of each channel occurs, (channels, 256)."""
     channels = examples.shape[-1]
     counts = np.zeros((channels, 256), np.int64)
