@@ -17,10 +17,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests import toy
+from tests import programs, toy
 from zoo.cli import main
 from zoo.common import packs
 from zoo.data import Column, DataSet, Feed, Split, Stream, load, pack
+from zoo.data.on_disk import blocks
 from zoo.data.records import columns, writing
 from zoo.data.records.crc32c import masked
 from zoo.models.saved import load_model
@@ -485,6 +486,16 @@ def test_what_was_measured_is_not_measured_again(packed, own):
         assert measured(data) == toy.Preprocessing.measure(data.train["image"])
 
 
+def test_a_table_is_measured_block_by_block(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.data.on_disk.BLOCK_BYTES", 1000)
+    pack("breast_cancer", tmp_path / "out")
+    rows = load(f"records:{tmp_path / 'out'}", stream=True).train["features"]
+    assert len(list(blocks(rows))) > 10
+    found, known = (toy.Preprocessing.measure(one) for one in (rows, np.asarray(rows)))
+    np.testing.assert_allclose(found.mean, known.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.std, known.std, rtol=1e-12)
+
+
 # -- who reads what -------------------------------------------------------------------------------
 
 
@@ -547,3 +558,71 @@ def test_a_buffer_shuffles_neighbours(packed):
     assert all(map(np.array_equal, found, orders(0, 16)))
     assert not any(map(np.array_equal, found, orders(1, 16)))
     assert all(map(np.array_equal, orders(0, 48), mixed))
+
+
+# -- beyond memory --------------------------------------------------------------------------------
+
+PEAK = """
+    import json, resource, signal, sys
+    signal.alarm(3000)
+
+    def peak():
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
+NOISE = (
+    PEAK
+    + """
+    import tensorflow as tf
+    from zoo.data import Column, DataSet, Stream, pack
+
+    side = 256
+    columns = {
+        "image": Column("image", (side, side, 3)), "label": Column("class", (), ("dark", "light")),
+    }
+
+    def split(num, seed):
+        def row(number):
+            label = number % 2
+            low, shape, own = 40 * label, (side, side, 3), [seed, number]
+            pixels = tf.random.stateless_uniform(shape, own, low, low + 216, tf.int64)
+            return {"image": tf.cast(pixels, tf.uint8), "label": tf.cast(label, tf.int32)}
+
+        return Stream(columns, lambda: tf.data.Dataset.range(num).map(row), num)
+
+    data = DataSet("noise", "drawn", columns, split(16400, 0), split(128, 1), split(128, 2))
+    known = pack(data, sys.argv[1])
+    size = sum(shard.size_bytes for part in known.splits.values() for shard in part.shards)
+    print(json.dumps([size, len(known.splits["train"].shards), peak()]))
+"""
+)
+LEARN = (
+    PEAK
+    + """
+    from zoo.training.fitting import fit
+
+    changes = [
+        "settings.units=[8]", "data.size=256", "data.channels=3", "data.augment={}",
+        "train.epochs=1", "train.batch_size=64", "train.optimizer={kind: sgd, learning_rate: 1e-3}",
+        "hardware.precision=float32", "hardware.wait_seconds=300", *sys.argv[3:],
+    ]
+    bundle = fit("mlp", data=f"records:{sys.argv[1]}", out=sys.argv[2], changes=changes)
+    print(json.dumps([peak(), bundle.report.metrics["top1"]]))
+"""
+)
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_three_gigabytes_take_less_than_two_and_a_half_of_memory(tmp_path, record_property):
+    """Packed, then one epoch of 256 steps, on one process and on two that share the steps."""
+    size, shards, packing = programs.printed(NOISE, tmp_path / "noise")
+    assert size > 3e9 and shards == 25 and packing < 2.5e9
+    alone, top1 = programs.printed(LEARN, tmp_path / "noise", tmp_path / "one")
+    assert top1 > 0.9
+    near, _ = programs.printed(LEARN, tmp_path / "noise", tmp_path / "near", "data.buffer=1024")
+    pair = programs.printed_by_workers(LEARN, tmp_path / "noise", tmp_path / "two")
+    record_property("peaks", f"packing {packing:,}, alone {alone:,}, near {near:,}, pair {pair}")
+    assert max(alone, near, *(one for one, _ in pair)) < 2.5e9
+    one, two = (load_model(tmp_path / name) for name in ("one", "two"))
+    assert toy.difference(one, two) < 1e-5
+    assert pair[0][1] == pair[1][1] == top1

@@ -88,7 +88,11 @@ class OnDisk(ABC):
         return self.read(np.arange(len(self)))
 
 
+BLOCK_BYTES = 2**26  # of a block, about
+
+
 def blocks(column: np.ndarray | OnDisk, size: int = 1000) -> Iterator[np.ndarray]:
     """Gives a column in parts of at most `size` examples, read one after another."""
+    size = max(1, min(size, BLOCK_BYTES * len(column) // max(1, column.nbytes)))
     for start in range(0, len(column), size):
         yield np.asarray(column[start : start + size])

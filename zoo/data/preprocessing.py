@@ -69,11 +69,10 @@ class Preprocessing(preprocessing.Preprocessing):
             ValueError: The images are not square, or there is no example.
         """
         if examples.ndim == 2 and len(examples):
-            rows = np.asarray(examples, np.float64)  # (n, features)
-            std = rows.std(axis=0)
-            std[std <= 1e-6 * np.abs(rows).max(axis=0)] = 1  # nothing but rounding
-            mean, deviation = tuple(rows.mean(axis=0).tolist()), tuple(std.tolist())
-            return cls(size=None, channels=len(mean), scale=1.0, mean=mean, std=deviation)
+            mean, std, most = _spread(examples)
+            std[std <= 1e-6 * most] = 1  # nothing but rounding
+            means, spread = tuple(mean.tolist()), tuple(std.tolist())
+            return cls(size=None, channels=len(means), scale=1.0, mean=means, std=spread)
         if not len(examples) or examples.ndim != 4 or examples.shape[1] != examples.shape[2]:
             raise ValueError(
                 f"Preprocessing: got images {examples.shape}; expected at least one, square."
@@ -106,6 +105,21 @@ class Preprocessing(preprocessing.Preprocessing):
         if table.shape[1:] != (self.channels,) or not np.isfinite(table).all():
             raise ValueError(f"{path}: got a table {table.shape}; expected {wish}.")
         return table
+
+
+def _spread(examples: np.ndarray | OnDisk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, deviation and largest size of each feature of rows (n, features), in float64."""
+    if not isinstance(examples, OnDisk):
+        rows = np.asarray(examples, np.float64)
+        return rows.mean(axis=0), rows.std(axis=0), np.abs(rows).max(axis=0)
+    num, most = len(examples), np.zeros(examples.shape[1])
+    mean, squares = most.copy(), most.copy()
+    for block in blocks(examples):
+        mean += block.sum(axis=0, dtype=np.float64) / num
+        most = np.maximum(most, np.abs(block).max(axis=0))
+    for block in blocks(examples):
+        squares += ((block - mean) ** 2).sum(axis=0) / num
+    return mean, np.sqrt(squares), most
 
 
 def _histograms(examples: np.ndarray | OnDisk) -> np.ndarray:

@@ -56,23 +56,10 @@ def load(
         size = None
     splits: dict[str, dict[str, Packed]] = {}
     indexed: dict[str, Mapping[str, np.ndarray]] = {}
-    for split, records, indexed[split] in opened(root, pack):
-        rows, part = np.arange(len(records)), pack.splits[split]
-        own = {
-            column: Packed(
-                records,
-                column,
-                rows,
-                kind=known.kind,
-                shape=part.shapes[column],
-                stored=part.shapes[column],
-                encoded=column in part.encoded,
-            )
-            for column, known in pack.columns.items()
-        }
+    for split, splits[split], indexed[split] in opened(root, pack):
         if picture:
-            own[first] = own[first].shaped(size=size, channels=channels)
-        splits[split] = own
+            shaped = splits[split][first].shaped(size=size, channels=channels)
+            splits[split][first] = shaped
     num_bytes = sum(one.nbytes for own in splits.values() for one in own.values())
     streams = num_bytes > IN_MEMORY if stream == "auto" else stream
     made = {
@@ -103,8 +90,10 @@ def load(
     )
 
 
-def opened(root: Path, pack: Pack) -> Iterator[tuple[str, Records, dict[str, np.ndarray]]]:
-    """Gives the name of each split, its records, and the columns that the index has.
+def opened(
+    root: Path, pack: Pack
+) -> Iterator[tuple[str, dict[str, Packed], dict[str, np.ndarray]]]:
+    """Gives the name of each split, its columns, and those of them that the index has.
 
     Args:
         root: Directory of the pack.
@@ -127,7 +116,20 @@ def opened(root: Path, pack: Pack) -> Iterator[tuple[str, Records, dict[str, np.
             raise ValueError(f"{root / MANIFEST}: does not fit {INDEX}; {AGAIN}.")
         keys = {name: f"{split}/{COLUMN}{name}" for name in pack.columns}
         narrow = {name: index[key] for name, key in keys.items() if key in index}
-        yield split, Records(root, part, lengths), narrow
+        records, rows = Records(root, part, lengths), np.arange(part.examples)
+        own = {
+            name: Packed(
+                records,
+                name,
+                rows,
+                kind=column.kind,
+                shape=part.shapes[name],
+                stored=part.shapes[name],
+                encoded=name in part.encoded,
+            )
+            for name, column in pack.columns.items()
+        }
+        yield split, own, narrow
 
 
 def _check_asked(name: str, pack: Pack, size: int | None, text: Text | None) -> None:

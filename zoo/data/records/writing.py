@@ -91,11 +91,11 @@ def pack(
             mirror=data.mirror,
             motions={name: dict(most) for name, most in data.motions.items()},
             problems=data.problems,
-            preprocessing=_measured(data),
             splits=parts,
             index_sha256=digests.sha256(stage / INDEX),
             **asked,
         )
+        made = made.model_copy(update={"preprocessing": _measured(data, stage, made)})
         document = json.dumps(made.model_dump(mode="json"), indent=1)
         (stage / MANIFEST).write_text(document + "\n", encoding="utf-8")
     return made
@@ -115,13 +115,13 @@ def check(root: Path) -> Pack:
         ValueError: A file differs from what was written.
     """
     known = packs.read(root)
-    for split, records, narrow in opened(root, known):
-        part = known.splits[split]
+    for split, own, narrow in opened(root, known):
+        part, records = known.splits[split], next(iter(own.values())).records
         for start in range(0, len(records), BLOCK):
             chosen = np.arange(start, min(start + BLOCK, len(records)))
             found = records.values(chosen, list(narrow))
-            for (name, values), own in zip(narrow.items(), found, strict=True):
-                if b"".join(own) != _plain(values[chosen]).tobytes():
+            for (name, values), read in zip(narrow.items(), found, strict=True):
+                if b"".join(read) != _plain(values[chosen]).tobytes():
                     raise ValueError(
                         f"{root / INDEX}: {name}: differs from {records.told(start)} or one of "
                         f"the {len(chosen) - 1} behind it; {AGAIN}."
@@ -239,12 +239,16 @@ def _num_bytes(examples: Split | Stream) -> int:
     return sum(len(value) for row in some for value in row.values()) * len(examples) // len(some)
 
 
-def _measured(data: DataSet) -> dict[str, Any]:
-    """The preprocessing that a training would measure."""
-    examples, kind = data.train[: len(data.train)], data.columns[data.input].kind
-    if isinstance(data.train, Stream) or kind not in ("image", "features"):
+def _measured(data: DataSet, stage: Path, made: Pack) -> dict[str, Any]:
+    """The preprocessing that a training would measure; of a stream, on what was written of it."""
+    kind = data.columns[data.input].kind
+    if kind not in ("image", "features"):
         return {}
-    column = examples[data.input]
+    if isinstance(data.train, Stream):
+        _, own, _ = next(opened(stage, made))
+        column: np.ndarray | OnDisk = own[data.input]
+    else:
+        column = data.train[data.input]
     if kind == "image" and column.shape[1] != column.shape[2]:
         return {}  # a task that takes such pictures has its own
     return Preprocessing.measure(column).model_dump(mode="json")
