@@ -20,6 +20,7 @@ from PIL import Image
 from tests import programs, toy
 from zoo.cli import main
 from zoo.common import packs
+from zoo.craft import folds
 from zoo.data import Column, DataSet, Feed, Split, Stream, load, pack
 from zoo.data.on_disk import blocks
 from zoo.data.records import columns, writing
@@ -308,16 +309,27 @@ def test_files_that_do_not_belong_together(own, packed, tmp_path, capsys):
     )
 
 
-def test_check_finds_what_the_checksums_of_records_cannot(tmp_path):
-    """Two records that have changed places in a shard are whole."""
-    pack("digits", tmp_path / "out", shards=1)
-    shard = tmp_path / "out" / "train-00000-of-00001.tfrecord"
+def test_records_that_have_changed_places_take_no_others_label(tmp_path):
+    """Each is whole, and of the same size; of those with equal labels the digest of the shard."""
+    out = tmp_path / "out"
+    pack("digits", out, shards=1)
+    shard, labels = out / "train-00000-of-00001.tfrecord", load("digits").train["label"]
     data = shard.read_bytes()
     length = int.from_bytes(data[:8], "little") + 16
-    shard.write_bytes(data[length : 2 * length] + data[:length] + data[2 * length :])
-    load(f"records:{tmp_path / 'out'}")
-    with pytest.raises(ValueError, match=r"another sha256 than|index.npz: label: differs from"):
-        writing.check(tmp_path / "out")
+    parts = [data[at : at + length] for at in range(0, len(data), length)]
+    for other in (labels != labels[0], labels == labels[0]):
+        mixed, place = list(parts), np.flatnonzero(other)[-1]
+        mixed[0], mixed[place] = parts[place], parts[0]
+        shard.write_bytes(b"".join(mixed))
+        if labels[place] != labels[0]:
+            line = r"00000-of-00001\.tfrecord: record 0 at byte 0: differs from index\.npz"
+            for stream in (True, False):
+                with pytest.raises(ValueError, match=line):
+                    np.asarray(load(f"records:{out}", stream=stream).train["image"])
+        else:
+            line = r"00000-of-00001\.tfrecord: got another sha256 than records\.json has"
+        with pytest.raises(ValueError, match=line):
+            writing.check(out)
 
 
 # -- what is written over, and what is left -------------------------------------------------------
@@ -481,8 +493,11 @@ def test_what_was_measured_is_not_measured_again(packed, own):
     known["preprocessing"]["mean"] = [0.25, 0.5, 0.75]
     manifest.write_text(json.dumps(known))
     assert measured(load(f"records:{own}")).mean == (0.25, 0.5, 0.75)
-    for asked in ({"size": 16}, {"channels": 1}, {"limit": 20}):
-        data = load(f"records:{own}", **asked)
+    assert measured(load(f"records:{own}", size=64, limit=48)).mean == (0.25, 0.5, 0.75)
+    others = [{"size": 16}, {"channels": 1}, {"limit": 20}]
+    for data in [load(f"records:{own}", **asked) for asked in others]:
+        assert measured(data) == toy.Preprocessing.measure(data.train["image"])
+    for data in folds.split(load(f"records:{own}"), 2, seed=0):
         assert measured(data) == toy.Preprocessing.measure(data.train["image"])
 
 

@@ -26,6 +26,8 @@ TS = "ts:"
 """What the name of labelled signals of the user's own starts with; the path follows."""
 SIGNALS = "signals:"
 """What the name of a table of signals of the user's own starts with; the path follows."""
+TFDS = "tfds:"
+"""What a name of TensorFlow Datasets starts with."""
 RECORDS = "records:"
 """What the name of a pack, which `zoo data pack` writes, starts with; the path follows."""
 FILES = (TEXT, TREES, NLI, PAIRS, NAMED, TS, SIGNALS)
@@ -187,14 +189,16 @@ def check_name(name: str) -> None:
     """Refuses a name that `load` cannot read; does not look at the images.
 
     Args:
-        name: A name of `DATASETS`, `folder:PATH`, `records:PATH`, or one that starts as one of
-            `FILES`.
+        name: A name of `DATASETS`, `folder:PATH`, `records:PATH`, `tfds:NAME`, or one that starts
+            as one of `FILES`.
 
     Raises:
         ValueError: The name is unknown, or the folder is neither annotated in one way
             (`zoo.common.layouts`) nor has two class folders.
         FileNotFoundError: There is no such folder or file.
     """
+    if name == TFDS:
+        raise ValueError(f"data: got {name!r}; expected {name}NAME, e.g. {name}mnist.")
     if name in (FOLDER, RECORDS, *FILES):
         raise ValueError(f"data: got {name!r}; expected {name}PATH, e.g. {name}pictures.")
     if name.startswith(FOLDER):
@@ -207,8 +211,9 @@ def check_name(name: str) -> None:
         path = file_path(name)
         if not (path.is_file() or (name.startswith(FOLDERS) and path.is_dir())):
             raise FileNotFoundError(f"{name}: no such file.")
-    elif name not in DATASETS:
-        hint = nearest(name, [*DATASETS, *(f"{each}PATH" for each in (FOLDER, RECORDS, *FILES))])
+    elif name not in DATASETS and not name.startswith(TFDS):
+        own = (f"{each}PATH" for each in (FOLDER, RECORDS, *FILES))
+        hint = nearest(name, [*DATASETS, *own, f"{TFDS}NAME"])
         raise ValueError(f"data: got {name!r}; expected a data set. {hint}")
 
 

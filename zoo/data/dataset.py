@@ -29,12 +29,14 @@ class Split:
 
     Attributes:
         buffer: Examples, neighbours, that a training shuffles together; `None`: all.
+        preprocessing: What was measured on these examples before; `None`: nothing was.
 
     Raises:
         ValueError: There is no column, or their lengths differ.
     """
 
     buffer: int | None = None
+    preprocessing: Any = None
 
     def __init__(self, columns: Mapping[str, Any]):
         self.columns = dict(columns)
@@ -86,7 +88,6 @@ class DataSet:
         problems: What was left out, or is doubtful, one line each: the file and the reason.
         digest: Of what may change where it lies, e.g. the names and sizes of a folder's pictures,
             a digest; empty for what does not.
-        preprocessing: What was measured on the training split before; `None`: nothing was.
 
     Raises:
         ValueError: Pictures to read are not called `image`; a split has other columns, or an array
@@ -104,7 +105,6 @@ class DataSet:
     motions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     digest: str = ""
-    preprocessing: Any = None
 
     def __post_init__(self) -> None:
         if self.columns[self.input].kind == "image" and self.input != "image":

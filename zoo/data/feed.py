@@ -344,6 +344,10 @@ class Feed:
             ValueError: The batch cannot be shared evenly, or `start` is out of range.
         """
         share = self._made.share(replicas)
+        if replicas % workers:
+            raise ValueError(
+                f"workers: got {workers} for {replicas} devices; expected as many devices on each."
+            )
         if not 0 <= start <= self.steps:
             raise ValueError(f"start: got step {start}; expected 0 to {self.steps}.")
         own = replicas // workers

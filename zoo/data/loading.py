@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.common.images import fit, recolour
-from zoo.data import entailment, folder, forecasts, names, pairs, trees, ts_files
+from zoo.data import entailment, folder, forecasts, names, pairs, tfds, trees, ts_files
 from zoo.data import text as text_windows
 from zoo.data.dataset import DataSet, Split
 from zoo.data.on_disk import OnDisk
@@ -24,6 +24,7 @@ from zoo.datasets import (
     RECORDS,
     SIGNALS,
     TEXT,
+    TFDS,
     TREES,
     TS,
     check_name,
@@ -73,10 +74,10 @@ def load(
         raise ValueError(f"channels: got {channels}; expected 1 for grey or 3 for colour.")
     if limit is not None and limit < 1:
         raise ValueError(f"limit: got {limit} training examples; expected at least 1.")
-    if stream is True and not name.startswith((FOLDER, TEXT, RECORDS)):
+    if stream is True and not name.startswith((FOLDER, TEXT, RECORDS, TFDS)):
         raise ValueError(
             f"stream: got true for {name}, which is held in memory; expected auto, folder:PATH, "
-            "records:PATH or text:PATH."
+            "records:PATH, text:PATH or tfds:NAME."
         )
     if text is not None and text != Text() and not (_is_text(name) or name.startswith(RECORDS)):
         raise ValueError(
@@ -94,7 +95,7 @@ def load(
                 f"one for each class of {name}."
             )
         if limit < len(data.train):
-            data = replace(data, train=data.train[:limit], preprocessing=None)
+            data = replace(data, train=data.train[:limit])
     if size is None and channels is None:
         return data
     column = data.columns[data.input]
@@ -107,6 +108,8 @@ def load(
         )
     if size is not None and column.shape[:2] != (size, size) and len(data.columns) > 2:
         raise ValueError(f"size: got {size}; {name} has images of {column.shape[:2]} pixels only.")
+    if name.startswith((RECORDS, TFDS)):
+        return data  # it was made in that shape
     train, validation, test = (
         _shaped(split, data.input, size, channels)
         for split in (data.train, data.validation, data.test)
@@ -144,6 +147,8 @@ def _read(
         return folder.load(name, size=size, stream=stream)
     if name.startswith(RECORDS):
         return records.load(name, size=size, channels=channels, stream=stream, text=tokens)
+    if name.startswith(TFDS):
+        return tfds.load(name, size=size, channels=channels, stream=stream)
     if name.startswith(TEXT):
         return text_windows.load(name, size=size, text=tokens, stream=stream)
     if name.startswith(TREES):

@@ -211,11 +211,10 @@ class FromData:
         known = self._task.preprocessing(column)
         if known is not None:
             return known
-        known = self.data.preprocessing
-        if known is not None and known.shape == column.shape:
-            return cast(Preprocessing, known)
         train = self.data.train
         examples = train[:MEASURED] if isinstance(train, Stream) else train
+        if (known := examples.preprocessing) is not None and known.shape == column.shape:
+            return cast(Preprocessing, known)
         return Preprocessing.measure(examples[self.data.input])
 
 

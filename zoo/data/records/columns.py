@@ -8,9 +8,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from zoo.common.columns import KINDS
 from zoo.common.images import fit, pixels, recolour
@@ -30,15 +32,18 @@ class Records:
         root: Directory of the pack.
         part: The split, as the manifest has it.
         lengths: Bytes of each record without its frame (n,), as the index has them.
+        narrow: The columns that the index has too, by name.
 
     Raises:
         FileNotFoundError: A shard is not there.
         ValueError: A shard has another size than was written.
     """
 
-    def __init__(self, root: Path, part: Part, lengths: np.ndarray):
+    def __init__(
+        self, root: Path, part: Part, lengths: np.ndarray, narrow: Mapping[str, np.ndarray]
+    ):
         self.files = [root / shard.file for shard in part.shards]
-        self._lengths = lengths.astype(np.int64)
+        self._lengths, self._narrow = lengths.astype(np.int64), dict(narrow)
         counts = [shard.examples for shard in part.shards]
         self._firsts = np.cumsum([0, *counts])  # number of the first record of each shard
         ends = np.cumsum(np.append(0, self._lengths + FRAME))
@@ -71,7 +76,7 @@ class Records:
 
         Raises:
             FileNotFoundError: A shard is gone.
-            ValueError: A record is damaged.
+            ValueError: A record is damaged, or is not the one that the index tells of.
         """
         chosen = np.asarray(chosen, np.int64)
         framed: list[bytes] = [b""] * len(chosen)
@@ -81,9 +86,22 @@ class Records:
                 for place in np.flatnonzero(shards == shard):
                     file.seek(self._offsets[chosen[place]])
                     framed[place] = file.read(self._lengths[chosen[place]] + FRAME)
-        self._check(chosen, framed)
-        examples = [tf.train.Example.FromString(one[12:-4]).features.feature for one in framed]
-        return [[example[name].bytes_list.value[0] for example in examples] for name in names]
+        bodies = self._checked(chosen, framed)
+        found: list[list[bytes]] = [[] for _ in names]
+        for number, body in zip(chosen, bodies, strict=True):
+            try:
+                features = tf.train.Example.FromString(body).features.feature
+                for values, name in zip(found, names, strict=True):
+                    values.append(features[name].bytes_list.value[0])
+                same = all(
+                    features[name].bytes_list.value[0] == plain(values[number]).tobytes()
+                    for name, values in self._narrow.items()
+                )
+            except (DecodeError, IndexError):  # no example, or without such a column
+                same = False
+            if not same:  # e.g. shards that have changed places
+                raise ValueError(f"{self.told(number)}: differs from {INDEX}; {AGAIN}.")
+        return found
 
     def told(self, number: int) -> str:
         """Returns what an error line calls a record: its file, its number there, its offset."""
@@ -94,8 +112,8 @@ class Records:
         shard = int(np.searchsorted(self._firsts, number, "right")) - 1
         return f"record {number - self._firsts[shard]} at byte {self._offsets[number]}"
 
-    def _check(self, chosen: np.ndarray, framed: Sequence[bytes]) -> None:
-        """Refuses records that differ from what was written."""
+    def _checked(self, chosen: np.ndarray, framed: Sequence[bytes]) -> list[bytes]:
+        """Records without their frames; those that differ from what was written are refused."""
         lengths = self._lengths[chosen]
         for number, length, one in zip(chosen, lengths, framed, strict=True):
             if len(one) != length + FRAME:
@@ -104,10 +122,12 @@ class Records:
         tails = np.array([struct.unpack("<I", one[-4:])[0] for one in framed], np.uint32)
         wrong = heads.reshape(-1, 2)[:, 0] != lengths.astype(np.uint64)
         wrong |= heads.reshape(-1, 2)[:, 1] != masked([one[:8] for one in framed])
-        wrong |= tails != masked([one[12:-4] for one in framed])
+        bodies = [one[12:-4] for one in framed]
+        wrong |= tails != masked(bodies)
         if wrong.any():
             where = self.told(chosen[int(wrong.argmax())])
             raise ValueError(f"{where}: got bytes of another checksum; {AGAIN}.")
+        return bodies
 
 
 class Packed(OnDisk):
@@ -231,3 +251,9 @@ def held(own: Mapping[str, Packed]) -> dict[str, np.ndarray]:
     for _ in each(range(0, len(first), BLOCK), fill):
         pass
     return made
+
+
+def plain(values: Any) -> np.ndarray:
+    """Returns numbers as a record has them: little-endian, in the order of the axes."""
+    array = np.asarray(values)
+    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")

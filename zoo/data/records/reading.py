@@ -66,6 +66,8 @@ def load(
         split: Split({**own, **indexed[split]} if streams else held(own))
         for split, own in splits.items()
     }
+    if pack.preprocessing:
+        made["train"].preprocessing = Preprocessing(**pack.preprocessing)
     columns = dict(pack.columns)
     if picture:
         shape = splits["train"][first].shape[1:]
@@ -86,7 +88,6 @@ def load(
         motions=pack.motions,
         problems=pack.problems,
         digest=digests.sha256(root / MANIFEST),
-        preprocessing=Preprocessing(**pack.preprocessing) if pack.preprocessing else None,
     )
 
 
@@ -116,7 +117,7 @@ def opened(
             raise ValueError(f"{root / MANIFEST}: does not fit {INDEX}; {AGAIN}.")
         keys = {name: f"{split}/{COLUMN}{name}" for name in pack.columns}
         narrow = {name: index[key] for name, key in keys.items() if key in index}
-        records, rows = Records(root, part, lengths), np.arange(part.examples)
+        records, rows = Records(root, part, lengths, narrow), np.arange(part.examples)
         own = {
             name: Packed(
                 records,
