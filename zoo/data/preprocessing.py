@@ -69,10 +69,10 @@ class Preprocessing(preprocessing.Preprocessing):
             ValueError: The images are not square, or there is no example.
         """
         if examples.ndim == 2 and len(examples):
-            mean, std, most = _spread(examples)
+            mean, std, most = _spread(examples)  # (features,)
             std[std <= 1e-6 * most] = 1  # nothing but rounding
-            means, spread = tuple(mean.tolist()), tuple(std.tolist())
-            return cls(size=None, channels=len(means), scale=1.0, mean=means, std=spread)
+            features, middle, spread = len(mean), tuple(mean.tolist()), tuple(std.tolist())
+            return cls(size=None, channels=features, scale=1.0, mean=middle, std=spread)
         if not len(examples) or examples.ndim != 4 or examples.shape[1] != examples.shape[2]:
             raise ValueError(
                 f"Preprocessing: got images {examples.shape}; expected at least one, square."

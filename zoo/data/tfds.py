@@ -19,7 +19,7 @@ import numpy as np
 from zoo.common.columns import Column
 from zoo.common.images import pixels, recolour
 from zoo.common.picture_files import decode_image
-from zoo.data.dataset import DataSet, Split
+from zoo.data.dataset import DataSet
 from zoo.data.folder import IN_MEMORY, SIZE
 from zoo.data.stream import Stream
 from zoo.datasets import TFDS
@@ -95,7 +95,8 @@ def load(
 
         return make
 
-    made = {split: Stream(columns, rows(part), num[split]) for split, part in parts.items()}
+    streamed = {split: Stream(columns, rows(part), num[split]) for split, part in parts.items()}
+    made = streamed if streams else {split: one[: len(one)] for split, one in streamed.items()}
     others = sorted(set(features) - {image, label})
     told = ", read anew in every epoch" if streams else ""
     return DataSet(
@@ -103,15 +104,12 @@ def load(
         f"{builder.info.full_name} of TensorFlow Datasets {tfds.__version__}: {total:,} pictures "
         f"of {side}x{side} pixels{told}",
         columns,
-        *(_held(made[split], streams) for split in ("train", "validation", "test")),
+        made["train"],
+        made["validation"],
+        made["test"],
         problems=(f"{name}: not read: {', '.join(others)}.",) if others else (),
         digest=f"{builder.info.full_name} {total}",
     )
-
-
-def _held(examples: Stream, streams: bool) -> Split | Stream:
-    """A stream, or what it gives in memory."""
-    return examples if streams else examples[: len(examples)]
 
 
 def _the_one(name: str, features: Any, kind: str) -> str:
