@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -572,6 +573,19 @@ def test_a_buffer_shuffles_neighbours(packed):
     assert all(map(np.array_equal, found, orders(0, 16)))
     assert not any(map(np.array_equal, found, orders(1, 16)))
     assert all(map(np.array_equal, orders(0, 48), mixed))
+
+
+def test_a_recipe_says_the_buffer():
+    """Of a split and of a stream, which stay as they are."""
+    changes = ["data.buffer=7", "data.augment={}", "train.batch_size=10"]
+    recipe, data = resolve("mlp", data="digits", changes=changes), load("digits")
+    source = tf.data.Dataset.from_tensor_slices(dict(data.train.columns))
+    stream = Stream(data.columns, lambda: source, num=len(data.train))
+    for train in (data.train, stream):
+        kept = train.buffer
+        feed = FromData(recipe, replace(data, train=train), replicas=1).experience(recipe.train, {})
+        assert feed._buffer == 7 and train.buffer == kept
+    assert feed._stream.buffer == 7
 
 
 OTHERS = """
