@@ -389,6 +389,8 @@ def test_shapes_are_static():
 def test_feed_refuses_wrong_values():
     with pytest.raises(ValueError, match=r"got 8; expected a multiple of 3, .* e\.g\. 6 or 9"):
         feed().dataset(replicas=3)
+    with pytest.raises(ValueError, match="workers: got 3 for 4 devices; expected as many"):
+        feed().dataset(replicas=4, workers=3)  # one device's share would be nobody's
     with pytest.raises(ValueError, match="got step 8; expected 0 to 7"):
         feed().dataset(start=8)
     with pytest.raises(ValueError, match="evaluation changes no image"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from zoo.common import packs
 from zoo.common.layouts import annotated
 from zoo.common.settings import nearest
 
@@ -25,6 +26,10 @@ TS = "ts:"
 """What the name of labelled signals of the user's own starts with; the path follows."""
 SIGNALS = "signals:"
 """What the name of a table of signals of the user's own starts with; the path follows."""
+TFDS = "tfds:"
+"""What a name of TensorFlow Datasets starts with."""
+RECORDS = "records:"
+"""What the name of a pack, which `zoo data pack` writes, starts with; the path follows."""
 FILES = (TEXT, TREES, NLI, PAIRS, NAMED, TS, SIGNALS)
 """What names of the user's own texts and signals start with."""
 FOLDERS = (NLI, TEXT, TS)  # those of them that a folder may stand for
@@ -184,25 +189,31 @@ def check_name(name: str) -> None:
     """Refuses a name that `load` cannot read; does not look at the images.
 
     Args:
-        name: A name of `DATASETS`, `folder:PATH`, `text:PATH` or another of `FILES`.
+        name: A name of `DATASETS`, `folder:PATH`, `records:PATH`, `tfds:NAME`, or one that starts
+            as one of `FILES`.
 
     Raises:
         ValueError: The name is unknown, or the folder is neither annotated in one way
             (`zoo.common.layouts`) nor has two class folders.
         FileNotFoundError: There is no such folder or file.
     """
-    if name in (FOLDER, *FILES):
+    if name == TFDS:
+        raise ValueError(f"data: got {name!r}; expected {name}NAME, e.g. {name}mnist.")
+    if name in (FOLDER, RECORDS, *FILES):
         raise ValueError(f"data: got {name!r}; expected {name}PATH, e.g. {name}pictures.")
     if name.startswith(FOLDER):
         root = folder_path(name)
         if not annotated(root):
             class_folders(root)
+    elif name.startswith(RECORDS):
+        packs.read(file_path(name))
     elif name.startswith(FILES):
         path = file_path(name)
         if not (path.is_file() or (name.startswith(FOLDERS) and path.is_dir())):
             raise FileNotFoundError(f"{name}: no such file.")
-    elif name not in DATASETS:
-        hint = nearest(name, [*DATASETS, *(f"{each}PATH" for each in (FOLDER, *FILES))])
+    elif name not in DATASETS and not name.startswith(TFDS):
+        own = (f"{each}PATH" for each in (FOLDER, RECORDS, *FILES))
+        hint = nearest(name, [*DATASETS, *own, f"{TFDS}NAME"])
         raise ValueError(f"data: got {name!r}; expected a data set. {hint}")
 
 
@@ -217,7 +228,7 @@ def text_path(name: str) -> Path:
 
 
 def file_path(name: str) -> Path:
-    """Returns the path in a name that starts with one of `FILES`; `~` is the home directory."""
+    """Returns the path in `records:PATH`, or behind one of `FILES`; `~` is the home directory."""
     return Path(name.split(":", 1)[1]).expanduser()
 
 

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 VERBS = {
     "list": "the architectures: task, paper, year, parameters",
     "show": "one architecture: its facts, or its layers",
+    "data": "pack a data set into shards of records, for training from the disk",
     "train": "train a model and write a bundle",
     "launch": "train in several processes of this host, and start them anew where one dies",
     "evaluate": "measure a bundle on a split of its data",

@@ -20,7 +20,7 @@ from zoo.common import claims
 from zoo.common.claims import place_of
 
 BUNDLE = "card.json"  # a file that every bundle holds
-_KINDS = {BUNDLE: "a bundle", "manifest.json": "a deployable"}
+_KINDS = {BUNDLE: "a bundle", "manifest.json": "a deployable", "records.json": "a pack"}
 NEW = "new"  # in the temporary directory, what will take its place
 
 

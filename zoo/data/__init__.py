@@ -25,6 +25,7 @@ _EXPORTS = {
     "Stream": "zoo.data.stream",
     "check_name": "zoo.datasets",
     "load": "zoo.data.loading",
+    "pack": "zoo.data.records.writing",
 }
 
 __getattr__, __dir__, __all__ = lazy.attach(__name__, _EXPORTS)

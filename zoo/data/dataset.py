@@ -14,6 +14,7 @@ import numpy as np
 
 from zoo.common.columns import Column
 from zoo.data.faults import first_fault
+from zoo.data.on_disk import OnDisk
 
 
 class Split:
@@ -24,11 +25,18 @@ class Split:
 
     Args:
         columns: Arrays (n, ...) by name, in the order of the data set's columns; pictures may stay
-            on the disk (`zoo.data.pictures.Pictures`), and are then no array until they are read.
+            on the disk (`zoo.data.on_disk.OnDisk`), and are then no array until they are read.
+
+    Attributes:
+        buffer: Examples, neighbours, that a training shuffles together; `None`: all.
+        preprocessing: What was measured on these examples before; `None`: nothing was.
 
     Raises:
         ValueError: There is no column, or their lengths differ.
     """
+
+    buffer: int | None = None
+    preprocessing: Any = None
 
     def __init__(self, columns: Mapping[str, Any]):
         self.columns = dict(columns)
@@ -114,6 +122,11 @@ class DataSet:
             if not len(examples):
                 raise ValueError(f"{self.name}: {split} has no examples; expected 1 or more.")
             shown = examples if isinstance(examples, Split) else examples[:1]
+            if any(
+                isinstance(shown[n], OnDisk) and c.kind != "image" for n, c in self.columns.items()
+            ):
+                # It was looked at when it was packed.
+                shown = Split({name: np.asarray(shown[name][:1]) for name in shown})
             for name, column in self.columns.items():
                 column.check(f"{self.name}: {split}[{name!r}]", shown[name])
             if (fault := first_fault(self.columns, shown)) is not None:

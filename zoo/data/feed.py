@@ -1,7 +1,7 @@
 """Batches of a split, their order and their noise functions of (seed, epoch, step).
 
 Examples stay in one tensor for each column, images as uint8; a batch is one gather by index.
-Pictures that stay on the disk are read by index, to the same pixels. Any step can be asked for
+What stays on the disk is read by index, to the same values. Any step can be asked for
 directly, so a resumed run sees what an uninterrupted one would have seen, and one device or several
 see the same examples.
 """
@@ -18,7 +18,7 @@ import tensorflow as tf
 from zoo.data import appearance, mixing, mosaic
 from zoo.data.augment import carry, draw, moves
 from zoo.data.dataset import Split
-from zoo.data.pictures import Pictures
+from zoo.data.on_disk import OnDisk
 from zoo.data.preprocessing import Preprocessing
 from zoo.data.source import Draw, noise, told
 from zoo.data.stream import Stream
@@ -201,7 +201,8 @@ def _check_looks(augment: Augment, shapes: Mapping[str, Any]) -> None:
 class Feed:
     """Preprocessed batches of a split: a `zoo.data.source.Source`.
 
-    Training shuffles anew in every epoch and drops the remainder, a different one each time.
+    Training shuffles anew in every epoch, all or blocks of `split.buffer`, and drops the remainder,
+    a different one each time.
     Evaluation keeps the order and fills the last batch with repeated examples of weight 0.
 
     Args:
@@ -266,6 +267,7 @@ class Feed:
         self.batch_size = batch_size
         self.steps = num // batch_size if training else -(-num // batch_size)
         self._num, self._seed, self._training = num, seed, training
+        self._buffer = split.buffer
         self._whole: tuple[tf.distribute.Strategy, Any] | None = None
         self._stream = split if isinstance(split, Stream) else None
         if self._stream is not None and self._made.mosaic:
@@ -276,7 +278,7 @@ class Feed:
         if isinstance(split, Split):
             with tf.device("CPU:0"):
                 self._columns = {
-                    name: values if isinstance(values, Pictures) else tf.constant(values)
+                    name: values if isinstance(values, OnDisk) else tf.constant(values)
                     for name, values in split.columns.items()
                 }
 
@@ -342,6 +344,10 @@ class Feed:
             ValueError: The batch cannot be shared evenly, or `start` is out of range.
         """
         share = self._made.share(replicas)
+        if replicas % workers:
+            raise ValueError(
+                f"workers: got {workers} for {replicas} devices; expected as many devices on each."
+            )
         if not 0 <= start <= self.steps:
             raise ValueError(f"start: got step {start}; expected 0 to {self.steps}.")
         own = replicas // workers
@@ -423,15 +429,35 @@ class Feed:
     def _order(self, epoch: int) -> tf.Tensor:
         """Indices of the examples of an epoch (at least steps * batch_size,), int64."""
         if self._training:
-            indices = tf.range(self._num, dtype=tf.int64)
-            return tf.random.experimental.stateless_shuffle(indices, seed=(self._seed, epoch))
+            seed, indices = (self._seed, epoch), tf.range(self._num, dtype=tf.int64)
+            if self._buffer is None or self._buffer >= self._num:
+                return tf.random.experimental.stateless_shuffle(indices, seed=seed)
+            return _by_blocks(indices, self._buffer, seed)
         return tf.range(self.steps * self.batch_size, dtype=tf.int64) % self._num
 
 
-def _gather(column: tf.Tensor | Pictures, chosen: tf.Tensor) -> tf.Tensor:
+def _by_blocks(indices: tf.Tensor, buffer: int, seed: tuple[int, int]) -> tf.Tensor:
+    """Blocks of neighbours, in random order and each shuffled within itself.
+
+    The blocks begin elsewhere in every epoch.
+
+    Args:
+        indices: 0, 1, ... (n,).
+        buffer: Indices of a block, below n.
+        seed: Of the order.
+    """
+    folded = [tf.random.experimental.stateless_fold_in(seed, number) for number in range(3)]
+    first = tf.random.stateless_uniform((), folded[0], 1, buffer + 1, tf.int64)
+    block = (indices + buffer - first) // buffer
+    places = tf.random.experimental.stateless_shuffle(tf.range(block[-1] + 1), folded[1])
+    mixed = tf.random.experimental.stateless_shuffle(indices, folded[2])
+    return tf.gather(mixed, tf.argsort(tf.gather(places, tf.gather(block, mixed)), stable=True))
+
+
+def _gather(column: tf.Tensor | OnDisk, chosen: tf.Tensor) -> tf.Tensor:
     """The values of some examples."""
-    if not isinstance(column, Pictures):
+    if not isinstance(column, OnDisk):
         return tf.gather(column, chosen)
-    images = tf.numpy_function(column.read, [chosen], tf.uint8, stateful=False)
-    images.set_shape((chosen.shape[0], *column.shape[1:]))
-    return images
+    values = tf.numpy_function(column.read, [chosen], column.dtype, stateful=False)
+    values.set_shape((chosen.shape[0], *column.shape[1:]))
+    return values

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.common.images import fit, recolour
-from zoo.data import entailment, folder, forecasts, names, pairs, trees, ts_files
+from zoo.data import entailment, folder, forecasts, names, pairs, tfds, trees, ts_files
 from zoo.data import text as text_windows
 from zoo.data.dataset import DataSet, Split
-from zoo.data.pictures import Pictures
+from zoo.data.on_disk import OnDisk
+from zoo.data.records import reading as records
 from zoo.datasets import (
     DATASETS,
     FILES,
@@ -20,8 +21,10 @@ from zoo.datasets import (
     NAMED,
     NLI,
     PAIRS,
+    RECORDS,
     SIGNALS,
     TEXT,
+    TFDS,
     TREES,
     TS,
     check_name,
@@ -51,8 +54,9 @@ def load(
             stored.
         limit: Number of training examples to keep, in the classes' proportions; `None`, or more
             than there are, keeps all.
-        stream: Whether the pictures of a folder stay on the disk, see `zoo.data.folder.load`, or
-            the tokens of a text, see `zoo.data.text.load`.
+        stream: Whether the pictures of a folder stay on the disk, see `zoo.data.folder.load`, the
+            examples of a pack, see `zoo.data.records.reading.load`, or the tokens of a text, see
+            `zoo.data.text.load`.
         text: What a token of a text is; `None`: a character.
 
     Raises:
@@ -70,17 +74,17 @@ def load(
         raise ValueError(f"channels: got {channels}; expected 1 for grey or 3 for colour.")
     if limit is not None and limit < 1:
         raise ValueError(f"limit: got {limit} training examples; expected at least 1.")
-    if stream is True and not name.startswith((FOLDER, TEXT)):
+    if stream is True and not name.startswith((FOLDER, TEXT, RECORDS, TFDS)):
         raise ValueError(
-            f"stream: got true for {name}, which is held in memory; expected auto, folder:PATH or "
-            "text:PATH."
+            f"stream: got true for {name}, which is held in memory; expected auto, folder:PATH, "
+            "records:PATH, text:PATH or tfds:NAME."
         )
-    if text is not None and text != Text() and not _is_text(name):
+    if text is not None and text != Text() and not (_is_text(name) or name.startswith(RECORDS)):
         raise ValueError(
             f"data.text: got {text.unit} for {name}, which is no text; expected a text, e.g. "
             "pydoc_topics or text:PATH."
         )
-    data = _read(name, size, stream, text)
+    data = _read(name, size, channels, stream, text)
     if name.startswith(FILES) and not data.digest:
         data = replace(data, digest=_digest(file_path(name)))
     if limit is not None:
@@ -90,7 +94,8 @@ def load(
                 f"limit: got {limit} training images; expected at least {len(classes)}, "
                 f"one for each class of {name}."
             )
-        data = replace(data, train=data.train[:limit])
+        if limit < len(data.train):
+            data = replace(data, train=data.train[:limit])
     if size is None and channels is None:
         return data
     column = data.columns[data.input]
@@ -103,6 +108,8 @@ def load(
         )
     if size is not None and column.shape[:2] != (size, size) and len(data.columns) > 2:
         raise ValueError(f"size: got {size}; {name} has images of {column.shape[:2]} pixels only.")
+    if name.startswith((RECORDS, TFDS)):
+        return data  # it was made in that shape
     train, validation, test = (
         _shaped(split, data.input, size, channels)
         for split in (data.train, data.validation, data.test)
@@ -116,7 +123,9 @@ _PLURAL = {"features": "rows of a table", "tokens": "texts", "series": "signals"
 
 def _sized(name: str) -> bool:
     """Whether a set is made in the size that is asked for."""
-    return name.startswith((TEXT, PAIRS, SIGNALS)) or (name in DATASETS and DATASETS[name].sized)
+    return name.startswith((TEXT, PAIRS, SIGNALS, RECORDS)) or (
+        name in DATASETS and DATASETS[name].sized
+    )
 
 
 def _is_text(name: str) -> bool:
@@ -127,11 +136,19 @@ def _is_text(name: str) -> bool:
 
 
 def _read(
-    name: str, size: int | None, stream: bool | Literal["auto"], tokens: Text | None
+    name: str,
+    size: int | None,
+    channels: int | None,
+    stream: bool | Literal["auto"],
+    tokens: Text | None,
 ) -> DataSet:
     """Reads or makes the whole set."""
     if name.startswith(FOLDER):
         return folder.load(name, size=size, stream=stream)
+    if name.startswith(RECORDS):
+        return records.load(name, size=size, channels=channels, stream=stream, text=tokens)
+    if name.startswith(TFDS):
+        return tfds.load(name, size=size, channels=channels, stream=stream)
     if name.startswith(TEXT):
         return text_windows.load(name, size=size, text=tokens, stream=stream)
     if name.startswith(TREES):
@@ -168,8 +185,8 @@ def _digest(path: Path) -> str:
 
 def _shaped(split: Split, image: str, size: int | None, channels: int | None) -> Split:
     pixels = split[image]
-    if isinstance(pixels, Pictures):
-        return split.replace(**{image: pixels.with_channels(channels or pixels.channels)})
+    if isinstance(pixels, OnDisk):
+        return split.replace(**{image: pixels.shaped(size=size, channels=channels)})
     if channels is not None:
         pixels = recolour(pixels, channels)
     return split.replace(**{image: pixels if size is None else fit(pixels, size)})

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from zoo.common import preprocessing
 from zoo.common.images import PAD
 from zoo.data.number_tables import read_table
-from zoo.data.pictures import Pictures, blocks
+from zoo.data.on_disk import OnDisk, blocks
 
 Count = Annotated[int, Field(ge=1)]
 MOST_SIZE = 2**14  # pixels
@@ -55,7 +55,7 @@ class Preprocessing(preprocessing.Preprocessing):
         return self
 
     @classmethod
-    def measure(cls, examples: np.ndarray | Pictures) -> Preprocessing:
+    def measure(cls, examples: np.ndarray | OnDisk) -> Preprocessing:
         """Measures mean and deviation: exactly, from the histogram of the pixels; or in float64.
 
         A deviation below one grey level becomes one grey level, and that of a constant feature
@@ -69,11 +69,10 @@ class Preprocessing(preprocessing.Preprocessing):
             ValueError: The images are not square, or there is no example.
         """
         if examples.ndim == 2 and len(examples):
-            rows = np.asarray(examples, np.float64)  # (n, features)
-            std = rows.std(axis=0)
-            std[std <= 1e-6 * np.abs(rows).max(axis=0)] = 1  # nothing but rounding
-            mean, deviation = tuple(rows.mean(axis=0).tolist()), tuple(std.tolist())
-            return cls(size=None, channels=len(mean), scale=1.0, mean=mean, std=deviation)
+            mean, std, most = _spread(examples)  # (features,)
+            std[std <= 1e-6 * most] = 1  # nothing but rounding
+            features, middle, spread = len(mean), tuple(mean.tolist()), tuple(std.tolist())
+            return cls(size=None, channels=features, scale=1.0, mean=middle, std=spread)
         if not len(examples) or examples.ndim != 4 or examples.shape[1] != examples.shape[2]:
             raise ValueError(
                 f"Preprocessing: got images {examples.shape}; expected at least one, square."
@@ -108,7 +107,22 @@ class Preprocessing(preprocessing.Preprocessing):
         return table
 
 
-def _histograms(examples: np.ndarray | Pictures) -> np.ndarray:
+def _spread(examples: np.ndarray | OnDisk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, deviation and largest size of each feature of rows (n, features), in float64."""
+    if not isinstance(examples, OnDisk):
+        rows = np.asarray(examples, np.float64)
+        return rows.mean(axis=0), rows.std(axis=0), np.abs(rows).max(axis=0)
+    num, most = len(examples), np.zeros(examples.shape[1])
+    mean, squares = most.copy(), most.copy()
+    for block in blocks(examples):
+        mean += block.sum(axis=0, dtype=np.float64) / num
+        most = np.maximum(most, np.abs(block).max(axis=0))
+    for block in blocks(examples):
+        squares += ((block - mean) ** 2).sum(axis=0) / num
+    return mean, np.sqrt(squares), most
+
+
+def _histograms(examples: np.ndarray | OnDisk) -> np.ndarray:
     """How often each level of each channel occurs, (channels, 256)."""
     channels = examples.shape[-1]
     counts = np.zeros((channels, 256), np.int64)

@@ -14,6 +14,7 @@ from zoo.recipe.resolving import (
     changed_further,
     is_file,
     resolve,
+    resolve_data,
 )
 from zoo.recipe.whole import Recipe, upgraded
 
@@ -39,5 +40,6 @@ __all__ = [
     "changed_further",
     "is_file",
     "resolve",
+    "resolve_data",
     "upgraded",
 ]

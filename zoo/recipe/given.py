@@ -73,14 +73,17 @@ class Data(Settings):
     """What the model learns from.
 
     Attributes:
-        name: A data set of `zoo.data.DATASETS`, `folder:PATH`, `text:PATH` or
-            `pairs:PATH`.
+        name: A data set of `zoo.data.DATASETS`, `folder:PATH`, `records:PATH`, `text:PATH` or
+            another that `zoo.datasets.check_name` knows.
         size: Side of the square images, in pixels, predictions in a window of a text, or tokens
             of a text of pairs, at most; `None` keeps the data set's own.
         channels: 1 for grey, 3 for RGB; `None` keeps the data set's own.
         limit: Number of training images to keep; `None` keeps all.
         stream: Whether the pictures of a folder, or the tokens of a text, stay on the disk and are
-            read for every batch; `auto` does so from 1 GiB of pixels or 256 MiB of text on.
+            read for every batch, or the examples of a pack; `auto` does so from 1 GiB, or 256 MiB
+            of text, on.
+        buffer: Examples, neighbours on the disk, that are shuffled together; `None`: all, or 1,024
+            of a text that stays on the disk.
         text: What the tokens of a text are.
         augment: Random changes of the training images.
     """
@@ -90,6 +93,7 @@ class Data(Settings):
     channels: Literal[1, 3] | None = None
     limit: Count | None = None
     stream: bool | Literal["auto"] = "auto"
+    buffer: Count | None = None
     text: Text = Text()
     augment: Augment = Augment()
 

@@ -10,6 +10,7 @@ from zoo import catalog
 from zoo.common import plain_yaml
 from zoo.common.settings import put, shown
 from zoo.datasets import DATASETS, GYM
+from zoo.recipe.given import Data
 from zoo.recipe.whole import Recipe, load_values
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -69,6 +70,24 @@ def resolve(
     for change in changes:
         _change(values, change)
     return Recipe.parse(values, where=model if own else "recipe")
+
+
+def resolve_data(name: str, changes: Iterable[str] = ()) -> Data:
+    """Returns the block `data` of a recipe that reads a data set.
+
+    Args:
+        name: Name of the data set.
+        changes: As in `resolve`, of `data` alone.
+
+    Raises:
+        ValueError: A key is unknown, or a value is wrong.
+    """
+    values: dict[str, Any] = {"data": {"name": name}}
+    for change in changes:
+        if not change.startswith("data."):
+            raise ValueError(f"--set: got {change!r}; expected data.KEY=VALUE, e.g. data.size=64.")
+        _change(values, change)
+    return Data.parse(values["data"], where="data")
 
 
 def is_file(model: str) -> bool:

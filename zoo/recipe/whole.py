@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from zoo import catalog
-from zoo.common import plain_yaml
+from zoo.common import packs, plain_yaml
 from zoo.common.settings import Settings, SettingsError, nearest, shown
-from zoo.datasets import DATASETS
+from zoo.datasets import DATASETS, RECORDS, file_path
 from zoo.losses import LOSSES
 from zoo.recipe.given import Data, Environment, Hardware
 from zoo.recipe.learning import Train, refuse
@@ -146,6 +147,9 @@ def _kind_of(loss: Any) -> str | None:
 def _kinds(data: Any) -> tuple[str, ...]:
     """Kinds of the columns of the data set that a recipe's plain `data` names."""
     name = data.get("name") if isinstance(data, Mapping) else getattr(data, "name", None)
+    if isinstance(name, str) and name.startswith(RECORDS):
+        with contextlib.suppress(OSError, ValueError):  # who reads the pack says what is wrong
+            return tuple(column.kind for column in packs.read(file_path(name)).columns.values())
     row = DATASETS.get(name or Data().name)
     return row.kinds if row else ("image", "class")
 

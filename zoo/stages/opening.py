@@ -14,7 +14,7 @@ from zoo.common.columns import Column
 from zoo.common.reading import one_line
 from zoo.data.dataset import DataSet, Split
 from zoo.data.preprocessing import Preprocessing
-from zoo.datasets import DATASETS, FILES, FOLDER
+from zoo.datasets import DATASETS, FILES, FOLDER, RECORDS, TFDS
 from zoo.models import saved
 from zoo.recipe import changed
 from zoo.training.run import Run
@@ -127,7 +127,7 @@ def kept(bundle: Bundle) -> DataSet | None:
 
 
 def _has_loader(name: str) -> bool:
-    return name in DATASETS or name.startswith((FOLDER, *FILES))
+    return name in DATASETS or name.startswith((FOLDER, RECORDS, TFDS, *FILES))
 
 
 def _differs(found: Mapping[str, Column], known: Mapping[str, Column]) -> str:

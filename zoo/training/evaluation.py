@@ -19,6 +19,7 @@ from zoo.tasks import made
 from zoo.tasks.task import Evaluation, Meter, Task
 
 KNOWN = 20_000  # training pictures among which the nearest is looked for, at most
+KNOWN_BYTES = 2**28  # and their pixels
 
 
 def evaluate(
@@ -83,5 +84,6 @@ def _draw(task: Task, networks: Mapping[str, keras.Model], data: DataSet, path: 
         count=made.SHOWN // 2,
         seed=0,
     )
-    known = np.asarray(data.train[:KNOWN][data.input])
+    one = np.prod([side or 1 for side in data.columns[data.input].shape])
+    known = np.asarray(data.train[: min(KNOWN, int(KNOWN_BYTES // one))][data.input])
     made.save(made.pairs(new, known[made.nearest(new, known)[0]]), path)

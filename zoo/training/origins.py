@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -169,8 +170,10 @@ class FromData:
                         f"data.augment.{name}: got {value} for {self.data.name}, whose {column} it "
                         f"would make untrue; expected {most:g} at most."
                     )
+        train = copy.copy(self._needed("train"))
+        train.buffer = self._recipe.data.buffer or train.buffer
         feed = Feed(
-            self._needed("train"),
+            train,
             self.prepare,
             batch_size=settings.batch_size,
             seed=self._recipe.seed,
@@ -210,6 +213,8 @@ class FromData:
             return known
         train = self.data.train
         examples = train[:MEASURED] if isinstance(train, Stream) else train
+        if (known := examples.preprocessing) is not None and known.shape == column.shape:
+            return cast(Preprocessing, known)
         return Preprocessing.measure(examples[self.data.input])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -195,6 +196,9 @@ class Run:
         """Trains networks, or a deployed model, in place; `settings` stand in for the recipe's.
 
         A model with auxiliary heads keeps them; a bundle has them no more.
+
+        Raises:
+            RuntimeError: Another worker has other examples.
         """
         settings = settings or self.recipe.train
         options: dict[str, Any] = {
@@ -204,6 +208,7 @@ class Run:
         networks = self._followed(self.of(model))
         if not self.origin.acted:
             self.task.check_networks(self.data, networks)
+            self._check_shared()
         validation = self.source("validation")
         if settings.optimizer.kind == "lbfgs":
             if list(networks) != ["net"] or self.task.draws(networks):
@@ -224,6 +229,22 @@ class Run:
             if any(id(variable) not in own for variable in made.variables):
                 copy_weights(made, model)
         return history
+
+    def _check_shared(self) -> None:
+        """Refuses to train where the workers have other examples, of which each takes its share.
+
+        Raises:
+            RuntimeError: They do.
+        """
+        sizes = [self.examples(split) for split in SPLITS]
+        known = zlib.crc32(f"{self.data.digest} {dict(self.data.columns)} {sizes}".encode())
+        with self.machine.together():
+            same = self.machine.agrees(known)
+        if not same:
+            raise RuntimeError(
+                f"{self.data.name}: got other examples than another worker has; expected the same "
+                "on all hosts."
+            )
 
     def _validated(self, networks: Mapping[str, keras.Model]) -> dict[str, float]:
         return self.evaluate(networks, "validation").metrics

@@ -24,6 +24,7 @@ from zoo.bundle import Bundle
 from zoo.common import digests, reading, renames
 from zoo.common.settings import difference, shown
 from zoo.data.dataset import DataSet, Split
+from zoo.data.on_disk import OnDisk
 from zoo.data.pictures import Pictures
 from zoo.recipe import Recipe
 from zoo.training import provenance
@@ -219,6 +220,9 @@ def data_digest(data: DataSet) -> str:
             if isinstance(values, Pictures):
                 for path in values.paths:
                     found.update(digests.sha256(str(path)).encode())
+                continue
+            if isinstance(values, OnDisk):  # a pack, whose digest has those of its shards
+                found.update(f"{column} {values.dtype} {values.shape}".encode())
                 continue
             array = np.ascontiguousarray(values)
             found.update(f"{column} {array.dtype} {array.shape}".encode())

@@ -27,7 +27,9 @@ DEFAULT = Path()  # of --tensorboard: beside the bundle
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zoo train`."""
     parser.add_argument("model", help="a name that `zoo list` prints, or a recipe.yaml")
-    parser.add_argument("--data", metavar="NAME", help="a data set, folder:PATH, or gym:NAME")
+    parser.add_argument(
+        "--data", metavar="NAME", help="a data set, folder:PATH, records:PATH, or gym:NAME"
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="the bundle (default: runs/MODEL)")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
