@@ -9,6 +9,8 @@ import compress
 from compress.graph import leaf_layers
 from compress.graph.holding import bake, hold
 from compress.graph.kernels import find_kernels, register_kernels
+from compress.layers.low_rank import terms
+from compress.measure.account import layer_table
 
 STEPS, WIDTH = 5, 8
 
@@ -168,6 +170,77 @@ def test_n_of_m_lies_along_what_a_product_sums_over():
     assert ((output.reshape(2, 4, 8) != 0).sum(1) == 2).all()
 
 
+def of_rank(model, rank):
+    """Sets every kernel to a matrix of that rank; returns the model."""
+    found, _ = find_kernels(dict(leaf_layers(model)))
+    random = np.random.RandomState(3)
+    for kernel in found.values():
+        n, m = kernel.sides
+        matrix = random.normal(size=(n, rank)) @ random.normal(size=(rank, m)) / np.sqrt(n * rank)
+        kernel.variable.assign(kernel.from_matrix(matrix))
+    return model
+
+
+FACTORS = [kind for kind in KINDS if kind not in ("gated", "registered")]
+
+
+@pytest.mark.parametrize("kind", [*FACTORS, "attending", "before"])
+def test_kernels_of_low_rank_become_factors_and_the_answers_stay(kind, tmp_path):
+    if kind == "before":  # the gate is multiplied before the recurrent kernel
+        signal = keras.Input((STEPS, WIDTH))
+        model = keras.Model(signal, layers.GRU(6, reset_after=False, name="gru")(signal))
+    else:
+        model = attending() if kind == "attending" else net(kind)
+    x = [X, X[::-1]] if kind == "attending" else X
+    model = of_rank(model, 2)
+    step = compress.LowRank(rank=2, skip=("logits",) if kind != "before" else ())
+    small, report = step.apply(model)
+    np.testing.assert_allclose(small(x), model(x), atol=2e-5)
+    for row in report.layers:
+        expected = bool(row.before.parameters) and row.path != "logits"
+        assert row.changed == expected, row
+        if expected:
+            assert row.after.parameters < row.before.parameters
+            assert 0 < row.after.macs < row.before.macs
+    assert not any(row.changed for row in step.apply(small).report.layers)
+    small.save(tmp_path / "model.keras")
+    packed = compress.pack(small, tmp_path / "model.packed")
+    assert packed < compress.pack(model, tmp_path / "whole.packed")
+    for again in (
+        keras.saving.load_model(tmp_path / "model.keras"),
+        compress.unpack(tmp_path / "model.packed"),
+    ):
+        np.testing.assert_array_equal(again(x), small(x))
+    if kind == "lstm":  # factors are kernels: pruned, held, trained
+        pruned = compress.Prune(sparsity=0.5, epochs=1).apply(small, compress.Context(fit=fit))
+        shares = [np.mean(kernel == 0) for kernel in kernels(pruned.model).values()]
+        np.testing.assert_allclose(shares, 0.5, atol=0.1)
+
+
+def test_products_of_parts_are_counted_for_each_place():
+    (both,) = (row for row in layer_table(net("bidirectional")) if row.kind == "Bidirectional")
+    assert both.macs == 2 * STEPS * (WIDTH + 6) * 4 * 6
+    rows = {row.path: row.macs for row in layer_table(attending())}
+    assert rows["attention"] == 4 * STEPS * WIDTH * 8
+    (block,) = (row for row in layer_table(net("block")) if row.kind == "Block")
+    assert block.macs == STEPS * (4 * WIDTH * 8 + 2 * WIDTH * 16)
+    (each,) = (row for row in layer_table(net("each")) if row.kind == "TimeDistributed")
+    assert each.macs == STEPS * WIDTH * 6
+
+
+@pytest.mark.parametrize(
+    ("equation", "two"),
+    [
+        ("abc,cde->abde", ("abc,cz->abz", "abz,zde->abde")),
+        ("abcd,cde->abe", ("abcd,cdz->abz", "abz,ze->abe")),
+        ("...x,xy->...y", ("...x,xz->...z", "...z,zy->...y")),
+        ("abc,abd->acd", None),
+    ],
+)
+def test_an_equation_becomes_two(equation, two):
+    assert terms(equation) == two
+
+
 def test_reasons_name_what_a_layer_of_ones_own_is_to_say():
     class Silent(layers.Layer):
         def build(self, shape):
@@ -221,3 +294,19 @@ def test_a_kernel_that_two_layers_read_is_the_one_s_that_has_it():
     ):
         rows = {row.path: row for row in step.apply(model, context).report.layers}
         assert rows["lstm"].changed and not rows["table"].changed and not rows["tied"].changed
+    # Factors would part what both read.
+    with pytest.raises(ValueError, match="'table' and 'tied' share weights"):
+        compress.LowRank(rank=2).apply(model)
+    small, report = compress.LowRank(rank=2, skip=("table",)).apply(model)
+    assert {row.path: row for row in report.layers}["lstm"].changed
+    assert small.get_layer("tied").other is small.get_layer("table")
+
+
+def test_a_layer_that_is_called_twice_has_its_factors_once():
+    signal = keras.Input((STEPS, WIDTH))
+    block = Block(name="block")
+    model = of_rank(keras.Model(signal, block(block(signal))), 2)
+    small, report = compress.LowRank(rank=2).apply(model)
+    np.testing.assert_allclose(small(X), model(X), atol=2e-5)
+    assert report.before.macs == 2 * STEPS * (4 * WIDTH * 8 + 2 * WIDTH * 16)
+    assert len(list(leaf_layers(small))) == 1

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from compress.graph import units
 from compress.graph.anew import made_anew
 from compress.graph.graph import Call, leaf_layers, trace
 from compress.graph.rebuild import replace_layers
@@ -48,7 +49,7 @@ _PASSES = {
     *("MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "AveragePooling1D", "AveragePooling2D"),
     *("AveragePooling3D", "GlobalAveragePooling1D", "GlobalAveragePooling2D"),
     *("GlobalMaxPooling1D", "GlobalMaxPooling2D", "ZeroPadding1D", "ZeroPadding2D", "Cropping1D"),
-    *("Cropping2D", "UpSampling1D", "UpSampling2D", "CeilMaxPooling2D"),
+    *("Cropping2D", "UpSampling1D", "UpSampling2D", "CeilMaxPooling2D", "RepeatVector"),
 }
 
 
@@ -61,6 +62,7 @@ class Channels:
     Attributes:
         ends: For each leaf layer with a rule, by path, the channel numbers (into it, out of it).
         members: For each class that may be removed, its makers: (path, channel of its output).
+        heads: Paths of attentions; their channels are heads, which nothing outside sees.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -69,6 +71,7 @@ class Channels:
         self._numbers: dict[int, np.ndarray] = {}
         self.ends: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.makers: dict[str, layers.Layer] = {}
+        self.heads: set[str] = set()
         graph = trace(model)
         self._tied_weights = tied_paths(dict(leaf_layers(model)))
         for tensor in graph.inputs:
@@ -122,6 +125,11 @@ class Channels:
     def _visit(self, call: Call) -> None:
         inputs = [self._numbers[id(tensor)] for tensor in call.inputs]
         out = self._rule(call, inputs) if len(call.outputs) == 1 else None
+        free = call.path and call.path not in self._tied_weights
+        if free and call.path not in self.ends and units.is_attention(call.operation):
+            self.ends[call.path] = np.zeros(0, int), self._new(units.num_units(call.operation))
+            self.makers[call.path] = call.operation
+            self.heads.add(call.path)
         if out is None:  # no rule: what touches it stays
             for numbers in inputs:
                 self._freeze(numbers)
@@ -147,6 +155,10 @@ class Channels:
         if call.path in self._tied_weights:  # another layer reads its weights
             return None
         if isinstance(layer, (*MAKERS, *_DEPTHWISE)):
+            return self._made(call.path, layer, inputs[0], shape[-1])
+        if len(inputs) == 1 and units.is_recurrent(layer):
+            return self._made(call.path, layer, inputs[0], shape[-1])
+        if _each(layer) is not None and isinstance(_each(layer), MAKERS):
             return self._made(call.path, layer, inputs[0], shape[-1])
         if isinstance(layer, layers.BatchNormalization):
             return inputs[0] if layer.axis in (-1, len(shape) - 1) else None
@@ -176,7 +188,7 @@ class Channels:
         return rows[0]
 
     def _made(self, path: str, layer: Any, into: np.ndarray, count: int) -> np.ndarray | None:
-        if _is_adapted(layer):
+        if not units.is_recurrent(layer) and _is_adapted(layer):
             return None
         if isinstance(layer, _DEPTHWISE):
             return np.repeat(into, layer.depth_multiplier)
@@ -184,6 +196,8 @@ class Channels:
             return None
         out = self._new(count) if path not in self.ends else self.ends[path][1]
         self.makers[path] = layer
+        if isinstance(layer, layers.Bidirectional) and layer.merge_mode == "concat":
+            self._tie(*np.split(out, 2))  # Keras takes both directions for equally wide
         groups = getattr(layer, "groups", 1)
         for numbers in (into, out) if groups > 1 else ():  # all groups stay equally wide
             first, *others = np.split(numbers, groups)
@@ -260,18 +274,33 @@ def _narrowed(
 ) -> layers.Layer | None:
     """The layer with fewer channels, built; None where its graph alone makes it narrower."""
     config = layer.get_config()
+    if units.is_recurrent(layer) or units.is_attention(layer):
+        return units.narrowed(layer, into, out)
     if isinstance(layer, layers.Reshape):
         return made_anew(layer, target_shape=(*config["target_shape"][:-1], len(out)))
     if not layer.weights:
         return None
     widths = {key: len(out) for key in ("filters", "units") if key in config}
+    if (inner := _each(layer)) is not None:
+        part = {**config["layer"], "config": {**inner.get_config(), _width(inner): len(out)}}
+        part.pop("build_config", None)
+        widths = {"layer": part}
     twin = made_anew(layer, **widths)
     twin.build((*layer.get_build_config()["input_shape"][:-1], len(into)))
-    part = cut(layer, into, out)
+    part_of = cut(inner or layer, into, out)
     for source, target in zip(layer.weights, twin.weights, strict=True):
-        target.assign(part(source))
+        target.assign(part_of(source))
         target.trainable = source.trainable
     return twin
+
+
+def _each(layer: Any) -> Any:
+    """What a layer applies to each place of a sequence; `None` where it does not."""
+    return layer.layer if type(layer) is layers.TimeDistributed else None
+
+
+def _width(layer: Any) -> str:
+    return "filters" if hasattr(layer, "filters") else "units"
 
 
 def _constants(call: Call) -> list[Any]:

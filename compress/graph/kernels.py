@@ -236,8 +236,10 @@ def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
 def _names(layer: layers.Layer) -> tuple[str, ...]:
     """The attributes of a layer that are kernels."""
     own: tuple[str, ...] = getattr(layer, "kernel_names", ())  # of a layer that says so
-    if own or isinstance(layer, layers.ReversibleEmbedding):  # which is called in two ways
+    if own:
         return own
+    if isinstance(layer, layers.ReversibleEmbedding) and not layer.tie_weights:
+        return "embeddings", "reverse_embeddings"
     kinds = (names for kind, names in reversed(_KERNELS.items()) if isinstance(layer, kind))
     return next(kinds, ())
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 
+PASSING = 1 << 26  # weights of a layer that is made whole before its parts are exchanged
 AGAIN = 2  # a wrapper, as `Bidirectional` is, makes the weights of what it wraps, then its own
 
 
@@ -55,6 +56,26 @@ def limited(num_weights: int) -> Iterator[None]:
         yield
     finally:
         _COUNT.reset(token)
+
+
+@contextlib.contextmanager
+def passing(layer: keras.layers.Layer) -> Iterator[None]:
+    """Counts what a layer keeps of the weights that are made in the block, not all of them.
+
+    Args:
+        layer: It makes them.
+
+    Raises:
+        ValueError: More are made in the block than `PASSING`.
+    """
+    count = _COUNT.get()
+    token = _COUNT.set(None if count is None else _Count(PASSING // AGAIN))
+    try:
+        yield
+    finally:
+        _COUNT.reset(token)
+    for variable in layer.variables if count is not None else ():
+        count.add(layer, variable.shape)
 
 
 def _counted(add_weight: Any) -> Any:

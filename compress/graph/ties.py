@@ -182,7 +182,7 @@ def _read_by(call: Any) -> list[keras.Variable]:
     """The variables that a step reads; what it cannot be called on may still show some of them."""
     errors: list[str] = []
     found: dict[int, keras.Variable] = {}
-    for ask in (partial(_on_values, ops.zeros), _on_no_values, partial(_on_values, ops.ones)):
+    for ask in (partial(_on_values, ops.zeros), on_no_values, partial(_on_values, ops.ones)):
         with _Reads() as reads:
             try:
                 ask(call)
@@ -218,8 +218,8 @@ def _on_values(make: Callable[..., Any], call: Any) -> None:
     call.operation(*args, **kwargs)
 
 
-def _on_no_values(call: Any) -> None:
-    """Calls a step as a graph of TensorFlow, where no value can be a wrong one."""
+def on_no_values(call: Any) -> None:
+    """Calls a step as a graph of TensorFlow, where no value can be a wrong one; a batch of one."""
     import tensorflow as tf
 
     given = keras.tree.flatten((call.args, call.kwargs))

@@ -45,8 +45,57 @@ class Parametrization(layers.Layer):
         return input_shape
 
 
+class Around(layers.Wrapper):
+    """A layer around another one: called as it is, of the same name, frozen where that is.
+
+    Args:
+        layer: The layer.
+        **kwargs: Keyword arguments of `keras.layers.Layer`. A `dtype` is passed on to the layer.
+    """
+
+    def __init__(self, layer: layers.Layer, **kwargs: Any) -> None:
+        if "dtype" in kwargs:
+            layer.dtype_policy = keras.dtype_policies.get(kwargs["dtype"])
+        kwargs = {"trainable": layer.trainable, **kwargs}
+        self.call = _like(layer.call, self._call)  # Keras passes on what the layer takes
+        super().__init__(layer, **{**kwargs, "dtype": "float32", "name": layer.name})
+        self.autocast = False  # or what is computed of the kernel is so in half precision
+        self.supports_masking = layer.supports_masking
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layer(*args, **kwargs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer returns."""
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def compute_output_shape(self, *shapes: Any, **named: Any) -> Any:
+        """The shape of what the layer returns."""
+        return self.layer.compute_output_shape(*shapes, **named)
+
+    def compute_mask(self, *inputs: Any, **named: Any) -> Any:
+        """The mask that the layer passes on, or makes."""
+        return self.layer.compute_mask(*inputs, **named)
+
+    def get_build_config(self) -> dict[str, Any]:
+        """What the layer is built from."""
+        return {"layer": self.layer.get_build_config()}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Builds the layer as it was built."""
+        if not self.layer.built:
+            # Files of before have the shape of the input by itself.
+            self.layer.build_from_config(config.get("layer") or config)
+        self.build()
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that build this layer again."""
+        policy = keras.saving.serialize_keras_object(self.layer.dtype_policy)
+        return {**super().get_config(), "dtype": policy}
+
+
 @keras.saving.register_keras_serializable(package="compress")
-class Parametrized(layers.Wrapper):
+class Parametrized(Around):
     """A layer that computes kernels of its own anew in every call.
 
     It is called as the layer is, and returns what that returns. It is in the graph under the
@@ -71,13 +120,7 @@ class Parametrized(layers.Wrapper):
         of: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
-        if "dtype" in kwargs:
-            layer.dtype_policy = keras.dtype_policies.get(kwargs["dtype"])
-        kwargs = {"trainable": layer.trainable, **kwargs}
-        self.call = _like(layer.call, self._call)  # Keras passes on what the layer takes
-        super().__init__(layer, **{**kwargs, "dtype": "float32", "name": layer.name})
-        self.autocast = False  # or the chain reads the kernel in half precision
-        self.supports_masking = layer.supports_masking
+        super().__init__(layer, **kwargs)
         self.chain = list(chain)
         self._of = tuple(of)
         self.see: Any = None  # takes the inputs, while errors are measured
@@ -176,18 +219,6 @@ class Parametrized(layers.Wrapper):
                 variable.assign(value)
         return outputs
 
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """What the layer returns."""
-        return self.layer.compute_output_spec(*args, **kwargs)
-
-    def compute_output_shape(self, *shapes: Any, **named: Any) -> Any:
-        """The shape of what the layer returns."""
-        return self.layer.compute_output_shape(*shapes, **named)
-
-    def compute_mask(self, *inputs: Any, **named: Any) -> Any:
-        """The mask that the layer passes on, or makes."""
-        return self.layer.compute_mask(*inputs, **named)
-
     def plain(self, *, keep: int = 0) -> layers.Layer:
         """Returns a layer of the inner class whose kernels are what the chain computes.
 
@@ -209,22 +240,10 @@ class Parametrized(layers.Wrapper):
         wrapped.build()
         return wrapped
 
-    def get_build_config(self) -> dict[str, Any]:
-        """What the layer is built from."""
-        return {"layer": self.layer.get_build_config()}
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Builds the layer as it was built."""
-        if not self.layer.built:
-            # Files of before have the shape of the input by itself.
-            self.layer.build_from_config(config.get("layer") or config)
-        self.build()
-
     def get_config(self) -> dict[str, Any]:
         """The arguments that build this layer again."""
         chain = [keras.saving.serialize_keras_object(part) for part in self.chain]
-        policy = keras.saving.serialize_keras_object(self.layer.dtype_policy)
-        return {**super().get_config(), "dtype": policy, "chain": chain, "of": list(self.of)}
+        return {**super().get_config(), "chain": chain, "of": list(self.of)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Parametrized:

@@ -75,7 +75,7 @@ class KernelRange(Parametrization):
         top = 2 ** (self.bits - 1) - 1
         scale = (limit / top).astype("float32")
         flat = kernel.reshape(-1, *self.share.shape)
-        steps = np.clip(np.round(flat / scale), -top, top).astype("float32")
+        steps = np.clip(np.round(flat / scale), -top, top).astype("float32") + 0.0  # no -0
         return (steps * scale).reshape(kernel.shape), scale
 
     def get_config(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 from compress.graph import Call, leaf_layers, trace
 from compress.graph.kernels import inner
 from compress.measure.packed import pack, unpack
+from compress.measure.products import products
 from compress.measure.reading import uncompiled, unreadable
 from compress.measure.report import Counts, FileSize
 
@@ -168,9 +169,13 @@ def _macs(layer: keras.layers.Layer, calls: Sequence[Call]) -> int | None:
         tensors = [call.outputs[0] for call in calls]
     elif isinstance(layer, _PER_INPUT):
         tensors = [call.inputs[0] for call in calls]
+    elif isinstance(layer, keras.layers.ReversibleEmbedding):
+        back = [call for call in calls if call.kwargs.get("reverse") or any(call.args[1:])]
+        return sum(_size(call.outputs[0].shape) * layer.output_dim for call in back)
     else:
         known = isinstance(layer, _LOOK_UPS) or all(len(w.shape) < 2 for w in layer.weights)
-        return 0 if known else None
+        found = [0 if known else products(layer, call) for call in calls]
+        return None if None in found else sum(one or 0 for one in found)
     axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
     positions = sum(_size(x.shape) // int(x.shape[axis]) for x in tensors)
     return positions * sum(_size(w.shape) for w in layer.weights if w.name in KERNELS)

@@ -9,6 +9,8 @@ bytes is written. An entry has, beside shape and type, either
     code    bytes of the coded integers, `turned` if their matrix is, with a `lag` if it helps;
             and what these stand for:
             step    they are times this number, in float32
+            steps   bytes of so many deflated numbers as `grids` says: each column of the array, as
+                    a matrix of that many, is times its own
             book    bytes of the deflated values, sorted: they are ranks, below 0 for those that
                     are. With `sizes` the filters, along the last axis, have books of their own of
                     so many values each, one behind the other
@@ -35,6 +37,8 @@ Known: TypeAlias = tuple[bytes, str, tuple[int, ...]]  # a digest of the content
 MOST_VALUES = 1 << 16  # of a code book
 STEP_BITS = 9  # of a short step's mantissa: products with integers of 15 bits are exact
 MOST_PARTS = 127  # of the smallest weight: it is at most so many steps
+TOPS = (127, 7)  # the last integers of symmetric grids
+LOOK = 8  # columns looked at before all are
 MOST_HELD_BYTES = 1 << 28  # of streams that are kept: the report asks for what the file holds
 SMALL = 1 << 21  # weights up to which every layout is tried
 SIDE_BYTES = 12  # of an entry in the header that says one thing more
@@ -113,6 +117,10 @@ def decode(entry: dict[str, Any], stream: Stream) -> np.ndarray:
     places = (places.T if turned else places).reshape(shape)
     if "step" in entry:
         return _stepped(places, np.float32(entry["step"]))
+    if "steps" in entry:
+        count = size_of([entry["grids"]])
+        steps = older.inflate(stream.take(entry["steps"]), dtype, count)
+        return _stepped(places.reshape(-1, count), steps).reshape(shape)
     if "kept" in entry:
         values = older.inflate(stream.take(entry["kept"]), dtype, places.size)
         array = np.zeros(shape, dtype)
@@ -159,6 +167,10 @@ def _integers(array: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, Any], l
     step = _step(distinct)
     if step is not None:
         yield _places(array, step).astype(np.int64), {"step": float(str(step))}, []
+    elif (steps := _steps(array)) is not None:
+        places = _places(array.reshape(-1, steps.size), steps).astype(np.int64)
+        data = deflate(steps)
+        yield places.reshape(array.shape), {"steps": len(data), "grids": steps.size}, [data]
     elif books := _books(array, kept, distinct):
         parts = zip(books, _parts(array, len(books)), strict=True)
         places = _whole([_ranks(values, part) for values, part in parts], array.shape)
@@ -198,16 +210,47 @@ def _step(distinct: np.ndarray) -> np.float32 | None:
     return None
 
 
+def _steps(array: np.ndarray) -> np.ndarray | None:
+    """The steps of grids of 8 or 4 bits, whose largest weight is the last integer.
+
+    One for the whole, or one for each filter, along the last axis or the last two.
+    """
+    ends = [math.prod(array.shape[array.ndim - axes :]) for axes in range(min(array.ndim, 3))]
+    for count in ends:
+        flat = array.reshape(-1, count)
+        if flat.shape[0] < 2:
+            continue
+        for top in TOPS:
+            if _on_steps(flat[:, :LOOK], top) is None:
+                continue
+            steps = _on_steps(flat, top)
+            if steps is not None:
+                return steps
+    return None
+
+
+def _on_steps(flat: np.ndarray, top: int) -> np.ndarray | None:
+    """The step of each column; `None` where one has none."""
+    most = abs(flat).max(0)
+    near = np.where(most == 0, 1, most / np.float32(top)).astype(np.float32)
+    found = np.zeros_like(near)
+    for step in (near, np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(np.inf))):
+        left = found == 0
+        exact = (_stepped(_places(flat, step), step) == flat).all(0)
+        found = np.where(left & exact, step, found)
+    return found if found.all() else None
+
+
 def _is_on(values: np.ndarray, step: np.float32) -> bool:
     return np.array_equal(_stepped(_places(values, step), step), values)
 
 
-def _places(values: np.ndarray, step: np.float32) -> np.ndarray:
-    found: np.ndarray = np.rint(values.astype(float) / float(step))
+def _places(values: np.ndarray, step: Any) -> np.ndarray:
+    found: np.ndarray = np.rint(values.astype(float) / np.asarray(step, float))
     return found
 
 
-def _stepped(places: np.ndarray, step: np.float32) -> np.ndarray:
+def _stepped(places: np.ndarray, step: Any) -> np.ndarray:
     found: np.ndarray = places.astype(np.float32) * step
     return found
 

@@ -242,6 +242,7 @@ NAMED_BY_THEIR_AIM = {
     "edge",
     "entropy",
     "int8",
+    "int8-weights",
     "low-rank",
     "low-rank-vgg",
     "qat-int8",

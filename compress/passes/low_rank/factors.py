@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import keras
 import numpy as np
 
+from compress.base import Note
 from compress.graph.anew import made_anew
-from compress.graph.kernels import find_kernels, kernel_of
-from compress.passes.low_rank import convolutions, singular
+from compress.graph.kernels import Kernel, kernel_of
+from compress.layers.low_rank import pair
+from compress.layers.parametrized import Parametrized
+from compress.passes.low_rank import convolutions, parts, singular
 from compress.passes.low_rank.singular import Svd
 
 SUFFIX = "_u"
+_SPLIT = (keras.layers.Dense, keras.layers.Embedding, keras.layers.EinsumDense)
 
 ToRank: TypeAlias = Callable[[np.ndarray, np.ndarray, Callable[[float], int]], int]
 """A matrix, its singular values, and the rank for a fraction of the weights, to a rank."""
 
 
 def factorise(
-    path: str, layer: keras.layers.Layer, paths: Collection[str], form: str, to_rank: ToRank
-) -> tuple[str, list[keras.layers.Layer] | None]:
-    """Returns what a layer becomes, and a line on it; `None` and the reason where it stays.
+    path: str,
+    layer: keras.layers.Layer,
+    kernels: Mapping[str, Kernel],
+    paths: Collection[str],
+    form: str,
+    to_rank: ToRank,
+) -> tuple[dict[str, Note], list[keras.layers.Layer] | None]:
+    """Returns what a layer becomes, and notes by the path of a kernel; `None` where it stays.
 
     Args:
         path: The layer's path.
         layer: A leaf layer.
+        kernels: Its kernels, by path, see `find_kernels`.
         paths: The paths of all leaf layers of its model.
         form: `keep`, or one of `convolutions.FORMS`.
         to_rank: Chooses a rank.
@@ -34,22 +45,47 @@ def factorise(
     suffixes = (SUFFIX, *convolutions.SUFFIXES)
     stem = next((path.removesuffix(s) for s in suffixes if path.endswith(s)), path)
     if any(path + s in paths for s in suffixes) or (stem != path and stem in paths):
-        return "is a factor already", None
+        return {path: Note(False, "is a factor already")}, None
+    if isinstance(layer, Parametrized):
+        return {path: Note(False, "its kernels are computed: factorise it before")}, None
     if isinstance(layer, keras.layers.Conv2D) and form != "keep":
-        return _convolution(layer, form, to_rank)
-    if type(layer) not in (keras.layers.Dense, keras.layers.Embedding):
-        return f"{type(layer).__name__} is not a dense layer", None
-    kernels, reasons = find_kernels({path: layer})
-    if not kernels:
-        return reasons[path], None
-    array = keras.ops.convert_to_numpy(kernels[path].variable)
-    n, m = array.shape
-    svd = decompose(layer)
-    rank = to_rank(array, svd.s, lambda share: int(share * n * m / (n + m)))
-    text, saves = _told(f"rank {rank}", f"of rank {rank}", rank * (n + m), n * m)
-    if not saves:
-        return text, None
-    return f"{text}, relative error {svd.relative_error(rank):.3f}", split(layer, svd, rank)
+        text, found = _convolution(layer, form, to_rank)
+        return _note(path, text, found)
+    if path in kernels and type(layer) not in _SPLIT:
+        return {path: Note(False, f"{type(layer).__name__} is not a dense layer")}, None
+    notes, cuts = {}, {}
+    for key, kernel in kernels.items():
+        if text := "" if type(layer) in _SPLIT[:2] else parts.why_not(layer, kernel):
+            notes[key] = Note(False, text)
+            continue
+        matrix = kernel.matrix(keras.ops.convert_to_numpy(kernel.variable))
+        n, m = matrix.shape
+        svd = singular.decompose(matrix)
+        rank = to_rank(matrix, svd.s, partial(_of_ratio, n, m))
+        text, saves = _told(f"rank {rank}", f"of rank {rank}", rank * (n + m), n * m)
+        if saves:
+            text += f", relative error {svd.relative_error(rank):.3f}"
+            cuts[kernel.name] = parts.Cut(svd, rank)
+        notes[key] = Note(saves, text)
+    if not cuts:
+        return notes, None
+    if path not in kernels:
+        return notes, [parts.factorised(layer, cuts)]
+    (cut,) = cuts.values()
+    return _note(path, notes[path].text, split(layer, cut.svd, cut.rank))
+
+
+def _of_ratio(n: int, m: int, share: float) -> int:
+    return int(share * n * m / (n + m))
+
+
+def _note(
+    path: str, text: str, found: list[keras.layers.Layer] | None
+) -> tuple[dict[str, Note], list[keras.layers.Layer] | None]:
+    if found is None:
+        return {path: Note(False, text)}, None
+    stem = path[: len(path) - len(found[-1].name)]
+    return {path: Note(True, text, into=tuple(stem + new.name for new in found))}, found
 
 
 def _convolution(
@@ -100,25 +136,11 @@ def split(layer: keras.layers.Layer, svd: Svd, rank: int) -> list[keras.layers.L
     """
     if isinstance(layer, keras.layers.Embedding):
         return _split_table(layer, svd, rank)
-    first = keras.layers.Dense(
-        rank,
-        use_bias=False,
-        kernel_regularizer=layer.kernel_regularizer,
-        name=layer.name + SUFFIX,
-        dtype=layer.dtype_policy,
-        trainable=layer.trainable,
-    )
-    second = made_anew(layer)
-    first.build((None, svd.u.shape[0]))
-    second.build((None, rank))
-    root = np.sqrt(svd.s[:rank])
-    first.kernel.assign(svd.u[:, :rank] * root)  # (n, r)
-    second.kernel.assign(root[:, None] * svd.vt[:rank])  # (r, m)
-    for factor in (first, second):
-        factor.kernel.trainable = layer.kernel.trainable
-    if layer.use_bias:
-        second.bias.assign(layer.bias)
-        second.bias.trainable = layer.bias.trainable
+    shape = layer.get_build_config()["input_shape"]
+    first, second = pair(layer, rank, suffix=SUFFIX) or ()
+    first.build(shape)
+    second.build(first.compute_output_shape(shape))
+    parts.fill((first, second), layer, parts.Cut(svd, rank))
     return [first, second]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.base import Context, Ladder, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite, by_layer
 from zoo.common.settings import FractionAboveZero
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 class LowRank(Pass):
     """Replaces a layer by smaller ones; a dense one by `NAME_u`, then `NAME`, which keeps the bias.
+
+    Kernels within a layer, of recurrent cells, attention, what a wrapper wraps, stay in it as two
+    factors each, see `parts.py`.
 
     Exactly one of `energy`, `rank`, `ratio` and `vbmf` is given. A layer stays where its factors
     would hold no fewer weights, and where it is a factor already, so a second application changes
@@ -66,20 +69,28 @@ class LowRank(Pass):
     ) -> Rewrite:
         """Factorises layers of a copy of `model`; see `Pass.rewrite`."""
         from compress import graph
-        from compress.passes.low_rank import factors
+        from compress.graph.kernels import find_kernels
+        from compress.passes.low_rank import factors, parts
 
-        paths = {path for path, _ in graph.leaf_layers(model)}
-        notes, replacements = {}, {}
+        layers = dict(graph.leaf_layers(model))
+        kernels, reasons = find_kernels(layers, chosen)
+        told = {path: Note(False, text) for path, text in reasons.items()}
+        replacements = {}
         for path, layer in chosen.items():
-            reason, found = factors.factorise(path, layer, paths, self.convolutions, self._rank)
-            if found is None:
-                notes[path] = Note(False, reason)
+            own = {key: kernel for key, kernel in kernels.items() if kernel.path == path}
+            if not own:
                 continue
-            stem = path.removesuffix(layer.name)
-            notes[path] = Note(True, reason, into=tuple(stem + new.name for new in found))
-            replacements[path] = found
+            notes, found = factors.factorise(
+                path, layer, own, layers, self.convolutions, self._rank
+            )
+            told |= notes
+            if found is not None:
+                replacements[path] = found
         new_model = graph.replace_layers(model, replacements)
-        return Rewrite(new_model, notes, context.fine_tune(new_model, epochs=self.epochs))
+        text = context.fine_tune(new_model, epochs=self.epochs)
+        if any(parts.is_recurrent(found) for found in replacements.values()):
+            text += f"; {parts.IN_FILES}"
+        return Rewrite(new_model, by_layer(told, chosen), text)
 
     def _rank(
         self, matrix: np.ndarray, singular: np.ndarray, of_ratio: Callable[[float], int]

@@ -7,14 +7,14 @@ of gradient times weight).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from compress.graph import leaf_layers
+from compress.graph import leaf_layers, units
 from compress.graph.channels import Channels, output_axis
 from compress.graph.kernels import kernel_of
 
@@ -47,6 +47,11 @@ class Ranking:
             sorted((n for n in group if n in self._score), key=self._score.__getitem__)
             for group in channels.groups()
         ]
+        self._heads = {
+            number
+            for number, members in channels.members.items()
+            if any(path in channels.heads for path, _ in members)
+        }
 
     def least(self, ratio: float, *, scope: str, keep: int, multiple: int = 1) -> set[int]:
         """Returns the classes to remove.
@@ -54,10 +59,11 @@ class Ranking:
         Args:
             ratio: Their share, of each group (`layer`) or of all (`model`), rounded down.
             scope: `layer` or `model`.
-            keep: Number of classes that stay in each group at least.
-            multiple: The number that stay in a group is raised to a multiple of this.
+            keep: Number of classes that stay in each group at least; of heads one does.
+            multiple: The number that stay in a group is raised to a multiple of this; that of heads
+                is not.
         """
-        free = [group[: max(0, len(group) - keep)] for group in self._groups]
+        free = [group[: max(0, len(group) - self._of(group, keep))] for group in self._groups]
         if scope == "layer":
             pairs = zip(free, self._groups, strict=True)
             gone = [some[: int(ratio * len(group))] for some, group in pairs]
@@ -66,7 +72,14 @@ class Ranking:
             first = set(ranked[: int(ratio * len(self._score))])
             gone = [[n for n in some if n in first] for some in free]
         pairs = zip(gone, self._groups, strict=True)
-        return {n for some, group in pairs for n in _rounded(some, len(group), multiple)}
+        return {
+            n
+            for some, group in pairs
+            for n in _rounded(some, len(group), self._of(group, multiple))
+        }
+
+    def _of(self, group: list[int], number: int) -> int:
+        return 1 if any(one in self._heads for one in group) else number
 
 
 def _rounded(gone: list[int], size: int, multiple: int) -> list[int]:
@@ -75,10 +88,13 @@ def _rounded(gone: list[int], size: int, multiple: int) -> list[int]:
 
 
 def norms(model: keras.Model, paths: Iterable[str], *, order: int) -> dict[str, np.ndarray]:
-    """Returns the L1 or L2 norm of each filter, by path, (filters,)."""
+    """Returns the L1 or L2 norm of each filter, unit or head, by path, (filters,)."""
     found = dict(leaf_layers(model))
     return {
-        path: _over_filters(found[path], np.abs(_kernel(found[path])) ** order) ** (1 / order)
+        path: sum(
+            (np.abs(laid(_array(kernel))) ** order).sum(0) for kernel, laid in _kernels(found[path])
+        )
+        ** (1 / order)
         for path in paths
     }
 
@@ -116,19 +132,27 @@ def taylor(
     batches = list(gradients)
     for batch in batches:
         for path in sums:
-            slope = batch[place[id(kernel_of(found[path]))]]
-            part = _over_filters(found[path], slope * _kernel(found[path]))
+            part = sum(
+                laid(batch[place[id(kernel)]] * _array(kernel)).sum(0)
+                for kernel, laid in _kernels(found[path])
+            )
             sums[path] = sums[path] + part**2
     return {path: np.asarray(value) / max(1, len(batches)) for path, value in sums.items()}
 
 
-def _kernel(layer: layers.Layer) -> np.ndarray:
-    array: np.ndarray = keras.ops.convert_to_numpy(kernel_of(layer)).astype("float32")
+def _kernels(layer: Any) -> list[tuple[keras.Variable, Callable[[np.ndarray], np.ndarray]]]:
+    """The kernels of a maker, each with a function that lays it out as (..., filters)."""
+    if units.is_recurrent(layer) or units.is_attention(layer):
+        return units.by_unit(layer)
+    layer = layer.layer if isinstance(layer, layers.TimeDistributed) else layer
+    kernel, axis = kernel_of(layer), output_axis(layer)
+
+    def laid(array: np.ndarray) -> np.ndarray:
+        return np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])
+
+    return [(kernel, laid)]
+
+
+def _array(kernel: keras.Variable) -> np.ndarray:
+    array: np.ndarray = keras.ops.convert_to_numpy(kernel).astype("float32")
     return array
-
-
-def _over_filters(layer: layers.Layer, values: np.ndarray) -> np.ndarray:
-    """Sums over all axes but that of the filters."""
-    axis = output_axis(layer) % values.ndim
-    total: np.ndarray = values.sum(tuple(i for i in range(values.ndim) if i != axis))
-    return total

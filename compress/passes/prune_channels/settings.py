@@ -30,6 +30,9 @@ TRIES = 12  # halvings of the interval in which the ratio for a target lies
 class PruneChannels(Pass):
     """Removes channels, in all the layers that they pass through.
 
+    Channels are filters, units of recurrent layers, and heads of attention, which nothing outside
+    sees; an attention and a normalisation of each example keep the width that they read.
+
     Exactly one of `ratio`, `macs` and `seconds` is given. The score of a class of channels is the
     mean over the filters that make it, each divided by the mean of its layer.
 
@@ -44,7 +47,7 @@ class PruneChannels(Pass):
             ranks all channels.
         tied: Whether channels that several layers make, as residual sums do, may go; without them
             each block keeps its width and becomes narrow within (Li et al. 2017, section 3.3).
-        least: Channels that a group keeps at least.
+        least: Channels that a group keeps at least; of the heads of an attention one stays.
         multiple: What stays of a group is a multiple of this, or all of it: runtimes work on
             channels by 8 or 16, and 9 take as long as 16.
         steps: Number of rounds, each with `epochs` of fine-tuning.
@@ -188,10 +191,18 @@ class PruneChannels(Pass):
 
 
 def _note(old: keras.layers.Layer, new: keras.layers.Layer) -> Note:
+    from compress.graph.units import is_attention, is_recurrent, num_units
+
     if not old.weights:
         return Note(False, "has no weights")
     if old.count_params() == new.count_params():
         return Note(False, "its channels stay: an output, a rule that is missing, or too few")
+    if is_attention(old):
+        return Note(True, f"{num_units(new)} heads of {num_units(old)}")
+    if is_recurrent(old):
+        wide, narrow = num_units(old), num_units(new)
+        more = "" if narrow < wide else ", and fewer channels into it"
+        return Note(True, f"{narrow} units{f' of {wide}' if narrow < wide else ''}{more}")
     wide, narrow = old.weights[-1].shape[-1], new.weights[-1].shape[-1]
     if narrow < wide:
         return Note(True, f"{narrow} channels of {wide}")

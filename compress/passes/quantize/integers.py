@@ -257,11 +257,11 @@ def _on_grid(layer: keras.layers.Layer, bits: int, *, name: str) -> Parametrized
     for part in chain:
         part.read(kernel)
     if bits < 8:
-        grid.share.assign(_best_share(grid, kernel))
+        grid.share.assign(best_share(grid, kernel))
     return wrapped
 
 
-def _best_share(grid: KernelRange, kernel: np.ndarray) -> np.ndarray:
+def best_share(grid: KernelRange, kernel: np.ndarray) -> np.ndarray:
     """The share of each limit that moves the weights least, by their squares."""
     flat = kernel.reshape(-1, *grid.share.shape)
     moved = []

@@ -8,19 +8,21 @@ Differs: normalisations are folded before the training, not within it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from compress.base import Context, Ladder, Note, Pass, Rewrite
+from compress.base import Context, Ladder, Note, Pass, Rewrite, by_layer
 from compress.functions import check_call
 from zoo.common.settings import FractionAboveZero
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from compress.measure.report import Agreement
 
 
 _ADVICE = (
@@ -43,6 +45,9 @@ class Quantize(Pass):
         mean_bits: Mixes kernels of 4 and of 8 bits, so that a weight has at most so many on
             average; the layers that move the outputs least have 4. `None`: all have `bits`.
         activation_bits: Bits of what flows between the kernels, 8 or 16; 16 costs LiteRT time.
+            `None`: it stays in floats, and the kernels of every kind of layer are rounded, without
+            samples (see `weights.py`); of the other settings `bits`, `rate`, `metric` and `higher`
+            count.
         calibration: How the ends of a range are found: `minmax`, `percentile`, `mse`, `entropy`.
         percentile: How many of the values, in percent, lie within the range, for `percentile`.
         equalize: Whether to scale the channels between two layers, so that both round well.
@@ -60,7 +65,7 @@ class Quantize(Pass):
     kind: Literal["quantize"] = "quantize"
     bits: Literal[4, 8] = 8
     mean_bits: float | None = Field(default=None, ge=4, le=8)
-    activation_bits: Literal[8, 16] = 8
+    activation_bits: Literal[8, 16] | None = 8
     calibration: Literal["minmax", "percentile", "mse", "entropy"] = "minmax"
     percentile: float = Field(default=99.99, gt=50, le=100)
     equalize: bool = False
@@ -69,6 +74,14 @@ class Quantize(Pass):
     rate: float = Field(default=0.01, gt=0)
     metric: str | None = None
     higher: bool | None = None
+
+    @model_validator(mode="after")
+    def _rounds_what_it_says(self) -> Self:
+        of_ranges = {"mean_bits": None, "equalize": False, "bias_correction": False}
+        given = [name for name, usual in of_ranges.items() if getattr(self, name) != usual]
+        if self.activation_bits is None and given:
+            raise ValueError(f"{given[0]} wants ranges: activation_bits of 8 or 16")
+        return self
 
     def ladder(self) -> Ladder:
         """See `Pass.ladder`."""
@@ -87,6 +100,8 @@ class Quantize(Pass):
         from compress.measure.samples import answers
         from compress.passes.quantize import entries
 
+        if self.activation_bits is None:
+            return self._weights(model, chosen, context)
         quantised, samples, bare, told = self._assembled(model, chosen, context)
         quantised, text, judged = self._train(quantised, context)
         names = [tensor._keras_history.operation.name for tensor in model.outputs]
@@ -99,6 +114,27 @@ class Quantize(Pass):
         told.append(agreement_told(agreement))
         return Rewrite(quantised, notes, "; ".join(filter(None, [text, *told])), agreement)
 
+    def _weights(
+        self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
+    ) -> Rewrite:
+        """Quantises kernels alone; of a training the better of its two ends is kept."""
+        from compress.measure.agreement import agreements, warn_if_poor
+        from compress.measure.agreement import told as agreement_told
+        from compress.measure.samples import answers, check_samples
+        from compress.passes.quantize import weights
+
+        rounding, notes = weights.on_grids(model, list(chosen), self.bits)
+        new, text, judged = self._better(rounding, context, weights.settled)
+        told: tuple[Agreement, ...] = ()
+        if context.samples is not None:
+            samples = check_samples(context.samples, model, who="quantize")
+            names = [tensor._keras_history.operation.name for tensor in model.outputs]
+            told = agreements(names, *(answers(one, samples) for one in (model, new)))
+            if not judged:
+                warn_if_poor("quantize", told, _ADVICE)
+            text += f"; {agreement_told(told)}"
+        return Rewrite(new, by_layer(notes, chosen), text, told)
+
     def prepare(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
     ) -> keras.Model:
@@ -107,7 +143,10 @@ class Quantize(Pass):
         The ranges are those of the calibration at first. See `Pass.prepare`.
         """
         from compress.graph.holding import hold
+        from compress.passes.quantize import weights
 
+        if self.activation_bits is None:
+            return weights.on_grids(model, list(chosen), self.bits)[0]
         return hold(self._assembled(model, chosen, context)[0], computed=False)
 
     def callback(self) -> keras.callbacks.Callback:
@@ -151,7 +190,8 @@ class Quantize(Pass):
         if self.epochs and self.rate != 1:
             settings = {"epochs": 1, "callbacks": [], "rate": self.rate}
             check_call(context.fit, "fit", "model", **settings)
-        check_samples(context.samples, model, who="quantize")
+        if self.activation_bits is not None or context.samples is not None:
+            check_samples(context.samples, model, who="quantize")
 
     def also_named(self, model: keras.Model) -> tuple[str, ...]:
         """The inputs: one that `skip` names gets no range; what reads it computes in floats."""
@@ -187,32 +227,46 @@ class Quantize(Pass):
         return bits
 
     def _train(self, quantised: keras.Model, context: Context) -> tuple[keras.Model, str, bool]:
+        """As `_better`; the ranges of the model stop on the way."""
+        from compress.graph.holding import hold
+        from compress.passes.quantize.integers import settle
+
+        if context.fit is None or self.epochs == 0:
+            return self._better(quantised, context, settle)
+        freeze = _freeze(self.freeze)
+        held = hold(quantised, computed=False)
+        return self._better(held, context, settle, freeze)
+
+    def _better(
+        self,
+        quantised: keras.Model,
+        context: Context,
+        settle: Callable[[keras.Model], keras.Model],
+        freeze: Any = None,
+    ) -> tuple[keras.Model, str, bool]:
         """Trains; returns the better model, a line that says which, and whether it was judged.
 
         A model that has learnt, by a metric, need not agree with the one before.
         """
-        from compress.graph.holding import hold
-        from compress.passes.quantize import integers
-
-        calibrated = integers.settle(quantised)
+        before = settle(quantised)
+        ranged = self.activation_bits is not None
+        word, alone = ("calibrated", "calibration") if ranged else ("rounded", "rounding")
         if context.fit is None or self.epochs == 0:
-            text = f"calibrated; {context.train(quantised, epochs=self.epochs)}"
-            return calibrated, text, False
+            return before, f"{word}; {context.train(quantised, epochs=self.epochs)}", False
         headline = context.headline_of(self.metric, self.higher)
         name = headline.name
-        before = context.metrics(calibrated).get(name)
-        freeze, quantised = _freeze(self.freeze), hold(quantised, computed=False)
-        text = context.train(quantised, epochs=self.epochs, callbacks=[freeze], rate=self.rate)
-        if not freeze.frozen:
+        old = context.metrics(before).get(name)
+        callbacks = [freeze] if freeze else []
+        text = context.train(quantised, epochs=self.epochs, callbacks=callbacks, rate=self.rate)
+        if freeze and not freeze.frozen:
             text += ", its ranges to the end (`fit` did not call the callback that stops them)"
-        trained = integers.settle(quantised)
-        after = context.metrics(trained).get(name)
-        if before is None or after is None:
-            told = f"{text}; not compared with the calibration alone: no {name!r}"
-            return trained, told, False
-        compared = f"{name} {before:.4f} calibrated, {after:.4f} trained"
-        if not headline.fall(before, after) <= 0:  # NaN is no better
-            return calibrated, f"{text}, which did worse and is dropped: {compared}", False
+        trained = settle(quantised)
+        new = context.metrics(trained).get(name)
+        if old is None or new is None:
+            return trained, f"{text}; not compared with the {alone} alone: no {name!r}", False
+        compared = f"{name} {old:.4f} {word}, {new:.4f} trained"
+        if not headline.fall(old, new) <= 0:  # NaN is no better
+            return before, f"{text}, which did worse and is dropped: {compared}", False
         return trained, f"{text}: {compared}", True
 
 
