@@ -597,6 +597,8 @@ _SMALL_FCN = {
     "batch_norm": True,
 }
 _SMALL_SEG = {"convs": (2, 2, 2), "filters": (16, 32, 64)}
+_SMALL_DECONV = {"convs": (2, 2, 2, 2), "filters": (16, 32, 64, 64), "units": 256, "window": 4}
+_small_deconvnet = partial(_deconvnet, input_shape=(64, 64, 3), num_classes=11, smallest=64)
 _locator = partial(
     Architecture,
     builder="zoo.models.locator:locator",
@@ -1203,6 +1205,7 @@ ROWS = (
     _segnet("segnet", "SegNet", 29_449_932, {}),
     _small_segnet("segnet_small", "SegNet, small", 146_027, _SMALL_SEG),
     _deconvnet("deconvnet", "Deconvolution network", 251_805_653, {"units": 4096}),
+    _small_deconvnet("deconvnet_small", "Deconvolution network, small", 886_747, _SMALL_DECONV),
     _recurrent("recurrent_cnn1", "Recurrent CNN, once", 103_311, {"instances": 1}),
     _recurrent("recurrent_cnn2", "Recurrent CNN, twice", 103_561, {"instances": 2}),
     _recurrent("recurrent_cnn3", "Recurrent CNN, three times", 103_811, {"instances": 3}),
