@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from compress.measure.account import LayerRow
+    from compress.passes.recovery.problem import Problem
 
 
 class Fit(Protocol):
@@ -267,16 +268,19 @@ class Pass(Settings):
         moves_statistics: Whether the kernels it leaves make batch normalisations see something
             else. Where nothing is trained and the context has samples, these are then measured
             again, see `compress.passes.recovery`.
-        leaves_zeros: Whether it sets weights to zero; the others are then fitted anew, likewise.
+        recover: What is done on samples where nothing is trained: `statistics` of batch
+            normalisations are measured again; `layers`: kernels are also fitted to what their layer
+            gave, one after another; `network`: then everything learns what the network before
+            answers, for minutes. Without labels; see `compress.passes.recovery`.
     """
 
     on_weights: ClassVar[bool] = True
     moves_statistics: ClassVar[bool] = False
-    leaves_zeros: ClassVar[bool] = False
     kind: str
     layers: tuple[str, ...] = ("*",)
     skip: tuple[str, ...] = ()
     epochs: int = Field(default=2, ge=0)
+    recover: Literal["statistics", "layers", "network"] = "layers"
 
     @abstractmethod
     def rewrite(
@@ -289,6 +293,23 @@ class Pass(Settings):
             chosen: The leaf layers of `model` to work on, by path.
             context: What the pass may use beside the model.
         """
+
+    def settle(
+        self, path: str, layer: keras.layers.Layer, kernel: np.ndarray, problem: Problem
+    ) -> np.ndarray | None:
+        """Returns what a compressed kernel is to be instead, for what its layer gives on samples.
+
+        Args:
+            path: Path of the layer.
+            layer: The layer of the compressed model.
+            kernel: Its kernel, (kernels, inputs, outputs); a depthwise convolution has several.
+            problem: What it is to do.
+
+        Returns:
+            A kernel that is compressed as much; `None` where it stays. By default one that has
+            lost channels is fitted.
+        """
+        return problem.aim if problem.slim else None
 
     def prepare(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
@@ -375,13 +396,11 @@ class Pass(Settings):
         self.check(model, context)
         rows = rows or layer_table(model)  # before a pass trains
         rewrite = self.rewrite(model, chosen, context)
-        if self.moves_statistics and context.fit is None and context.samples is not None:
-            from compress.passes.recovery import recover
+        wanted = context.samples is not None or self.recover == "network"
+        if self.moves_statistics and context.fit is None and wanted:
+            from compress.passes.recovery.recover import recover
 
-            text = recover(
-                rewrite.model, model, context.samples,
-                who=self.kind, rows=rows, refits=self.leaves_zeros,
-            )  # fmt: skip
+            text = recover(self, rewrite.model, model, context.samples, chosen)
             rewrite = rewrite._replace(text="; ".join(filter(None, (rewrite.text, text))))
         notes = {path: Note(False, reason) for path, reason in reasons.items()} | rewrite.notes
         new = layer_table(rewrite.model)

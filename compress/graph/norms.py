@@ -12,17 +12,16 @@ nothing changes, however few the examples are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from compress.graph.graph import is_graph, leaf_layers, replay
+from compress.graph.graph import leaf_layers
 
 SMALL = 1e-12
-Visit = Callable[[str, Any, Any], None]
 
 
 class Moments(NamedTuple):
@@ -42,104 +41,56 @@ def norms_in(model: keras.Model) -> dict[str, layers.BatchNormalization]:
     return {p: x for p, x in found.items() if isinstance(x, layers.BatchNormalization)}
 
 
-def walk(model: keras.Model, samples: Any, visit: Visit) -> None:
-    """Runs a model, and tells of each leaf layer before it is called for the first time.
+def moments(tensors: Iterable[Any], axis: int) -> Moments:
+    """Returns the moments of what a batch normalisation is given.
 
     Args:
-        model: Functional or Sequential.
-        samples: As the model takes them, (n, ...) for each input.
-        visit: Is given the path, the layer and the first of what it is called with, in the order of
-            the graph. It may change the layer: what is behind sees what it then makes.
+        tensors: Some examples at a time.
+        axis: Of the channels.
     """
-    paths = {id(layer): path for path, layer in leaf_layers(model)}
-    seen: set[str] = set()
+    count, total, squares = 0, np.zeros(()), np.zeros(())
+    for tensor in tensors:
+        values = ops.cast(tensor, "float32")
+        axes = [at for at in range(len(values.shape)) if at != axis % len(values.shape)]
+        mean, variance = (
+            np.asarray(ops.convert_to_numpy(x), np.float64) for x in ops.moments(values, axes)
+        )
+        rows = int(np.prod([values.shape[at] for at in axes]))
+        count, total = count + rows, total + rows * mean
+        squares = squares + rows * (variance + mean**2)
+    mean = total / count
+    return Moments(mean, np.maximum(squares / count - mean**2, 0))
 
-    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_graph(operation):
-            return replay(operation, args[0], call)
-        path = paths.get(id(operation), "")
-        if path and path not in seen:
-            seen.add(path)
-            visit(path, operation, args[0] if args else None)
-        return operation(*args, **kwargs)
 
-    replay(model, samples, call)
-
-
-def moments(model: keras.Model, samples: Any) -> dict[str, Moments]:
-    """Returns the moments of what each batch normalisation is given.
+def moved(
+    before: layers.BatchNormalization,
+    after: layers.BatchNormalization,
+    seen: Moments,
+    own: Moments,
+) -> Moments | None:
+    """Returns statistics that have moved by as much as what they describe; `None`: it has not.
 
     Args:
-        model: Functional or Sequential.
-        samples: As the model takes them, (n, ...) for each input.
+        before: The normalisation of the network before.
+        after: That of the changed one, of the same channels or some of them.
+        seen: Moments of what the first is given.
+        own: Of what the second is given.
     """
-    found: dict[str, Moments] = {}
-
-    def visit(path: str, layer: Any, tensor: Any) -> None:
-        if isinstance(layer, layers.BatchNormalization):
-            found[path] = _moments(tensor, layer.axis)
-
-    walk(model, samples, visit)
-    return found
-
-
-def restate(
-    model: keras.Model,
-    before: keras.Model,
-    shown: Mapping[str, Moments],
-    samples: Any,
-    *,
-    also: Visit | None = None,
-) -> int:
-    """Moves the statistics of a changed model, in place, by as much as what they describe moved.
-
-    Args:
-        model: Functional or Sequential.
-        before: What it was made of.
-        shown: The `moments` of that on the samples.
-        samples: As both take them, (n, ...) for each input.
-        also: What else is changed on the way, see `walk`.
-
-    Returns:
-        The number of batch normalisations whose statistics have changed.
-    """
-    then, now = norms_in(before), norms_in(model)
-    changed = 0
-
-    def visit(path: str, layer: Any, tensor: Any) -> None:
-        nonlocal changed
-        if also is not None:
-            also(path, layer, tensor)
-        if path not in now:
-            return
-        own = _moments(tensor, layer.axis)
-        places = _places(then[path], layer) if path in shown else None
-        if places is not None:
-            old, seen = _stored(then[path]).of(places), shown[path].of(places)
-            if _alike(own, seen):
-                return
-            varies = seen.variance > SMALL
-            ratio = own.variance / np.where(varies, seen.variance, 1)
-            variance = np.where(varies, old.variance * ratio, own.variance)
-            own = Moments(old.mean + own.mean - seen.mean, variance)
-        changed += 1
-        layer.moving_mean.assign(own.mean)
-        layer.moving_variance.assign(own.variance)
-
-    walk(model, samples, visit)
-    return changed
+    places = _places(before, after)
+    if places is None:
+        return own
+    old, seen = _stored(before).of(places), seen.of(places)
+    if _alike(own, seen):
+        return None
+    varies = seen.variance > SMALL
+    ratio = own.variance / np.where(varies, seen.variance, 1)
+    variance = np.where(varies, old.variance * ratio, own.variance)
+    return Moments(old.mean + own.mean - seen.mean, variance)
 
 
 def _alike(one: Moments, other: Moments) -> bool:
     pairs = zip(one, other, strict=True)
     return all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in pairs)
-
-
-def _moments(tensor: Any, axis: int) -> Moments:
-    values = ops.cast(tensor, "float32")
-    axes = [at for at in range(len(values.shape)) if at != axis % len(values.shape)]
-    mean, variance = ops.moments(values, axes)
-    return Moments(*(np.asarray(ops.convert_to_numpy(x), np.float64) for x in (mean, variance)))
 
 
 def _stored(layer: layers.BatchNormalization) -> Moments:

@@ -32,7 +32,8 @@ class KernelRange(Parametrization):
         **kwargs: Keyword arguments of `keras.layers.Layer`.
 
     Attributes:
-        share: Fraction of the largest magnitude, in (0, 1]; what lies beyond is cut off.
+        share: What the end of the grid is of the largest magnitude, above 0. What lies beyond is
+            cut off; above 1 no weight is at the end.
     """
 
     def __init__(self, bits: int = 8, *, per: str = "filter", **kwargs: Any) -> None:
@@ -77,6 +78,12 @@ class KernelRange(Parametrization):
         flat = kernel.reshape(-1, *self.share.shape)
         steps = np.clip(np.round(flat / scale), -top, top).astype("float32") + 0.0  # no -0
         return (steps * scale).reshape(kernel.shape), scale
+
+    def keep(self, kernel: np.ndarray, scale: np.ndarray) -> None:
+        """Keeps the grid of a kernel that lies on it; what `on_grid` returns."""
+        most = np.abs(kernel.reshape(-1, *self.share.shape)).max(axis=0)
+        end = scale * (2 ** (self.bits - 1) - 1)
+        self.share.assign(np.where(most > 0, end / np.maximum(most, SMALLEST), 1.0))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that build this layer again."""

@@ -26,9 +26,11 @@ from zoo.common.settings import FractionBelowOne
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from compress.passes.prune.callback import MaskCallback
     from compress.passes.prune.masks import Kernels, Structure
+    from compress.passes.recovery.problem import Problem
 
 MOST_STEPS = 4  # of pruning between trainings
 _LOG = logging.getLogger("compress")
@@ -65,7 +67,6 @@ class Prune(Pass):
     """
 
     moves_statistics: ClassVar[bool] = True
-    leaves_zeros: ClassVar[bool] = True
 
     kind: Literal["prune"] = "prune"
     sparsity: FractionBelowOne
@@ -203,6 +204,30 @@ class Prune(Pass):
         for path, (num_zeros, size) in prune_kernels(kernels, structure, self.sparsity).items():
             notes[path] = Note(num_zeros > 0, f"{num_zeros:,} of {size:,} kernel weights are zero")
         return Rewrite(pruned, by_layer(notes, chosen), text)
+
+    def settle(
+        self, path: str, layer: Any, kernel: np.ndarray, problem: Problem
+    ) -> np.ndarray | None:
+        """Chooses as many zeros anew, and fits what is left; see `Pass.settle`."""
+        import numpy as np
+
+        from compress.graph.holding import structure
+        from compress.layers.shared import Shared
+        from compress.passes.recovery.feedback import BLOCK, Zeros, sweep
+        from compress.passes.recovery.problem import masked_fit
+        from compress.passes.recovery.values import refitted
+
+        kept, there = kernel != 0, problem.before == 0
+        if kept.all() or not (kept < ~there).any():
+            return None
+        if self.block == (1, 1):
+            size = self.n_of_m[1] if self.n_of_m else 1
+            rule = Zeros(1 - kept.mean(), there, self.n_of_m)
+            swept = sweep(problem.aim, problem.squares, rule, block=size * max(1, BLOCK // size))
+            kept = swept != 0
+        if any(isinstance(part, Shared) for part in structure(kernel)):
+            return refitted(problem, np.where(kept, problem.before, 0), per_channel=False)
+        return masked_fit(problem, kept)
 
     def _scheduled(self, pruned: keras.Model, kernels: Kernels, context: Context) -> str:
         """Prunes while `fit` trains; where the callback could not see to that, in between."""

@@ -18,6 +18,7 @@ from compress.graph.holding import let_go, structure
 from compress.graph.kernels import clone_layer, kernel_of
 from compress.layers.parametrized import Parametrized
 from compress.layers.quantized import Floats, KernelRange, Range, RangedSilu, kernel_bits
+from compress.layers.shared import Shared
 from compress.measure.samples import answers, batches
 from compress.passes.quantize import entries, grids
 from compress.passes.quantize.calibration import Histogram
@@ -32,6 +33,7 @@ def assemble(
     *,
     activation_bits: int,
     bare: Collection[int] = (),
+    shared: bool = True,
 ) -> keras.Model:
     """Returns a model with grids for kernels, and ranges for what flows between them.
 
@@ -43,6 +45,7 @@ def assemble(
         activation_bits: Width of what flows.
         bare: Places of inputs without a range, see `entries`. A kernel that reads one is not
             rounded.
+        shared: Whether kernels keep values that they share; on a grid they share others.
     """
     found = dict(leaf_layers(model))
     skipped = {id(layer) for path, layer in found.items() if path not in bits}
@@ -68,7 +71,7 @@ def assemble(
         is_output = id(layer) in last and layer in behind  # which keeps its name
         name = f"{layer.name}_inner" if is_output or path in floats else layer.name
         if grids.is_kernel(layer) and path not in raw:
-            new = _on_grid(layer, count, name=name)
+            new = _on_grid(layer, count, name=name, shared=shared)
         elif grids.is_silu(layer):
             new = RangedSilu(name=name, activity_regularizer=layer.activity_regularizer)
         elif is_output or path in floats:
@@ -118,6 +121,14 @@ def calibrate(
         layer.hi.assign(hi)
 
 
+def copy_ranges(model: keras.Model, other: keras.Model) -> None:
+    """Sets the ends of all ranges to those of a model of the same graph, in place."""
+    found = dict(leaf_layers(other))
+    for path, layer in leaf_layers(model):
+        if isinstance(layer, Range):
+            layer.set_weights(found[path].get_weights())
+
+
 def correct_biases(model: keras.Model, samples: list[np.ndarray]) -> list[str]:
     """Takes the mean error that rounding the kernels makes out of the biases, in place.
 
@@ -164,6 +175,7 @@ def settle(model: keras.Model) -> keras.Model:
                 inner.bias.assign(np.round(bias / step) * step)
             settled[path] = Parametrized(inner, [KernelRange(grid.bits, per=grid.per)])
             settled[path].build()
+            settled[path].chain[-1].keep(on_grid, scale)
         elif isinstance(layer, Parametrized):
             settled[path] = layer.plain()
     new = let_go(model, settled)
@@ -248,10 +260,12 @@ class _MeanError:
         return self._sum / max(self._count, 1)
 
 
-def _on_grid(layer: keras.layers.Layer, bits: int, *, name: str) -> Parametrized:
+def _on_grid(
+    layer: keras.layers.Layer, bits: int, *, name: str, shared: bool = True
+) -> Parametrized:
     kernel, bits = ops.convert_to_numpy(kernel_of(layer)), grids.fitting(layer, bits)
     grid = KernelRange(bits, per=grids.per(layer))
-    chain = structure(kernel)
+    chain = [part for part in structure(kernel) if shared or not isinstance(part, Shared)]
     wrapped = Parametrized(clone_layer(layer, name=name), [*chain, grid])
     wrapped.build()
     for part in chain:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from compress.measure.report import Agreement
+    from compress.passes.recovery.problem import Problem
 
 
 _ADVICE = (
@@ -55,6 +56,8 @@ class Quantize(Pass):
         freeze: Fraction of the training after which the ranges stay.
         rate: Share of the learning rate of `fit` to train with. Folded, a net has no normalisation
             that tames a large one: ResNet-20 collapses at 0.01, a tenth of its recipe's.
+        recover: `layers`: kernels are rounded row by row, and later rows and the biases make up for
+            it; `network`: then everything learns, for minutes. See `Pass`.
         metric: What tells whether the training did better than the calibration alone; the better
             of the two is kept, where the context has `evaluate`; None: the context's headline.
         higher: Whether more of the metric is better; None: as far as the context knows it, else it
@@ -72,6 +75,7 @@ class Quantize(Pass):
     bias_correction: bool = False
     freeze: FractionAboveZero = 0.5
     rate: float = Field(default=0.01, gt=0)
+    recover: Literal["statistics", "layers", "network"] = "statistics"
     metric: str | None = None
     higher: bool | None = None
 
@@ -177,11 +181,47 @@ class Quantize(Pass):
             told.append(f"{len(scaled)} pairs of layers equalised")
         paths = list(dict(leaf_layers(ready)))
         bits = self._bits(ready, [p for p in paths if _origin(p, chosen)], samples)
-        quantised = integers.assemble(ready, bits, activation_bits=self.activation_bits, bare=bare)
-        integers.calibrate(quantised, samples, method=self.calibration, percentile=self.percentile)
+        fits = self.recover != "statistics" and not (context.fit and self.epochs)
+        form: dict[str, Any] = {
+            "activation_bits": self.activation_bits,
+            "bare": bare,
+            "shared": not fits,
+        }
+        quantised = integers.assemble(ready, bits, **form)
+        # The ranges of rough kernels are not those that fitted ones have.
+        wide = integers.assemble(ready, dict.fromkeys(bits, 8), **form) if fits else quantised
+        integers.calibrate(wide, samples, method=self.calibration, percentile=self.percentile)
+        integers.copy_ranges(quantised, wide)
+        if fits:
+            told.append(self._recovered(quantised, ready, samples, chosen))
         if self.bias_correction:
             told.append(f"{len(integers.correct_biases(quantised, samples))} biases corrected")
         return quantised, samples, bare, told
+
+    def settle(
+        self, path: str, layer: Any, kernel: np.ndarray, problem: Problem
+    ) -> np.ndarray | None:
+        """Rounds a kernel so that later weights make up for earlier ones; see `Pass.settle`."""
+        from compress.passes.quantize.fitting import on_grid
+
+        return on_grid(layer, kernel, problem)
+
+    def _recovered(
+        self,
+        quantised: keras.Model,
+        ready: keras.Model,
+        samples: list[np.ndarray],
+        chosen: Mapping[str, Any],
+    ) -> str:
+        """Fits and teaches the model with ranges, in place; returns a line on it."""
+        from compress.graph import leaf_layers
+        from compress.passes.recovery.recover import bring_nearer
+
+        found = dict(leaf_layers(ready))
+        paths = {path: path if path in found else path.removesuffix("_inner")
+                 for path, _ in leaf_layers(quantised)}  # fmt: skip
+        own = {path for path, old in paths.items() if _origin(old, chosen)}
+        return bring_nearer(self, quantised, ready, samples, own, origin=paths)
 
     def check(self, model: keras.Model, context: Context) -> None:
         """Looks at the samples, and whether `fit` takes a `rate`; see `Pass.check`."""

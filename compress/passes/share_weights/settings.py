@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from compress.passes.recovery.problem import Problem
+
 
 class ShareWeights(Pass):
     """Gives the weights of each kernel at most `2**bits` values; zeros stay zeros, beside them.
@@ -59,6 +61,16 @@ class ShareWeights(Pass):
             largest, changed = errors[path]
             notes[path] = Note(bool(changed), _told(convert_to_numpy(kernel.variable), largest))
         return Rewrite(shared, by_layer(notes, chosen), text)
+
+    def settle(
+        self, path: str, layer: Any, kernel: np.ndarray, problem: Problem
+    ) -> np.ndarray | None:
+        """Gives each weight its value anew, then the values; see `Pass.settle`."""
+        from compress.passes.recovery.values import refitted
+
+        if not (kernel != problem.before).any():
+            return None
+        return refitted(problem, kernel, per_channel=self.per_channel)
 
     def prepare(
         self, model: keras.Model, chosen: Mapping[str, keras.layers.Layer], context: Context
