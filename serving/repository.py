@@ -10,121 +10,23 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from export.manifest import FILE, Manifest
-from serving.batching import Batcher, check_rows
-from serving.cores import num_cores
-from serving.engines import Arrays, Engine, open_engines
 from serving.metrics import Metrics
-from serving.sessions import Sessions
 from serving.settings import Serving
+from serving.versions import Version
 
 LOG = logging.getLogger("serving")
-QUICK_SECONDS = 0.0005  # what runs sooner is not handed to a worker: the way there takes as long
 MOST_NUMBER = 2**63 - 1  # of a version
+Stamp = tuple[int, ...]
 _T = TypeVar("_T")
 
 
 class MissingError(LookupError):
     """There is no such model, version or label."""
-
-
-class Version:
-    """A version of a model that answers; within a `with` block that begins with `take`, it stays.
-
-    Attributes:
-        name: Name of the model.
-        number: Its version.
-        manifest: What the deployable says of itself.
-        engine: What runs it; of several workers the first.
-        sessions: States that are kept between requests.
-        shared: Whether several processes serve it.
-    """
-
-    def __init__(
-        self, name: str, number: int, directory: Path, settings: Serving, metrics: Metrics
-    ) -> None:
-        how_many = settings.batching_of(name)
-        workers = how_many.num_workers
-        share = num_cores() / (workers * settings.num_processes)
-        threads = settings.num_threads or max(1, int(share))
-        self.name = name
-        self.number = number
-        opened = open_engines(directory, num_threads=threads, copies=workers)
-        self.manifest, engines = opened.manifest, opened.engines
-        self.engine: Engine = engines[0]
-        self.shared = settings.num_processes > 1
-        self.sessions = Sessions(self.engine.signature)
-        self._batches, self._runs = metrics.batches.labels(name), metrics.runs.labels(name)
-        self._most_quick = self._quick(opened.seconds) if how_many.wait_seconds == 0 else 0
-        how = "at once" if self._most_quick else "by workers"
-        LOG.info(
-            "%s version %d: %.3g ms an example, answered %s, %s",
-            name, number, opened.seconds * 1e3, how,
-            "several together" if opened.batches else "one after another",
-        )  # fmt: skip
-        self._holders, self._closed = 0, False
-        self._left = threading.Condition()
-        self._batcher = Batcher(
-            engines,
-            max_batch=how_many.max_batch if opened.batches else 1,
-            wait_seconds=how_many.wait_seconds,
-            max_waiting=how_many.max_waiting,
-            seen=self._seen,
-            queued=metrics.waiting.labels(name, number).inc,
-        )
-
-    def _quick(self, seconds: float) -> int:
-        """How many examples are answered at once; none where the time depends on their sizes."""
-        free = any(None in spec.shape[1:] for spec in self.engine.signature.inputs)
-        return 0 if free else int(QUICK_SECONDS / seconds)
-
-    def take(self) -> bool:
-        """Holds it, so that it is not put away before the block that follows ends; or it was."""
-        with self._left:
-            self._holders += not self._closed
-            return not self._closed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._left:
-            self._holders -= 1
-            if self._closed and not self._holders:
-                self._left.notify_all()
-
-    def is_quick(self, inputs: Arrays) -> bool:
-        """Whether some examples are answered sooner than handed to a worker."""
-        return _num_examples(inputs) <= self._most_quick
-
-    def run(self, inputs: Arrays) -> Arrays:
-        """Answers at once, in the caller's thread."""
-        start, rows = time.monotonic(), _num_examples(inputs)
-        outputs = self.engine.predict(inputs)
-        check_rows(outputs, rows)
-        self._seen(rows, 1, time.monotonic() - start)
-        return outputs
-
-    def submit(self, inputs: Arrays) -> Future[Arrays]:
-        """Asks for answers, see `Batcher.submit`."""
-        return self._batcher.submit(inputs)
-
-    def close(self) -> None:
-        """Returns when all that was asked has been answered, and nobody holds it."""
-        with self._left:
-            self._closed = True
-            self._left.wait_for(lambda: not self._holders)
-        self._batcher.close()
-
-    def _seen(self, rows: int, _: int, seconds: float) -> None:
-        self._batches.observe(rows)
-        self._runs.observe(seconds)
 
 
 class Model:
@@ -135,6 +37,7 @@ class Model:
         base: Directory of its versions; of a deployable alone the deployable.
         versions: Those that answer, by number.
         refused: Why a version that is there does not answer, by number.
+        waiting: Numbers of those that have no manifest yet, as they are being copied.
         labels: Versions that have a name, by that name.
     """
 
@@ -143,10 +46,11 @@ class Model:
         self.base = base
         self.versions: dict[int, Version] = {}
         self.refused: dict[int, Exception] = {}
+        self.waiting: set[int] = set()
         self.labels = settings.labels_of(name)
         self._settings = settings
         self._metrics = metrics
-        self._stamps: dict[int, float] = {}  # when what is there was written
+        self._stamps: dict[int, Stamp] = {}  # of what is there
 
     def pick(self, number: int | None = None, label: str | None = None) -> Version:
         """Returns the version that is asked for; the greatest where none is.
@@ -161,6 +65,11 @@ class Model:
                 known = ", ".join(map(repr, self.labels)) or "none"
                 raise MissingError(f"label: got {label[:80]!r}; this server has {known}.")
             number = self.labels[label]
+            if number not in self.versions:
+                known = ", ".join(map(str, sorted(self.versions)))
+                raise MissingError(
+                    f"label: {label!r} is of version {number}; this server has {known}."
+                )
         versions = self.versions
         open_to_all = number is None or (number == 0 and 0 not in versions)
         chosen = max(versions) if open_to_all else number
@@ -172,6 +81,7 @@ class Model:
     def refresh(self) -> None:
         """Loads what is new, and puts away what is not served any more."""
         found = dict(_numbered(self.base)) or {1: self.base}
+        self._wait(found)
         labelled = {number for number in self.labels.values() if number in found}
         greatest = next((n for n in sorted(found, reverse=True) if self._has(n, found[n])), None)
         for number in labelled:
@@ -186,12 +96,24 @@ class Model:
             LOG.info("%s version %d: put away", self.name, number)
         self.refused = {n: why for n, why in self.refused.items() if n in found}
 
+    def _wait(self, found: Mapping[int, Path]) -> None:
+        waiting = {number for number, _ in _children(self.base)} - set(found)
+        for number in sorted(waiting - self.waiting):
+            LOG.warning("%s version %d: waits for its %s", self.name, number, FILE)
+        self.waiting = waiting
+
     def _has(self, number: int, directory: Path) -> bool:
         """Whether a version answers; one that is new, or was refused and is another, is loaded."""
         stamp = _stamp(directory)
-        if number not in self.versions and self._stamps.get(number) != stamp:
+        if self._stamps.get(number) != stamp:
             self._stamps[number] = stamp
-            self._load(number, directory)
+            if number not in self.versions:
+                self._load(number, directory)
+            elif _sha256(directory) != self.versions[number].manifest.sha256:
+                LOG.warning(
+                    "%s version %d: its files were replaced; what was loaded is served on. Give "
+                    "what is new another number.", self.name, number,
+                )  # fmt: skip
         return number in self.versions
 
     def _load(self, number: int, directory: Path) -> None:
@@ -201,6 +123,14 @@ class Model:
             self.refused = {**self.refused, number: error}
             LOG.warning("%s version %d: refused: %s", self.name, number, error)
             return
+        for name, note in loaded.notes.items():
+            LOG.warning("%s version %d: %r: %s", self.name, number, name, note)
+        if self.versions:
+            before = max(self.versions)
+            for unlike in loaded.unlike(self.versions[before]):
+                LOG.warning(
+                    "%s version %d: unlike version %d: %s", self.name, number, before, unlike
+                )
         self.refused = _without(self.refused, number)
         self.versions = {**self.versions, number: loaded}
         self._metrics.ready.labels(self.name, number).set(1)
@@ -238,16 +168,29 @@ class Repository:
                     f"{directory}: got name {name!r}; expected one without '/' and ':'."
                 )
             if name in self.models:
-                raise ValueError(f"{directory}: a model named {name!r} is served already.")
+                raise ValueError(
+                    f"{directory}: a model named {name!r} is served already. Serve both as "
+                    f"versions, {name}/1 and {name}/2, with labels, or one at another port."
+                )
             model = self.models[name] = Model(name, base, settings, metrics)
             model.refresh()
             if not model.versions:
                 raise model.refused[max(model.refused)]
-        if unknown := set(settings.batching) - set(self.models):
-            raise ValueError(
-                f"batching: got {', '.join(map(repr, sorted(unknown)))}; expected names of models: "
-                f"{', '.join(map(repr, self.models))}."
-            )
+        labelled = {name for name, own in settings.labels.items() if isinstance(own, Mapping)}
+        for key, names in (("batching", set(settings.batching)), ("labels", labelled)):
+            if unknown := names - set(self.models):
+                raise ValueError(
+                    f"{key}: got {', '.join(map(repr, sorted(unknown)))}; expected names of models:"
+                    f" {', '.join(map(repr, self.models))}."
+                )
+        for name, model in self.models.items():
+            for label, number in model.labels.items():
+                if number not in model.versions:
+                    known = ", ".join(map(str, sorted(model.versions)))
+                    LOG.warning(
+                        "%s: label %r is of version %d, which is not there yet; there is %s",
+                        name, label, number, known,
+                    )  # fmt: skip
         self._poll_seconds = settings.poll_seconds
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -294,24 +237,34 @@ class Repository:
 
 def _numbered(base: Path) -> Iterator[tuple[int, Path]]:
     """The versions within a directory: numbers that hold a manifest."""
-    if (base / FILE).is_file():
+    return ((number, path) for number, path in _children(base) if (path / FILE).is_file())
+
+
+def _children(base: Path) -> Iterator[tuple[int, Path]]:
+    """The directories within one that are called as versions are; none within a deployable."""
+    if (base / FILE).is_file() or not base.is_dir():
         return
-    for child in base.iterdir() if base.is_dir() else ():
+    for child in base.iterdir():
         named = child.name.isdecimal() and len(child.name) <= len(str(MOST_NUMBER))
-        if named and 0 < int(child.name) <= MOST_NUMBER and (child / FILE).is_file():
+        if named and 0 < int(child.name) <= MOST_NUMBER and child.is_dir():
             yield int(child.name), child
 
 
-def _num_examples(inputs: Arrays) -> int:
-    return len(next(iter(inputs.values())))
-
-
-def _stamp(directory: Path) -> float:
-    """When what lies in a directory was written last."""
+def _stamp(directory: Path) -> Stamp:
+    """Changes when anything within a directory is written, added or taken away."""
     try:
-        return max(path.stat().st_mtime for path in [directory, *directory.iterdir()])
+        found = [path.stat() for path in (directory, *directory.rglob("*"))]
     except OSError:  # it is being replaced
-        return 0.0
+        return ()
+    return max(one.st_ctime_ns for one in found), sum(one.st_size for one in found), len(found)
+
+
+def _sha256(directory: Path) -> str:
+    """What a manifest says of its file; nothing where there is none to be read."""
+    try:
+        return Manifest.read(directory).sha256
+    except (OSError, ValueError):
+        return ""
 
 
 def _without(known: dict[int, _T], number: int) -> dict[int, _T]:

@@ -12,27 +12,26 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-import numpy as np
 
 from serving import examples
 from serving.admission import LARGE_BYTES, Admission
 from serving.asking import ask
 from serving.calls import Call, Calls
-from serving.described import sizes, states
+from serving.described import END, STATES, sizes, states
 from serving.dtypes import DTYPES
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
 from serving.listening import shown_address
 from serving.messages import message
 from serving.metrics import Metrics
-from serving.repository import MissingError, Repository, Version
+from serving.repository import MissingError, Repository
 from serving.rest import SIGNATURE_NAME
 from serving.settings import Serving
 from serving.tensors import Kind, fill_shape, kind_of, to_proto, values_of
+from serving.versions import Version
 
 PACKAGE = "tensorflow.serving"
 SIGNATURES = "signature_def"
-AVAILABLE, END = 30, 50  # of ModelVersionStatus.State
 INVALID_ARGUMENT = 3  # of error codes
 
 PredictRequest = message(f"{PACKAGE}.PredictRequest")
@@ -178,7 +177,7 @@ class Services:
                 for size, wanted in zip(kind.shape, free, strict=True)
             )
             if not fits or kind.dtype != spec.dtype:
-                told = ", ".join("any" if size is None else str(size) for size in free)
+                told = ", ".join("one or more" if size is None else str(size) for size in free)
                 raise ValueError(
                     f"inputs.{name}: got {kind.dtype} of shape {str(kind.shape)[:80]}; expected "
                     f"{spec.dtype} of shape ({told})."
@@ -219,11 +218,9 @@ class Services:
         found = states(model, number) or states(model, self._version(spec).number)
         reply = StatusResponse()
         for one in found:
-            row = reply.model_version_status.add(
-                version=one.number, state=END if one.refused else AVAILABLE
-            )
-            row.status.error_code = INVALID_ARGUMENT if one.refused else 0
-            row.status.error_message = one.refused
+            row = reply.model_version_status.add(version=one.number, state=STATES[one.name])
+            row.status.error_code = INVALID_ARGUMENT if one.name == END else 0
+            row.status.error_message = one.why
         return reply
 
 
@@ -258,8 +255,6 @@ def _inputs(request: Any, kinds: dict[str, Kind]) -> Arrays:
             array = values_of(request.inputs[name], kind)
         except ValueError as error:
             raise ValueError(f"inputs.{name}.{error}") from None
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"inputs.{name}: got NaN or an infinite number; expected finite ones.")
         arrays[name] = array
     return arrays
 
