@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from export.manifest import FILE, TensorSpec
 from serving.dtypes import DTYPES
+from serving.models import Model
 from serving.pictures import takes_pictures
-from serving.repository import Model, Repository
+from serving.repository import Repository
 from serving.rest import SIGNATURE_NAME
 from serving.versions import Version
 

@@ -15,20 +15,20 @@ from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from serving import binary_tensors, open_inference, pictures, rest, sessions, text
 from serving.admission import LARGE_BYTES, Admission, Threads
 from serving.asking import ask
+from serving.bodies import files_of, header
 from serving.connection import LEFT
 from serving.engines import one_line
 from serving.errors import RefusedError
 from serving.guard import App, Headers, Receive, Scope, Send, send_json, send_refusal
 from serving.metrics import Metrics
-from serving.repository import MOST_NUMBER, MissingError, Repository
+from serving.models import MOST_NUMBER, MissingError
+from serving.repository import Repository
 from serving.settings import Serving
 from serving.versions import Version
 
@@ -114,7 +114,7 @@ class Inference:
             await self._generate(asked, scope, receive, send)
             return
         with find(self._repository.lease, asked) as version, self._counted(version, verb, scope):
-            form = _FORMS.get(verb) or open_inference.form(_header(scope, binary_tensors.HEADER))
+            form = _FORMS.get(verb) or open_inference.form(header(scope, binary_tensors.HEADER))
             content = await self._infer(version, form, scope)
         await send_json(send, 200, *content)
 
@@ -135,7 +135,7 @@ class Inference:
         self, version: Version, form: rest.Form, scope: Scope
     ) -> tuple[bytes, Headers, bytes]:
         body: bytes = scope["state"]["body"]
-        read: Any = await _files(scope, body, form is rest.predict)
+        read: Any = await files_of(scope, body, form is rest.predict)
         if read is None:
             read = await self._call(form.read, body, version, large=len(body) > LARGE_BYTES)
         if isinstance(read, pictures.Coded):
@@ -228,48 +228,6 @@ def find(pick: Callable[[str, int | None, str | None], Version], asked: Asked) -
         )
     except MissingError as missing:
         raise RefusedError(404, str(missing)) from None
-
-
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    """The value of a header, the first where there are more."""
-    return next((value for key, value in scope["headers"] if key == name), None)
-
-
-async def _files(scope: Scope, body: bytes, taken: bool) -> pictures.Coded | None:
-    """Picture files that a body holds; `None` where its type says that it is something else.
-
-    Raises:
-        RefusedError: 400: a picture whose type does not say so; or `taken` is false, as files are
-            those of `:predict`.
-    """
-    kind = (_header(scope, b"content-type") or b"").partition(b";")[0].strip().lower()
-    holds = kind.startswith(b"image/") or kind == b"multipart/form-data"
-    if holds and not taken:
-        raise RefusedError(
-            400, f"request: got {kind.decode('latin-1')[:80]}; expected JSON. Files of pictures "
-            "are answered by :predict.",
-        )  # fmt: skip
-    if not holds:
-        if (found := pictures.format_of(body)) is not None:
-            told = kind.decode("latin-1")[:80] or "no type"
-            raise RefusedError(
-                400, f"request: got a picture ({found}) sent as {told}; expected JSON, or the "
-                f"picture to :predict with Content-Type: {found}.",
-            )  # fmt: skip
-        return None
-    if kind.startswith(b"image/"):
-        return pictures.Coded([body], by_row=True)
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    most = pictures.MOST_FILES
-    try:
-        parts = await Request(scope, receive).form(max_files=most, max_fields=10)
-    except MultiPartException as error:
-        raise RefusedError(400, f"multipart: {error.message}") from None
-    files = [part for _, part in parts.multi_items() if isinstance(part, UploadFile)]
-    return pictures.Coded([await file.read() for file in files], by_row=True)
 
 
 async def _refusing(work: Coroutine[Any, Any, _T]) -> _T:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from serving import schemas
+from serving.models import Model
 from serving.pictures import takes_pictures
-from serving.repository import Model, Repository
+from serving.repository import Repository
 from serving.schemas import STRING, Schema
 from serving.versions import Version
 from zoo.common.answers import OF_CLASSES
