@@ -59,7 +59,7 @@ def answered(net: keras.Model, signature: Signature, inputs: Arrays, *, origin: 
         ValueError: Keras has none to one of the user's, or to any of ours but those at the edges.
     """
     total = len(next(iter(inputs.values())))
-    expected, why = _answers(net, signature, inputs)
+    expected, why = answers(net, signature, inputs)
     if not any(why):
         return Examples(origin, inputs, expected)
     bad = [place for place in range(total) if why[place]]
@@ -80,8 +80,14 @@ def answered(net: keras.Model, signature: Signature, inputs: Arrays, *, origin: 
     return Examples(origin, inputs, {n: array[kept] for n, array in expected.items()}, left_out)
 
 
-def _answers(net: keras.Model, signature: Signature, inputs: Arrays) -> tuple[Arrays, list[str]]:
-    """The answers of Keras, and for each example why there is none, or an empty string."""
+def answers(net: keras.Model, signature: Signature, inputs: Arrays) -> tuple[Arrays, list[str]]:
+    """Returns the answers of Keras, and for each example why there is none, or an empty string.
+
+    Args:
+        net: What `prepare` returned.
+        signature: Likewise.
+        inputs: Examples (n, ...) by input name.
+    """
     total = len(next(iter(inputs.values())))
     try:
         expected = run_keras(net, signature, inputs)
@@ -89,7 +95,7 @@ def _answers(net: keras.Model, signature: Signature, inputs: Arrays) -> tuple[Ar
         if total == 1:
             return {}, [f"Keras itself fails ({cause(error)[:120]})"]
         rows = [
-            _answers(net, signature, {name: array[i : i + 1] for name, array in inputs.items()})
+            answers(net, signature, {name: array[i : i + 1] for name, array in inputs.items()})
             for i in range(total)
         ]
         found = [row for row, _ in rows if row]

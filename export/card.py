@@ -59,6 +59,7 @@ def _tensors(manifest: Manifest) -> str:
     lines = ["| | name | shape | type |", "| --- | --- | --- | --- |"]
     lines += [row("input", spec) for spec in manifest.signature.inputs]
     lines += [row("output", spec) for spec in manifest.signature.outputs]
+    lines += [line for note in manifest.notes() for line in ("", note)]
     if manifest.meanings:
         lines += [""] + [f"- `{name}`: {said}" for name, said in manifest.meanings.items()]
     if manifest.names:

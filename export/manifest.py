@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from zoo.common import reading
 
 FILE = "manifest.json"
+LOGITS = "logits: a softmax makes the model's shares of them, which an integer file has not"
 EXPECTED = "the manifest of a deployable, which `zoo export` wrote"
 
 
@@ -152,6 +153,8 @@ class Manifest(_Part):
         labels: Class names in the order of the last output axis, or of an output below and above 0
             where that axis has length 1; empty when there are none.
         meanings: What the numbers of an output say, e.g. units, by the file's name of it.
+        ranges: The least and the greatest number that an input takes, by name, where its type holds
+            more: the places of a table, or those for which the runtime computes as the model does.
         precision: Arithmetic of the file, e.g. `float32`, `int8`.
         operators: How often each operator of the runtime's graph occurs.
         rejected: Why the file must not be used; empty when it passed.
@@ -181,6 +184,7 @@ class Manifest(_Part):
     preprocessing: dict[str, Any] = {}
     labels: tuple[str, ...] = ()
     meanings: dict[str, str] = {}
+    ranges: dict[str, tuple[int, int]] = {}
     precision: str
     operators: dict[str, int] = {}
     rejected: str = ""
@@ -192,6 +196,19 @@ class Manifest(_Part):
     facts: dict[str, Any] = {}
     versions: dict[str, str] = {}
     source_sha256: str = ""
+
+    def notes(self) -> list[str]:
+        """Returns what a reader of the Keras model would not think of the file, a sentence each."""
+        found = [f"Output {name!r} gives {LOGITS}." for name in self.facts.get("logits", ())]
+        ends = (*self.signature.inputs, *self.signature.outputs)
+        io = self.options.get("io", "float32")
+        if io != "float32" and (names := [repr(spec.name) for spec in ends if spec.dtype == io]):
+            found.append(
+                f"{', '.join(names)} hold {io}, scaled; `zoo serve` takes and gives float32."
+            )
+        for name, (low, high) in self.ranges.items():
+            found.append(f"Input {name!r} takes numbers from {low} to {high}.")
+        return found
 
     @classmethod
     def read(cls, directory: str | Path) -> Manifest:
@@ -244,11 +261,14 @@ class Manifest(_Part):
                 " directory. Export again."
             )
         if not path.exists():
-            raise FileNotFoundError(f"{path}: not found, but the manifest names it; export again.")
+            raise FileNotFoundError(
+                f"{path}: not found, but the manifest names it; copy it whole, or export again."
+            )
         if (found := digest(path)) != manifest.sha256:
             raise ValueError(
                 f"{path}: got sha256 {found[:12]}...; expected {manifest.sha256[:12]}..., as in the"
-                " manifest. The file changed after the export; export again."
+                " manifest. The file is not complete yet, or changed after the export; copy it"
+                " whole, or export again."
             )
         if manifest.rejected:
             raise ValueError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from export.examples import Arrays, edge_inputs
 from export.failures import cause, told_as
 from export.manifest import Distance, Parity, Score
 from export.parity import compare, measure
+from export.ranges import ranges_of
 from export.sameness import as_shares
 from export.source import run_keras
 from export.target import Labelled, Source, Target, Tolerance
@@ -26,13 +27,18 @@ ANYHOW = {"max_relative": None, "min_cosine": -1.0, "min_top1_agreement": 0.0, "
 
 @dataclass(frozen=True)
 class Proof:
-    """What running a file has shown; all `None` for a file that nothing here can run."""
+    """What running a file has shown; all `None` for a file that nothing here can run.
+
+    Attributes:
+        ranges: See `Manifest.ranges`.
+    """
 
     parity: Parity | None = None
     edges: Parity | None = None
     score: Score | None = None
     distance: Distance | None = None
     reason: str = ""
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def differs(self) -> bool:
@@ -131,7 +137,10 @@ def prove(
                 reason += f" little to judge a file by, and row by row {rows.reason}"
         elif lost > max(most, 1 / score.examples):  # one may tie, and a pixel is far less
             reason = f"{name} falls by {lost:.4f} on {score.examples} examples, limit {most:g}"
-    return Proof(parity, at_the_edges, score, distance, reason)
+    ranges = {}
+    if not reason:
+        ranges = ranges_of(source.net, source.signature, session.run, probes.inputs, at_edges)
+    return Proof(parity, at_the_edges, score, distance, reason, ranges)
 
 
 def _agrees(case: Examples, answers: Arrays, place: int, limits: Tolerance) -> bool:

@@ -6,6 +6,7 @@ import argparse
 
 from serving.server import serve
 from serving.settings import parse
+from zoo.common.leaving import leave
 
 
 def main() -> None:
@@ -24,6 +25,7 @@ def main() -> None:
         serve(*arguments.directories, **given | parse(arguments.changes))
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Admission:
 
     def __init__(self, settings: Serving) -> None:
         token = settings.token()
-        self._wanted = None if token is None else f"Bearer {token}".encode()
+        self._wanted = None if token is None else token.encode()
         self._most, self._together = settings.max_body_bytes, settings.max_bodies_bytes
         self._taken = 0  # bytes of all requests
         self._own, self._numbers = uuid.uuid4().hex[:16], itertools.count()
@@ -96,7 +96,9 @@ class Admission:
         """
         if self._wanted is None:
             return
-        if len(given) != 1 or not hmac.compare_digest(given[0], self._wanted):
+        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        same = hmac.compare_digest(token.lstrip(b" "), self._wanted)
+        if scheme.lower() != b"bearer" or not same:
             raise RefusedError(
                 401, "Authorization: expected 'Bearer' and the server's token.",
                 www_authenticate="Bearer",

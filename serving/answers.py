@@ -11,7 +11,7 @@ from serving.engines import Arrays
 from zoo.common import answers
 
 if TYPE_CHECKING:
-    from serving.repository import Version
+    from serving.versions import Version
 
 _BOXED = ("detect", "dense_caption")  # their scores are probabilities as they are
 _INDICES = ("classes", "phrases")  # outputs that are indices of labels
@@ -55,8 +55,9 @@ def check(version: Version) -> None:
     names = {manifest.names.get(one.name, one.name) for one in version.engine.signature.outputs}
     if not known or not (set(known) - {"", "masks"} <= names or ("" in known and len(names) == 1)):
         raise ValueError(
-            f"{version.name}: the manifest does not say what its answers mean (task "
-            f"{manifest.task!r}). Ask with :predict, and send numbers as 'instances' or 'inputs'."
+            f"{version.name}: got a picture, or a question for classes; the manifest does not say "
+            f"what the answers mean (task {manifest.task!r}). Send numbers to :predict, as "
+            "'instances' or 'inputs'."
         )
 
 

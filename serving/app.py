@@ -25,7 +25,8 @@ from serving.engines import one_line
 from serving.errors import RefusedError
 from serving.inference import find
 from serving.metrics import CONTENT_TYPE, Metrics
-from serving.repository import Repository, Version
+from serving.repository import Repository
+from serving.versions import Version
 
 LOG = logging.getLogger("serving")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from serving import ranges
 from serving.batching import BusyError
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
-from serving.repository import Version
+from serving.versions import Version
 
 LOG = logging.getLogger("serving")
 
@@ -21,9 +22,11 @@ async def ask(version: Version, inputs: Arrays) -> Arrays:
         inputs: One array for each input, (batch, ...).
 
     Raises:
-        RefusedError: 400: the runtime refuses a value; 500: it fails; 503: too many examples wait.
+        RefusedError: 400: the model has no answer to a value; 500: it fails; 503: too many
+            examples wait.
     """
     try:
+        ranges.check(inputs, version.ranges)
         if version.is_quick(inputs):
             return version.run(inputs)
         return await asyncio.wrap_future(version.submit(inputs))

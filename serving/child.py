@@ -11,6 +11,7 @@ import sys
 import threading
 
 from serving.server import Server
+from zoo.common.leaving import leave
 
 PARENT_SECONDS = 1.0  # how often it is looked for
 
@@ -34,6 +35,7 @@ def main() -> None:
         while not stop.wait(PARENT_SECONDS) and os.getppid() == int(parent):
             if server.ended.is_set():
                 sys.exit("serve: the server ended by itself; see above.")
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from export.manifest import TensorSpec
+from export.manifest import FILE, TensorSpec
 from serving.dtypes import DTYPES
+from serving.models import Model
 from serving.pictures import takes_pictures
-from serving.repository import Model, Repository, Version
+from serving.repository import Repository
 from serving.rest import SIGNATURE_NAME
+from serving.versions import Version
+
+WAITING, AVAILABLE, END = "START", "AVAILABLE", "END"
+STATES = {WAITING: 10, AVAILABLE: 30, END: 50}
+"""Numbers of ModelVersionStatus.State, by their name."""
 
 
 class State(NamedTuple):
@@ -16,18 +22,22 @@ class State(NamedTuple):
 
     Attributes:
         number: The version.
-        refused: Why it does not answer; empty where it does.
+        name: As TF Serving calls it, a key of `STATES`.
+        why: Why it does not answer; empty where it does.
     """
 
     number: int
-    refused: str
+    name: str
+    why: str
 
 
 def states(model: Model, chosen: int | None = None) -> list[State]:
     """Returns the states of a version or of all, the newest first; of an unknown one nothing."""
-    known = dict.fromkeys(model.versions, "") | {n: str(why) for n, why in model.refused.items()}
+    known = {number: State(number, WAITING, f"waits for its {FILE}") for number in model.waiting}
+    known |= {number: State(number, AVAILABLE, "") for number in model.versions}
+    known |= {number: State(number, END, str(why)) for number, why in model.refused.items()}
     numbers = sorted(known, reverse=True) if chosen is None else [chosen] * (chosen in known)
-    return [State(number, known[number]) for number in numbers]
+    return [known[number] for number in numbers]
 
 
 def status(found: list[State]) -> dict[str, Any]:
@@ -36,10 +46,10 @@ def status(found: list[State]) -> dict[str, Any]:
         "model_version_status": [
             {
                 "version": str(one.number),
-                "state": "END" if one.refused else "AVAILABLE",
+                "state": one.name,
                 "status": {
-                    "error_code": "INVALID_ARGUMENT" if one.refused else "OK",
-                    "error_message": one.refused,
+                    "error_code": "INVALID_ARGUMENT" if one.name == END else "OK",
+                    "error_message": one.why,
                 },
             }
             for one in found
@@ -58,7 +68,10 @@ def metadata(version: Version) -> dict[str, Any]:
         "model_spec": {
             "name": version.name, "signature_name": "", "version": str(version.number)
         },
-        "metadata": {"signature_def": {"signature_def": {SIGNATURE_NAME: signature}}},
+        "metadata": {
+            "signature_def": {"signature_def": {SIGNATURE_NAME: signature}},
+            **({"meanings": said} if (said := version.told) else {}),
+        },
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from export.manifest import TensorSpec
 from serving import answers
 from serving.engines import Arrays
 from serving.messages import message
-from serving.repository import Version
+from serving.versions import Version
 
 _PACKAGE = "tensorflow.serving"
 ClassifyResponse = message(f"{_PACKAGE}.ClassificationResponse")
@@ -101,7 +101,4 @@ def _array(feature: Any, spec: TensorSpec, where: str) -> NDArray[Any]:
         if found.dtype.kind == "f" or min(values) < ends[0] or max(values) > ends[1]:
             raise ValueError(f"{where}: expected whole numbers from {ends[0]} to {ends[1]}.")
     with np.errstate(over="ignore"):
-        array = found.astype(dtype).reshape([-1 if size is None else size for size in shape])
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{where}: got NaN or an infinite number; expected finite ones.")
-    return array
+        return found.astype(dtype).reshape([-1 if size is None else size for size in shape])

@@ -142,10 +142,16 @@ class Guard:
         state["held"] += count
 
 
-async def send_json(send: Send, status: int, content: bytes, headers: Headers = ()) -> None:
-    """Answers with JSON."""
+async def send_json(
+    send: Send,
+    status: int,
+    content: bytes,
+    headers: Headers = (),
+    kind: bytes = b"application/json",
+) -> None:
+    """Answers with JSON, or with content of another type."""
     told = [
-        (b"content-type", b"application/json"),
+        (b"content-type", kind),
         (b"content-length", b"%d" % len(content)),
         *headers,
     ]

@@ -15,26 +15,28 @@ from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from serving import open_inference, pictures, rest, sessions, text
+from serving import binary_tensors, open_inference, pictures, rest, sessions, text
 from serving.admission import LARGE_BYTES, Admission, Threads
 from serving.asking import ask
+from serving.bodies import files_of, header
 from serving.connection import LEFT
 from serving.engines import one_line
 from serving.errors import RefusedError
-from serving.guard import App, Receive, Scope, Send, send_json, send_refusal
+from serving.guard import App, Headers, Receive, Scope, Send, send_json, send_refusal
 from serving.metrics import Metrics
-from serving.repository import MOST_NUMBER, MissingError, Repository, Version
+from serving.models import MOST_NUMBER, MissingError
+from serving.repository import Repository
 from serving.settings import Serving
+from serving.versions import Version
 
 LOG = logging.getLogger("serving")
 _T = TypeVar("_T")
 Asked = Mapping[str, str | None]
 
+JSON = b"application/json"
 MOST_CLASSES = 1000  # named for a picture
 PICTURE_THREADS = 2  # a picture is large while it is decoded
 
@@ -49,7 +51,6 @@ _FORMS = {
     "predict": rest.predict,
     "classify": rest.classify,
     "regress": rest.regress,
-    "infer": open_inference.infer,
 }
 
 
@@ -113,8 +114,9 @@ class Inference:
             await self._generate(asked, scope, receive, send)
             return
         with find(self._repository.lease, asked) as version, self._counted(version, verb, scope):
-            content = await self._infer(version, _FORMS[verb], scope)
-        await send_json(send, 200, content)
+            form = _FORMS.get(verb) or open_inference.form(header(scope, binary_tensors.HEADER))
+            content = await self._infer(version, form, scope)
+        await send_json(send, 200, *content)
 
     @contextmanager
     def _counted(self, version: Version, api: str, scope: Scope) -> Iterator[None]:
@@ -129,9 +131,11 @@ class Inference:
         finally:
             self._metrics.answered(version.name, version.number, api, code, state["start"])
 
-    async def _infer(self, version: Version, form: rest.Form, scope: Scope) -> bytes:
+    async def _infer(
+        self, version: Version, form: rest.Form, scope: Scope
+    ) -> tuple[bytes, Headers, bytes]:
         body: bytes = scope["state"]["body"]
-        read: Any = await _files(scope, body) if form is rest.predict else None
+        read: Any = await files_of(scope, body, form is rest.predict)
         if read is None:
             read = await self._call(form.read, body, version, large=len(body) > LARGE_BYTES)
         if isinstance(read, pictures.Coded):
@@ -146,7 +150,9 @@ class Inference:
             if isinstance(how, sessions.Turn):  # it may be asked again
                 version.sessions.end(how.name, how.before)
             raise
-        return content if isinstance(content, bytes) else content.encode()
+        if isinstance(content, rest.Content):
+            return content.body, content.headers, content.kind
+        return content if isinstance(content, bytes) else content.encode(), (), JSON
 
     def _decoded(self, given: pictures.Coded, version: Version, scope: Scope) -> Callable[[], Any]:
         top = Request(scope).query_params.get("top", "3")
@@ -222,27 +228,6 @@ def find(pick: Callable[[str, int | None, str | None], Version], asked: Asked) -
         )
     except MissingError as missing:
         raise RefusedError(404, str(missing)) from None
-
-
-async def _files(scope: Scope, body: bytes) -> pictures.Coded | None:
-    """Picture files that a body holds; `None` where its type says that it is something else."""
-    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-    kind = kind.partition(b";")[0].strip().lower()
-    if kind.startswith(b"image/"):
-        return pictures.Coded([body], by_row=True)
-    if kind != b"multipart/form-data":
-        return None
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    most = pictures.MOST_FILES
-    try:
-        parts = await Request(scope, receive).form(max_files=most, max_fields=10)
-    except MultiPartException as error:
-        raise RefusedError(400, f"multipart: {error.message}") from None
-    files = [part for _, part in parts.multi_items() if isinstance(part, UploadFile)]
-    return pictures.Coded([await file.read() for file in files], by_row=True)
 
 
 async def _refusing(work: Coroutine[Any, Any, _T]) -> _T:

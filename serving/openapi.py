@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from serving import schemas
+from serving.models import Model
 from serving.pictures import takes_pictures
-from serving.repository import Model, Repository, Version
+from serving.repository import Repository
 from serving.schemas import STRING, Schema
+from serving.versions import Version
 from zoo.common.answers import OF_CLASSES
 
 FINE = "200"
@@ -83,7 +85,7 @@ def _add(
             found |= {
                 second: {"get": _get("Inputs and outputs.", schemas.ref("OpenMetadata"))},
                 f"{second}/ready": {"get": _get("Whether it answers.", schemas.READY)},
-                f"{second}/infer": {"post": _post(name, "Outputs for examples.", "infer")},
+                f"{second}/infer": {"post": _binary(version) | _said(version)},
             }
         for operations in found.values():
             if parameters:
@@ -104,7 +106,7 @@ def _versions(model: Model, repository: Repository) -> list[tuple[str, list[Sche
 
 
 def _predict(version: Version) -> dict[str, Any]:
-    operation = _post(version.name, "Outputs for examples.", "predict")
+    operation = _post(version.name, "Outputs for examples.", "predict") | _said(version)
     if takes_pictures(version):
         file = {"type": "string", "contentMediaType": "image/*", "format": "binary"}
         parts = {"type": "object", "properties": {"file": {"type": "array", "items": file}}}
@@ -120,6 +122,22 @@ def _predict(version: Version) -> dict[str, Any]:
 
 _ANSWERS = {"predict": "predicted", "classify": "classified", "regress": "regressed",
             "infer": "inferred", "generate": "generated"}  # fmt: skip
+
+
+def _binary(version: Version) -> dict[str, Any]:
+    """`/infer`, whose tensors may come and go as bytes behind the JSON."""
+    operation = _post(version.name, "Outputs for examples.", "infer")
+    content = {"schema": {"type": "string", "format": "binary"}}
+    header = _parameter("Inference-Header-Content-Length", "header", schemas.COUNT)
+    operation["requestBody"]["content"]["application/octet-stream"] = content
+    operation["responses"][FINE]["content"]["application/octet-stream"] = content
+    return operation | {"parameters": [header]}
+
+
+def _said(version: Version) -> dict[str, str]:
+    """What is to be known of inputs and outputs."""
+    lines = [f"{name}: {said}." for name, said in version.told.items()]
+    return {"description": " ".join(lines)} if lines else {}
 
 
 def _post(name: str, summary: str, verb: str) -> dict[str, Any]:

@@ -20,10 +20,16 @@ from zoo.common.placed import placed
 from zoo.common.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from serving.repository import Version
+    from serving.versions import Version
 
 CODED = "b64"
 MOST_FILES = 64  # of a request
+
+
+_BEGINNINGS = {
+    b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif",
+    b"RIFF": "image/webp", b"BM": "image/bmp", b"II*\0": "image/tiff", b"MM\0*": "image/tiff",
+}  # fmt: skip
 
 
 class Given(NamedTuple):
@@ -131,6 +137,11 @@ def write(outputs: Arrays, asked: Given, version: Version) -> str:
     return json.dumps({"predictions" if asked.by_row else "outputs": moved})
 
 
+def format_of(body: bytes) -> str | None:
+    """Returns the content type of a picture file by how it begins; no JSON begins so."""
+    return next((kind for begin, kind in _BEGINNINGS.items() if body.startswith(begin)), None)
+
+
 def takes_pictures(version: Version) -> bool:
     """Whether a model answers pictures."""
     try:
@@ -151,9 +162,14 @@ def _reads(version: Version) -> tuple[Preprocessing, str, str]:
     fits = known.size is not None and known.channels is not None and len(inputs) == 1
     shape = inputs[0].shape[1:]
     if not fits or any(a not in (None, b) for a, b in zip(shape, known.shape, strict=True)):
+        why = "the manifest does not say how one becomes an input"
+        if version.sessions.states:
+            why = "this is a step of a model with states, which takes numbers in sessions"
+        elif len(inputs) > 1:
+            why = f"the model has {len(inputs)} inputs"
         raise ValueError(
-            f"{version.name}: got a picture; the manifest does not say how one becomes an input. "
-            "Send numbers, as 'instances' or 'inputs'."
+            f"{version.name}: got a picture; {why}. Send numbers, as 'instances' or 'inputs'; "
+            "`zoo predict` takes pictures where the model itself is at hand."
         )
     answers.check(version)
     return known, inputs[0].name, inputs[0].dtype

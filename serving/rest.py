@@ -23,7 +23,7 @@ from serving.engines import Arrays
 from serving.values import as_array, keys, of_columns, of_rows, parse, parse_numbers, shape_of, show
 
 if TYPE_CHECKING:
-    from serving.repository import Version
+    from serving.versions import Version
 
 SIGNATURE_NAME = "serving_default"
 MOST_SHARED = 2**22  # values that a context becomes, when each example has them
@@ -31,6 +31,20 @@ RESULTS = "results"  # TF Serving's page says `result`; its code, and so its cli
 
 How = bool | pictures.Given | sessions.Turn
 """By row or by column, of pictures, or in a session."""
+
+
+class Content(NamedTuple):
+    """An answer that is not JSON alone.
+
+    Attributes:
+        body: The whole.
+        kind: Its content type.
+        headers: Further ones.
+    """
+
+    body: bytes
+    kind: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Form(NamedTuple):
@@ -45,7 +59,7 @@ class Form(NamedTuple):
     """
 
     read: Callable[[bytes, Version], tuple[Arrays, Any] | pictures.Coded]
-    write: Callable[[Arrays, Any, Version], str | bytes]
+    write: Callable[[Arrays, Any, Version], str | bytes | Content]
 
 
 def decode(request: dict[str, Any], signature: Signature) -> tuple[Arrays, bool]:
@@ -141,9 +155,21 @@ def _examples(body: bytes, version: Version) -> tuple[Arrays, Any] | pictures.Co
             f"context: got {num} values for {len(examples)} examples; expected {MOST_SHARED} at "
             "most, as each example has its own copy."
         )
-    rows = [context | row if type(row) is dict else row for row in examples]
+    single = [spec.name for spec in signature.inputs if spec.shape[1:] == (1,)]
+    rows = [
+        _listed(context, single) | _listed(row, single) if type(row) is dict else row
+        for row in examples
+    ]
     given = of_rows(rows, names, head="examples")
     return {spec.name: as_array(given[spec.name], spec) for spec in signature.inputs}, None
+
+
+def _listed(example: dict[str, Any], single: list[str]) -> dict[str, Any]:
+    """An example whose features of one value are lists, as TF Serving lets them be values too."""
+    return {
+        name: [value] if name in single and type(value) in (bool, int, float) else value
+        for name, value in example.items()
+    }
 
 
 def _predicted(body: bytes, version: Version) -> tuple[Arrays, How] | pictures.Coded:

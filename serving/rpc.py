@@ -12,27 +12,27 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-import numpy as np
 
-from serving import examples
+from serving import examples, given
 from serving.admission import LARGE_BYTES, Admission
 from serving.asking import ask
 from serving.calls import Call, Calls
-from serving.described import sizes, states
+from serving.described import END, STATES, sizes, states
 from serving.dtypes import DTYPES
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
 from serving.listening import shown_address
 from serving.messages import message
 from serving.metrics import Metrics
-from serving.repository import MissingError, Repository, Version
+from serving.models import MissingError
+from serving.repository import Repository
 from serving.rest import SIGNATURE_NAME
 from serving.settings import Serving
-from serving.tensors import Kind, fill_shape, kind_of, to_proto, values_of
+from serving.tensors import fill_shape, to_proto
+from serving.versions import Version
 
 PACKAGE = "tensorflow.serving"
 SIGNATURES = "signature_def"
-AVAILABLE, END = 30, 50  # of ModelVersionStatus.State
 INVALID_ARGUMENT = 3  # of error codes
 
 PredictRequest = message(f"{PACKAGE}.PredictRequest")
@@ -127,12 +127,12 @@ class Services:
         with self._find(request.model_spec, self._repository.lease) as version:
             call.state["version"] = version.name, version.number
             call.state["told"] = {"model": version.name, "version": version.number}
-            wanted = _refusing(_wanted, request, version)
-            kinds = _refusing(self._kinds, request, version)
+            wanted = _refusing(given.wanted, request, version)
+            kinds = _refusing(given.kinds_of, request, version, self._settings.max_body_bytes)
             size = sum(kind.size_bytes for kind in kinds.values())
             self._calls.take(call, size)
             large = call.large or size > LARGE_BYTES
-            inputs = await self._calls.run(large, _refusing, _inputs, request, kinds)
+            inputs = await self._calls.run(large, _refusing, given.inputs, request, kinds)
             outputs = await ask(version, inputs)
             large = call.large or sum(array.nbytes for array in outputs.values()) > LARGE_BYTES
             return await self._calls.run(large, _reply, version, outputs, wanted)
@@ -148,7 +148,7 @@ class Services:
         with self._find(request.model_spec, self._repository.lease) as version:
             call.state["version"] = version.name, version.number
             call.state["told"] = {"model": version.name, "version": version.number}
-            _refusing(_check_signature, request.model_spec)
+            _refusing(given.check_signature, request.model_spec)
             most_bytes = self._settings.max_body_bytes
             read = examples.arrays, request.input, version, most_bytes
             inputs = await self._calls.run(call.large, _refusing, *read)
@@ -157,36 +157,6 @@ class Services:
             reply = await self._calls.run(call.large, _refusing, write, version, outputs)
             _tell(reply.model_spec, version, SIGNATURE_NAME)
             return reply
-
-    def _kinds(self, request: Any, version: Version) -> dict[str, Kind]:
-        """What each input is, which fits the signature; no array is made yet."""
-        _check_signature(request.model_spec)
-        specs = {spec.name: spec for spec in version.engine.signature.inputs}
-        if set(request.inputs) != set(specs):
-            given = ", ".join(map(repr, sorted(request.inputs)))[:200] or "none"
-            raise ValueError(f"inputs: got {given}; expected {', '.join(map(repr, specs))}.")
-        kinds = {}
-        for name, spec in specs.items():
-            most_bytes = self._settings.max_body_bytes
-            try:
-                kind = kind_of(request.inputs[name], most_bytes=most_bytes)
-            except ValueError as error:
-                raise ValueError(f"inputs.{name}.{error}") from None
-            free = (None, *spec.shape[1:])
-            fits = len(kind.shape) == len(free) and all(
-                size > 0 and wanted in (None, size)
-                for size, wanted in zip(kind.shape, free, strict=True)
-            )
-            if not fits or kind.dtype != spec.dtype:
-                told = ", ".join("any" if size is None else str(size) for size in free)
-                raise ValueError(
-                    f"inputs.{name}: got {kind.dtype} of shape {str(kind.shape)[:80]}; expected "
-                    f"{spec.dtype} of shape ({told})."
-                )
-            kinds[name] = kind
-        if len({kind.shape[0] for kind in kinds.values()}) > 1:
-            raise ValueError("inputs: expected the same number of examples of each.")
-        return kinds
 
     async def _metadata(self, call: Call) -> Any:
         request = call.request
@@ -219,27 +189,10 @@ class Services:
         found = states(model, number) or states(model, self._version(spec).number)
         reply = StatusResponse()
         for one in found:
-            row = reply.model_version_status.add(
-                version=one.number, state=END if one.refused else AVAILABLE
-            )
-            row.status.error_code = INVALID_ARGUMENT if one.refused else 0
-            row.status.error_message = one.refused
+            row = reply.model_version_status.add(version=one.number, state=STATES[one.name])
+            row.status.error_code = INVALID_ARGUMENT if one.name == END else 0
+            row.status.error_message = one.why
         return reply
-
-
-def _check_signature(spec: Any) -> None:
-    """Refuses a signature that is not the only one."""
-    if (name := spec.signature_name) not in ("", SIGNATURE_NAME):
-        raise ValueError(f"signature_name: got {name[:80]!r}; expected {SIGNATURE_NAME!r}.")
-
-
-def _wanted(request: Any, version: Version) -> list[str]:
-    """Names of the outputs that are asked for."""
-    known = [spec.name for spec in version.engine.signature.outputs]
-    for name in request.output_filter:
-        if name not in known:
-            raise ValueError(f"output_filter: got {name[:80]!r}; expected {', '.join(known)}.")
-    return list(dict.fromkeys(request.output_filter)) or known
 
 
 def _refusing(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -248,20 +201,6 @@ def _refusing(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except ValueError as error:
         raise RefusedError(400, str(error)) from None
-
-
-def _inputs(request: Any, kinds: dict[str, Kind]) -> Arrays:
-    """The arrays of a request, of which it is known what they are."""
-    arrays = {}
-    for name, kind in kinds.items():
-        try:
-            array = values_of(request.inputs[name], kind)
-        except ValueError as error:
-            raise ValueError(f"inputs.{name}.{error}") from None
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"inputs.{name}: got NaN or an infinite number; expected finite ones.")
-        arrays[name] = array
-    return arrays
 
 
 def _reply(version: Version, outputs: Arrays, wanted: list[str]) -> Any:

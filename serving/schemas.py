@@ -6,10 +6,11 @@ from typing import Any
 
 from export.manifest import TensorSpec
 from serving import text
+from serving.described import STATES
 from serving.dtypes import DTYPES
 from serving.pictures import CODED, takes_pictures
-from serving.repository import Version
 from serving.rest import RESULTS, SIGNATURE_NAME
+from serving.versions import Version
 from zoo.common.tensors import NEXT, TOKENS
 from zoo.common.writing import Options
 
@@ -222,7 +223,7 @@ COMMON: dict[str, Schema] = {
                 an_object(
                     {
                         "version": STRING,
-                        "state": {"enum": ["AVAILABLE", "END"]},
+                        "state": {"enum": list(STATES)},
                         "status": an_object({"error_code": STRING, "error_message": STRING}),
                     }
                 )

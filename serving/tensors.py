@@ -81,6 +81,8 @@ def values_of(proto: Any, kind: Kind) -> NDArray[Any]:
                 f"tensor_content: got {len(content)} bytes; expected {size_bytes} for "
                 f"{_short(shape)} of {dtype}."
             )
+        if dtype.kind == "b" and max(content, default=0) > 1:
+            raise ValueError("tensor_content: expected bytes of 0 and 1, as it is of booleans.")
         return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
     field = DTYPES[dtype.name].field
     values = getattr(proto, field)

@@ -17,7 +17,7 @@ from zoo.common.vocabulary import Vocabulary
 from zoo.common.writing import Options, Reader, write_pieces
 
 if TYPE_CHECKING:
-    from serving.repository import Version
+    from serving.versions import Version
 
 MOST_WRITERS = 16  # texts that are written at a time
 MOST_TEXTS, MOST_TOKENS, MOST_PROMPT = 64, 10_000, 100_000

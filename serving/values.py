@@ -56,7 +56,19 @@ def parse(body: bytes) -> dict[str, Any]:
             raise ValueError(f"request: not JSON: {error}") from None
     if type(request) is not dict:
         raise ValueError(f"request: got {show(request)}; expected an object.")
+    if numbers.has_doubles(body, request):
+        json.loads(body, object_pairs_hook=_once)
     return request
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, of different keys."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        known = [key for key, _ in pairs]
+        key = next(key for key in known if known.count(key) > 1)
+        raise ValueError(f"request: the key {_short(repr(key))} stands twice; expected it once.")
+    return found
 
 
 def of_rows(instances: Any, names: list[str], head: str = "instances") -> dict[str, Column]:

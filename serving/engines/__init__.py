@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -46,12 +47,14 @@ class Engine(Protocol):
             `litert`).
         batches: Whether several examples in one run are faster than one after the other.
         alone: Whether one run excludes others, so that each worker needs an engine of its own.
+        narrow: Whether integers of 64 bits are computed in 32.
     """
 
     runtime: str
     signature: Signature
     batches: bool
     alone: bool
+    narrow: bool
 
     def predict(self, inputs: Arrays) -> Arrays:
         """Runs the model; safe to call from several threads at once.
@@ -86,6 +89,8 @@ class AnyBatch(ABC):
     Args:
         signature: The tensors.
     """
+
+    narrow = False
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
@@ -163,6 +168,20 @@ def _zeros(engine: Engine, batch: int, free: int) -> Arrays:
 def one_line(error: Exception) -> str:
     """Returns what a runtime says of its failure, which may be many lines, as one."""
     return " ".join(str(error).split())[:500]
+
+
+def told(runtime: str, error: Exception) -> str:
+    """Returns what a runtime says of a value that it refuses, without its own inner parts."""
+    said = one_line(error)
+    for pattern in (
+        r"Status Message: (?P<said>.*)",  # ONNX Runtime
+        r"^(?P<said>.*?) ?Node number \d+ \(\w+\) failed",  # LiteRT
+        r"(?P<said>\S+ = \S+ is not in \[[^\])]*[\])])",  # TensorFlow
+    ):
+        if found := re.search(pattern, said):
+            said = found["said"]
+            break
+    return f"{runtime} has no answer to a value of the request: {said.rstrip('.')}."
 
 
 def _engine_of(target: str, directory: str | Path) -> Any:

@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from export.manifest import Signature, TensorSpec
-from serving.engines import Arrays, example_shape, one_by_one, one_line
+from serving.engines import Arrays, example_shape, one_by_one, told
 
 
 class _Tensor(NamedTuple):
@@ -63,6 +63,7 @@ class LiteRT:
     runtime = f"LiteRT {version('ai-edge-litert')}"
     batches = False
     alone = True
+    narrow = False
 
     def __init__(self, path: Path, signature: Signature, *, num_threads: int) -> None:
         interpreter = Interpreter(model_path=str(path), num_threads=num_threads)
@@ -94,7 +95,7 @@ class LiteRT:
                 outputs: Arrays = self._run(**example)
             except RuntimeError as error:
                 if "out of bounds" in str(error):  # an index beyond a table
-                    raise ValueError(f"{self.runtime}: {one_line(error)}") from error
+                    raise ValueError(told(self.runtime, error)) from error
                 raise
             return outputs
 

@@ -8,7 +8,7 @@ import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from export.manifest import Signature
-from serving.engines import AnyBatch, Arrays, one_line
+from serving.engines import AnyBatch, Arrays, told
 
 
 class OnnxRuntime(AnyBatch):
@@ -31,5 +31,5 @@ class OnnxRuntime(AnyBatch):
         try:
             found = self._session.run(self._outputs, inputs)
         except InvalidArgument as error:
-            raise ValueError(f"{self.runtime}: {one_line(error)}") from error
+            raise ValueError(told(self.runtime, error)) from error
         return dict(zip(self._outputs, found, strict=True))

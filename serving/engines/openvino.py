@@ -23,6 +23,7 @@ class OpenVINO(AnyBatch):
 
     runtime = f"OpenVINO {openvino.__version__.partition('-')[0]}"
     alone = True
+    narrow = True
 
     def __init__(self, path: Path, signature: Signature, *, num_threads: int) -> None:
         super().__init__(signature)

@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from export.manifest import Signature
-from serving.engines import AnyBatch, Arrays, one_line
+from serving.engines import AnyBatch, Arrays, told
 
 SERVED = "serving_default"
 
@@ -37,5 +37,5 @@ class TensorFlow(AnyBatch):
             with tf.device("/CPU:0"):  # a GPU would round to TF32
                 found = self._call(**{name: tf.constant(x) for name, x in inputs.items()})
         except tf.errors.InvalidArgumentError as error:  # e.g. an index beyond a table
-            raise ValueError(f"{self.runtime}: {one_line(error)}") from error
+            raise ValueError(told(self.runtime, error)) from error
         return {name: found[name].numpy() for name in self._outputs}

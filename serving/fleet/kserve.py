@@ -6,11 +6,13 @@ Source: KServe's reference, serving.kserve.io/v1beta1. The container is a custom
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from serving.fleet import Deployable, dns_name
 from serving.fleet.kubernetes import pod, start, write_image
+from serving.sessions import Sessions
 
 
 def write(model: Deployable, out: Path) -> str:
@@ -24,7 +26,7 @@ def write(model: Deployable, out: Path) -> str:
     image["ports"] = [{"containerPort": image["ports"][0]["containerPort"], "protocol": "TCP"}]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         image[probe]["httpGet"].pop("port")  # Knative fills in the container's only one
-    service = {
+    service: dict[str, Any] = {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
         "metadata": {"name": name},
@@ -38,6 +40,10 @@ def write(model: Deployable, out: Path) -> str:
             }
         },
     }
+    told = f"{start(model)} && kubectl apply -f inference_service.yaml"
+    if Sessions(model.manifest.signature).states:  # KServe has no way to keep a client at its pod
+        service["spec"]["predictor"]["maxReplicas"] = 1
+        told += "  # one replica, as it keeps the sessions; more lose them"
     text = yaml.safe_dump(service, sort_keys=False)
     (out / "inference_service.yaml").write_text(text)
-    return f"{start(model)} && kubectl apply -f inference_service.yaml"
+    return told

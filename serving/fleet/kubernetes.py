@@ -58,13 +58,11 @@ def write(model: Deployable, out: Path) -> str:
 
 
 def start(model: Deployable) -> str:
-    """Returns the commands that build the image and make the token."""
-    name = dns_name(model.manifest.name)
-    secret = f"kubectl create secret generic {name}-token"
-    return (
-        f'docker build -t {image(model)} . && {secret} --from-literal=token="$(openssl rand -hex '
-        '32)"'
-    )
+    """Returns the commands that build the image, and make the token where there is none."""
+    secret = f"{dns_name(model.manifest.name)}-token"
+    made = f'kubectl create secret generic {secret} --from-literal=token="$(openssl rand -hex 32)"'
+    known = f"kubectl get secret {secret} > /dev/null 2>&1"  # of the version before
+    return f"docker build -t {image(model)} . && {{ {known} || {made}; }}"
 
 
 def image(model: Deployable) -> str:
@@ -73,7 +71,7 @@ def image(model: Deployable) -> str:
 
 
 def write_image(model: Deployable, out: Path) -> None:
-    """Writes `Dockerfile` and `model/`, an image of `zoo serve`.
+    """Writes `Dockerfile` and `model/`, an image of `zoo serve` under the model's own name.
 
     Raises:
         ValueError: `zoo serve` does not run such a file.
@@ -86,7 +84,7 @@ def write_image(model: Deployable, out: Path) -> None:
     copy(model.directory, out / "model")
     (out / "Dockerfile").write_text(
         DOCKERFILE.format(
-            name=dns_name(model.manifest.name), user=USER, port=PORT, grpc_port=GRPC_PORT,
+            name=model.manifest.name, user=USER, port=PORT, grpc_port=GRPC_PORT,
             drain=DRAIN_SECONDS, body=MOST_BODY, bodies=MOST_BODIES, token=TOKEN,
             zoo=version("keras-model-zoo"),
             needed=" ".join(map(_pinned, sorted((*NEEDED, _runtime(model))))),

@@ -1,15 +1,17 @@
-"""20,000 mutants of gRPC messages against a server in its own process: codes, and its memory.
+"""20,000 mutants of gRPC messages, and of binary tensors by REST, against a server: codes, memory.
 
     python tests/oracles/serving_fuzz.py [--mutants 20000]
 
 Bytes of good requests are dropped, doubled and replaced, lengths with them. No answer may be
 another than a client's mistake or UNAVAILABLE; the server answers rightly at the end, and is not
-larger than after the first tenth by more than a tenth.
+larger than after the first tenth by more than a tenth. It has a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
+import json
 import socket
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from serving.tensors import to_array, to_proto
 from tests.serving.kit import IMAGES, WEIGHTS, write_linear, write_pair
 
 FINE = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+FINE |= {"200", "400", "413", "503"}
 PREDICT, MODEL = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
 
 
@@ -60,6 +63,38 @@ def seeds() -> list[tuple[str, bytes]]:
         one.model_spec.name = "pair"
         found.append((method, one))
     return [(method, one.SerializeToString()) for method, one in found]
+
+
+def of_tensors() -> tuple[bytes, int]:
+    """A good request of binary tensors, and the bytes of its JSON."""
+    tensor = {"name": "image", "shape": list(IMAGES.shape), "datatype": "FP32",
+              "parameters": {"binary_data_size": IMAGES.nbytes}}  # fmt: skip
+    asked = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
+    head = json.dumps(asked).encode()
+    return head + IMAGES.tobytes(), len(head)
+
+
+def send(connection: http.client.HTTPConnection, body: bytes, told: str) -> str:
+    """Sends one, and returns the status."""
+    headers = {"Inference-Header-Content-Length": told}
+    connection.request("POST", "/v2/models/linear/infer", body, headers)
+    with connection.getresponse() as reply:
+        reply.read()
+        return str(reply.status)
+
+
+def mutant_of_tensors(random: np.random.RandomState) -> tuple[bytes, str]:
+    """The JSON, the numbers or what tells where they begin are not as they were."""
+    (body, length), kind = of_tensors(), random.randint(4)
+    if kind == 0:
+        return mutant(random, body), str(length)
+    if kind == 1:  # the JSON alone, whose length is told rightly
+        head = mutant(random, body[:length])
+        return head + body[length:], str(len(head))
+    if kind == 2:
+        return body[: random.randint(len(body))], str(length)
+    told = [length + random.randint(-9, 9), random.randint(2 * len(body)), "", "-1", "1e3", 2**70]
+    return body, str(told[random.randint(len(told))])
 
 
 def mutant(random: np.random.RandomState, good: bytes) -> bytes:
@@ -101,10 +136,11 @@ def main() -> int:
                 [sys.executable, *command, "--set", f"grpc_port={port}"], stderr=log,
                 stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
-        process.stdout.readline()
+        address = process.stdout.readline().split("http://")[1].split("/")[0]
         start = time.monotonic()
         try:
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                rest = http.client.HTTPConnection(address, timeout=30)
                 calls = [(channel.unary_unary(method), good) for method, good in seeds()]
                 expected = IMAGES.reshape(5, 16) @ WEIGHTS
                 for turn in range(num):
@@ -114,8 +150,10 @@ def main() -> int:
                         codes["OK"] += 1
                     except grpc.RpcError as error:
                         codes[error.code().name] += 1
+                    codes[send(rest, *mutant_of_tensors(random))] += 1
                     if turn in (num // 10, num - 1):
                         sizes.append(resident(process))
+                assert send(rest, of_tensors()[0], str(of_tensors()[1])) == "200"
                 call, good = calls[0]
                 reply = PredictResponse.FromString(call(good, timeout=30))
             found = to_array(reply.outputs["logits"], most_bytes=1000)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from serving import Server, repository
+from serving import Server, versions
 from serving.batching import Batcher, BusyError, ClosedError
 from tests.serving.kit import IMAGES, WEIGHTS, call, predict, spec, write_onnx
 
@@ -145,7 +145,7 @@ def test_a_worker_that_is_free_takes_what_does_not_fit(monkeypatch):
 def test_answers_of_many_clients_are_their_own(folder, name, request, monkeypatch):
     """Each answer is checked against its request, by another way to compute it."""
     request.getfixturevalue(name)
-    monkeypatch.setattr(repository, "QUICK_SECONDS", 0)
+    monkeypatch.setattr(versions, "QUICK_SECONDS", 0)
     right = []
     with Server(folder / name, port=0) as server:
 

@@ -179,10 +179,50 @@ with Server({str(exported / "linear")!r}, port=0, grpc_port=0):
     assert not others, done.stderr
 
 
-def test_a_model_with_states_keeps_to_its_pod(tmp_path):
+def test_a_model_with_states_keeps_to_its_pod(exported, tmp_path):
     serving.deploy("kubernetes", write_sum(tmp_path / "sum"), out=tmp_path / "d")
     service = documents(tmp_path / "d" / "kubernetes.yaml")["Service"]
     assert service["spec"]["sessionAffinity"] == "ClientIP"
+    for name, directory, most in (("k", tmp_path / "sum", 1), ("m", exported / "linear", 10)):
+        start = serving.deploy("kserve", directory, out=tmp_path / name)
+        (found,) = documents(tmp_path / name / "inference_service.yaml").values()
+        assert found["spec"]["predictor"]["maxReplicas"] == most
+        assert ("one replica" in start) == (most == 1)
+
+
+def test_a_model_keeps_its_name(exported, tmp_path):
+    """What Kubernetes calls its objects has no capitals and no `_`; a client's path has."""
+    directory = write_linear(tmp_path / "m", name="Net_1.b")
+    for engine in ("kubernetes", "kserve"):
+        start = serving.deploy(engine, directory, out=tmp_path / engine)
+        file = (tmp_path / engine / "Dockerfile").read_text()
+        assert "COPY model /models/Net_1.b/1\n" in file and '"/models/Net_1.b"' in file
+        assert "secret generic net-1-b-token " in start and "-t net-1-b:" in start
+
+
+def test_the_start_line_is_for_a_shell_and_for_the_next_version(
+    exported, tmp_path, zoo, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    told = zoo("deploy", "kubernetes", exported / "linear", "--out", "de p").splitlines()[-1]
+    assert told.startswith("cd 'de p' && docker build -t linear:")
+    (tmp_path / "bin").mkdir()
+    for name in ("docker", "kubectl", "openssl"):  # what they were asked
+        (tmp_path / "bin" / name).write_text(
+            f'#!/bin/sh\necho {name} "$@" >> "$ASKED"\n'
+            '[ "$1 $2" != "get secret" ] || [ -e "$KNOWN" ]\n'
+        )
+        (tmp_path / "bin" / name).chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    for known in (False, True):
+        asked = tmp_path / f"asked-{known}"
+        more = {"PATH": path, "ASKED": str(asked), "KNOWN": "/" if known else "/none"}
+        subprocess.run(["bash", "-ec", told], check=True, env=os.environ | more)
+        lines = [" ".join(line.split()[:3]) for line in asked.read_text().splitlines()]
+        assert lines[0].startswith("docker build") and lines[-1] == "kubectl apply -f"
+        assert ("kubectl create secret" in lines) == (not known)
+    zoo("deploy", "triton", exported / "linear")
+    assert (tmp_path / "deploy" / "triton" / "linear").is_dir()
 
 
 @pytest.mark.oracle

@@ -129,13 +129,21 @@ def test_the_token_is_asked_for_before_the_message(strict):
         assert code == "UNAUTHENTICATED" and "secret" not in told
 
 
-def test_numbers_that_are_none_are_refused_as_by_rest(strict):
+def test_numbers_that_are_none_are_answered_as_the_model_does(strict):
+    """As by TF Serving; JSON has none."""
     bad = IMAGES.copy()
     for value in (np.nan, np.inf):
         bad[2, 1, 1, 0] = value
         with connected(strict) as channel:
-            code, told = refused(predict_by, channel, asked(array=bad))
-        assert code == "INVALID_ARGUMENT" and "inputs.image: got NaN or an infinite" in told
+            reply = predict_by(channel, asked(array=bad))
+        found = to_array(reply.outputs["logits"], most_bytes=1000)
+        assert [bool(row.all()) for row in np.isfinite(found)] == [True, True, False, True, True]
+
+
+def test_no_example_is_no_request(strict):
+    with connected(strict) as channel:
+        code, told = refused(predict_by, channel, asked(array=IMAGES[:0]))
+    assert code == "INVALID_ARGUMENT" and "expected float32 of shape (one or more, 4, 4, 1)" in told
 
 
 def test_version_0_is_the_latest_and_others_are_absent(strict):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving import Server, pictures, repository
+from serving import Server, pictures, versions
 from tests.serving.kit import (
     GOOD,
     IMAGES,
@@ -94,7 +94,7 @@ def test_a_model_of_any_length_runs_in_a_worker(lines, monkeypatch):
 
 
 def test_a_request_runs_in_batches(folder, linear, monkeypatch):
-    monkeypatch.setattr(repository, "QUICK_SECONDS", 0)
+    monkeypatch.setattr(versions, "QUICK_SECONDS", 0)
     with Server(folder / "linear", port=0, max_batch=4) as server:
         engine, sizes = engine_of(server), []
         run = engine._run

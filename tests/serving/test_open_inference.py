@@ -100,12 +100,16 @@ WRONG = {
             "inputs": [tensor(GOOD)],
             "outputs": [{"name": "logits", "parameters": {"classification": 2}}],
         },
-        "outputs[0].parameters: got an object; expected none",
+        "outputs[0].parameters: got an object; expected 'binary_data' at most",
     ),
     "parameters": ({"parameters": {"priority": 1}, "inputs": [tensor(GOOD)]}, "parameters: got an"),
     "binary data": (
         {"inputs": [tensor(GOOD) | {"parameters": {"binary_data_size": 64}}]},
-        "inputs[0].parameters: got an object; expected none",
+        "inputs.image: got data and binary_data_size; expected one of them",
+    ),
+    "nothing": (
+        {"inputs": [tensor(np.zeros((0, 4, 4, 1)))]},
+        "inputs.image.shape: got [0, 4, 4, 1]; expected [-1, 4, 4, 1], -1 one or more",
     ),
     "an output": ({"inputs": [tensor(GOOD)], "outputs": [{"name": "x"}]}, "outputs[0].name: exp"),
 }

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from serving import Server, repository
+from serving import Server, versions
 from serving.engines import open_deployable
 from tests.serving.kit import (
     GOOD,
@@ -102,7 +102,7 @@ def test_an_int8_file_takes_no_nan(lite_int8, folder):
 @pytest.mark.parametrize("name", ["linear", "lite"])
 def test_eight_clients_get_their_own_answers(name, request, folder, monkeypatch):
     request.getfixturevalue(name)
-    monkeypatch.setattr(repository, "QUICK_SECONDS", 0)
+    monkeypatch.setattr(versions, "QUICK_SECONDS", 0)
     images = np.random.RandomState(1).randn(8, 20, 4, 4, 1).astype("float32")
     expected = images.reshape(8, 20, 16) @ WEIGHTS
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from serving import Server, repository, rest
+from export.manifest import Manifest, digest
+from serving import Server, rest, versions
 from tests.serving.kit import (
     call,
     spec,
@@ -61,7 +62,7 @@ def write_plus(number):
 @pytest.fixture(autouse=True)
 def queued(monkeypatch):
     """What these models take is so little that nothing would wait for a worker."""
-    monkeypatch.setattr(repository, "QUICK_SECONDS", 0)
+    monkeypatch.setattr(versions, "QUICK_SECONDS", 0)
 
 
 @pytest.fixture
@@ -85,7 +86,9 @@ def test_several_models_are_served(tmp_path):
         status, payload = call(f"{server.root}/v1/models/three")
         assert status == 404 and "this server has 'one', 'two'" in payload["error"]
         assert len(server.lines()) == 2
-    with pytest.raises(ValueError, match="a model named 'one' is served already"):
+    with pytest.raises(
+        ValueError, match=r"'one' is served already\. Serve both as versions, one/1 and"
+    ):
         Server(one, one, port=0)
 
 
@@ -148,7 +151,10 @@ def test_a_broken_version_is_refused_and_the_old_one_answers(base):
         holds(lambda: "3" in states(server))
         told = states(server)
         assert told["2"] == ("AVAILABLE", "")
-        assert told["3"][0] == "END" and "The file changed after the export" in told["3"][1]
+        assert (
+            told["3"][0] == "END"
+            and "not complete yet, or changed after the export" in told["3"][1]
+        )
         assert call(f"{server.url}:predict", {"instances": [1.0]}) == (200, {"predictions": [3.5]})
         shutil.copy(
             base / "2" / "model.onnx", base / "3" / "model.onnx"
@@ -162,7 +168,7 @@ def test_the_newest_that_loads_is_served_from_the_start(base):
     with Server(base, port=0) as server:
         assert states(server)["1"] == ("AVAILABLE", "")
     shutil.rmtree(base / "1")
-    with pytest.raises(ValueError, match="The file changed after the export"):
+    with pytest.raises(ValueError, match="not complete yet, or changed after the export"):
         Server(base, port=0)
 
 
@@ -179,13 +185,84 @@ def test_a_version_with_a_label_stays(base):
         assert status == 404 and "label: got 'canary'; this server has 'stable'" in payload["error"]
 
 
-def test_half_a_version_is_left_alone(base):
+def test_half_a_version_is_waited_for(base, caplog):
     (base / "2").mkdir()
     (base / "notes").mkdir()
-    with Server(base, **SOON) as server:
+    with Server(base, **SOON) as server, eventually() as holds:
         time.sleep(0.2)
-        assert list(states(server)) == ["1"]
+        waiting = ("START", "waits for its manifest.json")
+        assert states(server) == {"2": waiting, "1": ("AVAILABLE", "")}
+        assert caplog.text.count("model version 2: waits for its manifest.json") == 1
+        assert call(f"{server.url}/versions/2")[1]["model_version_status"][0]["state"] == "START"
+        assert call(f"{server.url}/versions/2:predict", {"instances": [1.0]})[0] == 404
+        made = write_plus(2)(base.parent / "two")
+        shutil.copy(made / "manifest.json", base / "2")  # as `cp -r` does, it comes first
+        holds(lambda: "copy it whole" in states(server)["2"][1])
+        content = (made / "model.onnx").read_bytes()
+        (base / "2" / "model.onnx").write_bytes(content[:50])
+        holds(lambda: "not complete yet, or changed" in states(server)["2"][1])
+        (base / "2" / "model.onnx").write_bytes(content)
+        holds(lambda: list(states(server)) == ["2"])
+    (base / "3").mkdir()
+    with Server(base, **SOON) as server:
         assert json.dumps(call(f"{server.url}/metadata")[1]).count('"x"') == 2
+
+
+def test_a_folder_within_a_version_may_come_late(base):
+    """Of OpenVINO and SavedModel the files lie in a folder, whose times do not change with them."""
+    made = write_plus(2)(base.parent / "two")
+    inner = made / "inner"
+    inner.mkdir()
+    (made / "model.onnx").rename(inner / "model.onnx")
+    manifest = Manifest.read(made)
+    manifest.model_copy(update={"file": "inner", "sha256": digest(inner)}).write(made)
+    content = (inner / "model.onnx").read_bytes()
+    (inner / "model.onnx").write_bytes(content[:50])
+    with Server(base, **SOON) as server, eventually() as holds:
+        made.rename(base / "2")
+        holds(lambda: "2" in states(server))
+        (base / "2" / "inner" / "model.onnx").write_bytes(content)
+        holds(lambda: list(states(server)) == ["2"])
+        assert call(f"{server.url}:predict", {"instances": [1.0]})[1] == {"predictions": [21.0]}
+
+
+def test_another_model_takes_over_with_a_word(base, caplog):
+    with Server(base, **SOON) as server, eventually() as holds:
+        publish(base, 2, write_pair)
+        holds(lambda: list(states(server)) == ["2"])
+    told = "model version 2: unlike version 1: "
+    assert f"{told}inputs: 'signal float32 (5,), sensor float32 (2, 2)', not 'x f" in caplog.text
+    assert (
+        f"{told}the name in its manifest: 'model-2.partial', not 'model-1.partial'" in caplog.text
+    )
+    assert f"{told}task" not in caplog.text
+
+
+def test_files_that_are_replaced_are_told_of(base, caplog):
+    with Server(base, **SOON) as server, eventually() as holds:
+        other = write_plus(1)(base.parent / "other")
+        (base / "1" / "note").write_text("nothing that is served")
+        time.sleep(0.2)
+        assert "were replaced" not in caplog.text
+        shutil.rmtree(base / "1")
+        other.rename(base / "1")
+        holds(lambda: "model version 1: its files were replaced; what was lo" in caplog.text)
+        assert call(f"{server.url}:predict", {"instances": [1.0]}) == (200, {"predictions": [3.5]})
+
+
+def test_a_label_of_no_version_is_told(base, caplog):
+    with Server(base, port=0, labels={"stable": 7}) as server:
+        assert (
+            "model: label 'stable' is of version 7, which is not there yet; there is 1"
+            in caplog.text
+        )
+        status, told = call(f"{server.url}/labels/stable:predict", {"instances": [1.0]})
+        assert status == 404
+        assert told["error"] == "label: 'stable' is of version 7; this server has 1."
+    with pytest.raises(
+        ValueError, match=r"labels: got 'moddel'; expected names of models: 'model'"
+    ):
+        Server(base, port=0, labels={"moddel": {"stable": 1}})
 
 
 def test_a_lower_version_comes_while_the_greatest_is_broken(base):

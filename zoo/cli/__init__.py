@@ -54,12 +54,22 @@ LOADING = (
     *("denoise", "style", "dream", "texture", "invert"),
     *("compress", "export", "ensemble"),
 )
+AT_ONCE = ("serve", "predict")  # verbs whose end does not wait for TensorFlow's
 DONE, CHECK_FAILED, MISUSE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    """Runs one command and returns its exit code; of the program's own some end it at once."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    code = _run(words)
+    if argv is None and words and words[0] in AT_ONCE:
+        from zoo.common.leaving import leave
+
+        leave(code)
+    return code
+
+
+def _run(argv: list[str]) -> int:
     if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
         from zoo.common.settings import nearest
 

@@ -112,8 +112,9 @@ def _show(arguments: argparse.Namespace, done: Sequence[Any]) -> None:
     header = ("target", "file", "size", "gzipped", "proof", "largest difference", "same top-1")
     print(text.table((*header, "top-1", "path"), [_line(one) for one in done]))
     for one in done:
-        if one.manifest.distance:
-            print(f"{one.manifest.target}: {sentence(one.manifest.distance)}")
+        lines = [sentence(one.manifest.distance)] if one.manifest.distance else []
+        for line in (*lines, *one.manifest.notes()):
+            print(f"{one.manifest.target}: {line}")
 
 
 def _line(one: Any) -> tuple[str, ...]:
