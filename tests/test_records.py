@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests import programs, toy
+from tests import annotated, programs, toy
 from zoo.cli import main
 from zoo.common import packs
 from zoo.craft import folds
@@ -201,6 +201,27 @@ def test_whatever_a_row_is_made_of(source, tmp_path, monkeypatch):
         kinds = {type(values) for values in back.train.columns.values()}
         assert (columns.Packed in kinds) == stream
     assert writing.check(tmp_path / "out") == known
+
+
+@pytest.mark.parametrize("layout", [annotated.coco, annotated.masks])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_packed_folder_of_things_is_the_folder(layout, stream, tmp_path, monkeypatch):
+    """Pictures as files, with boxes and outlines, or masks, at the size of the pack."""
+    random, examples = np.random.RandomState(0), []
+    for number in range(12):
+        seen = np.zeros((20, 24), bool)
+        seen[2 : 9 + number % 3, 4:15] = True
+        thing = ("ab"[number % 2], [2.0, 4.0, 9.0 + number % 3, 15.0], seen)
+        image = random.randint(0, 256, (20, 24, 3)).astype(np.uint8)
+        examples.append((image, (1 + number % 2) * seen.astype(np.uint8), [thing]))
+    layout(tmp_path / "things", examples, ("a", "b"))
+    monkeypatch.setattr(writing, "NARROW_BYTES", 500)  # some columns are in the index
+    pack(Data(name=f"folder:{tmp_path / 'things'}", size=32), tmp_path / "out", shards=3)
+    data = load(f"records:{tmp_path / 'out'}", size=32, stream=stream)
+    same(data, load(f"folder:{tmp_path / 'things'}", size=32))
+    assert isinstance(data.train["image"], columns.Packed) == stream
+    with pytest.raises(ValueError, match=r"got 16; .* has images of \(32, 32\) pixels only"):
+        load(f"records:{tmp_path / 'out'}", size=16)
 
 
 def test_a_text_is_read_as_it_was_packed(tmp_path):
@@ -682,3 +703,4 @@ def test_three_gigabytes_take_less_than_two_and_a_half_of_memory(tmp_path, recor
     one, two = (load_model(tmp_path / name) for name in ("one", "two"))
     assert toy.difference(one, two) < 1e-5
     assert pair[0][1] == pair[1][1] == top1
+    shutil.rmtree(tmp_path / "noise")

@@ -42,6 +42,7 @@ IGNORED = 255  # class of a pixel that counts for nothing
 UNITS = {"character": "characters", "word": "words", "byte_pair": "byte pairs"}  # and their nouns
 MIXED, MIXED_SHARE = "mixed_label", "own_share"  # of a picture that has another one in it
 THERE = "there"  # feature of a signal: 1 where it is, 0 behind its end
+PLACED = ("mask", "box", "boxes", "masks", "instances", "points", "ellipse")  # of a picture
 INPUTS = ("image", "features", "series", "tokens", "noise")  # kinds, and usual names, of inputs
 
 
@@ -118,6 +119,11 @@ class Column(NamedTuple):
         least = -1 if self.kind == "classes" else 0
         named = self.names and self.kind in ("class", "classes", "tokens", "phrases", "mask")
         return least, len(self.names) - 1 if named else None
+
+
+def keeps_size(columns: Mapping[str, Column]) -> bool:
+    """Returns whether pictures keep their size: another column tells of places in them, or may."""
+    return len(columns) > 2 or any(column.kind in PLACED for column in columns.values())
 
 
 def same_shape(one: Sequence[int | None], other: Sequence[int | None]) -> bool:

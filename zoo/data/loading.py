@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from zoo.common.columns import keeps_size
 from zoo.common.images import fit, recolour
 from zoo.data import entailment, folder, forecasts, names, pairs, tfds, trees, ts_files
 from zoo.data import text as text_windows
@@ -106,7 +107,7 @@ def load(
             f"data: got size {size} and channels {channels} for {name}, whose examples are "
             f"{_PLURAL.get(column.kind, column.kind)}; expected null for both."
         )
-    if size is not None and column.shape[:2] != (size, size) and len(data.columns) > 2:
+    if size is not None and column.shape[:2] != (size, size) and keeps_size(data.columns):
         raise ValueError(f"size: got {size}; {name} has images of {column.shape[:2]} pixels only.")
     if name.startswith((RECORDS, TFDS)):
         return data  # it was made in that shape

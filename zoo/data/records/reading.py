@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from zoo.common import digests, packs, reading
+from zoo.common.columns import keeps_size
 from zoo.common.packs import AGAIN, EXPECTED, INDEX, MANIFEST, SPLITS, Pack
 from zoo.data.dataset import DataSet, Split
 from zoo.data.preprocessing import Preprocessing
@@ -52,7 +53,7 @@ def load(
     _check_asked(name, pack, size, text)
     first = next(iter(pack.columns))
     picture = pack.columns[first].kind == "image"
-    if len(pack.columns) > 2:  # what tells of places in a picture has its size
+    if keeps_size(pack.columns):
         size = None
     splits: dict[str, dict[str, Packed]] = {}
     indexed: dict[str, Mapping[str, np.ndarray]] = {}
