@@ -310,3 +310,31 @@ def test_a_layer_that_is_called_twice_has_its_factors_once():
     np.testing.assert_allclose(small(X), model(X), atol=2e-5)
     assert report.before.macs == 2 * STEPS * (4 * WIDTH * 8 + 2 * WIDTH * 16)
     assert len(list(leaf_layers(small))) == 1
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Telling(layers.Dense):
+    """Its settings tell more than it takes, as some of KerasHub's do."""
+
+    def get_config(self):
+        return {**super().get_config(), "num_weights": 7}
+
+
+def test_settings_that_a_layer_does_not_take_back_are_left_out(tmp_path):
+    model = keras.Sequential([keras.Input((WIDTH,)), Telling(4, name="telling")])
+    small = compress.Prune(sparsity=0.5).apply(model).model
+    small.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(X[:, 0]), small(X[:, 0]))
+
+
+def test_the_two_tables_of_an_embedding_are_its_kernels():
+    words = keras.Input((STEPS,), dtype="int32")
+    table = layers.ReversibleEmbedding(20, 8, tie_weights=False, name="table")
+    model = keras.Model(words, table(layers.Dense(8, name="fc")(table(words)), reverse=True))
+    small, report = compress.Prune(sparsity=0.5).apply(model)
+    shares = {path: np.mean(kernel == 0) for path, kernel in kernels(small).items()}
+    assert set(shares) == {"table/embeddings", "table/reverse_embeddings", "fc"}
+    assert all(share == 0.5 for share in shares.values())
+    macs = {row.path: row.before.macs for row in report.layers}
+    assert macs == {"table": STEPS * 8 * 20, "fc": STEPS * 8 * 8}

@@ -280,7 +280,7 @@ def _narrowed(
         return made_anew(layer, target_shape=(*config["target_shape"][:-1], len(out)))
     if not layer.weights:
         return None
-    widths = {key: len(out) for key in ("filters", "units") if key in config}
+    widths: dict[str, Any] = {key: len(out) for key in ("filters", "units") if key in config}
     if (inner := _each(layer)) is not None:
         part = {**config["layer"], "config": {**inner.get_config(), _width(inner): len(out)}}
         part.pop("build_config", None)

@@ -221,6 +221,8 @@ def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
     twin = made_anew(layer, **changes)
     try:
         twin.build_from_config(layer.get_build_config())
+        if [v.shape for v in twin.variables] != [v.shape for v in layer.variables]:
+            twin = _called(layer, made_anew(layer, **changes))
     except Exception as error:  # of the user's own code
         raise ValueError(
             f"layer {layer.name!r} ({type(layer).__name__}) cannot be copied on its own: "
@@ -230,6 +232,27 @@ def clone_layer(layer: layers.Layer, **changes: Any) -> layers.Layer:
         new.assign(old)
         if old.trainable != new.trainable:
             new.trainable = old.trainable
+    return twin
+
+
+def _called(layer: layers.Layer, twin: layers.Layer) -> layers.Layer:
+    """Returns the twin of a layer, built by a call like the layer's: it has no `build` of its own.
+
+    Raises:
+        ValueError: The layer was never called, or its twin has other weights.
+    """
+    node = next(iter(layer._inbound_nodes), None)
+    if node is None:
+        raise ValueError("it builds its weights when it is called, and it never was")
+
+    def fresh(x: Any) -> Any:
+        is_tensor = isinstance(x, keras.KerasTensor)
+        return keras.KerasTensor(x.shape, x.dtype, name=x.name) if is_tensor else x
+
+    args, kwargs = keras.tree.map_structure(fresh, (node.arguments.args, node.arguments.kwargs))
+    twin(*args, **kwargs)
+    if [v.shape for v in twin.variables] != [v.shape for v in layer.variables]:
+        raise ValueError("its weights are others when it is made anew")
     return twin
 
 

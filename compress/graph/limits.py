@@ -74,8 +74,9 @@ def passing(layer: keras.layers.Layer) -> Iterator[None]:
         yield
     finally:
         _COUNT.reset(token)
-    for variable in layer.variables if count is not None else ():
-        count.add(layer, variable.shape)
+    if count is not None:
+        for variable in layer.variables:
+            count.add(layer, variable.shape)
 
 
 def _counted(add_weight: Any) -> Any:

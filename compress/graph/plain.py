@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from compress.graph.anew import tell_what_is_taken
 from compress.graph.graph import inputs_of
 
 LOG = logging.getLogger("compress")
@@ -56,6 +57,7 @@ def functional(model: keras.Model) -> keras.Model:
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(operation, keras.Function) and isinstance(operation, keras.Model):
             operation = twins.setdefault(id(operation), functional(operation))
+        tell_what_is_taken(operation)
         return operation(*args, **kwargs)
 
     if isinstance(model, keras.Sequential):

@@ -244,7 +244,7 @@ class LowRankGRUCell(LowRankCell, layers.GRUCell):
         return new, [new] if nested else new
 
 
-CELLS: dict[type, type] = {
+CELLS: dict[type, Any] = {
     layers.SimpleRNNCell: LowRankSimpleRNNCell,
     layers.LSTMCell: LowRankLSTMCell,
     layers.GRUCell: LowRankGRUCell,

@@ -23,6 +23,7 @@ import numpy as np
 
 import compress
 import export
+from compress.graph import inputs_of
 
 PASSES = {
     "prune": compress.Prune(sparsity=0.75, epochs=0),
@@ -56,7 +57,7 @@ MODELS = {
     "llama": ("LlamaBackbone", GROUPED),
     "whisper": (
         "WhisperBackbone",
-        {**TEXT, "intermediate_dim": 64, "num_mels": 8, "max_encoder_sequence_length": 16,
+        {**TEXT, "intermediate_dim": 64, "num_mels": 8, "max_encoder_sequence_length": PLACES,
          "max_decoder_sequence_length": PLACES},
     ),
     "vit": (
@@ -72,8 +73,8 @@ MODELS = {
     ),
     "resnet": (
         "ResNetBackbone",
-        {"input_conv_filters": [16], "input_conv_kernel_sizes": [3],
-         "stackwise_num_filters": [16, 32], "stackwise_num_blocks": [1, 1],
+        {"input_conv_filters": [64], "input_conv_kernel_sizes": [3],
+         "stackwise_num_filters": [64, 64], "stackwise_num_blocks": [1, 1],
          "stackwise_num_strides": [1, 2], "block_type": "basic_block", "image_shape": SHAPE},
     ),
     "mobilenet": (
@@ -83,8 +84,8 @@ MODELS = {
          "stackwise_num_strides": [[2, 1], [2, 1]],
          "stackwise_se_ratio": [[None, None], [0.25, 0.25]],
          "stackwise_activation": [["relu", "relu"], ["hard_swish", "hard_swish"]],
-         "stackwise_padding": [[1, 1], [2, 2]], "output_num_filters": 32, "depthwise_filters": None,
-         "depthwise_stride": None, "depthwise_residual": None, "last_layer_filter": None,
+         "stackwise_padding": [[1, 1], [2, 2]], "output_num_filters": 32, "depthwise_filters": 8,
+         "depthwise_stride": 2, "depthwise_residual": False, "last_layer_filter": 32,
          "input_num_filters": 8, "image_shape": SHAPE},
     ),
     "efficientnet": (
@@ -109,25 +110,28 @@ def built(name: str) -> keras.Model:
     return compress.functional(getattr(keras_hub.models, kind)(**settings))
 
 
-def examples(model: keras.Model) -> dict[str, np.ndarray]:
+def examples(model: keras.Model) -> list[np.ndarray]:
     """Returns a few examples for each input."""
-    random, found = np.random.RandomState(0), {}
+    random, found = np.random.RandomState(0), []
     for tensor in model.inputs:
         shape = [EXAMPLES, *(size or PLACES for size in tensor.shape[1:])]
+        name = tensor._keras_history.operation.name
         if "int" not in tensor.dtype:
-            found[tensor.name] = random.uniform(size=shape).astype("float32")
-        elif "mask" in tensor.name:
-            found[tensor.name] = np.ones(shape, tensor.dtype)
-        elif "segment" in tensor.name:
-            found[tensor.name] = np.zeros(shape, tensor.dtype)
+            values = random.uniform(size=shape)
+        elif "mask" in name:
+            values = np.ones(shape)
+        elif "segment" in name:
+            values = np.zeros(shape)
         else:
-            found[tensor.name] = random.randint(1, WORDS, shape).astype(tensor.dtype)
+            values = random.randint(1, WORDS, shape)
+        found.append(values.astype(tensor.dtype))
     return found
 
 
-def answers(model: keras.Model, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+def answers(model: keras.Model, given: list[np.ndarray]) -> list[np.ndarray]:
     """Returns what a model answers, flat."""
-    return [np.array(one) for one in keras.tree.flatten(model(given))]
+    inputs = keras.tree.pack_sequence_as(inputs_of(model), given)
+    return [np.array(one) for one in keras.tree.flatten(model(inputs))]
 
 
 def tried(model: keras.Model, name: str, files: list[str]) -> str:

@@ -137,7 +137,10 @@ def split(layer: keras.layers.Layer, svd: Svd, rank: int) -> list[keras.layers.L
     if isinstance(layer, keras.layers.Embedding):
         return _split_table(layer, svd, rank)
     shape = layer.get_build_config()["input_shape"]
-    first, second = pair(layer, rank, suffix=SUFFIX) or ()
+    both = pair(layer, rank, suffix=SUFFIX)
+    if both is None:
+        raise ValueError(f"layer {layer.name!r}: {layer.equation} is not one product.")
+    first, second = both
     first.build(shape)
     second.build(first.compute_output_shape(shape))
     parts.fill((first, second), layer, parts.Cut(svd, rank))

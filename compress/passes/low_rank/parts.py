@@ -152,7 +152,7 @@ def _part(old: layers.Layer, cuts: Mapping[str, Cut]) -> layers.Layer:
     by = {name.rsplit(".", 1)[-1]: cut for name, cut in cuts.items()}
     names = ("kernel", "recurrent_kernel")
     ranks = tuple(by[name].rank if name in by else 0 for name in names)
-    cell = CELLS[type(old)].from_config({**old.get_config(), "ranks": ranks})
+    cell: Any = CELLS[type(old)].from_config({**old.get_config(), "ranks": ranks})
     for name in ("activation", "recurrent_activation"):  # which may be the user's own
         if hasattr(old, name):
             setattr(cell, name, getattr(old, name))

@@ -170,7 +170,10 @@ class Quantize(Pass):
         from compress.passes.quantize.equalisation import equalised
 
         samples = check_samples(context.samples, model, who="quantize")
-        bare = {*self._skipped(model), *entries.bare(model, samples, bits=self.activation_bits)}
+        bare = {
+            *self._skipped(model),
+            *entries.bare(model, samples, bits=self.activation_bits or 8),
+        }
         ready = grids.made_ready(model, bare=bare)
         told = []
         if bare:
@@ -183,7 +186,7 @@ class Quantize(Pass):
         bits = self._bits(ready, [p for p in paths if _origin(p, chosen)], samples)
         fits = self.recover != "statistics" and not (context.fit and self.epochs)
         form: dict[str, Any] = {
-            "activation_bits": self.activation_bits,
+            "activation_bits": self.activation_bits or 8,
             "bare": bare,
             "shared": not fits,
         }
