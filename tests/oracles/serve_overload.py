@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -39,11 +40,22 @@ CLIENTS, CONNECTIONS = 8, 256
 MORE_MEMORY, RECOVERED_SECONDS, AGAIN_SECONDS = 0.2, 1.0, 2.0
 
 
-def write_slow(directory: Path, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Writes a model of many products, and returns examples and what it answers to each."""
+@functools.cache
+def slow() -> tuple[np.ndarray, ...]:
+    """The weights of a model of many products, examples, and what it answers to each."""
     random = np.random.RandomState(0)
     turn = np.linalg.qr(random.randn(WIDTH, WIDTH))[0].astype("float32")
     first = random.randn(8, WIDTH).astype("float32")
+    given = random.randn(EXAMPLES, 8).astype("float32")
+    answer = given.astype("float64") @ first
+    for _ in range(DEPTH):
+        answer = answer @ turn
+    return first, turn, given, answer[:, :3]
+
+
+def write_slow(directory: Path, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Writes the model, and returns examples and what it answers to each without the shift."""
+    first, turn, given, answers = slow()
     nodes = [helper.make_node("MatMul", ["x", "first"], ["h0"])]
     nodes += [
         helper.make_node("MatMul", [f"h{step}", "turn"], [f"h{step + 1}"]) for step in range(DEPTH)
@@ -53,11 +65,7 @@ def write_slow(directory: Path, shift: float = 0.0) -> tuple[np.ndarray, np.ndar
     held = [("first", first), ("turn", turn), ("shift", np.float32(shift))]
     held += [(name, np.array([value])) for name, value in (("zero", 0), ("three", 3), ("one", 1))]
     write_onnx(directory, nodes, [spec("x", (None, 8))], [spec("y", (None, 3))], held)
-    given = random.randn(EXAMPLES, 8).astype("float32")
-    answer = given.astype("float64") @ first
-    for _ in range(DEPTH):
-        answer = answer @ turn.astype("float64")
-    return given, answer[:, :3]
+    return given, answers
 
 
 class Client:

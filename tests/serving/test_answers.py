@@ -73,7 +73,7 @@ def test_numbers_of_which_nothing_is_known_are_no_scores(tmp_path):
         status, payload = call(f"{server.url}:classify", {"examples": [EXAMPLE]})
         assert status == 400 and "not told by the manifest; expected scores" in payload["error"]
         status, payload = sent(server)
-        assert status == 400 and "does not say what its answers mean" in payload["error"]
+        assert status == 400 and "does not say what the answers mean" in payload["error"]
 
 
 def test_the_forms_of_base64(tmp_path):

@@ -125,7 +125,7 @@ WRONG = {
     "a shape": (
         request("linear", image=IMAGES[0]),
         "INVALID_ARGUMENT",
-        "inputs.image: got float32 of shape (4, 4, 1); expected float32 of shape (any, 4, 4, 1)",
+        "got float32 of shape (4, 4, 1); expected float32 of shape (one or more, 4, 4, 1)",
     ),
     "no examples": (request("linear", image=IMAGES[:0]), "INVALID_ARGUMENT", "inputs.image: got"),
     "a type": (
