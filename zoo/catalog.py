@@ -6,6 +6,7 @@ them. Nothing here imports Keras: the page answers questions about text.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -133,6 +134,27 @@ def usual_task(architecture: Architecture, kinds: tuple[str, ...]) -> str:
     if task in VECTOR and "number" in kinds:
         return "regress"
     return "classify" if task == "regress" and "class" in kinds else task
+
+
+READ_AS = ("_fpn", "_c4")  # how a detector reads its trunk: as a pyramid, or split at its stage 4
+
+
+def trained_row(architecture: Architecture, settings: Mapping[str, Any]) -> Architecture:
+    """Returns the row whose trained weights an architecture starts from: its trunk's, or its own.
+
+    Args:
+        architecture: A row.
+        settings: The builder's, which go before the row's.
+
+    Raises:
+        ValueError: The trunk is unknown.
+    """
+    trunk = {**architecture.settings, **settings}.get("trunk") or "scenes"
+    if trunk == "scenes":  # a detector's own
+        return architecture
+    for ending in READ_AS:
+        trunk = str(trunk).removesuffix(ending)
+    return find_architecture(trunk)
 
 
 # What a family shares is said once; its rows say what makes each one different.
@@ -658,7 +680,8 @@ _VGG_FAST = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100,
 _VGG_FAST |= {"reader": "pool"}
 _large_fast = partial(_fast, input_shape=(608, 800, 3), num_classes=20, smallest=64)
 _VGG_FASTER = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100, "bins": 7}
-_FPN_FASTER = _VGG_FASTER | {"trunk": "resnet50_fpn", "units": 1024, "regions": 1000}
+_FPN_FASTER = _VGG_FASTER | {"trunk": "resnet50_v1_5_fpn", "units": 1024, "regions": 1000}
+_FPN_FASTER |= {"width": 256}
 _FPN_MASK = _FPN_FASTER | {"masks": 14}
 _large_faster = partial(_faster, input_shape=(800, 800, 3), num_classes=90, smallest=64)
 _mask: dict[str, Any] = {
