@@ -618,6 +618,9 @@ _SMALL_FCN = {
     "pad": 0,
     "batch_norm": True,
 }
+_DILATED_FCN = {"trunk": "resnet50_v1_5", "trunk_settings": {"output_stride": 8}, "units": 512}
+_DILATED_FCN |= {"dropout": 0.1}
+_RESNET_FCN = {"trunk": "resnet20", "stride": 1, "units": 64, "dropout": 0.1}
 _SMALL_SEG = {"convs": (2, 2, 2), "filters": (16, 32, 64)}
 _SMALL_DECONV = {"convs": (2, 2, 2, 2), "filters": (16, 32, 64, 64), "units": 256, "window": 4}
 _small_deconvnet = partial(_deconvnet, input_shape=(64, 64, 3), num_classes=11, smallest=64)
@@ -1225,6 +1228,9 @@ ROWS = (
     _small_fcn("fcn32s_small", "FCN-32s, small", 300_875, _SMALL_FCN | {"stride": 32}),
     _small_fcn("fcn16s_small", "FCN-16s, small", 303_526, _SMALL_FCN | {"stride": 16}),
     _small_fcn("fcn8s_small", "FCN-8s, small", 306_177, _SMALL_FCN | {"stride": 8}),
+    _fcn("fcn_resnet50", "FCN, ResNet-50 that dilates", 32_957_013, _DILATED_FCN,
+         input_shape=(520, 520, 3)),
+    _small_fcn("fcn_resnet20", "FCN, ResNet-20", 307_329, _RESNET_FCN),
     _segnet("segnet", "SegNet", 29_449_932, {}),
     _small_segnet("segnet_small", "SegNet, small", 146_027, _SMALL_SEG),
     _deconvnet("deconvnet", "Deconvolution network", 251_805_653, {"units": 4096}),
