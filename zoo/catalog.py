@@ -692,6 +692,8 @@ _mask: dict[str, Any] = {
     "year": 2017,
     "recipe": "mask_rcnn",
 }
+_C4_FASTER = {"trunk": "resnet50_c4", "regions": 300, "detections": 100, "bins": 7}
+_large_c4 = partial(_large_faster, num_classes=80, paper="He et al., arXiv:1703.06870", year=2017)
 _tell = partial(
     Architecture,
     builder="zoo.models.show_and_tell:show_and_tell",
@@ -1250,7 +1252,10 @@ ROWS = (
     _large_faster("faster_rcnn", "Faster R-CNN, VGG-16", 137_078_239, _VGG_FASTER, num_classes=20),
     _large_faster("faster_rcnn_fpn", "Faster R-CNN, ResNet-50-FPN", 41_808_406, _FPN_FASTER),
     _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),
+    _large_c4("faster_rcnn_c4", "Faster R-CNN, ResNet-50-C4", 33_852_960, _C4_FASTER),
     _large_faster("mask_rcnn_fpn", "Mask R-CNN, ResNet-50-FPN", 44_454_513, _FPN_MASK, **_mask),
+    _large_c4("mask_rcnn_c4", "Mask R-CNN, ResNet-50-C4", 35_970_928, _C4_FASTER | {"masks": 7},
+              recipe="mask_rcnn"),
     _faster("mask_rcnn_small", "Mask R-CNN, small", 451_656, {"masks": 14}, **_mask),
     _tell("show_and_tell", "Show and Tell", 20_523_904, {}),
     _small_tell("show_and_tell_small", "Show and Tell, small", 1_378_243, _TELL),
