@@ -104,7 +104,11 @@ def faster_rcnn(
     # The coarsest map of a pyramid is for proposals alone.
     read = maps[:-1] if len(maps) > 1 else maps
     strides = [grid.stride for grid in grids[: len(read)]]
-    answer = {"num_classes": num_classes, "own_boxes": not plain, "detections": detections}
+    answer: dict[str, Any] = {
+        "num_classes": num_classes,
+        "own_boxes": not plain,
+        "detections": detections,
+    }
     if stage is None:
         roi = READERS[reader](bins, strides=strides, name="roi")
         outputs = read_regions(

@@ -127,7 +127,7 @@ def row_maps(
     maps = found[stride]
     powers = range(-2, 3) if c4 else range(3)
     sizes = tuple(stride * scale * 2.0**power for power in powers)
-    return image, [maps], [Grid(*maps.shape[1:3], stride, sizes, RATIOS, centred=False)]
+    return image, [maps], [Grid(maps.shape[1], maps.shape[2], stride, sizes, RATIOS, centred=False)]
 
 
 def row_pyramid(
@@ -158,7 +158,7 @@ def row_pyramid(
         )
     maps = pyramid([found[stride] for stride in wanted], width)
     grids = [
-        Grid(*x.shape[1:3], 2**level, (scale * 2**level,), RATIOS, centred=False)
+        Grid(x.shape[1], x.shape[2], 2**level, (scale * 2**level,), RATIOS, centred=False)
         for level, x in enumerate(maps, start=2)
     ]
     return image, maps, grids

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import keras
 from keras import KerasTensor, layers
@@ -69,7 +70,7 @@ def resnet(
     if output_stride not in (32, 16, 8):
         raise ValueError(f"resnet: output_stride got {output_stride}; expected 32, 16 or 8.")
     image = keras.Input(input_shape, name="image")  # shapes below: at 224x224
-    form = {"conv_bias": conv_bias, "epsilon": epsilon}
+    form: dict[str, Any] = {"conv_bias": conv_bias, "epsilon": epsilon}
     x = _unit(image, 64, 7, strides=2, name="stem_conv", **form)  # (batch, 112, 112, 64)
     # After a ReLU the zeros of the padding are never the largest.
     x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
