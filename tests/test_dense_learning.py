@@ -23,6 +23,7 @@ NARROW = {
     "fcn8s_small": ["settings.filters=[4, 6, 8, 8, 8]", "settings.units=16", "settings.dropout=0"],
     "segnet_small": ["settings.filters=[4, 6, 8]"],
     "deconvnet_small": ["settings.filters=[4, 6, 8, 8]", "settings.units=16"],
+    "fcn_resnet20": ["settings.units=16", "settings.dropout=0"],
 }
 TWICE = ["settings.dropout=0.3", "settings.filters=[8, 16, 32, 32, 32]"]
 TWICE += ["train.epochs=2", "train.batch_size=16", "hardware.precision=float32"]
@@ -65,8 +66,10 @@ def test_a_resumed_fcn_equals_a_whole_one(trained, tmp_path):
 @pytest.mark.dist
 @pytest.mark.parametrize("name", NARROW)
 def test_two_devices_take_the_steps_of_one(name, tmp_path):
-    """Without a normalisation, whose statistics are those of a replica."""
-    found = kit.two_devices(name, [*NARROW[name], "settings.batch_norm=false"], tmp_path)
+    """Without a normalisation, whose statistics are those of a replica, or a frozen one."""
+    found = kit.two_devices(
+        name, [*NARROW[name], "settings.batch_norm=false"], tmp_path, frozen="BatchNormalization"
+    )
     assert found["replicas"] == [2, 1] and found["moved"] == 2
     assert found["weights"] < 1e-5
     assert found["history"] < 1e-4

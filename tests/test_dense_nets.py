@@ -8,6 +8,7 @@ from keras import ops
 import zoo.data
 from tests.golden.vector import fill
 from zoo.models.convolutional import convolutionalize
+from zoo.models.faster_rcnn import faster_rcnn
 from zoo.models.fcn import bilinear, fcn
 from zoo.models.recurrent_cnn import recurrent_cnn
 from zoo.models.segnet import segnet
@@ -39,6 +40,19 @@ def test_counts_are_those_of_the_papers(sketch):
     assert sketch(segnet, **road) == 29_434_060
     noh = {"input_shape": (224, 224, 3), "num_classes": 21, "batch_norm": False}
     assert sketch(segnet, units=4096, **noh) == 251_772_245
+
+
+def test_detectors_that_split_a_resnet_are_counted_by_hand(sketch):
+    """He et al. 2017, figure 4 on the left: stages 1 to 3, and stage 4 on each region."""
+    coco = {"trunk": "resnet50_c4", "input_shape": (800, 800, 3), "num_classes": 80, "bins": 7}
+    stages = 25_557_032 - (2048 * 1000 + 1000)  # ResNet-50 without its logits
+    proposals = 9 * 1024 * 1024 + 1024 + 1024 * (15 + 4 * 15) + 5 * 15  # 5 sizes, 3 ratios
+    answers = 2048 * (81 + 4 * 81) + 5 * 81
+    masks = 2048 * 256 * 2 * 2 + 256 + 256 * 80 + 80
+    statistics = 53_120  # of the normalisations, which are no parameters
+    whole = stages + proposals + answers
+    assert sketch(faster_rcnn, **coco) - statistics == whole == 33_852_960
+    assert sketch(faster_rcnn, **coco, masks=7) - statistics == whole + masks == 35_970_928
 
 
 def test_fcn_scores_what_the_classifier_that_slides_does():

@@ -1,8 +1,13 @@
 """Detectors that learn: on two devices as on one, resumed, made small, exported."""
 
+import json
+
+import numpy as np
 import pytest
 
+import export
 import zoo
+from compress.graph import leaf_layers
 from export.manifest import Manifest
 from tests import scenes as kit
 from tests import toy
@@ -30,6 +35,35 @@ def test_a_resumed_run_equals_a_whole_one(parent, tmp_path):
     """Four steps make an epoch: stopped within the second."""
     assert set(parent.card.outputs) == {"boxes", "scores", "classes", "masks"}
     toy.check_resumed(parent, tmp_path / "part", changes=TWICE, stop_at=6)
+
+
+C4 = {
+    "trunk": "resnet18_c4",
+    "trunk_settings": {"blocks": [1, 1, 1, 1]},
+    "regions": 8,
+    "detections": 4,
+    "bins": 3,
+    "masks": 3,
+}
+
+
+@pytest.mark.slow
+def test_a_stage_that_reads_regions_learns_for_boxes_and_masks(tmp_path):
+    """The form C4, of the smallest ResNet: both branches share the layers of stage 4."""
+    before = zoo.create("mask_rcnn_c4", input_shape=(64, 64, 3), num_classes=10, **C4)
+    changes = [f"settings.{key}={json.dumps(value)}" for key, value in C4.items()]
+    changes += ["data.limit=8", "train.epochs=1", "train.batch_size=4", "seed=0"]
+    bundle = fit("mask_rcnn_c4", out=tmp_path / "run", changes=changes)
+    net = zoo.load(bundle.path)
+    stages = [layer for layer in net.layers if layer.name == "stage4"]
+    assert len(stages) == 1 and net.output["masks"].shape == (None, 4, 6, 6)
+    names = {layer.name for _, layer in leaf_layers(before) if layer.weights}
+    assert names == {layer.name for _, layer in leaf_layers(net) if layer.weights}
+    assert set(bundle.card.outputs) == {"boxes", "scores", "classes", "masks"}
+    images = np.random.RandomState(7).uniform(-1, 1, (4, 64, 64, 3)).astype("float32")
+    for target in ("tflite", "onnx"):
+        out = tmp_path / target
+        assert export.export(net, target, out, samples=images).manifest.parity.passed
 
 
 @pytest.mark.dist

@@ -15,7 +15,7 @@ from zoo.tasks.task import Task
 GOLDEN = vector.read()
 
 
-LARGE = 40_000_000  # weights from which on a row of its papers' size takes too long for every run
+LARGE = 30_000_000  # weights from which on a row of its papers' size takes too long for every run
 ROWS = [
     pytest.param(name, marks=pytest.mark.slow) if row.parameters > LARGE else name
     for name, row in vector.OTHERS.items()

@@ -6,6 +6,7 @@ them. Nothing here imports Keras: the page answers questions about text.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -133,6 +134,27 @@ def usual_task(architecture: Architecture, kinds: tuple[str, ...]) -> str:
     if task in VECTOR and "number" in kinds:
         return "regress"
     return "classify" if task == "regress" and "class" in kinds else task
+
+
+READ_AS = ("_fpn", "_c4")  # how a detector reads its trunk: as a pyramid, or split at its stage 4
+
+
+def trained_row(architecture: Architecture, settings: Mapping[str, Any]) -> Architecture:
+    """Returns the row whose trained weights an architecture starts from: its trunk's, or its own.
+
+    Args:
+        architecture: A row.
+        settings: The builder's, which go before the row's.
+
+    Raises:
+        ValueError: The trunk is unknown.
+    """
+    trunk = {**architecture.settings, **settings}.get("trunk") or "scenes"
+    if trunk == "scenes":  # a detector's own
+        return architecture
+    for ending in READ_AS:
+        trunk = str(trunk).removesuffix(ending)
+    return find_architecture(trunk)
 
 
 # What a family shares is said once; its rows say what makes each one different.
@@ -596,6 +618,9 @@ _SMALL_FCN = {
     "pad": 0,
     "batch_norm": True,
 }
+_DILATED_FCN = {"trunk": "resnet50_v1_5", "trunk_settings": {"output_stride": 8}, "units": 512}
+_DILATED_FCN |= {"dropout": 0.1}
+_RESNET_FCN = {"trunk": "resnet20", "stride": 1, "units": 64, "dropout": 0.1}
 _SMALL_SEG = {"convs": (2, 2, 2), "filters": (16, 32, 64)}
 _SMALL_DECONV = {"convs": (2, 2, 2, 2), "filters": (16, 32, 64, 64), "units": 256, "window": 4}
 _small_deconvnet = partial(_deconvnet, input_shape=(64, 64, 3), num_classes=11, smallest=64)
@@ -658,7 +683,8 @@ _VGG_FAST = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100,
 _VGG_FAST |= {"reader": "pool"}
 _large_fast = partial(_fast, input_shape=(608, 800, 3), num_classes=20, smallest=64)
 _VGG_FASTER = {"trunk": "vgg16", "units": 4096, "regions": 300, "detections": 100, "bins": 7}
-_FPN_FASTER = _VGG_FASTER | {"trunk": "resnet50_fpn", "units": 1024, "regions": 1000}
+_FPN_FASTER = _VGG_FASTER | {"trunk": "resnet50_v1_5_fpn", "units": 1024, "regions": 1000}
+_FPN_FASTER |= {"width": 256}
 _FPN_MASK = _FPN_FASTER | {"masks": 14}
 _large_faster = partial(_faster, input_shape=(800, 800, 3), num_classes=90, smallest=64)
 _mask: dict[str, Any] = {
@@ -666,6 +692,8 @@ _mask: dict[str, Any] = {
     "year": 2017,
     "recipe": "mask_rcnn",
 }
+_C4_FASTER = {"trunk": "resnet50_c4", "regions": 300, "detections": 100, "bins": 7}
+_large_c4 = partial(_large_faster, num_classes=80, paper="He et al., arXiv:1703.06870", year=2017)
 _tell = partial(
     Architecture,
     builder="zoo.models.show_and_tell:show_and_tell",
@@ -1202,6 +1230,9 @@ ROWS = (
     _small_fcn("fcn32s_small", "FCN-32s, small", 300_875, _SMALL_FCN | {"stride": 32}),
     _small_fcn("fcn16s_small", "FCN-16s, small", 303_526, _SMALL_FCN | {"stride": 16}),
     _small_fcn("fcn8s_small", "FCN-8s, small", 306_177, _SMALL_FCN | {"stride": 8}),
+    _fcn("fcn_resnet50", "FCN, ResNet-50 that dilates", 32_957_013, _DILATED_FCN,
+         input_shape=(520, 520, 3)),
+    _small_fcn("fcn_resnet20", "FCN, ResNet-20", 307_329, _RESNET_FCN),
     _segnet("segnet", "SegNet", 29_449_932, {}),
     _small_segnet("segnet_small", "SegNet, small", 146_027, _SMALL_SEG),
     _deconvnet("deconvnet", "Deconvolution network", 251_805_653, {"units": 4096}),
@@ -1221,7 +1252,10 @@ ROWS = (
     _large_faster("faster_rcnn", "Faster R-CNN, VGG-16", 137_078_239, _VGG_FASTER, num_classes=20),
     _large_faster("faster_rcnn_fpn", "Faster R-CNN, ResNet-50-FPN", 41_808_406, _FPN_FASTER),
     _faster("faster_rcnn_small", "Faster R-CNN, small", 401_022, {}),
+    _large_c4("faster_rcnn_c4", "Faster R-CNN, ResNet-50-C4", 33_852_960, _C4_FASTER),
     _large_faster("mask_rcnn_fpn", "Mask R-CNN, ResNet-50-FPN", 44_454_513, _FPN_MASK, **_mask),
+    _large_c4("mask_rcnn_c4", "Mask R-CNN, ResNet-50-C4", 35_970_928, _C4_FASTER | {"masks": 7},
+              recipe="mask_rcnn"),
     _faster("mask_rcnn_small", "Mask R-CNN, small", 451_656, {"masks": 14}, **_mask),
     _tell("show_and_tell", "Show and Tell", 20_523_904, {}),
     _small_tell("show_and_tell_small", "Show and Tell, small", 1_378_243, _TELL),

@@ -69,6 +69,20 @@ def test_equals_torchvision(name, oracle):
     close(ours(images, training=False), torch_side.run(theirs, images))
 
 
+def test_one_that_dilates_scores_pixels_as_torchvisions_fcn():
+    models = torch_side.module("torchvision").models.segmentation
+    theirs = models.fcn_resnet50(weights=None, weights_backbone=None, num_classes=21)
+    assert CATALOG["fcn_resnet50"].parameters == sum(x.numel() for x in theirs.parameters())
+    torch_side.randomise(theirs)
+    ours = create("fcn_resnet50", input_shape=(64, 72, 3))
+    names = {key: f"backbone.{name}" for key, name in renamed(ours, TORCHVISION).items()}
+    names |= {f"head_conv{end}": f"classifier.{n}" for end, n in (("", 0), ("_bn", 1))}
+    from_torch(ours, torch_side.tensors(theirs), names | {"score": "classifier.4"})
+    images = vector.sample(ours)
+    found = torch_side.run(theirs, images)["out"].numpy()  # (batch, classes, height, width)
+    close(ours(images, training=False), found.transpose(0, 2, 3, 1))
+
+
 @pytest.mark.parametrize("name", ["resnet101_v1_5", "resnet152_v1_5"])
 def test_deep_ones_have_torchvisions_tensors(name):
     models = torch_side.module("torchvision").models

@@ -10,7 +10,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.catalog import OWN, Architecture, find_architecture
+from zoo.catalog import OWN, Architecture, find_architecture, trained_row
 from zoo.common.kinds import check_kind
 from zoo.common.reading import one_line
 from zoo.common.settings import nearest, shown
@@ -41,8 +41,9 @@ def create(
         weights: Trained weights: those of a data set, e.g. `mnist5k`, come with the zoo, and give
             input and classes their sizes; `imagenet` has to be fetched by `zoo weights get NAME`;
             `None` for fresh ones. For another number of classes than theirs the logits are fresh,
-            drawn with Keras' seed. Their input is prepared as their card, or
-            `zoo.weights.find_weights(name)`, says.
+            drawn with Keras' seed. Where a network is built on another row, its `trunk`, they are
+            that row's. Their input is prepared as their card, or `zoo.weights.find_weights(name)`,
+            says.
         **settings: The builder's own settings, e.g. `dropout=0.3`; they go before the row's.
 
     Returns:
@@ -63,6 +64,8 @@ def create(
             f"create: {name!r} stands for a model that was brought as a file; expected "
             "zoo.load(PATH)."
         )
+    if weights and (trunk := trained_row(row, settings)) is not row:
+        return _on_trunk(row, trunk, weights, input_shape, num_classes, settings)
     ready = find_shipped(row.name, weights) if weights else None
     if ready is not None:
         return _shipped(row, ready, input_shape, num_classes, settings)
@@ -142,7 +145,10 @@ def _shipped(
     from zoo.models.saved import load_model
 
     trained = load_model(place)
-    shape, classes = trained.input_shape[1:], trained.output_shape[-1]
+    shape = trained.input_shape[1:]
+    # Boxes are no vector; a detector's classes are those of its row.
+    vector = isinstance(trained.output_shape, tuple)
+    classes = trained.output_shape[-1] if vector else row.num_classes
     if input_shape in (None, shape) and num_classes in (None, classes) and not settings:
         return trained
     model: Any = create(
@@ -162,6 +168,33 @@ def _shipped(
                 f"create({row.name!r}): the trained layer {layer.name!r} has weights of other "
                 f"shapes; expected input_shape {tuple(shape)} and the settings it was trained with."
             )
+    return model
+
+
+def _on_trunk(
+    row: Architecture,
+    trunk: Architecture,
+    weights: str,
+    input_shape: Sequence[int] | None,
+    num_classes: int | None,
+    settings: dict[str, Any],
+) -> keras.Model:
+    """A network with a trunk whose weights are those of a trained classifier."""
+    from zoo.models.trunk import fill_trunk
+
+    needs = {} if find_shipped(trunk.name, weights) else find_weights(trunk.name, weights).settings
+    source: Any = create(trunk.name, weights=weights)
+    shape, channels = input_shape or row.input_shape, source.input_shape[-1]
+    if shape[-1] != channels:
+        raise ValueError(
+            f"create({row.name!r}): weights={weights!r} of {trunk.name} got input_shape "
+            f"{tuple(shape)}; expected channels: {channels}. In a recipe: data.channels={channels}."
+        )
+    if needs:
+        own = settings.get("trunk_settings", row.settings.get("trunk_settings") or {})
+        settings = {**settings, "trunk_settings": {**needs, **own}}
+    model: Any = create(row.name, input_shape=shape, num_classes=num_classes, **settings)
+    fill_trunk(model, source, f"create({row.name!r}): weights={weights!r} of {trunk.name}")
     return model
 
 

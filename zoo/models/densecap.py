@@ -31,7 +31,7 @@ from zoo.layers.proposals import Detections, Grid
 from zoo.layers.roi import ROIAlign
 from zoo.models import pyramid
 from zoo.models.fast_rcnn import region_codes
-from zoo.models.faster_rcnn import RATIOS, propose, scenes
+from zoo.models.faster_rcnn import propose, scenes
 from zoo.models.show_and_tell import word_step
 
 OVERLAP = 0.3  # intersection over union above which the weaker box goes, in the end
@@ -85,7 +85,7 @@ def densecap(
     large = trunk == "vgg16"
     if large:
         image, maps = pyramid.vgg16_maps(input_shape)
-        grid = Grid(maps.shape[1], maps.shape[2], 16, (64.0, 128.0, 256.0, 512.0), RATIOS)
+        grid = Grid(maps.shape[1], maps.shape[2], 16, (64.0, 128.0, 256.0, 512.0), pyramid.RATIOS)
     else:
         image, (maps,), (grid,) = scenes(input_shape, width)
     channels = 256 if large else None

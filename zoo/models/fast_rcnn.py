@@ -110,6 +110,35 @@ def read_regions(
         detections: Number of boxes in the answer.
     """
     x = region_codes(x, regions, units=units, dropout=dropout)
+    return found_boxes(
+        x,
+        regions,
+        num_classes=num_classes,
+        own_boxes=own_boxes,
+        side=side,
+        detections=detections,
+    )
+
+
+def found_boxes(
+    x: KerasTensor,
+    regions: KerasTensor,
+    *,
+    num_classes: int,
+    own_boxes: bool,
+    side: Sequence[int],
+    detections: int,
+) -> dict[str, KerasTensor]:
+    """Returns what the two heads find in regions, see `fast_rcnn`.
+
+    Args:
+        x: What is known of each region, (batch, regions, units).
+        regions: See `read_regions`, likewise the rest.
+        num_classes: Number of classes, without the background.
+        own_boxes: Whether each class has offsets of its own.
+        side: Height and width of the picture, first.
+        detections: Number of boxes in the answer.
+    """
     own = num_classes + 1 if own_boxes else 1
     small, smaller = (keras.initializers.RandomNormal(stddev=size) for size in (0.01, 0.001))
     logits = layers.Dense(1 + num_classes, kernel_initializer=small, name="class_logits")(x)

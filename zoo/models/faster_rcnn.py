@@ -2,7 +2,8 @@
 
 Sources: Ren, He, Girshick & Sun 2015, arXiv:1506.01497, section 3, on VGG-16; with a feature
 pyramid Lin et al. 2017, arXiv:1612.03144, and He, Gkioxari, Dollar & Girshick 2017,
-arXiv:1703.06870, figure 4, in the form of torchvision. One graph, picture to boxes: what is learnt
+arXiv:1703.06870, figure 4, in the form of torchvision; its other form, C4: proposals and regions of
+the fourth group of layers, which are read by the fifth. One graph, picture to boxes: what is learnt
 is read where `Proposals` and `Detections` read it (`zoo.tasks.places.detect`). Differs: pictures
 have one size; regions are aligned, not pooled, unless asked for, and places of a map lie in the
 middle of their pixels, where torchvision's detectors are half a pixel off (`aligned=False`); where
@@ -10,24 +11,22 @@ the papers look at the best 6,000 boxes before suppression, here it is twice as 
 proposed, or 1,000 of each level; the small variants are for scenes of 64 pixels, with two hidden
 layers of 128 units. 137,078,239 parameters on VGG-16 with 20 classes; 41,808,406 on ResNet-50 with
 a pyramid and 90 classes, 44,454,513 with masks: torchvision's, whose normalisations are frozen,
-says 53,120 less.
+says 53,120 less; in the form C4, with 80 classes, 33,852,960 and 35,970,928.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import keras
-from keras import KerasTensor, layers
+from keras import KerasTensor, layers, ops
 
 from zoo.layers.masks import MaskOfClass
 from zoo.layers.proposals import Grid, Proposals
 from zoo.models import pyramid
-from zoo.models.fast_rcnn import READERS, read_regions
-
-RATIOS = (0.5, 1.0, 2.0)
-Trunk = Literal["scenes", "vgg16", "resnet50_fpn"]
+from zoo.models.fast_rcnn import READERS, found_boxes, read_regions
+from zoo.models.trunk import is_vgg
 
 
 def faster_rcnn(
@@ -35,7 +34,10 @@ def faster_rcnn(
     name: str,
     input_shape: tuple[int, ...],
     num_classes: int,
-    trunk: Trunk = "scenes",
+    trunk: str = "scenes",
+    trunk_settings: Mapping[str, Any] | None = None,
+    stride: int = 16,
+    anchor_scale: float = 8.0,
     width: int = 64,
     units: int = 128,
     regions: int = 32,
@@ -50,15 +52,21 @@ def faster_rcnn(
         name: Name of the model.
         input_shape: (height, width, channels); sides of at least 32, or 64 with the large trunks.
         num_classes: Number of classes, without the background.
-        trunk: What the maps are made of: `scenes`, `vgg16` or `resnet50_fpn`.
-        width: Maps of the trunk `scenes`, and of its heads.
-        units: Units of the two hidden layers that read a region.
+        trunk: What the maps are made of: `scenes`; a row of the catalogue, e.g. `vgg16`, of which
+            one map is read; one with a pyramid, e.g. `mobilenet_v2_fpn`; a ResNet in the form C4,
+            e.g. `resnet50_c4`, whose last stage reads the regions.
+        trunk_settings: Settings of the trunk's builder.
+        stride: Pixels between two places of the map of a row without a pyramid or C4.
+        anchor_scale: Side of the anchors of a row's map, in its places; without a pyramid there are
+            some of two and of four times that too.
+        width: Maps of the trunk `scenes`, and of a pyramid.
+        units: Units of the two hidden layers that read a region; C4 has none.
         regions: Number of proposals.
         detections: Number of boxes in the answer.
         reader: How a region reads the maps: aligned, or with rounded bins.
         bins: Height and width of what it reads.
         masks: Height and width of what is read for the mask of each box, which is twice as high and
-            wide (Mask R-CNN); 0 for no masks.
+            wide (Mask R-CNN), in C4 as many as `bins`; 0 for no masks.
 
     Returns:
         A model whose outputs are a mapping: `boxes` (batch, detections, 4), y1 x1 y2 x2 in pixels;
@@ -69,35 +77,70 @@ def faster_rcnn(
     Raises:
         ValueError: A setting is unknown or out of range.
     """
-    if trunk not in _TRUNKS or reader not in READERS or min(width, units, regions, detections) < 1:
+    if reader not in READERS or min(width, units, regions, detections, stride, anchor_scale) <= 0:
         raise ValueError(
-            f"faster_rcnn: got trunk {trunk!r}, reader {reader!r}, width {width}, units {units}, "
-            f"regions {regions} and detections {detections}; expected a trunk of "
-            f"{', '.join(_TRUNKS)}, a reader of {', '.join(READERS)}, and 1 or more each."
+            f"faster_rcnn: got reader {reader!r}, width {width}, units {units}, regions {regions}, "
+            f"detections {detections}, stride {stride} and anchor_scale {anchor_scale}; expected a "
+            f"reader of {', '.join(READERS)}, and more than 0 each."
         )
     side = input_shape[0], input_shape[1]
-    image, maps, grids = _TRUNKS[trunk](input_shape, width)
-    proposals = propose(maps, grids, side, regions, two_way=trunk == "vgg16")
+    stage = None
+    if trunk == "scenes":
+        image, maps, grids = scenes(input_shape, width)
+    elif trunk.endswith("_fpn"):
+        image, maps, grids = pyramid.row_pyramid(
+            trunk, input_shape, trunk_settings, anchor_scale, width
+        )
+    else:
+        if c4 := trunk.endswith("_c4"):
+            stride = 16
+            stage = pyramid.last_stage(trunk.removesuffix("_c4"), bins, masks, trunk_settings)
+        image, maps, grids = pyramid.row_maps(
+            trunk.removesuffix("_c4"), input_shape, trunk_settings, anchor_scale, stride, c4=c4
+        )
+    plain = trunk == "scenes"
+    vgg = not plain and len(maps) == 1 and stage is None and is_vgg(trunk)
+    proposals = propose(maps, grids, side, regions, two_way=vgg)
     # The coarsest map of a pyramid is for proposals alone.
     read = maps[:-1] if len(maps) > 1 else maps
     strides = [grid.stride for grid in grids[: len(read)]]
-    roi = READERS[reader](bins, strides=strides, name="roi")
-    outputs = read_regions(
-        roi([*read, proposals]),  # (batch, regions, bins, bins, width)
-        proposals,
-        units=units,
-        dropout=0.5 if trunk == "vgg16" else 0.0,
-        num_classes=num_classes,
-        own_boxes=trunk != "scenes",
-        side=side,
-        detections=detections,
-    )
+    answer: dict[str, Any] = {
+        "num_classes": num_classes,
+        "own_boxes": not plain,
+        "detections": detections,
+    }
+    if stage is None:
+        roi = READERS[reader](bins, strides=strides, name="roi")
+        outputs = read_regions(
+            roi([*read, proposals]),  # (batch, regions, bins, bins, width)
+            proposals,
+            units=units,
+            dropout=0.5 if vgg else 0.0,
+            side=side,
+            **answer,
+        )
+    else:
+        roi = READERS[reader](bins, strides=strides, merged=True, name="roi")
+        x = stage(roi([*read, proposals]))  # (batch * regions, bins, bins, 2048)
+        x = layers.GlobalAveragePooling2D(name="roi_mean")(x)
+        x = ops.reshape(x, (-1, regions, x.shape[-1]))
+        outputs = found_boxes(x, proposals, side=side, **answer)
     if masks:
-        if trunk == "scenes":  # strokes are thinner than a place of the map
+        if plain:  # strokes are thinner than a place of the map
             read, strides = [_finer(image, read[0])], [2]
         masks_roi = READERS[reader](masks, strides=strides, merged=True, name="mask_roi")
         found = masks_roi([*read, outputs["boxes"]])
-        outputs["masks"] = _masks(found, outputs["classes"], num_classes, trunk)
+        if stage is not None:
+            found = stage(found)
+        outputs["masks"] = _masks(
+            found,
+            outputs["classes"],
+            num_classes,
+            convs=0 if stage is not None else 2 if plain else 4,
+            channels=256 if stage is not None else found.shape[-1],
+            # torchvision's background has a mask that nobody reads
+            background=not plain and stage is None,
+        )
     return keras.Model(image, outputs, name=name)
 
 
@@ -114,29 +157,6 @@ def scenes(
     rows, columns = maps.shape[1:3]
     # Digits are a half higher than wide, and 12 to 40 pixels high.
     return image, [maps], [Grid(rows, columns, 4, (12.0, 20.0, 30.0), (1.5,))]
-
-
-def _vgg16(
-    input_shape: tuple[int, ...], width: int
-) -> tuple[KerasTensor, list[KerasTensor], list[Grid]]:
-    image, maps = pyramid.vgg16_maps(input_shape)
-    rows, columns = maps.shape[1:3]
-    return image, [maps], [Grid(rows, columns, 16, (128.0, 256.0, 512.0), RATIOS, centred=False)]
-
-
-def _resnet50_fpn(
-    input_shape: tuple[int, ...], width: int
-) -> tuple[KerasTensor, list[KerasTensor], list[Grid]]:
-    image, stages = pyramid.resnet_stages(input_shape)
-    maps = pyramid.pyramid(stages)
-    grids = [
-        Grid(x.shape[1], x.shape[2], 2**level, (8.0 * 2**level,), RATIOS, centred=False)
-        for level, x in enumerate(maps, start=2)
-    ]
-    return image, maps, grids
-
-
-_TRUNKS = {"scenes": scenes, "vgg16": _vgg16, "resnet50_fpn": _resnet50_fpn}
 
 
 def propose(
@@ -208,11 +228,17 @@ def _finer(image: KerasTensor, maps: KerasTensor) -> KerasTensor:
     )(x)
 
 
-def _masks(x: KerasTensor, classes: KerasTensor, num_classes: int, trunk: Trunk) -> KerasTensor:
+def _masks(
+    x: KerasTensor,
+    classes: KerasTensor,
+    num_classes: int,
+    *,
+    convs: int,
+    channels: int,
+    background: bool,
+) -> KerasTensor:
     """The mask of each box's class: (batch * boxes, h, w, maps) to (batch, boxes, 2h, 2w)."""
-    channels = x.shape[-1]
-    depth = 2 if trunk == "scenes" else 4
-    for index in range(1, depth + 1):
+    for index in range(1, convs + 1):
         x = layers.Conv2D(
             channels, 3, padding="same", kernel_initializer="he_normal", name=f"mask_conv{index}"
         )(x)
@@ -221,9 +247,9 @@ def _masks(x: KerasTensor, classes: KerasTensor, num_classes: int, trunk: Trunk)
         channels, 2, strides=2, kernel_initializer="he_normal", name="mask_up"
     )(x)
     x = layers.ReLU(name="mask_up_relu")(x)
-    own = num_classes + (trunk != "scenes")  # torchvision's background has a mask that nobody reads
+    own = num_classes + background
     x = layers.Conv2D(own, 1, kernel_initializer=_small(0.01), name="mask_logits")(x)
-    return MaskOfClass(background=own > num_classes, name="masks")([x, classes])
+    return MaskOfClass(background=background, name="masks")([x, classes])
 
 
 def _small(stddev: float) -> keras.initializers.Initializer:

@@ -6,7 +6,14 @@ from keras import KerasTensor, layers
 
 
 def conv(
-    x: KerasTensor, filters: int, size: int, *, name: str, strides: int = 1, use_bias: bool = False
+    x: KerasTensor,
+    filters: int,
+    size: int,
+    *,
+    name: str,
+    strides: int = 1,
+    dilation: int = 1,
+    use_bias: bool = False,
 ) -> KerasTensor:
     """A square convolution of an odd size, padded by `size // 2` on every side, as in the papers.
 
@@ -19,6 +26,7 @@ def conv(
         filters,
         size,
         strides=strides,
+        dilation_rate=dilation,
         padding="same" if strides == 1 else "valid",
         use_bias=use_bias,
         kernel_initializer="he_normal",

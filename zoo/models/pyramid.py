@@ -1,4 +1,4 @@
-"""Maps that a detector reads: of a ResNet, as a pyramid; of VGG; of a small net for scenes.
+"""Maps that a detector reads: of a row of the catalogue, as a pyramid, of a net for scenes.
 
 Source: Lin et al. 2017, Feature pyramid networks for object detection, arXiv:1612.03144, section 3.
 Convolutions have biases and no normalisation, as torchvision's.
@@ -6,37 +6,21 @@ Convolutions have biases and no normalisation, as torchvision's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import KerasTensor, layers
 
+from zoo.catalog import find_architecture
+from zoo.layers.proposals import Grid
 from zoo.models.parts import conv, norm
-from zoo.models.resnet import resnet
+from zoo.models.resnet import EXPANSION, FILTERS, resnet_stage
+from zoo.models.trunk import trunk_maps
 from zoo.models.vgg import stages
 
-WIDTH = 256  # maps of each level of a pyramid
-RESNET50 = (3, 4, 6, 3)
+RATIOS = (0.5, 1.0, 2.0)  # of anchors
 VGG16 = (2, 2, 3, 3, 3)
-
-
-def resnet_stages(
-    input_shape: tuple[int, ...], blocks: Sequence[int] = RESNET50
-) -> tuple[KerasTensor, list[KerasTensor]]:
-    """Returns a picture and the maps of a ResNet's four stages, of strides 4, 8, 16 and 32.
-
-    The bottlenecks stride in their 3x3, as torchvision's.
-    """
-    net = resnet(
-        name="trunk",
-        input_shape=input_shape,
-        num_classes=1,
-        blocks=blocks,
-        bottleneck=True,
-        stride_in="3x3",
-    )
-    lasts = [f"stage{stage}_block{depth}_relu" for stage, depth in enumerate(blocks, start=1)]
-    return net.inputs[0], [net.get_layer(name).output for name in lasts]
 
 
 def vgg16_maps(input_shape: tuple[int, ...]) -> tuple[KerasTensor, KerasTensor]:
@@ -63,18 +47,7 @@ def scene_maps(input_shape: tuple[int, ...], width: int) -> tuple[KerasTensor, K
     )
     for index, (filters, strides, dilation) in enumerate(plan, start=1):
         place = f"conv{index}"
-        if dilation > 1:
-            x = layers.Conv2D(
-                filters,
-                3,
-                dilation_rate=dilation,
-                padding="same",
-                use_bias=False,
-                kernel_initializer="he_normal",
-                name=place,
-            )(x)
-        else:
-            x = conv(x, filters, 3, strides=strides, name=place)
+        x = conv(x, filters, 3, strides=strides, dilation=dilation, name=place)
         x = norm(x, name=f"{place}_bn", relu=f"{place}_relu")  # (batch, 16, 16, width)
     return image, x
 
@@ -94,19 +67,20 @@ def doubled(x: KerasTensor, other: KerasTensor, place: str) -> KerasTensor:
     return layers.Cropping2D(((0, spare[0]), (0, spare[1])), name=f"{place}_crop")(x)
 
 
-def pyramid(maps: Sequence[KerasTensor]) -> list[KerasTensor]:
+def pyramid(maps: Sequence[KerasTensor], width: int) -> list[KerasTensor]:
     """Returns a map of each stage, with what the coarser ones have found, and one coarser still.
 
     Args:
-        maps: Of a trunk, finest first, each half as high and wide as the one before.
+        maps: Of a trunk, of strides 4, 8 ..., finest first.
+        width: Maps of each level; the paper's 256.
 
     Returns:
-        Maps (batch, height, width, 256): one more than came in.
+        Maps (batch, height, width, `width`): one more than came in.
     """
     merged: list[KerasTensor] = []
     for index in reversed(range(len(maps))):
         level = index + 2
-        x = layers.Conv2D(WIDTH, 1, kernel_initializer="he_uniform", name=f"fpn{level}_lateral")(
+        x = layers.Conv2D(width, 1, kernel_initializer="he_uniform", name=f"fpn{level}_lateral")(
             maps[index]
         )
         if merged:
@@ -114,9 +88,104 @@ def pyramid(maps: Sequence[KerasTensor]) -> list[KerasTensor]:
         merged.insert(0, x)
     found = [
         layers.Conv2D(
-            WIDTH, 3, padding="same", kernel_initializer="he_uniform", name=f"fpn{level}_conv"
+            width, 3, padding="same", kernel_initializer="he_uniform", name=f"fpn{level}_conv"
         )(x)
         for level, x in enumerate(merged, start=2)
     ]
     coarser = layers.MaxPooling2D(1, strides=2, name=f"fpn{len(found) + 2}_pool")(found[-1])
     return [*found, coarser]
+
+
+def row_maps(
+    trunk: str,
+    input_shape: tuple[int, ...],
+    settings: Mapping[str, Any] | None,
+    scale: float,
+    stride: int,
+    *,
+    c4: bool,
+) -> tuple[KerasTensor, list[KerasTensor], list[Grid]]:
+    """Returns a picture, one map of a row, and its anchors.
+
+    Args:
+        trunk: A row of the catalogue.
+        input_shape: (height, width, channels).
+        settings: Settings of the row's builder.
+        scale: Side of the anchors, in places; there are some of two and of four times that too.
+        stride: Pixels between two places of the map.
+        c4: Whether there are some of half and of a quarter of it too, as in Mask R-CNN.
+
+    Raises:
+        ValueError: The row has no such map.
+    """
+    image, found = trunk_maps(trunk, input_shape, settings)
+    if stride not in found:
+        raise ValueError(
+            f"faster_rcnn: got stride {stride} of {trunk}, whose maps have "
+            f"{', '.join(map(str, found))}; expected one of them."
+        )
+    maps = found[stride]
+    powers = range(-2, 3) if c4 else range(3)
+    sizes = tuple(stride * scale * 2.0**power for power in powers)
+    return image, [maps], [Grid(maps.shape[1], maps.shape[2], stride, sizes, RATIOS, centred=False)]
+
+
+def row_pyramid(
+    trunk: str,
+    input_shape: tuple[int, ...],
+    settings: Mapping[str, Any] | None,
+    scale: float,
+    width: int,
+) -> tuple[KerasTensor, list[KerasTensor], list[Grid]]:
+    """Returns a picture, a pyramid on the maps of strides 4 to 32 of a row, and its anchors.
+
+    Args:
+        trunk: A row of the catalogue, with `_fpn` behind it.
+        input_shape: See `row_maps`, likewise `settings`.
+        settings: Settings of the row's builder.
+        scale: Side of the anchors, in places.
+        width: Maps of each level.
+
+    Raises:
+        ValueError: The row lacks one of the maps.
+    """
+    image, found = trunk_maps(trunk.removesuffix("_fpn"), input_shape, settings)
+    wanted = (4, 8, 16, 32)
+    if not {*wanted} <= {*found}:
+        raise ValueError(
+            f"faster_rcnn: got the trunk {trunk}, whose maps have strides "
+            f"{', '.join(map(str, found))}; expected {', '.join(map(str, wanted))} among them."
+        )
+    maps = pyramid([found[stride] for stride in wanted], width)
+    grids = [
+        Grid(x.shape[1], x.shape[2], 2**level, (scale * 2**level,), RATIOS, centred=False)
+        for level, x in enumerate(maps, start=2)
+    ]
+    return image, maps, grids
+
+
+def last_stage(
+    trunk: str, bins: int, masks: int, settings: Mapping[str, Any] | None
+) -> keras.Model:
+    """Returns the fifth group of layers of a ResNet, which reads regions without striding.
+
+    Args:
+        trunk: A row of `zoo.models.resnet`.
+        bins: Height and width of a region.
+        masks: Those of a region that is read for a mask, or 0.
+        settings: Settings of the row's builder.
+
+    Raises:
+        ValueError: It is no ResNet, or the sizes differ.
+    """
+    row = find_architecture(trunk)
+    if not row.builder.endswith(":resnet") or masks not in (0, bins):
+        raise ValueError(
+            f"faster_rcnn: got the trunk {trunk}_c4, bins {bins} and masks {masks}; expected a "
+            "ResNet, e.g. resnet50_c4, and as many of both, or no masks."
+        )
+    chosen = {**row.settings, **(settings or {})}
+    chosen.pop("output_stride", None)
+    deep = chosen["bottleneck"]
+    regions = keras.Input((bins, bins, FILTERS[-2] * (EXPANSION if deep else 1)), name="regions")
+    return keras.Model(regions, resnet_stage(regions, 4, strides=1, **chosen), name="stage4")

@@ -4,19 +4,22 @@ Source: Ronneberger, Fischer & Brox 2015, arXiv:1505.04597, section 2 and fig. 1
 half behind the last two levels of the contracting path, which the paper mentions, as the authors'
 own network has it. Without padding, as in the paper, the answer is smaller than the picture, 388
 for 572 pixels, and stands for its middle; `padding="same"` answers for every pixel. Differs: the
-small variant pads, is narrower and less deep, and normalises.
+small variant pads, is narrower and less deep, and normalises; on a trunk, a classifier of the
+catalogue, the contracting path is its maps, and there is no skip where it has none of a stride.
 31,030,658 parameters at 572x572x1 with 2 classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 from keras import KerasTensor, layers
 
 from zoo.models.parts import norm
+from zoo.models.trunk import trunk_maps
 
 
 def unet(
@@ -29,6 +32,8 @@ def unet(
     padding: Literal["valid", "same"] = "valid",
     batch_norm: bool = False,
     dropout: float = 0.5,
+    trunk: str = "",
+    trunk_settings: Mapping[str, Any] | None = None,
 ) -> keras.Model:
     """Returns a U-Net: (batch, height, width, channels) to logits (batch, h, w, num_classes).
 
@@ -42,7 +47,10 @@ def unet(
         depth: How often the maps are pooled.
         padding: `valid` for the paper's, `same` for an answer of the picture's size.
         batch_norm: Whether a normalisation follows each 3x3 convolution.
-        dropout: Rate behind the last two levels of the contracting path, in [0, 1).
+        dropout: Rate behind the last two levels of the contracting path, in [0, 1); a trunk has its
+            own.
+        trunk: The row of the catalogue whose maps are the contracting path; none is the paper's.
+        trunk_settings: Settings of the trunk's builder.
 
     Raises:
         ValueError: The sides do not fit, or a setting is out of range.
@@ -55,6 +63,34 @@ def unet(
     for side in input_shape[:2]:
         _check(side, depth, padding)
     convs = partial(_convs, padding=padding, batch_norm=batch_norm)
+    if trunk:
+        image, maps = trunk_maps(trunk, input_shape, trunk_settings)
+        if padding != "same" or 2**depth not in maps:
+            raise ValueError(
+                f"unet: got padding {padding!r} and depth {depth} on {trunk}, whose maps have "
+                f"strides {', '.join(map(str, sorted(maps)))}; expected same, and a depth that "
+                "leads to one of them."
+            )
+        x, skips = maps[2**depth], [maps.get(2**level) for level in range(depth)]
+    else:
+        image, x, skips = _contracted(input_shape, width, depth, dropout, convs)
+    for level in reversed(range(depth)):
+        place, filters = f"up{level + 1}", width << level
+        x = layers.Conv2DTranspose(
+            filters, 2, strides=2, kernel_initializer="he_normal", name=f"{place}_conv_up"
+        )(x)  # (batch, 56, 56, 512) ...
+        if (skip := skips[level]) is not None:
+            skip = _cropped(skip, x, f"{place}_crop")
+            x = layers.Concatenate(name=f"{place}_concat")([skip, x])
+        x = convs(x, filters, place)  # (batch, 52, 52, 512) ... (batch, 388, 388, 64)
+    logits = layers.Conv2D(num_classes, 1, dtype="float32", name="logits")(x)
+    return keras.Model(image, logits, name=name)
+
+
+def _contracted(
+    input_shape: tuple[int, ...], width: int, depth: int, dropout: float, convs: Callable[..., Any]
+) -> tuple[KerasTensor, KerasTensor, list[KerasTensor | None]]:
+    """A picture, its last maps, and those of each level before it is pooled."""
     image = keras.Input(input_shape, name="image")  # shapes below: at the paper's 572x572x1
     x, skips = image, []
     for level in range(depth):
@@ -67,16 +103,7 @@ def unet(
     x = convs(x, width << depth, "bottom")  # (batch, 28, 28, 1024)
     if dropout:
         x = layers.Dropout(dropout, name="bottom_drop")(x)
-    for level in reversed(range(depth)):
-        place, filters = f"up{level + 1}", width << level
-        x = layers.Conv2DTranspose(
-            filters, 2, strides=2, kernel_initializer="he_normal", name=f"{place}_conv_up"
-        )(x)  # (batch, 56, 56, 512) ...
-        skip = _cropped(skips[level], x, f"{place}_crop")
-        x = layers.Concatenate(name=f"{place}_concat")([skip, x])
-        x = convs(x, filters, place)  # (batch, 52, 52, 512) ... (batch, 388, 388, 64)
-    logits = layers.Conv2D(num_classes, 1, dtype="float32", name="logits")(x)
-    return keras.Model(image, logits, name=name)
+    return image, x, skips
 
 
 def answered(side: int, depth: int) -> int:

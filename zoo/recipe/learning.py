@@ -115,13 +115,16 @@ class Transfer(Settings):
     """Starts from trained weights, with a fresh head.
 
     Attributes:
-        weights: Name of trained weights, see `zoo weights list`; `None` starts from scratch.
-        frozen_epochs: First epochs, in which the head alone learns, at `head_learning_rate`.
+        weights: Name of trained weights, see `zoo weights list`: `imagenet`, or the data set of
+            weights that come with the zoo. They are those of `settings.trunk` where a network for
+            pixels or boxes is built on another row. `None` starts from scratch.
+        frozen_epochs: First epochs, in which the head alone learns, at `head_learning_rate`; on a
+            trunk all but the trunk.
         head_learning_rate: Rate of the frozen epochs.
         unfreeze: Share of the layers with weights, from the head down, that learn afterwards.
     """
 
-    weights: Literal["imagenet"] | None = None
+    weights: str | None = None
     frozen_epochs: Annotated[int, Field(ge=0)] = 0
     head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     unfreeze: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import keras
 import numpy as np
 
-from zoo import weights
+from zoo import catalog, weights
+from zoo.bundle import Bundle
 from zoo.data.dataset import DataSet, Split
 from zoo.data.feed import Feed
 from zoo.data.loading import load
@@ -204,8 +205,7 @@ class FromData:
         name = self._recipe.train.transfer.weights
         column = self.data.columns[self.data.input]
         if name is not None:
-            row = weights.find_weights(self._recipe.model, name)
-            return Preprocessing.model_validate(row.preprocessing(int(column.shape[0] or 0)))
+            return _of_weights(self._recipe, name, int(column.shape[0] or 0))
         if column.kind not in ("image", "features"):
             return None
         known = self._task.preprocessing(column)
@@ -216,6 +216,16 @@ class FromData:
         if (known := examples.preprocessing) is not None and known.shape == column.shape:
             return cast(Preprocessing, known)
         return Preprocessing.measure(examples[self.data.input])
+
+
+def _of_weights(recipe: Recipe, name: str, size: int) -> Preprocessing:
+    """The preprocessing that trained weights have learnt with, for pictures of another size."""
+    row = catalog.trained_row(catalog.find_architecture(recipe.model), recipe.settings)
+    if place := weights.find_shipped(row.name, name):
+        known = Bundle(place).card.preprocessing
+        return Preprocessing.model_validate({**known, "size": size})
+    values = weights.find_weights(row.name, name).preprocessing(size)
+    return Preprocessing.model_validate(values)
 
 
 class FromWorld:

@@ -17,6 +17,7 @@ import keras
 
 from compress.graph import leaf_layers
 from zoo.common.settings import nearest
+from zoo.models.trunk import LAYER
 from zoo.recipe import Optimizer, Phase, Train
 from zoo.tasks.task import Objective
 
@@ -103,12 +104,17 @@ def freeze(model: keras.Model, unfreeze: float) -> list[keras.layers.Layer]:
     Args:
         model: Functional.
         unfreeze: Share of the layers with weights that learn, rounded to at least one; 0 for the
-            head alone, which is the layer `logits`, or else the last one.
+            head alone, which is the layer `logits`, or else the last one. Of a network that
+            answers for places of a picture, all but its trunk learns in any case.
     """
     everything = [layer for _, layer in leaf_layers(model) if layer.trainable]
     weighted = [layer for layer in everything if layer.trainable_weights]
     learning = weighted[-max(1, round(unfreeze * len(weighted))) :]
-    if not unfreeze:
+    placed = any(len(tensor.shape) > 2 for tensor in model.outputs)
+    apart = [layer for layer in weighted if not LAYER.fullmatch(layer.name)] if placed else []
+    if 0 < len(apart) < len(weighted):
+        learning = [*apart, *(learning if unfreeze else [])]
+    elif not unfreeze:
         learning = [layer for layer in weighted if layer.name == "logits"] or weighted[-1:]
     still = [i for i, layer in enumerate(everything) if layer in weighted and layer not in learning]
     # A layer without weights is frozen with the ones that follow it.
