@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from compress.graph.graph import is_graph, leaf_layers, replay
+from compress.graph.graph import infer, is_graph, leaf_layers, replay
 
 SMALL = 1e-12
 Visit = Callable[[str, Any, Any], None]
@@ -43,7 +43,7 @@ def norms_in(model: keras.Model) -> dict[str, layers.BatchNormalization]:
 
 
 def walk(model: keras.Model, samples: Any, visit: Visit) -> None:
-    """Runs a model, and tells of each leaf layer before it is called for the first time.
+    """Runs a model as it infers, and tells of each leaf layer before its first call.
 
     Args:
         model: Functional or Sequential.
@@ -61,7 +61,7 @@ def walk(model: keras.Model, samples: Any, visit: Visit) -> None:
         if path and path not in seen:
             seen.add(path)
             visit(path, operation, args[0] if args else None)
-        return operation(*args, **kwargs)
+        return infer(operation, *args, **kwargs)
 
     replay(model, samples, call)
 

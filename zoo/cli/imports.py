@@ -1,4 +1,4 @@
-"""`--import`: a user's own layers, losses and functions, for the models that have them.
+"""`--import`: a user's own layers, losses, functions and environments, for what needs them.
 
 The code runs as Python's `import` runs it; nothing is imported without being asked.
 """
@@ -22,7 +22,8 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     """Adds `--import`."""
     parser.add_argument(
         "--import", action="append", default=[], dest="imports", metavar="FILE.py|MODULE[:NAME]",
-        help="run this Python code first, which defines layers of the model; may be repeated",
+        help="run this Python code first, which defines layers of the model, or an environment; may"
+        " be repeated",
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from zoo.common import staging
 from zoo.common.claims import place_of
 from zoo.common.settings import difference
 from zoo.data.dataset import DataSet
+from zoo.environments.copies import BrokenEnvironmentError
 from zoo.recipe import Recipe
 from zoo.training import cycles, signals, workers
 from zoo.training.film import film_of
@@ -211,7 +212,7 @@ def _fit(
             if not history.interrupted:
                 unfinished.remove()
         run.machine.part()  # the others end when the bundle is there
-    except (KeyboardInterrupt, OSError, WorkerLostError):
+    except (KeyboardInterrupt, OSError, WorkerLostError, BrokenEnvironmentError):
         if chief and snapshot.is_file():
             LOG.warning("%s: keeps what was trained; --resume goes on from it", partial)
         raise
