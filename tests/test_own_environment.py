@@ -9,6 +9,7 @@ import pytest
 
 from zoo.bundle import Bundle
 from zoo.environments.copies import BrokenEnvironmentError, Copies
+from zoo.environments.drawing import drawer
 from zoo.environments.world import World, find_environment
 from zoo.recipe import Environment
 
@@ -99,12 +100,21 @@ CODE = textwrap.dedent(
             self.time += 1
             return self.see(), -float(np.square(action).sum()), False, self.time >= 20, {}
 
+    class Undrawn(Good):
+        metadata = {"render_modes": ["rgb_array"]}
+
+        def __init__(self, render_mode=None):
+            self.render_mode = render_mode
+
+        def render(self):
+            raise OSError("no screen")
+
     class Unmade(Good):
         def __init__(self, **settings):
             raise OSError("no such port")
 
     for kind in (Good, Raises, Late, NanReward, NoReward, NanSeen, Longer, Four, OldReset, Alone,
-                 Words, Numbers, Unmade):
+                 Words, Numbers, Undrawn, Unmade):
         gymnasium.register(f"Own{kind.__name__}-v0", entry_point=kind)
     """
 )
@@ -186,6 +196,11 @@ def test_what_it_gave_is_told_in_a_line(name, line):
 def test_one_that_cannot_be_made_is_told():
     with pytest.raises(RuntimeError, match=r"^environment OwnUnmade-v0: making it raised OSError"):
         world("Unmade")
+
+
+def test_one_that_cannot_be_drawn_is_told():
+    with pytest.raises(RuntimeError, match=r"OwnUndrawn-v0: drawing it raised OSError: no screen"):
+        drawer(world("Undrawn"))
 
 
 SMALL = ("--set", "environment.frames=512", "--set", "environment.copies=4")
