@@ -16,13 +16,10 @@ RANDOM = {
     "flip": lambda: layers.RandomFlip(),
     "rotation": lambda: layers.RandomRotation(0.2),
     "zoom": lambda: layers.RandomZoom(0.3),
-    "translation": lambda: layers.RandomTranslation(0.3, 0.3),
     "crop": lambda: layers.RandomCrop(12, 12),
     "contrast": lambda: layers.RandomContrast(0.5),
     "brightness": lambda: layers.RandomBrightness(0.5, value_range=(0, 1)),
-    "erasing": lambda: layers.RandomErasing(value_range=(0, 1)),
     "pipeline": lambda: layers.Pipeline([layers.RandomFlip(), layers.RandomZoom(0.3)]),
-    "dropout": lambda: layers.Dropout(0.5),
     "within": lambda: Within(),
 }
 COPIES = 6

@@ -233,5 +233,7 @@ def test_the_exported_file_says_how_to_act(zoo, module, tmp_path):
     assert card.outputs["logits"].shape == (4,)
     zoo("export", out, "tflite", "--out", tmp_path / "file")
     (path,) = tmp_path.joinpath("file").rglob("manifest.json")
-    said = json.loads(path.read_text())["meanings"]["logits"]
+    manifest = json.loads(path.read_text())
+    assert manifest["parity"]["passed"] and manifest["parity"]["top1_agreement"] is None
+    said = manifest["meanings"]["logits"]
     assert "low + (clip(mean, -1, 1) + 1) / 2 * (high - low), with low [0.0, -5.0]" in said
