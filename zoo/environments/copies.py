@@ -57,7 +57,7 @@ class Copy:
     def __init__(self, world: World, seeds: tuple[int, ...], **options: Any):
         self._world, self._seeds = world, seeds
         self._shape = world.columns[world.input].shape
-        self._zeros = np.zeros(self._shape, np.float32)
+        self._zeros = np.zeros(self._shape[0] or 0, np.float32)
         self.environment = world.make(**options)
 
     def begin(self, episode: int) -> None:
@@ -116,7 +116,7 @@ class Copy:
                 f"observes {np.shape(given)}; its observation_space says "
                 f"{self.environment.observation_space}"
             )
-        # Nothing but NaN and infinities times 0 is not 0; ten times as fast as `np.isfinite`.
+        # Rows: nothing but NaN and infinities times 0 is not 0; a tenth of the time of isfinite.
         if seen.dtype.kind == "f" and seen.dot(self._zeros) != 0:
             place = int(np.flatnonzero(~np.isfinite(seen))[0])
             raise self._broken(f"observes {seen.flat[place]} at {place}; expected finite numbers")
