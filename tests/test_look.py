@@ -350,10 +350,11 @@ def test_zoo_explain_looks_at_layers(zoo, bundle, photo, tmp_path):
             assert list(rows[0]) == [
                 "epsilon", f"{name} (1)", f"{name} (2)", f"{name} (3)",
                 f"{name} (2), by {name} (1)", f"{name} (3), by {name} (1)",
+                "pictures",
             ]  # fmt: skip
             assert rows[0]["epsilon"] == 0 and rows[-1][f"{name} (1)"] < rows[0][f"{name} (1)"]
         if method == "transfer":
-            assert len(rows) == 3 and len(rows[0]) == 3
+            assert len(rows) == 3 and len(rows[0]) == 4 and rows[0]["pictures"] == 20
     for method in ("activations", "fgsm", "deepfool"):
         out = tmp_path / f"{method}.png"
         rows = zoo("explain", bundle.path, photo, "--method", method, "--out", out, "--json")

@@ -54,6 +54,9 @@ class Card(Settings):
         outputs: What it answers with, by name of the output.
         preprocessing: How a raw example becomes an input (`zoo.data.preprocessing.Preprocessing`);
             empty where it is one already.
+        actions: Of an agent, how its answer becomes an action: the ends `low` and `high` of
+            numbers, or the number `start` of the first choice where that is not 0; see
+            `zoo.common.answers.acted`.
         parameters: Number of trainable weights, over all networks.
         data: Name of the data set, or of the environment.
         data_digest: See `zoo.data.DataSet.digest`; empty where there is none.
@@ -73,6 +76,7 @@ class Card(Settings):
     inputs: Annotated[Columns, Field(min_length=1)]
     outputs: Columns
     preprocessing: dict[str, Any]
+    actions: dict[str, Any] = Field(default_factory=dict)
     parameters: int
     data: str
     data_digest: str = ""

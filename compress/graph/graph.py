@@ -120,7 +120,7 @@ def run_steps(model: keras.Model, arrays: Sequence[Any], wanted: Sequence[bool])
         if not run:
             return [None] * len(step.outputs) if len(step.outputs) != 1 else None
         values = results[-1]
-        outputs = operation(*args, **kwargs)
+        outputs = infer(operation, *args, **kwargs)
         values += keras.tree.flatten(outputs)
         return outputs
 
@@ -197,8 +197,27 @@ def _walk(
             yield prefix + layer.name, layer
 
 
+def infer(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    """Returns what a step of a graph gives at inference, as in `model(x, training=False)`.
+
+    Called outside of a model's own call, `RandomFlip` and its kin change pictures as in training:
+    that is their default.
+
+    Args:
+        operation: A layer, or an operation of `keras.ops`.
+        *args: What it is called with.
+        **kwargs: Likewise, by name; of a layer, `training` is false whatever is said here.
+    """
+    if isinstance(operation, keras.layers.Layer):
+        kwargs["training"] = False  # Keras leaves it out where `call` does not take it
+    return operation(*args, **kwargs)
+
+
 def replay(model: keras.Model, inputs: Any, call: Callable[..., Any]) -> Any:
-    """Runs the graph on `inputs`, with `call(operation, *args, **kwargs)` for each operation."""
+    """Runs the graph on `inputs`, with `call(operation, *args, **kwargs)` for each operation.
+
+    A `call` that computes values does so by `infer`.
+    """
     if isinstance(model, keras.Sequential):
         for layer in model.layers:
             inputs = call(layer, inputs)

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from compress.graph.graph import is_graph, trace
+from compress.graph.graph import infer, is_graph, trace
 
 MOST_BYTES = 2**29  # of what is kept at once
 BATCH = 16
@@ -88,7 +88,7 @@ class Steps:
             args, kwargs = keras.tree.map_structure(
                 lambda x: _given(x, state), (call.args, call.kwargs)
             )
-            outputs = keras.tree.flatten(call.operation(*args, **kwargs))
+            outputs = keras.tree.flatten(infer(call.operation, *args, **kwargs))
             state.update(zip(map(id, call.outputs), outputs, strict=True))
             for tensor in (*call.inputs, *call.outputs):
                 if self._last.get(id(tensor), -1) <= place:

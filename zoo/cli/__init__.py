@@ -48,9 +48,20 @@ VERBS = {
     "ensemble": "write a bundle that averages the probabilities of several",
     "weights": "list trained weights, or fetch those of one model",
 }
-# The verbs that load a model, which may have layers of the user's own.
+# The verbs that load a model or an environment, which may be the user's own code.
 LOADING = (
-    *("show", "evaluate", "predict", "explain", "compare", "play", "generate", "enhance"),
+    *(
+        "train",
+        "baseline",
+        "show",
+        "evaluate",
+        "predict",
+        "explain",
+        "compare",
+        "play",
+        "generate",
+        "enhance",
+    ),
     *("denoise", "style", "dream", "texture", "invert"),
     *("compress", "export", "ensemble"),
 )
@@ -75,7 +86,11 @@ def _run(argv: list[str]) -> int:
 
         print(f"zoo: unknown command {argv[0]!r}. {nearest(argv[0], VERBS)}", file=sys.stderr)
         return MISUSE
-    arguments = _parser().parse_args(argv)
+    arguments, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        told = f"zoo {argv[0]}: unrecognized arguments: {' '.join(unknown)}"
+        print(f"{told}; see zoo {argv[0]} --help", file=sys.stderr)
+        return MISUSE
     from zoo.cli import imports, quiet
     from zoo.training import signals
 

@@ -1,4 +1,4 @@
-"""A user's own code: `--import`, layers of a model; and what another option names in a module.
+"""A user's own code: `--import`, layers, losses, environments; and what another option names.
 
 The code runs as Python's `import` runs it; nothing is imported without being asked.
 """
@@ -22,7 +22,8 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     """Adds `--import`."""
     parser.add_argument(
         "--import", action="append", default=[], dest="imports", metavar="FILE.py|MODULE[:NAME]",
-        help="run this Python code first, which defines layers of the model; may be repeated",
+        help="run this Python code first, which defines layers of the model, or an environment; may"
+        " be repeated",
     )  # fmt: skip
 
 

@@ -55,8 +55,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {  # of a task's outputs; "" is an o
     },
 }
 _POLICY = (
-    "logits of the actions, the largest is taken; of actions that are numbers their means, 0 in the"
-    " middle of what is allowed, then the logarithms of their deviations"
+    "logits of the actions, the largest is taken; of actions that are numbers their means, -1 at "
+    "the lowest and 1 at the highest that is allowed, then the logarithms of their deviations"
 )
 ACTIONS: Mapping[str, Mapping[str, str]] = {  # of agents, which a single file does not ask
     **{task: {"": _POLICY} for task in ("a2c", "ppo", "reinforce")},
@@ -111,15 +111,35 @@ def scores(outputs: Mapping[str, Column]) -> tuple[str, ...] | None:
     return None if len(found) == len(outputs) == 1 else found
 
 
-def meanings(task: str, outputs: Sequence[str], *, probabilities: bool = False) -> dict[str, str]:
+def acted(actions: Mapping[str, Any]) -> str:
+    """Returns how an agent's answer becomes an action, by what its card says; empty of nothing."""
+    if "low" in actions:
+        return (
+            "means of the numbers of an action, then the logarithms of their deviations; each "
+            "number is low + (clip(mean, -1, 1) + 1) / 2 * (high - low), with low "
+            f"{list(actions['low'])} and high {list(actions['high'])}"
+        )
+    return f"the first one is action {actions['start']}" if actions.get("start") else ""
+
+
+def meanings(
+    task: str,
+    outputs: Sequence[str],
+    *,
+    probabilities: bool = False,
+    actions: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
     """Returns what the numbers of each output say, of those of which it is known.
 
     Args:
         task: Kind of learning.
         outputs: Names of the model's outputs.
         probabilities: Whether they are behind a softmax or a sigmoid.
+        actions: See `zoo.bundle.Card.actions`.
     """
     known = MEANINGS.get(task) or ACTIONS.get(task, {})
+    if task in ACTIONS and (told := acted(actions or {})):
+        known = {"": told if "low" in (actions or {}) else f"{known['']}; {told}"}
     only = known.get("", "") if len(outputs) == 1 else ""
     found = {name: known.get(name, only) for name in outputs}
     if probabilities:

@@ -118,7 +118,9 @@ def _opened(
         ) from None
     except UnidentifiedImageError:
         told = ", ".join(formats)
-        raise ValueError(f"{path}: not a picture; expected {told}.") from None
+        raise ValueError(
+            f"{path}: not a picture; expected {told}. Of another kind, e.g. TIFF, convert it."
+        ) from None
     # Pillow's decoders raise OSError, SyntaxError, IndexError, struct.error and others.
     except Exception as error:
         raise ValueError(f"{path}: unreadable picture ({' '.join(str(error).split())}).") from None

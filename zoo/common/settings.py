@@ -112,7 +112,10 @@ def _problems(error: ValidationError, group: type[Settings]) -> list[str]:
             if key in moved:
                 lines.append(f"{spot}: has moved; write {moved[key]}.")
             else:
-                lines.append(f"{spot}: unknown key. {nearest(key, group.offered())}")
+                hint = nearest(key, group.offered())
+                if key.partition(":")[0] in group.offered() and ":" in key:
+                    hint = f"A space is missing: write {key.replace(':', ': ', 1)!r}."
+                lines.append(f"{spot}: unknown key. {hint}")
         elif item["type"] == "missing":
             lines.append(f"{spot}: missing; expected a value.")
         else:

@@ -122,6 +122,7 @@ class Acting:
     """
 
     steps: int
+    own_code = True  # see `Source`: an environment is anybody's
 
     def batches(
         self,

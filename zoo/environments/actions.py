@@ -29,6 +29,7 @@ class Choices:
         outputs: Numbers that a network tells.
         shape: Shape of one action.
         dtype: Type of it.
+        facts: What a card says, so that the model alone can act, see `zoo.common.answers.acted`.
     """
 
     shape: tuple[int, ...] = ()
@@ -37,6 +38,7 @@ class Choices:
     def __init__(self, space: Any):
         self._start = int(space.start)
         self.num = self.outputs = int(space.n)
+        self.facts: dict[str, Any] = {"start": self._start} if self._start else {}
 
     def of(self, action: Any) -> Any:
         """Returns an action as the environment takes it."""
@@ -79,6 +81,7 @@ class Numbers:
         self._low, self._high = space.low.astype("float64"), space.high.astype("float64")
         self.num = int(space.shape[0])
         self.outputs, self.shape = 2 * self.num, (self.num,)
+        self.facts: dict[str, Any] = {"low": space.low.tolist(), "high": space.high.tolist()}
 
     def of(self, action: Any) -> Any:
         """See `Choices.of`."""

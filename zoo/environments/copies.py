@@ -8,10 +8,12 @@ any environment whose episodes follow from their seeds can be resumed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo.common.reading import one_line
 from zoo.environments.world import World
 
 # Streams of random numbers, the word behind the seed. `PLAY` are episodes that are played.
@@ -34,6 +36,10 @@ def trained(seed: int) -> int:
     return seed + 2**31 if seed in MEASURED else seed
 
 
+class BrokenEnvironmentError(RuntimeError):
+    """An environment raised, or gave what cannot be learnt from; says which, where, and what."""
+
+
 class Copy:
     """One environment, in one of its episodes.
 
@@ -50,28 +56,82 @@ class Copy:
 
     def __init__(self, world: World, seeds: tuple[int, ...], **options: Any):
         self._world, self._seeds = world, seeds
+        self._shape = world.columns[world.input].shape
+        self._zeros = np.zeros(self._shape[0] or 0, np.float32)
         self.environment = world.make(**options)
 
     def begin(self, episode: int) -> None:
-        """Starts an episode."""
+        """Starts an episode.
+
+        Raises:
+            BrokenEnvironmentError: The environment raised, or what is seen is not of its space.
+        """
         words = np.random.SeedSequence((*self._seeds, episode)).generate_state(1)
-        seen, _ = self.environment.reset(seed=int(words[0]))
-        self.observation = self._world.encode(seen)
-        self.episode, self.total = episode, 0.0
+        self.episode, self.total, self._seed = episode, 0.0, int(words[0])
         self.actions: list[Any] = []
+        try:
+            found = self.environment.reset(seed=self._seed)
+        except Exception as error:
+            raise self._broken(f"raised {type(error).__name__}: {one_line(error)}") from error
+        if not (isinstance(found, tuple) and len(found) == 2):
+            raise self._broken(f"gave {_short(found)}; expected (observation, facts)")
+        self.observation = self._seen(found[0])
 
     def act(self, action: Any) -> tuple[float, bool, bool]:
         """Takes an action, a plain number or a list of some.
 
         Returns:
             The reward, whether the episode came to its end, and whether it was cut off.
+
+        Raises:
+            BrokenEnvironmentError: The environment raised, its reward is no finite number, or what
+                is seen is not of its space.
         """
-        step = self.environment.step(self._world.actions.of(action))
-        seen, reward, ended, cut, _ = step
-        self.observation = self._world.encode(seen)
         self.actions.append(action)
-        self.total += float(reward)
-        return float(reward), bool(ended), bool(cut)
+        try:
+            seen, given, ended, cut, _ = self.environment.step(self._world.actions.of(action))
+        except Exception as error:
+            raise self._broken(f"raised {type(error).__name__}: {one_line(error)}") from error
+        try:
+            reward = float(given)
+        except (TypeError, ValueError):
+            reward = float("nan")
+        if not isfinite(reward):
+            raise self._broken(f"gave the reward {_short(given)}; expected a finite number")
+        self.observation = self._seen(seen)
+        self.total += reward
+        return reward, bool(ended), bool(cut)
+
+    def _seen(self, given: Any) -> np.ndarray:
+        """What is seen, as `World.encode` gives it; refused where it is not of its space."""
+        try:
+            seen = self._world.encode(given)
+        except Exception as error:
+            raise self._broken(
+                f"observes {_short(given)} ({type(error).__name__}: {one_line(error)}); its "
+                f"observation_space says {self.environment.observation_space}"
+            ) from error
+        if seen.shape != self._shape:
+            raise self._broken(
+                f"observes {np.shape(given)}; its observation_space says "
+                f"{self.environment.observation_space}"
+            )
+        # Rows: nothing but NaN and infinities times 0 is not 0; a tenth of the time of isfinite.
+        if seen.dtype.kind == "f" and seen.dot(self._zeros) != 0:
+            place = int(np.flatnonzero(~np.isfinite(seen))[0])
+            raise self._broken(f"observes {seen.flat[place]} at {place}; expected finite numbers")
+        return seen
+
+    def _broken(self, what: str) -> BrokenEnvironmentError:
+        """The error of the present step; step 0 is the reset."""
+        return BrokenEnvironmentError(
+            f"environment {self._world.name}, step {len(self.actions)} of the episode with seed "
+            f"{self._seed}: {what}."
+        )
+
+
+def _short(value: Any) -> str:
+    return " ".join(repr(value).split())[:80]
 
 
 class Moved(NamedTuple):

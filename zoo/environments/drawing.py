@@ -90,8 +90,11 @@ def drawer(world: World) -> tuple[Draw, dict[str, Any]]:
 
     Raises:
         ModuleNotFoundError: It draws itself, by a package that is not installed.
+        RuntimeError: It raised.
         ValueError: It cannot be drawn.
     """
+    from gymnasium.error import DependencyNotInstalled
+
     name = world.name.split("/")[-1].split("-")[0]
     if name in DRAWN:
         return DRAWN[name], {}
@@ -104,11 +107,16 @@ def drawer(world: World) -> tuple[Draw, dict[str, Any]]:
         environment = world.make(**options)
         environment.reset(seed=0)
         environment.render()
-    except Exception as error:
+    except (ImportError, DependencyNotInstalled) as error:
         raise ModuleNotFoundError(
             f"{world.name}: is drawn by a package that is not installed"
             f" ({one_line(error)}). Install it, or play without --out."
         ) from None
+    except Exception as error:
+        raise RuntimeError(
+            f"environment {world.name}: drawing it raised {type(error).__name__}: "
+            f"{one_line(error)}. Play without --out."
+        ) from error
     return lambda one: Image.fromarray(one.render()), options
 
 

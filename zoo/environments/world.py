@@ -7,12 +7,13 @@ becomes a 1 among zeros, or the last pictures (`zoo.environments.frames`).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from zoo.common.columns import Column
 from zoo.common.reading import one_line
-from zoo.common.settings import nearest
 from zoo.recipe import Environment, Pixels
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ ACTIONS = {
     "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
 }
 """Names of the actions, by the environment's name without its version; others are numbered."""
+NEAR = 5  # names that an error line suggests
+EXAMPLES = ("CartPole-v1", "Acrobot-v1", "Pendulum-v1", "FrozenLake-v1")
 PACKAGES = {"ALE": "ale-py"}  # that bring the environments of a name space
 
 
@@ -51,6 +54,7 @@ class World:
         pixels: How pictures are seen; `None` where numbers are.
         threshold: The mean return at which gymnasium calls it solved; `None` where it says none.
         limit: Steps after which an episode is cut off.
+        limited: Whether that is the environment's own.
 
     Raises:
         ModuleNotFoundError: gymnasium, or a package of this environment, is not installed.
@@ -63,6 +67,7 @@ class World:
     def __init__(self, settings: Environment):
         facts = find_environment(settings.name)
         self.settings, self.name = settings, str(facts.id)
+        self.limited = bool(facts.max_episode_steps)
         self.limit = int(facts.max_episode_steps or LIMIT)
         self.threshold = None if facts.reward_threshold is None else float(facts.reward_threshold)
         self.source = f"gymnasium {_gymnasium().__version__}, {self.name}"
@@ -164,6 +169,11 @@ class World:
                 f"environment.name: {self.name} needs a package that is not installed"
                 f" ({one_line(error)})."
             ) from None
+        except Exception as error:
+            raise RuntimeError(
+                f"environment {self.name}: making it raised {type(error).__name__}: "
+                f"{one_line(error)}."
+            ) from error
 
     def encode(self, observation: Any) -> np.ndarray:
         """Returns an observation as a row (features,), float32; or pictures as they are, uint8."""
@@ -220,10 +230,16 @@ def check_name(name: str) -> None:
 
 
 def find_environment(name: str) -> Any:
-    """Returns gymnasium's `EnvSpec` of a name; see `check_name`."""
+    """Returns gymnasium's `EnvSpec` of a name; see `check_name`.
+
+    Of `my_package:Small-v0` the module is imported first, which registers it.
+    """
     gymnasium = _gymnasium()
+    module, _, own = name.rpartition(":")
+    if module:
+        _import(module, name)
     try:
-        return gymnasium.spec(name)
+        return gymnasium.spec(own)
     except (gymnasium.error.Error, ImportError):
         space = name.split("/")[0]
         if "/" in name and space in PACKAGES:
@@ -231,10 +247,47 @@ def find_environment(name: str) -> Any:
                 f"environment.name: {name} is of a package that is not installed; run `pip install "
                 f"{PACKAGES[space]}` and write {PACKAGES[space].replace('-', '_')}:{name}."
             ) from None
-        hint = nearest(name, sorted(gymnasium.registry))
-        raise ValueError(
-            f"environment.name: got {name!r}; expected an environment of gymnasium. {hint}"
+        known = {key: _home(spec) for key, spec in gymnasium.registry.items()}
+        near = get_close_matches(own, known, n=NEAR, cutoff=0.5) or list(EXAMPLES)
+        expected = "an environment of gymnasium, or MODULE:NAME of one of your own"
+        hint = f"Near: {', '.join(near)}."
+        if module:
+            brought = [key for key, home in known.items() if home == module.split(".")[0]]
+            near = get_close_matches(own, brought, n=NEAR, cutoff=0.0)
+            expected = f"an environment that importing {module!r} registers"
+            hint = f"Its own: {', '.join(near) or 'none'}."
+        raise ValueError(f"environment.name: got {name!r}; expected {expected}. {hint}") from None
+
+
+def _home(spec: Any) -> str:
+    """The package that an environment is of."""
+    entry = spec.entry_point
+    home = entry.split(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")
+    return str(home).split(".")[0]
+
+
+def _import(module: str, name: str) -> None:
+    """Imports what registers an environment; says so where that fails."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise ModuleNotFoundError(
+                f"environment.name: {name}: importing {module!r} needs {error.name!r}, which is not"
+                " installed."
+            ) from None
+        package = next((p for p in PACKAGES.values() if p.replace("-", "_") == module), "")
+        how = f"run `pip install {package}`" if package else (
+            "install it, name its folder in PYTHONPATH, or give --import FILE.py and the name alone"
+        )  # fmt: skip
+        raise ModuleNotFoundError(
+            f"environment.name: {name}: there is no module {error.name!r}; {how}."
         ) from None
+    except Exception as error:
+        raise ValueError(
+            f"environment.name: {name}: importing {module!r} raised {type(error).__name__}: "
+            f"{one_line(error)}."
+        ) from error
 
 
 def _gymnasium() -> Any:

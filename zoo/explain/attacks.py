@@ -6,7 +6,8 @@ perturbations, Moosavi-Dezfooli et al. 2016, arXiv:1610.08401, algorithm 1; fool
 et al. 2014, arXiv:1412.1897, section 3.3 (by gradients), from noise.
 
 Everything is in the units of the model's inputs: `bounds` are the least and the greatest value that
-a picture has there, `epsilon` is the most that a value may change.
+a picture has there, `epsilon` is the most that a value may change. Inputs that lie outside the
+bounds are refused: an attack would cut them off.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.explain.classifier import Classifier, Model, batches
-from zoo.explain.minimal import UNIT, Bounds, deepfool
+from zoo.explain.minimal import UNIT, Bounds, deepfool, within_bounds
 
 
 def fgsm(
@@ -105,7 +106,8 @@ def universal_perturbation(
         rounds: Times that all are looked at, at most.
         bounds: The least and the greatest value of a picture.
     """
-    seen, start = Classifier.of(model), np.asarray(inputs, np.float32)
+    seen = Classifier.of(model)
+    start = within_bounds(seen, inputs, bounds, who="universal_perturbation")
     named = seen.scores(start).argmax(axis=1)
     change = np.zeros(start.shape[1:], np.float32)
     for _ in range(rounds):
@@ -221,12 +223,12 @@ def _descend(
     steps: int,
     bounds: Bounds,
 ) -> np.ndarray:
-    if not epsilon >= 0 or steps < 1 or not bounds[0] < bounds[1]:
+    if not epsilon >= 0 or steps < 1:
         raise ValueError(
-            f"attack: got epsilon {epsilon}, {steps} steps, bounds {bounds}; expected 0 or more, "
-            "1 or more, and bounds that rise."
+            f"attack: got epsilon {epsilon} and {steps} steps; expected 0 or more, and 1 or more."
         )
-    seen, inputs = Classifier.of(model), np.asarray(inputs, np.float32)
+    seen = Classifier.of(model)
+    inputs = within_bounds(seen, inputs, bounds, who="attack")
     labels, there = seen.classes(inputs, labels), np.asarray(start, np.float32).clip(*bounds)
     rate = 2.5 * epsilon / steps if rate is None else rate
     for _ in range(steps):

@@ -17,12 +17,12 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import expit, softmax
 
-from compress.graph.graph import Call, inputs_of, is_graph, output_names, replay, trace
+from compress.graph.graph import Call, infer, inputs_of, is_graph, output_names, replay, trace
 from compress.graph.plain import functional
 from compress.graph.shares import SHARES, find_ending
 from zoo.explain import layers
 from zoo.explain.backward import Rule, is_rectifier, ruled, within
-from zoo.models.paths import find_path
+from zoo.models.paths import find_path, refuse_channels_first
 
 BATCH = 32  # pictures that are computed at once
 SIGMOIDS = ("sigmoid", "hard_sigmoid")
@@ -45,7 +45,7 @@ class Classifier:
 
     Raises:
         TypeError: The model has no graph.
-        ValueError: It is no classifier of pictures.
+        ValueError: It is no classifier of pictures, or computes with channels first.
     """
 
     def __init__(self, model: keras.Model):
@@ -65,6 +65,7 @@ class Classifier:
                 f"{model.name}: answers {', '.join(map(str, shapes))}; expected a classifier: one "
                 "output (batch, classes), or one that is called `logits`."
             )
+        refuse_channels_first(self.model)
         self.num_outputs = int(shapes[self._output][1])
         self.calls: list[Call] = graph.calls
         self.names = list(dict.fromkeys(call.path for call in self.calls if call.path))
@@ -167,11 +168,45 @@ class Classifier:
         """
         if classes is None:
             return self.scores(inputs).argmax(axis=1).astype(np.int32)
-        found = np.broadcast_to(np.asarray(classes, np.int32), (len(inputs),))
+        given = np.asarray(classes)
+        if given.shape not in ((), (len(inputs),)):
+            raise ValueError(
+                f"classes: got {given.shape} for {len(inputs)} pictures; expected one class, or one"
+                " for each."
+            )
+        if given.dtype.kind not in "biuf" or (given != np.floor(given)).any():
+            raise ValueError(f"classes: got {classes}; expected whole numbers.")
+        found = np.broadcast_to(given.astype(np.int32), (len(inputs),))
         if found.size and (found.min() < 0 or found.max() >= self.num_classes):
             raise ValueError(
                 f"classes: got {found.min()} to {found.max()}; expected 0 to "
                 f"{self.num_classes - 1}, an index of one of {self.num_classes} classes."
+            )
+        return found
+
+    def reads(self, inputs: Any) -> np.ndarray:
+        """Returns pictures as the model reads them, (n, height, width, channels), float32.
+
+        Raises:
+            ValueError: They are of another shape, or none, or a value is not finite.
+        """
+        found: np.ndarray = np.asarray(inputs, np.float32)
+        sides = found.shape[1:]
+        fits = len(sides) == 3 and all(
+            side in (None, got) for side, got in zip(self.input_shape, sides, strict=True)
+        )
+        if not fits or not len(found):
+            known = ", ".join("any" if side is None else str(side) for side in self.input_shape)
+            one = " Of one picture, write x[None]." if found.ndim == 3 else ""
+            raise ValueError(
+                f"{self.model.name}: got inputs {found.shape}; expected pictures (n, {known}), one "
+                f"or more.{one}"
+            )
+        if not np.isfinite(found).all():
+            lost = np.flatnonzero(~np.isfinite(found).all(axis=(1, 2, 3)))
+            raise ValueError(
+                f"{self.model.name}: got a value that is not finite in picture {lost[0]} of "
+                f"{len(found)}; expected finite ones."
             )
         return found
 
@@ -191,7 +226,7 @@ class Classifier:
         """
         step = None if layer is None else self._step(layer)
         function = self.traced((rule, step), lambda: self._derive(rule, step))
-        inputs = np.asarray(inputs, np.float32)
+        inputs = self.reads(inputs)
         found = [
             function(tf.constant(inputs[part]), tf.constant(classes[part]))
             for part in batches(len(inputs))
@@ -252,7 +287,7 @@ class Classifier:
                 outputs = ruled(operation, rule)(*args)
             else:
                 with within(operation, rule):
-                    outputs = operation(*args, **kwargs)
+                    outputs = infer(operation, *args, **kwargs)
             if place == step:
                 kept = keras.tree.flatten(outputs)[0]
             return outputs
@@ -281,7 +316,7 @@ class Classifier:
 
             return forward
 
-        function, inputs = self.traced(("forward", step), make), np.asarray(inputs, np.float32)
+        inputs, function = self.reads(inputs), self.traced(("forward", step), make)
         parts = batches(len(inputs))
         return np.concatenate([function(tf.constant(inputs[part])).numpy() for part in parts])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from compress.graph.graph import Call, is_graph
+from compress.graph.graph import Call, infer, is_graph
 from compress.graph.kernels import inner
 from zoo.common.settings import nearest
 
@@ -64,7 +64,7 @@ def without_share(operation: Any, *args: Any, **kwargs: Any) -> Any:
         return args[0]
     own, layer.activation = layer.activation, keras.activations.linear
     try:
-        return operation(*args, **kwargs)
+        return infer(operation, *args, **kwargs)
     finally:
         layer.activation = own
 

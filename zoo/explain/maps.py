@@ -61,7 +61,8 @@ def occlusion(
     Raises:
         ValueError: The patch does not lie in the picture, or the stride leaves gaps.
     """
-    seen, inputs = Classifier.of(model), np.asarray(inputs, np.float32)
+    seen = Classifier.of(model)
+    inputs = seen.reads(inputs)
     height, width = inputs.shape[1:3]
     patch = max(max(height, width) // 7, 1) if patch is None else patch
     stride = max(patch // 2, 1) if stride is None else stride

@@ -19,6 +19,7 @@ from zoo.explain.classifier import Classifier, Model, batches
 
 Bounds = tuple[float, float]
 UNIT: Bounds = (0.0, 1.0)
+SLACK = 1e-4  # of the span, by which rounding may put a value beyond the bounds
 
 
 class Fooled(NamedTuple):
@@ -33,6 +34,32 @@ class Fooled(NamedTuple):
     inputs: np.ndarray
     fooled: np.ndarray
     distance: np.ndarray
+
+
+def within_bounds(seen: Classifier, inputs: Any, bounds: Bounds, *, who: str) -> np.ndarray:
+    """Returns inputs as the model reads them, of which all values lie within the bounds.
+
+    Args:
+        seen: A classifier.
+        inputs: What it reads, (n, height, width, channels).
+        bounds: The least and the greatest value of a picture.
+        who: What opens an error line.
+
+    Raises:
+        ValueError: A value lies outside, where an attack would cut it off, or the bounds do not
+            rise.
+    """
+    found, (low, high) = seen.reads(inputs), bounds
+    least, most = float(found.min()), float(found.max())
+    if not low < high:
+        raise ValueError(f"{who}: got bounds {bounds}; expected bounds that rise.")
+    if least < low - SLACK * (high - low) or most > high + SLACK * (high - low):
+        wider = (0, 255) if least >= 0 and 1 < most <= 255 else (round(least, 4), round(most, 4))
+        raise ValueError(
+            f"{who}: got inputs of {least:.4g} to {most:.4g} for bounds of {low:g} to {high:g}; "
+            f"expected inputs within. Pass the ends of what the model reads, e.g. bounds={wider}."
+        )
+    return found
 
 
 def deepfool(
@@ -55,8 +82,12 @@ def deepfool(
         overshoot: By which fraction the way is longer than it seems to have to be.
         bounds: The least and the greatest value of a picture.
         most: Classes that are looked at, the likeliest ones.
+
+    Raises:
+        ValueError: A value of the inputs lies outside the bounds.
     """
-    seen, start = Classifier.of(model), np.asarray(inputs, np.float32)
+    seen = Classifier.of(model)
+    start = within_bounds(seen, inputs, bounds, who="deepfool")
     labels, there = seen.classes(start, labels), start.copy()
     scores = seen.scores(start)
     near = np.argsort(-scores, axis=1)[:, :most]  # as the paper does with ImageNet's classes
@@ -105,8 +136,12 @@ def carlini_wagner(
         steps: Steps of Adam.
         rate: Their rate.
         bounds: The least and the greatest value of a picture.
+
+    Raises:
+        ValueError: A value of the inputs lies outside the bounds.
     """
-    seen, start = Classifier.of(model), np.asarray(inputs, np.float32)
+    seen = Classifier.of(model)
+    start = within_bounds(seen, inputs, bounds, who="carlini_wagner")
     labels = seen.classes(start, labels)
     low, high = bounds
     unit = (start - low) / (high - low)

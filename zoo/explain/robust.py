@@ -20,7 +20,8 @@ def accuracy(model: Model, inputs: np.ndarray, labels: np.ndarray) -> float:
         inputs: What it reads, (n, height, width, channels).
         labels: The true classes, (n,).
     """
-    return float(np.mean(Classifier.of(model).scores(inputs).argmax(axis=1) == labels))
+    seen = Classifier.of(model)
+    return float(np.mean(seen.scores(inputs).argmax(axis=1) == seen.classes(inputs, labels)))
 
 
 def transfer(

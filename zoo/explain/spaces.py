@@ -23,6 +23,19 @@ class Neighbours(NamedTuple):
     distances: np.ndarray
 
 
+def _checked(features: np.ndarray, who: str, *, least: int) -> np.ndarray:
+    """The features as an array; refused where they are too few, or not finite."""
+    found: np.ndarray = np.asarray(features)
+    if found.ndim != 2 or len(found) < least:
+        raise ValueError(
+            f"{who}: got {len(found)} examples {found.shape}; expected {least} or more, (n, units)."
+        )
+    if not np.isfinite(found).all():
+        lost = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        raise ValueError(f"{who}: got values that are not finite, of example {lost[0]} first.")
+    return found
+
+
 def neighbours(features: np.ndarray, queries: np.ndarray, *, count: int = 5) -> Neighbours:
     """Returns the examples that are nearest to some queries.
 
@@ -36,6 +49,7 @@ def neighbours(features: np.ndarray, queries: np.ndarray, *, count: int = 5) -> 
     """
     from sklearn.neighbors import NearestNeighbors
 
+    features, queries = (_checked(one, "neighbours", least=1) for one in (features, queries))
     if not 1 <= count <= len(features):
         raise ValueError(f"neighbours: got count {count}; expected 1 to {len(features)}.")
     found = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(features)
@@ -48,10 +62,19 @@ def pca(features: np.ndarray, *, components: int = 2) -> np.ndarray:
 
     Args:
         features: (n, units).
-        components: How many, the largest first.
+        components: How many, the largest first, at most n and units.
+
+    Raises:
+        ValueError: There are fewer than two examples, or fewer than components.
     """
     from sklearn.decomposition import PCA
 
+    features = _checked(features, "pca", least=2)
+    if not 1 <= components <= min(features.shape):
+        raise ValueError(
+            f"pca: got {components} components of {features.shape}; expected 1 to "
+            f"{min(features.shape)}."
+        )
     made = PCA(components, svd_solver="full").fit_transform(np.asarray(features, np.float64))
     found: np.ndarray = made.astype(np.float32)
     return found
@@ -71,8 +94,7 @@ def tsne(features: np.ndarray, *, perplexity: float = 30.0, seed: int = 0) -> np
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    if len(features) < 4:
-        raise ValueError(f"tsne: got {len(features)} examples; expected 4 or more.")
+    features = _checked(features, "tsne", least=4)
     most = min(50, *features.shape)
     values = pca(features, components=most) if features.shape[1] > most else features
     perplexity = min(perplexity, (len(features) - 1) / 3)
@@ -94,8 +116,7 @@ def umap(features: np.ndarray, *, neighbours: int = 15, seed: int = 0) -> np.nda
         ModuleNotFoundError: umap-learn is not installed.
         ValueError: There are fewer than four examples.
     """
-    if len(features) < 4:
-        raise ValueError(f"umap: got {len(features)} examples; expected 4 or more.")
+    features = _checked(features, "umap", least=4)
     try:
         from umap.umap_ import UMAP
     except ModuleNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from zoo.common.settings import nearest
 
@@ -35,3 +36,18 @@ def find_path(shapes: Mapping[str, Shape], name: str, *, of: str, maps: bool = F
             f"channels). {nearest(name, known)}"
         )
     raise ValueError(f"layer {name!r}: {of} has none. {nearest(name, known)}")
+
+
+def refuse_channels_first(model: Any) -> None:
+    """Refuses a network with a layer that computes with channels first.
+
+    Raises:
+        ValueError: It has one; whoever takes axes 1 and 2 for places would be wrong there.
+    """
+    for layer in model._flatten_layers(include_self=False):
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                f"{model.name}: layer {layer.name!r} computes with channels first; expected "
+                "pictures and maps (batch, height, width, channels). Build it with "
+                "data_format='channels_last', and take over its weights, of the same shapes."
+            )

@@ -17,13 +17,13 @@ from typing import Any, Literal, NamedTuple
 import keras
 from keras import layers
 
-from compress.graph.graph import inputs_of, is_graph, leaf_layers, replay
+from compress.graph.graph import infer, inputs_of, is_graph, leaf_layers, replay
 from compress.graph.plain import functional
 from zoo import weights
 from zoo.bundle import find_bundle
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
-from zoo.models.paths import Shape, find_path
+from zoo.models.paths import Shape, find_path, refuse_channels_first
 from zoo.models.saved import load_model
 from zoo.weights.convolutions import load_convolutions
 
@@ -48,7 +48,7 @@ class Perception:
 
     Raises:
         TypeError: The model has no graph.
-        ValueError: It reads something else.
+        ValueError: It reads something else, or computes with channels first.
     """
 
     def __init__(self, name: str, model: keras.Model, known: Preprocessing):
@@ -59,6 +59,7 @@ class Perception:
                 f"{name}: reads {', '.join(map(str, read))}; expected a network of pictures "
                 "(batch, height, width, 1 or 3) alone."
             )
+        refuse_channels_first(self._model)
         self.channels: int = read[0][-1]
         self._affine = known.affine
         found = list(leaf_layers(self._model))
@@ -131,7 +132,7 @@ class Perception:
             if pooling == "average":
                 operation = _averaged(operation)
             try:
-                outputs = operation(*args, **kwargs)
+                outputs = infer(operation, *args, **kwargs)
             except ValueError as error:
                 if wanted is None:
                     raise

@@ -284,6 +284,7 @@ class _Work:
             origin = {
                 "architecture": parent.card.architecture,
                 "paper": parent.card.paper,
+                "actions": parent.card.actions,
                 "members": parent.card.members,
                 "passes": (*parent.card.passes, *(one.settings for one in small.report.passes)),
                 "parent": parent.sha256,

@@ -270,6 +270,7 @@ class GivenBundle(Given):
                 card.task,
                 list(card.outputs),
                 probabilities=getattr(self._bundle.recipe.task, "probabilities", False),
+                actions=card.actions,
             )
         part = f"the network {network} of " if network else ""
         return About(

@@ -39,6 +39,7 @@ from zoo.training.strides import Strides
 from zoo.training.twin import copy_weights, make_twins
 
 SNAPSHOT_SECONDS = 60.0  # at most this much work, and the epoch it ends in, is lost to a kill
+SAVING_SHARE = 0.05  # of the time, at most, in which the epochs of an agent are kept
 LOOK_SECONDS = 5.0  # between two looks at the loss, which wait for the step that computes it
 LOG = logging.getLogger("zoo")
 
@@ -84,6 +85,7 @@ class Loop:
         self.test_step = functions.test_step(self.twins, self.task, self.machine)
         self.phases = transfer.phases(self.settings, self.task.objectives())
         self.history, self.step, self.sums = History(), 0, Sums()
+        self.saving = 0.0  # seconds that the last snapshot took
         self.frozen: list[keras.layers.Layer] = []
         self.best: tuple[float, list[np.ndarray]] | None = None
         self.callbacks: list[keras.callbacks.Callback] = []
@@ -169,6 +171,7 @@ class Loop:
 
     def save(self) -> None:
         """Writes the snapshot; while `divide` searches, that is where it starts from."""
+        began = time.monotonic()
         searching = self.initial is not None
         values = {
             "phase": self.index,
@@ -185,6 +188,17 @@ class Loop:
         more |= snapshots.states(self.callbacks)
         self.state.save(values, self.initial, more=more)
         self.saved_at = time.monotonic()
+        self.saving = self.saved_at - began
+
+    @property
+    def patience(self) -> float:
+        """Seconds from a snapshot to the next, at the end of an epoch.
+
+        An environment is anybody's code and can fail at any time, so that all epochs are kept as
+        long as that takes a small share of the time.
+        """
+        often = getattr(self.source, "own_code", False)
+        return min(self.saving / SAVING_SHARE, SNAPSHOT_SECONDS) if often else SNAPSHOT_SECONDS
 
     @property
     def stopped(self) -> bool:
@@ -297,7 +311,7 @@ class Loop:
             with contextlib.suppress(Terminated):
                 if not self.halt.terminated:
                     self.end_epoch(epoch, time.perf_counter() - began)
-            if time.monotonic() - self.saved_at > SNAPSHOT_SECONDS:
+            if time.monotonic() - self.saved_at > self.patience:
                 self.save()
         elif not self.stopped:
             raise RuntimeError(

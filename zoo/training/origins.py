@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -27,6 +28,7 @@ from zoo.tasks.task import Task
 if TYPE_CHECKING:
     from zoo.tasks.task import Networks
 
+LOG = logging.getLogger("zoo")
 EVALUATION_BATCH = 250  # examples, at most
 EVALUATED = 4  # times the examples of a step: without a gradient, they fit where a step does
 NOISE_SEED = 2015  # of the noise that samples and evaluations are drawn with
@@ -268,6 +270,11 @@ class FromWorld:
 
     def experience(self, settings: Train, networks: Networks) -> Source:
         """See `Origin.experience`."""
+        if not self.data.limited:
+            LOG.info(
+                "%s says no limit: an episode is cut off after %d steps; max_episode_steps of "
+                "gymnasium.register sets another", self.data.name, self.data.limit,
+            )  # fmt: skip
         return self._task.experience(self.data, settings, seed=self._recipe.seed)
 
     def fixed(self, networks: Networks) -> Source:

@@ -141,6 +141,7 @@ def _card(
         "inputs": {tensor.name: _column(run, tensor) for tensor in model.inputs},
         "outputs": outputs,
         "preprocessing": run.preprocessing.model_dump(mode="json") if run.preprocessing else {},
+        "actions": getattr(getattr(run.data, "actions", None), "facts", {}),
         "parameters": sum(_size(v) for one in kept for v in one.trainable_variables) - tied,
         "data": run.data.name,
         "data_digest": run.data.digest,

@@ -1,8 +1,9 @@
 """Say what sets two classifiers apart: what they answer, where they look, what each class paid.
 
 RUN is a bundle, the name of one that comes with the zoo, or a .keras or .h5 file; both read
-pictures of one size and tell the same classes apart. The pictures are the test split of the first
-one's data, or those of --pictures. The pictures that the second does worse on are drawn.
+pictures of one size and tell the same classes apart. --values A,B is a range for each of two files.
+The pictures are the test split of the first one's data, or those of --pictures. The pictures that
+the second does worse on are drawn.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     own_model.add_arguments(parser, data=False)
     parser.add_argument(
+        "--labels", metavar="A,B,...", type=lambda names: names.split(","), default=(),
+        help="of .keras files: names of their classes, in their order",
+    )  # fmt: skip
+    parser.add_argument(
         "--out", type=Path, metavar="F.png",
         help="the pictures, and F.json the rest (default: A-B.png, here)",
     )  # fmt: skip
@@ -64,6 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
         data=arguments.data,
         examples=arguments.examples or COMPARED,
         values=arguments.values,
+        labels=arguments.labels,
         out=out,
         force=arguments.force,
     )

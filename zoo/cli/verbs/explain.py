@@ -61,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " MODEL-METHOD.png, here)",
     )  # fmt: skip
     parser.add_argument(
-        "--arrays", type=Path, metavar="F.npz", help="write what was seen as arrays too"
+        "--arrays",
+        type=Path,
+        metavar="F.npz",
+        help="write what was seen as arrays too; attacked pictures are from 0 to 1 in them",
     )
     parser.add_argument("--force", action="store_true", help="replace files that are there")
     parser.add_argument(

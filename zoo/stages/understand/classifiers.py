@@ -115,7 +115,8 @@ class Opened(NamedTuple):
         """
         read, resized, grey = [], [], []
         for path in paths:
-            image, pixels = read_image(path), self.known.image(path)
+            image = read_image(path)
+            pixels = self.known.pixels(image)
             read.append(pixels)
             size, channels = pixels.shape[1], pixels.shape[2]
             if (image.height, image.width) != (size, size):
@@ -160,6 +161,8 @@ class Opened(NamedTuple):
         if found.columns[found.input].kind != "image":
             raise ValueError(f"{name}: has no pictures; expected a data set of pictures.")
         part = found.test[:count]
+        if len(part) < count:
+            LOG.info("%s: has %d test examples, all of which are taken", name, len(part))
         pixels = np.asarray(part[found.input])
         column = next((key for key, one in found.columns.items() if one.kind == "class"), None)
         if column is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +75,7 @@ def compare(
     data: str | None = None,
     examples: int = COMPARED,
     values: str | None = None,
+    labels: Sequence[str] = (),
     out: str | Path | None = None,
     force: bool = False,
 ) -> Difference:
@@ -87,7 +88,9 @@ def compare(
             `None`: a test split.
         data: Data set whose test split is taken; `None`: that of the first bundle.
         examples: Pictures of it, the first ones, at most.
-        values: Range of the pixels of a model that is no bundle, see `zoo.stages.ranges`.
+        values: Range of the pixels of a model that is no bundle, see `zoo.stages.ranges`; of two
+            such models one of each may be said, `0..1,0..255`.
+        labels: Names of the classes of models that are no bundles.
         out: PNG file of the pictures that the second does worse on; a JSON file of that name has
             the rest. `None` writes neither.
         force: Whether they may replace files.
@@ -101,7 +104,7 @@ def compare(
     place = None if out is None else check_png(out, force=force, read=[])
     if place is not None:
         staging.check_file(place.with_suffix(".json"), force=force, read=[])
-    first, second = (_opened(model, values) for model in (one, other))
+    first, second = _pair((one, other), values, labels)
     second = same_classes(first, second)
     nets = [first._replace(names=second.names), second]
     if pictures is not None and data is not None:
@@ -178,10 +181,24 @@ def told(facts: Mapping[str, Any]) -> str:
     return line
 
 
-def _opened(model: Model, values: str | None) -> Opened:
+def _pair(models: Sequence[Model], values: str | None, labels: Sequence[str]) -> list[Opened]:
+    """Opens both; what is said of models that are no bundles is said of those alone."""
     from zoo.stages import own
 
-    return open_classifier(model, values=values if own.is_own(model) else None)
+    ranges = (values or "").split(",")
+    if len(ranges) == 2 and not all(map(own.is_own, models)):
+        raise ValueError(
+            f"--values: got {values}, a range of each, and a bundle, which says its own; expected "
+            "one range."
+        )
+    if len(ranges) > 2:
+        raise ValueError(f"--values: got {values}; expected one range, or one of each, A,B.")
+    return [
+        open_classifier(model, labels=labels, values=one or None)
+        if own.is_own(model)
+        else open_classifier(model)
+        for model, one in zip(models, ranges * (3 - len(ranges)), strict=True)
+    ]
 
 
 def _split(nets: list[Opened], data: str | None, count: int) -> Pictures:

@@ -41,6 +41,7 @@ def attack(opened: Opened, asked: Asked) -> Looked:
         tiles.append(Tile(f"{title}\n{name}", drawing.of_unit(one[0])))
         rows.append({
             "picture": name, "class": opened.labels[best], "probability": float(shares[best]),
+            "fooled": ("yes" if best != label[0] else "no") if one is made else "-",
             "most levels changed": float(far),
         })  # fmt: skip
     tiles.insert(1, Tile("the change,\nenlarged", drawing.signed((made - inputs)[0])))
@@ -56,7 +57,8 @@ def robustness(opened: Opened, asked: Asked) -> Looked:
     )
     for row, level in zip(rows, EPSILONS, strict=True):
         row["epsilon"] = level
-    return Looked(rows, {}, _curves(rows))
+    sheet = _curves(rows)
+    return Looked([{**row, "pictures": len(labels)} for row in rows], {}, sheet)
 
 
 def _curves(rows: list[dict[str, Any]]) -> np.ndarray:
@@ -89,6 +91,7 @@ def transfer(opened: Opened, asked: Asked) -> Looked:
         for name, one in nets.items()
     }
     rows = looks.transfer(nets, {"no net": inputs, **made}, labels)
+    rows = [{**row, "pictures": len(labels)} for row in rows]
     tiles = [Tile("the picture", found.pixels[0])]
     tiles += [Tile(f"made with\n{name}", drawing.of_unit(one[0])) for name, one in made.items()]
     return Looked(rows, made, drawing.sheet(tiles, columns=4))

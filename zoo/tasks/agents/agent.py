@@ -85,8 +85,11 @@ class Agent(Task):
         return {"input_shape": data.columns[data.input].shape, "num_classes": data.actions.outputs}
 
     def outputs(self, data: Any) -> dict[str, Column]:
-        """See `Task.outputs`: the best action."""
-        return {"action": data.columns["action"]}
+        """See `Task.outputs`: the best action; of numbers, what is told of them."""
+        column = data.columns["action"]
+        return {
+            "action": column._replace(shape=(data.actions.outputs,)) if column.shape else column
+        }
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, Mean]:
         """See `Task.watch`: of finished episodes."""
