@@ -81,7 +81,12 @@ class Quantize(Pass):
 
     @model_validator(mode="after")
     def _rounds_what_it_says(self) -> Self:
-        of_ranges = {"mean_bits": None, "equalize": False, "bias_correction": False}
+        of_ranges = {
+            "mean_bits": None,
+            "equalize": False,
+            "bias_correction": False,
+            "recover": "statistics",
+        }
         given = [name for name, usual in of_ranges.items() if getattr(self, name) != usual]
         if self.activation_bits is None and given:
             raise ValueError(f"{given[0]} wants ranges: activation_bits of 8 or 16")
