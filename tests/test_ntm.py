@@ -1,5 +1,7 @@
 """The neural Turing machine: its equations, its four tasks, what is learnt and deployed."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -341,3 +343,11 @@ def test_a_pruned_step_is_measured_itself(run):
     assert rows["logits"].changed and rows["write1_head"].changed
     before, after = (run.evaluate(m, "test").metrics["loss"] for m in (net, small.model))
     assert 0 < abs(after - before) < 1
+
+
+@pytest.mark.parametrize("target", ["tflite", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_a_bundle_is_exported_by_name(target, bundle, zoo, tmp_path):
+    """Its answer takes a step for each place: one step is compared, and no bits are counted."""
+    zoo("export", bundle.path, target, "--out", tmp_path)
+    manifest = json.loads((tmp_path / f"ntm_small-{target}" / "manifest.json").read_text())
+    assert manifest["parity"]["passed"] and manifest["score"] is None

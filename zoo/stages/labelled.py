@@ -25,6 +25,8 @@ def labelled(
     task, columns = run.task, run.data.columns
     if not task.deployed_answers or task.served_apart or run.origin.acted:
         return None
+    if task.states(run.networks):  # a step of many
+        return None
     raw = run.raw("test", count)
 
     def measure(outputs: Mapping[str, Any]) -> dict[str, float]:

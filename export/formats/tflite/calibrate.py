@@ -7,7 +7,7 @@ its channels, layer by layer in one direction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ import tensorflow as tf
 from export.examples import one_by_one
 from export.formats.tflite.flatbuffer import parse, schema, serialise, to_buffer
 from export.formats.tflite.litert import calls
+from export.formats.tflite.unrolled import roles
 
 EXAMPLES = 64  # that are looked at
 STEPS = 255  # of an int8 range
@@ -44,25 +45,37 @@ def refined(content: bytes, examples: Mapping[str, np.ndarray], *, ranges: bool 
     graph = model.subgraphs[0]
     made = [place for operator in graph.operators for place in operator.outputs]
     kept = {*graph.inputs, *graph.outputs}
-    counts = {
-        place: _Histogram(*span)
-        for place in (made if ranges else ())
-        if place not in kept and (span := _range(graph.tensors[place]))
-    }
+    counts = _counts(model, [place for place in made if place not in kept]) if ranges else {}
     products = list(_products(model))
     means = {operator.inputs[0]: _Mean() for _, operator in products}
     for read in calls(content, islice(one_by_one(examples), EXAMPLES)):
         for place, seen in (*counts.items(), *means.items()):
             if (values := read(place)) is not None:
                 seen.add(values)
+    best = {id(histogram): histogram.best() for histogram in counts.values()}
     for place, histogram in counts.items():
-        if found := histogram.best():
+        if found := best[id(histogram)]:
             known = graph.tensors[place].quantization
             known.min, known.max = [found[0]], [found[1]]
     for name, operator in products:
         if (mean := means[operator.inputs[0]].value) is not None:
             _correct(model, operator, _drift(model, name, operator, mean))
     return serialise(model)
+
+
+def _counts(model: Any, places: Sequence[int]) -> dict[int, _Histogram]:
+    """A histogram for each tensor; one for what is the same in each place of an unrolled layer."""
+    tensors, same = model.subgraphs[0].tensors, roles(model)
+    spans: dict[Any, list[tuple[float, float]]] = {}
+    for place in places:
+        if span := _range(tensors[place]):
+            spans.setdefault(same.get(place, place), []).append(span)
+    widest = {
+        role: _Histogram(min(low for low, _ in some), max(high for _, high in some))
+        for role, some in spans.items()
+    }
+    found = {place: widest.get(same.get(place, place)) for place in places}
+    return {place: one for place, one in found.items() if one}
 
 
 class _Seen(Protocol):

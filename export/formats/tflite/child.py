@@ -24,7 +24,8 @@ from tensorflow.lite.python.convert import mlir_quantize
 from export.examples import one_by_one
 from export.formats.tflite.calibrate import refined
 from export.formats.tflite.constants import rescaled
-from export.formats.tflite.entries import alike, in_floats, indices
+from export.formats.tflite.entries import alike, in_floats
+from export.formats.tflite.floats import kept
 from export.formats.tflite.int4 import narrowed
 from export.formats.tflite.int16 import widened
 from export.formats.tflite.states import one_grid
@@ -126,7 +127,7 @@ def _refine(converter: Any, examples: Mapping[str, np.ndarray], precision: str) 
         better = refined(calibrated, examples, ranges=precision == "int8")
         converter._experimental_calibrate_only = False
         if precision == "int8":
-            floats = indices(better) | (in_floats(better, examples) if unlike else set())
+            floats = kept(better) | (in_floats(better, examples) if unlike else set())
             return bytes(
                 mlir_quantize(
                     better,

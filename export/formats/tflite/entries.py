@@ -20,16 +20,12 @@ import numpy as np
 
 from export.examples import one_by_one
 from export.formats.tflite.flatbuffer import parse, schema, serialise, to_buffer
+from export.formats.tflite.floats import SHAPES, is_float, is_given, name_of
 from export.formats.tflite.litert import calls
 from zoo.common.noise import r2
 
 EXAMPLES = 64  # that are looked at
 STEPS = 255  # of an int8 range
-_SHAPES = (
-    *("RESHAPE", "CONCATENATION", "STRIDED_SLICE", "SLICE", "SPLIT", "SPLIT_V", "EXPAND_DIMS"),
-    *("SQUEEZE", "TRANSPOSE", "PACK", "UNPACK", "GATHER", "PAD", "PADV2", "MIRROR_PAD"),
-    *("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "MAX_POOL_2D", "AVERAGE_POOL_2D"),
-)
 # Which of its inputs a product reads, and which is its kernel.
 _PRODUCTS = {
     "FULLY_CONNECTED": (0, 1),
@@ -39,7 +35,6 @@ _PRODUCTS = {
 }
 SAFE_R2 = 0.99  # that a first kernel keeps of rounded inputs; pictures keep 0.9999
 OCTAVES = 3.0  # between the sizes of columns that are alike
-_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items()}
 _VALUES = (
     *("ADD", "SUB", "MUL", "DIV", "LOG", "EXP", "SQRT", "RSQRT", "SQUARE", "POW", "ABS", "NEG"),
     *("MAXIMUM", "MINIMUM", "SIGN", "TANH", "LOGISTIC", "SQUARED_DIFFERENCE", "SIN", "COS"),
@@ -59,7 +54,9 @@ def alike(content: bytes, examples: Mapping[str, np.ndarray]) -> bytes:
     products = [
         product
         for product in _products(model)
-        if product.read in of and _given(model, product.kernel) and _is_float(graph, product.kernel)
+        if product.read in of
+        and is_given(model, product.kernel)
+        and is_float(graph, product.kernel)
     ]
     if not products:
         return content
@@ -87,7 +84,7 @@ class _Product(NamedTuple):
 
 def _products(model: Any) -> Iterator[_Product]:
     for operator in model.subgraphs[0].operators:
-        if (name := _name(model, operator)) in _PRODUCTS:
+        if (name := name_of(model, operator)) in _PRODUCTS:
             read, kernel = (operator.inputs[place] for place in _PRODUCTS[name])
             yield _Product(name, operator, read, kernel)
 
@@ -125,45 +122,18 @@ def in_floats(content: bytes, examples: Mapping[str, np.ndarray]) -> set[str]:
     }
 
 
-def indices(content: bytes) -> set[str]:
-    """Returns the names of the tensors whose whole numbers an int8 range would ruin.
-
-    They are made of integers, and become integers again: a number that is a hair too small then
-    loses one, e.g. a category the one before it.
-
-    Args:
-        content: A `.tflite` file of floats.
-    """
-    model = parse(content)
-    graph = model.subgraphs[0]
-    moved: dict[int, set[str]] = {}
-    found: set[str] = set()
-    for operator in graph.operators:
-        name, end = _name(model, operator), operator.outputs[0]
-        read = [place for place in operator.inputs if place >= 0 and not _given(model, place)]
-        if name == "CAST" and _is_float(graph, end) and not _is_float(graph, read[0]):
-            moved[end] = set()
-        elif name == "CAST" and not _is_float(graph, end):
-            found |= moved.get(read[0], set())
-        elif name in _SHAPES and read and all(place in moved for place in read):
-            so_far = set().union(*(moved[place] for place in read))
-            for place in operator.outputs:
-                moved[place] = so_far | {graph.tensors[place].name.decode()}
-    return found
-
-
 def _entries(model: Any) -> tuple[dict[int, tuple[set[int], bool]], list[Any]]:
     """The tensors that are made of inputs alone, and the operators that make them.
 
     Of a tensor it tells the inputs, and whether their values are changed.
     """
     graph = model.subgraphs[0]
-    of = {place: ({place}, False) for place in graph.inputs if _is_float(graph, place)}
+    of = {place: ({place}, False) for place in graph.inputs if is_float(graph, place)}
     entries = []
     for operator in graph.operators:
-        name = _name(model, operator)
-        places = [place for place in operator.inputs if place >= 0 and not _given(model, place)]
-        if name in (*_SHAPES, *_VALUES) and places and all(place in of for place in places):
+        name = name_of(model, operator)
+        places = [place for place in operator.inputs if place >= 0 and not is_given(model, place)]
+        if name in (*SHAPES, *_VALUES) and places and all(place in of for place in places):
             starts = set().union(*(of[place][0] for place in places))
             changed = name in _VALUES or any(of[place][1] for place in places)
             of.update(dict.fromkeys(operator.outputs, (starts, changed)))
@@ -238,11 +208,6 @@ def _code(model: Any, builtin: int) -> int:
     return len(model.operatorCodes) - 1
 
 
-def _name(model: Any, operator: Any) -> str:
-    code = model.operatorCodes[operator.opcodeIndex]
-    return _NAMES.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
-
-
 def _exact_and_moved(
     content: bytes, examples: Mapping[str, np.ndarray], places: list[int]
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
@@ -261,15 +226,6 @@ def _values(
 
     columns = zip(*rows(), strict=True)
     return {place: np.stack(column) for place, column in zip(places, columns, strict=True)}
-
-
-def _is_float(graph: Any, place: int) -> bool:
-    return bool(graph.tensors[place].type == schema.TensorType.FLOAT32)
-
-
-def _given(model: Any, place: int) -> bool:
-    data = model.buffers[model.subgraphs[0].tensors[place].buffer].data
-    return data is not None and len(data) > 0
 
 
 def _rounded(array: np.ndarray) -> np.ndarray:
