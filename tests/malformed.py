@@ -374,7 +374,7 @@ class Damage:
 FREE = ("options", "size_bytes", "gzip_bytes", "labels", "precision", "operators", "proof",
         "parity", "edges", "score", "facts", "meanings", "task", "versions",
         "source_sha256", "keras", "preprocessing",
-        "name", "schema_version", "rejected", "names", "distance")  # fmt: skip
+        "name", "schema_version", "rejected", "names", "distance", "ranges")  # fmt: skip
 
 
 def _dense(config: dict) -> dict:

@@ -106,7 +106,7 @@ def test_which_convolutions_stay():
     assert {row.path: row.note for row in report.layers if not row.changed} == {
         "groups": "its channels are in groups",
         "dilated": "it is dilated",
-        "depthwise": "DepthwiseConv2D is not a dense layer",
+        "depthwise": "depthwise: its few weights are all that each channel has",
     }
     assert [layer.name for layer in small.layers][-3:] == ["plain_a", "plain_b", "plain"]
     report = item.apply(small).report

@@ -68,7 +68,7 @@ HARMLESS = {
         *("no schema_version", "no columns", "no licence", "no networks", "no passes"),
         *("no parent", "no custom_layers", "no members", "architecture text", "paper text"),
         *("data text", "licence text", "parent null", "parent text", "parameters minus"),
-        *("data_digest text", "no data_digest"),
+        *("data_digest text", "no data_digest", "no actions"),
     )
 }
 

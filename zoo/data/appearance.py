@@ -109,7 +109,7 @@ def _one_of_all(images: tf.Tensor, drawn: tf.Tensor, strength: float) -> tf.Tens
     """Each picture through one of `CHANGES`."""
     which = tf.cast(drawn[:, 0] * len(CHANGES), tf.int32)  # (b,)
     sign = tf.where(drawn[:, 1] < 0.5, -1.0, 1.0)
-    places = tf.dynamic_partition(tf.range(len(images)), which, len(CHANGES))
+    places = tf.dynamic_partition(tf.range(tf.shape(images)[0]), which, len(CHANGES))
     made = [
         one(tf.ensure_shape(tf.gather(images, place), (None, *images.shape[1:])),
             strength * tf.gather(sign, place))
