@@ -227,7 +227,7 @@ def test_vgg16_costs_what_the_paper_says():
         (layers.MaxPooling2D(), (4, 4, 1), 0),
         (layers.BatchNormalization(), (4, 4, 1), 0),
         (layers.Embedding(10, 4), (6,), 0),
-        (layers.LSTM(3), (5, 2), None),
+        (layers.LSTM(3), (5, 2), 5 * 4 * 3 * (2 + 3)),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, layers.Layer) else str(value),
 )
