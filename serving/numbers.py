@@ -107,11 +107,12 @@ def parsed(body: bytes) -> dict[str, Any] | None:
     marks = text.translate(None, _OF_NUMBERS)
     if marks != run.group() or any(_MARK in part for part in rest):
         return None
+    marked = _MARK.join(rest)
     try:
-        request = msgspec.json.decode(_MARK.join(rest))
+        request = msgspec.json.decode(marked)
     except (ValueError, RecursionError):
         return None
-    if has_doubles(_MARK.join(rest), request):
+    if has_doubles(marked, request):
         return None
     holder, values = next(_holders(request), None), _read(text)
     if holder is None or values is None:

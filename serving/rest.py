@@ -156,10 +156,8 @@ def _examples(body: bytes, version: Version) -> tuple[Arrays, Any] | pictures.Co
             "most, as each example has its own copy."
         )
     single = [spec.name for spec in signature.inputs if spec.shape[1:] == (1,)]
-    rows = [
-        _listed(context, single) | _listed(row, single) if type(row) is dict else row
-        for row in examples
-    ]
+    shared = _listed(context, single)
+    rows = [shared | _listed(row, single) if type(row) is dict else row for row in examples]
     given = of_rows(rows, names, head="examples")
     return {spec.name: as_array(given[spec.name], spec) for spec in signature.inputs}, None
 

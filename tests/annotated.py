@@ -1,4 +1,4 @@
-"""Writes pictures with things in every layout that `folder:` reads: the tests' own writers."""
+"""Writes pictures in every layout that `folder:` reads: the tests' own writers."""
 
 import json
 from pathlib import Path
@@ -35,6 +35,16 @@ def runs(seen):
 def save(path, image):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
+
+
+def pets(root, count):
+    """Folders of two classes, each of `count` sound colour pictures in several formats and sizes."""
+    random = np.random.RandomState(0)
+    for name in ("cats", "dogs"):
+        for index in range(count):
+            suffix = ("png", "jpg", "JPEG", "bmp", "gif", "webp")[index % 6]
+            pixels = random.randint(0, 256, (20 + index, 30, 3)).astype(np.uint8)
+            save(root / name / f"{index:02}.{suffix}", pixels)
 
 
 def lengths(seen):

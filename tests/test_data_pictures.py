@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests import annotated
 from zoo.common import images
 from zoo.common.picture_files import read_image
 from zoo.data import load
@@ -17,13 +18,7 @@ def hashes(split):
 @pytest.fixture
 def pets(tmp_path):
     """Two classes of twelve sound colour pictures, in several formats and sizes."""
-    random = np.random.RandomState(0)
-    for name in ("cats", "dogs"):
-        (tmp_path / name).mkdir()
-        for index in range(12):
-            suffix = ("png", "jpg", "JPEG", "bmp", "gif", "webp")[index % 6]
-            pixels = random.randint(0, 256, (20 + index, 30, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / name / f"{index:02}.{suffix}")
+    annotated.pets(tmp_path, 12)
     return tmp_path
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 from tests import annotated, programs, toy
 from zoo.cli import main
@@ -38,13 +37,8 @@ SPLITS = packs.SPLITS
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory):
     """Two classes of thirty pictures, in several formats and sizes, one of which is broken."""
-    random, root = np.random.RandomState(0), tmp_path_factory.mktemp("pets")
-    for name in ("cats", "dogs"):
-        (root / name).mkdir()
-        for index in range(30):
-            suffix = ("png", "jpg", "JPEG", "bmp", "gif", "webp")[index % 6]
-            pixels = random.randint(0, 256, (20 + index, 30, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{index:02}.{suffix}")
+    root = tmp_path_factory.mktemp("pets")
+    annotated.pets(root, 30)
     (root / "dogs" / "cut.png").write_bytes(b"\x89PNG")
     return root
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from zoo.data.augment import warped
 from zoo.recipe import Augment
 
 WHITE = 255.0
@@ -84,7 +85,7 @@ def _cropped(images: tf.Tensor, drawn: tf.Tensor, least: float) -> tf.Tensor:
     top = down * (1 - tall) * height + tall / 2 - 0.5
     left = right * (1 - wide) * width + wide / 2 - 0.5
     zero = tf.zeros_like(tall)
-    return _warped(images, [wide, zero, left, zero, tall, top])
+    return warped(images, [wide, zero, left, zero, tall, top])
 
 
 def _with_hole(images: tf.Tensor, drawn: tf.Tensor, probability: float) -> tf.Tensor:
@@ -139,8 +140,8 @@ def _sharp(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     lines = images[:, :-2] + images[:, 1:-1] + images[:, 2:]
     smooth = lines[:, :, :-2] + lines[:, :, 1:-1] + lines[:, :, 2:] + 4 * images[:, 1:-1, 1:-1]
     smooth /= 13  # the middle counts five times
-    edge = tf.pad(tf.ones((1, height - 2, width - 2, 1), tf.bool), [[0, 0], [1, 1], [1, 1], [0, 0]])
     frame = [[0, 0], [1, 1], [1, 1], [0, 0]]
+    edge = tf.pad(tf.ones((1, height - 2, width - 2, 1), tf.bool), frame)
     return _blend(tf.where(edge, tf.pad(smooth, frame), images), images, factor)
 
 
@@ -211,7 +212,7 @@ def _shifted(axis: int) -> Change:
         one, none = tf.ones_like(strength), tf.zeros_like(strength)
         far = SHIFT * strength * images.shape[1 + axis]
         across, down = (far, none) if axis else (none, far)
-        return _warped(images, [one, none, across, none, one, down])
+        return warped(images, [one, none, across, none, one, down])
 
     return shifted
 
@@ -221,21 +222,7 @@ def _about_middle(
 ) -> tf.Tensor:
     """A pixel (x, y) from the middle comes from (a x + b y, c x + d y)."""
     x, y = (images.shape[2] - 1) / 2, (images.shape[1] - 1) / 2
-    return _warped(images, [a, b, x - a * x - b * y, c, d, y - c * x - d * y])
-
-
-def _warped(images: tf.Tensor, rows: list[tf.Tensor]) -> tf.Tensor:
-    """A pixel (x, y) comes from (a x + b y + c, d x + e y + f); what lies outside is black."""
-    rows = [*rows, tf.zeros_like(rows[0]), tf.zeros_like(rows[0])]
-    warped = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.stack(rows, axis=1),
-        output_shape=images.shape[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
-    return tf.ensure_shape(warped, images.shape)
+    return warped(images, [a, b, x - a * x - b * y, c, d, y - c * x - d * y])
 
 
 CHANGES: tuple[Change, ...] = (

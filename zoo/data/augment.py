@@ -7,7 +7,7 @@ image's position in the batch. What moves in from outside is 0, the pixel value 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -268,12 +268,29 @@ def _transform(
     x, y = right + middle_x, down + middle_y
     horizontal = [sign * cos, sign * sin, middle_x - sign * (cos * x + sin * y)]
     vertical = [-sin, cos, middle_y - (cos * y - sin * x)]
-    perspective = [tf.zeros_like(cos)] * 2
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(images, tf.float32),
-        transforms=tf.stack([*horizontal, *vertical, *perspective], axis=1),  # (b, 8)
-        output_shape=[height, width],
+    return warped(
+        tf.cast(images, tf.float32), [*horizontal, *vertical], outside=outside, nearest=nearest
+    )
+
+
+def warped(
+    images: tf.Tensor, rows: Sequence[tf.Tensor], *, outside: int = 0, nearest: bool = False
+) -> tf.Tensor:
+    """Returns images of which a pixel (x, y) comes from (a x + b y + c, d x + e y + f).
+
+    Args:
+        images: Pixels (b, h, w, c), float32.
+        rows: a to f, of each image (b,).
+        outside: Value of what comes from outside.
+        nearest: Whether the nearest pixel is taken, in place of interpolating.
+    """
+    perspective = [tf.zeros_like(rows[0])] * 2
+    made = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.stack([*rows, *perspective], axis=1),  # (b, 8)
+        output_shape=images.shape[1:3],
         fill_value=float(outside),
         interpolation="NEAREST" if nearest else "BILINEAR",
         fill_mode="CONSTANT",
     )
+    return tf.ensure_shape(made, images.shape)

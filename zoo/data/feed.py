@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from zoo.common.columns import PLACED
 from zoo.data import appearance, mixing, mosaic
 from zoo.data.augment import carry, draw, moves
 from zoo.data.dataset import Split
@@ -25,7 +26,7 @@ from zoo.data.stream import Stream
 from zoo.recipe import Augment
 
 PARALLEL = min(8, os.cpu_count() or 1)  # batches that are made at the same time
-PLACES = ("mask", "instances", "boxes", "box", "points", "ellipse", "regions")  # columns
+PLACES = (*PLACED, "regions")  # usual names of columns
 WORDS = ("tokens", "phrases")
 MOSAIC = 1 << 16  # folded into the seed of a step, beyond the numbers of columns of noise
 

@@ -73,51 +73,16 @@ def fast_rcnn(
     stride = 16 if trunk == "vgg16" else 4
     given = keras.Input((regions, 4), dtype="float32", name="regions")
     x = READERS[reader](bins, strides=[stride], name="roi")([maps, given])
-    outputs = read_regions(
+    x = region_codes(x, given, units=units, dropout=0.5 if trunk == "vgg16" else 0.0)
+    outputs = found_boxes(
         x,
         given,
-        units=units,
-        dropout=0.5 if trunk == "vgg16" else 0.0,
         num_classes=num_classes,
         own_boxes=trunk == "vgg16",
         side=input_shape,
         detections=detections,
     )
     return keras.Model([image, given], outputs, name=name)
-
-
-def read_regions(
-    x: KerasTensor,
-    regions: KerasTensor,
-    *,
-    units: int,
-    dropout: float,
-    num_classes: int,
-    own_boxes: bool,
-    side: Sequence[int],
-    detections: int,
-) -> dict[str, KerasTensor]:
-    """Returns what two hidden layers and the two heads find in regions, see `fast_rcnn`.
-
-    Args:
-        x: What each region reads, (batch, regions, bins, bins, channels).
-        regions: (batch, regions, 4) in pixels.
-        units: Units of each hidden layer.
-        dropout: Rate behind each hidden layer.
-        num_classes: Number of classes, without the background.
-        own_boxes: Whether each class has offsets of its own, as in the paper.
-        side: Height and width of the picture, first.
-        detections: Number of boxes in the answer.
-    """
-    x = region_codes(x, regions, units=units, dropout=dropout)
-    return found_boxes(
-        x,
-        regions,
-        num_classes=num_classes,
-        own_boxes=own_boxes,
-        side=side,
-        detections=detections,
-    )
 
 
 def found_boxes(
@@ -133,9 +98,9 @@ def found_boxes(
 
     Args:
         x: What is known of each region, (batch, regions, units).
-        regions: See `read_regions`, likewise the rest.
+        regions: (batch, regions, 4) in pixels.
         num_classes: Number of classes, without the background.
-        own_boxes: Whether each class has offsets of its own.
+        own_boxes: Whether each class has offsets of its own, as in the paper.
         side: Height and width of the picture, first.
         detections: Number of boxes in the answer.
     """
@@ -152,7 +117,14 @@ def found_boxes(
 def region_codes(
     x: KerasTensor, regions: KerasTensor, *, units: int, dropout: float
 ) -> KerasTensor:
-    """Returns what two hidden layers make of regions, (batch, regions, units)."""
+    """Returns what two hidden layers make of regions, (batch, regions, units).
+
+    Args:
+        x: What each region reads, (batch, regions, bins, bins, channels).
+        regions: (batch, regions, 4) in pixels.
+        units: Units of each hidden layer.
+        dropout: Rate behind each hidden layer.
+    """
     x = layers.Reshape((regions.shape[1], -1), name="roi_flatten")(x)
     for index in (1, 2):
         x = layers.Dense(units, kernel_initializer="he_normal", name=f"box_fc{index}")(x)

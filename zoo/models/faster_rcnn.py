@@ -25,7 +25,7 @@ from keras import KerasTensor, layers, ops
 from zoo.layers.masks import MaskOfClass
 from zoo.layers.proposals import Grid, Proposals
 from zoo.models import pyramid
-from zoo.models.fast_rcnn import READERS, found_boxes, read_regions
+from zoo.models.fast_rcnn import READERS, found_boxes, region_codes
 from zoo.models.trunk import is_vgg
 
 
@@ -104,27 +104,21 @@ def faster_rcnn(
     # The coarsest map of a pyramid is for proposals alone.
     read = maps[:-1] if len(maps) > 1 else maps
     strides = [grid.stride for grid in grids[: len(read)]]
-    answer: dict[str, Any] = {
-        "num_classes": num_classes,
-        "own_boxes": not plain,
-        "detections": detections,
-    }
+    roi = READERS[reader](bins, strides=strides, merged=stage is not None, name="roi")
+    x = roi([*read, proposals])  # (batch, regions, bins, bins, width), or (batch * regions, ...)
     if stage is None:
-        roi = READERS[reader](bins, strides=strides, name="roi")
-        outputs = read_regions(
-            roi([*read, proposals]),  # (batch, regions, bins, bins, width)
-            proposals,
-            units=units,
-            dropout=0.5 if vgg else 0.0,
-            side=side,
-            **answer,
-        )
+        x = region_codes(x, proposals, units=units, dropout=0.5 if vgg else 0.0)
     else:
-        roi = READERS[reader](bins, strides=strides, merged=True, name="roi")
-        x = stage(roi([*read, proposals]))  # (batch * regions, bins, bins, 2048)
-        x = layers.GlobalAveragePooling2D(name="roi_mean")(x)
+        x = layers.GlobalAveragePooling2D(name="roi_mean")(stage(x))
         x = ops.reshape(x, (-1, regions, x.shape[-1]))
-        outputs = found_boxes(x, proposals, side=side, **answer)
+    outputs = found_boxes(
+        x,
+        proposals,
+        num_classes=num_classes,
+        own_boxes=not plain,
+        side=side,
+        detections=detections,
+    )
     if masks:
         if plain:  # strokes are thinner than a place of the map
             read, strides = [_finer(image, read[0])], [2]
