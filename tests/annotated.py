@@ -38,7 +38,7 @@ def save(path, image):
 
 
 def pets(root, count):
-    """Folders of two classes, each of `count` sound colour pictures in several formats and sizes."""
+    """Folders of two classes, each of `count` sound pictures in several formats and sizes."""
     random = np.random.RandomState(0)
     for name in ("cats", "dogs"):
         for index in range(count):
