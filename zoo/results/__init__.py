@@ -136,6 +136,12 @@ def _headline(bundle: Record, metrics: Mapping[str, float]) -> Row:
     return {"metric": metric, "value": _fraction(metrics.get(metric))}
 
 
+def _also(metrics: Mapping[str, float], headline: str) -> dict[str, float]:
+    """What else was measured, e.g. the masks of a network that is judged by its boxes."""
+    own = {headline, "loss", "r2", *ACCURACY}
+    return {name: round(value, 4) for name, value in metrics.items() if name not in own}
+
+
 def _judged(bundle: Record, metrics: Mapping[str, float]) -> tuple[str, int | None]:
     """The name of what a bundle is judged by, and of how many test examples it is."""
     if (bundle.path / RECIPE).is_file():
@@ -199,6 +205,7 @@ def _record(bundle: Record) -> tuple[str, Row]:
         "commit": report.commit,
         "task": _learnt_by(bundle),
         **headline,
+        "also": json.dumps(_also(report.metrics, headline["metric"])),
     }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 Row = dict[str, Any]
 Read = Callable[[str], list[Row]]  # the rows of a stage
+
+SHOWN_TOO = ("mask_map",)  # beside the figure that a row is judged by
 
 # Rows of networks that were not trained: a table of their own.
 KERAS, OURS = "keras.applications.", "zoo.models."
@@ -24,7 +27,12 @@ def score(row: Row) -> str:
         return percent(row["top1"])
     if row["r2"]:
         return f"R² {float(row['r2']):.3f}"
-    return f"{row['metric']} {float(row['value']):.4g}" if row.get("value") else ""
+    if not row.get("value"):
+        return ""
+    shown = {row["metric"]: row["value"]}
+    also = json.loads(row.get("also") or "{}")
+    shown |= {name: also[name] for name in SHOWN_TOO if name in also}
+    return ", ".join(f"{name} {float(value):.4g}" for name, value in shown.items())
 
 
 def _count(text: str) -> str:

@@ -35,7 +35,7 @@ from zoo.stages import own
 from zoo.stages.alone import compress_alone
 from zoo.stages.files import integers
 from zoo.stages.kept import Kept
-from zoo.stages.labelled import labelled
+from zoo.stages.labelled import labelled, ranked
 from zoo.stages.latency import time_models
 from zoo.stages.opening import reopen
 from zoo.stages.understand.compare import beside_parent
@@ -249,7 +249,7 @@ class _Work:
             measure=partial(
                 time_models,
                 samples=run.samples(CHECKED),
-                labelled=labelled(run, SAMPLES) if run.task.ranked else None,
+                labelled=labelled(run, SAMPLES) if ranked(run) else None,
                 about=About(scores=scores(self.opened.bundle.card.outputs)),
             ),
             samples=run.samples(SAMPLES),

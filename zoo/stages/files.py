@@ -17,7 +17,7 @@ from zoo.common import reading
 from zoo.common.answers import scores
 from zoo.common.columns import same_shape
 from zoo.models.saved import load_model
-from zoo.stages.labelled import labelled
+from zoo.stages.labelled import labelled, ranked
 from zoo.stages.opening import Opened
 from zoo.tasks.task import Evaluation
 
@@ -37,7 +37,7 @@ def integers(opened: Opened, model: Any, directory: Path) -> dict[str, Any]:
 
     about = export.About(parent=opened.model, scores=scores(opened.bundle.card.outputs))
     samples = opened.run.samples(SAMPLES)
-    known = labelled(opened.run, SAMPLES) if opened.run.task.ranked else None
+    known = labelled(opened.run, SAMPLES) if ranked(opened.run) else None
     made = export.export(
         model, "tflite-int8", directory, samples=samples, about=about, labelled=known
     )

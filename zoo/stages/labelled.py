@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from compress.graph.graph import is_graph, leaf_layers
 from export.target import Labelled
+from zoo.layers.unpooling import MaxUnpooling2D
 from zoo.training.run import Run
 
 
@@ -36,4 +38,17 @@ def labelled(
 
     headline = task.headline
     limited = headline.name if headline.higher and headline.fraction else ""
-    return Labelled((inputs or run.inputs)(raw), measure, limited, ranked=task.ranked)
+    return Labelled((inputs or run.inputs)(raw), measure, limited, ranked=ranked(run))
+
+
+def ranked(run: Run) -> bool:
+    """Whether rounding can move what a network answers from one place to another.
+
+    It does where rows take their places by a score, as boxes do, and where values go back to the
+    places of maxima: two of a window that all but tie change places.
+    """
+    if run.task.ranked:
+        return True
+    graphs = filter(is_graph, run.networks.values())
+    layers = (layer for graph in graphs for _, layer in leaf_layers(graph))
+    return any(isinstance(layer, MaxUnpooling2D) for layer in layers)
