@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from zoo.common import lazy
 
 if TYPE_CHECKING:
+    from serving.answers.writing import write
     from serving.fleet import deploy
     from serving.server import Server, serve
-    from serving.writing import write
 
 __all__ = ["Server", "deploy", "serve", "write"]
 
@@ -22,6 +22,6 @@ _HOMES = {
     "Server": "serving.server",
     "deploy": "serving.fleet",
     "serve": "serving.server",
-    "write": "serving.writing",
+    "write": "serving.answers.writing",
 }
 __getattr__, __dir__, _ = lazy.attach(__name__, _HOMES)

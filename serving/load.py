@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from serving.dtypes import DTYPES
 from serving.engines import Engine, example_shape, open_deployable
+from serving.wire.dtypes import DTYPES
 
 EXAMPLES = 16  # different ones, so that a crossed answer is seen
 RELATIVE = 1e-3  # of the largest output: a batch adds up in another order
@@ -150,8 +150,8 @@ async def grpc(url: str, name: str, inputs: Any, outputs: Any) -> tuple[Ask, Cal
     """Returns a client of its own channel, and what closes it."""
     import grpc as library
 
-    from serving.rpc import PACKAGE, PredictRequest, PredictResponse
-    from serving.tensors import to_array, to_proto
+    from serving.wire.messages import PACKAGE, PredictRequest, PredictResponse
+    from serving.wire.tensors import to_array, to_proto
 
     own = [("grpc.use_local_subchannel_pool", 1)]
     channel = library.aio.insecure_channel(urlsplit(url).netloc, options=own)

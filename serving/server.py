@@ -16,13 +16,13 @@ from typing import Any, Self
 
 import uvicorn
 
-from serving import app, connection
 from serving.admission import Admission
-from serving.guard import Guard
-from serving.inference import Inference
-from serving.listening import listen, shown_address
+from serving.http import app, connection
+from serving.http.guard import Guard
+from serving.http.inference import Inference
 from serving.metrics import Metrics
-from serving.repository import Repository
+from serving.models.repository import Repository
+from serving.processes.listening import listen, shown_address
 from serving.settings import Serving
 from zoo.common import reading
 
@@ -38,7 +38,7 @@ class Server:
     Args:
         *directories: What `zoo export` wrote for TFLite or ONNX, or a directory of its versions,
             `NAME/1`, `NAME/2`.
-        listening: Socket of the parent of several processes, see `serving.processes`.
+        listening: Socket of the parent of several processes, see `serving.processes.supervisor`.
         **settings: See `serving.settings.Serving`.
 
     Attributes:
@@ -150,7 +150,7 @@ class Server:
     async def _serve(self) -> None:
         calls = None
         if self.settings.grpc_port is not None:
-            from serving.rpc import Services
+            from serving.rpc.service import Services
 
             services = Services(self._repository, self.settings, self._admission, self._metrics)
             calls, self.grpc_port = await services.start()
@@ -176,7 +176,7 @@ def serve(*directories: str | Path, **settings: Any) -> None:
     """
     chosen = Serving.parse(settings, where="Server")
     if chosen.num_processes > 1:
-        from serving.processes import supervise
+        from serving.processes.supervisor import supervise
 
         supervise(directories, chosen)
         return

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import Manifest, Signature, TensorSpec
-from serving.dtypes import DTYPES
+from serving.wire.dtypes import DTYPES
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -12,7 +12,7 @@ import yaml
 
 from serving.fleet import Deployable, dns_name
 from serving.fleet.kubernetes import pod, start, write_image
-from serving.sessions import Sessions
+from serving.models.sessions import Sessions
 
 
 def write(model: Deployable, out: Path) -> str:

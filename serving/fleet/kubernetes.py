@@ -15,7 +15,7 @@ import yaml
 
 from serving.engines import ENGINES
 from serving.fleet import Deployable, copy, dns_name
-from serving.sessions import Sessions
+from serving.models.sessions import Sessions
 from serving.settings import MEBIBYTE
 
 PORT, GRPC_PORT = 8501, 8500

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 from export.manifest import Signature, TensorSpec
-from serving.dtypes import DTYPES
 from serving.fleet import Deployable, copy, has_free_size
+from serving.wire.dtypes import DTYPES
 
 MOST_BATCH = 32
 TFLITE, ONNX = "model.tflite", "model.onnx"

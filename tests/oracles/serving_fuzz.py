@@ -23,9 +23,14 @@ from pathlib import Path
 import grpc
 import numpy as np
 
-from serving.examples import message
-from serving.rpc import MetadataRequest, PredictRequest, PredictResponse, StatusRequest
-from serving.tensors import to_array, to_proto
+from serving.wire.messages import (
+    MetadataRequest,
+    PredictRequest,
+    PredictResponse,
+    StatusRequest,
+    message,
+)
+from serving.wire.tensors import to_array, to_proto
 from tests.serving.kit import IMAGES, WEIGHTS, write_linear, write_pair
 
 FINE = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from serving import Server, versions
-from serving.batching import Batcher, BusyError, ClosedError
+from serving import Server
+from serving.models import versions
+from serving.models.batching import Batcher, BusyError, ClosedError
 from tests.serving.kit import IMAGES, WEIGHTS, call, predict, spec, write_onnx
 
 

@@ -141,7 +141,7 @@ def test_mistakes_are_refused(linear, case):
 
 
 def test_booleans_are_0_and_1():
-    from serving.binary_tensors import read as array_of
+    from serving.wire.binary_tensors import read as array_of
 
     assert array_of(memoryview(b"\0\1"), "bool", [2], "x").tolist() == [False, True]
     with pytest.raises(ValueError, match="expected bytes of 0 and 1"):

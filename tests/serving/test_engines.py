@@ -39,8 +39,8 @@ def net(tmp_path_factory):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_answers_are_the_model_s(net, target):
-    from serving.rpc import PACKAGE, PredictRequest, PredictResponse
-    from serving.tensors import to_array, to_proto
+    from serving.wire.messages import PACKAGE, PredictRequest, PredictResponse
+    from serving.wire.tensors import to_array, to_proto
 
     out, expected = net
     with Server(out / target, port=0, grpc_port=0) as server:

@@ -11,9 +11,9 @@ import pytest
 from google.protobuf import descriptor
 
 from serving import Server
-from serving.dtypes import DTYPES
-from serving.messages import MESSAGES, message
-from serving.tensors import to_array, to_proto
+from serving.wire.dtypes import DTYPES
+from serving.wire.messages import MESSAGES, message
+from serving.wire.tensors import to_array, to_proto
 from tests.serving.kit import IMAGES, WEIGHTS
 
 tf = pytest.importorskip("tensorflow")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from serving import Server
-from serving.rpc import PredictRequest, PredictResponse
-from serving.tensors import to_array, to_proto
+from serving.wire.messages import PredictRequest, PredictResponse
+from serving.wire.tensors import to_array, to_proto
 from tests.serving.kit import IMAGES, WEIGHTS, predict
 from tests.serving.test_limits import answer, dial, head
 

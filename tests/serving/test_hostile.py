@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving import Server, pictures, versions
+from serving import Server
+from serving.answers import pictures
+from serving.models import versions
 from tests.serving.kit import (
     GOOD,
     IMAGES,

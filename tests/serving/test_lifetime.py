@@ -17,7 +17,7 @@ import pytest
 
 from serving import Server
 from serving.__main__ import main
-from serving.cores import num_cores
+from serving.models.cores import num_cores
 from tests.serving.kit import GOOD, call, connect, model_path
 from tests.serving.test_limits import certificate, dial, head
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from export.manifest import Signature, TensorSpec
-from serving import numbers, rest
-from serving.values import parse, parse_numbers
+from serving.http import rest
+from serving.wire import numbers
+from serving.wire.values import parse, parse_numbers
 
 FLAWS = [
     (b"0.5", b"true"),

@@ -87,7 +87,7 @@ def test_several_pictures_by_parts_and_in_base64(lenet, digits):
 
 def test_the_pixels_are_those_that_training_sees(lenet, digits):
     """Inputs to the last bit: what is made here, and by a bundle's own preprocessing."""
-    from serving import pictures
+    from serving.answers import pictures
     from zoo.bundle import find_bundle
     from zoo.data.preprocessing import Preprocessing
 

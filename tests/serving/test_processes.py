@@ -44,7 +44,7 @@ def children(process):
 
 def is_program(number):
     """Whether a process that was begun is its own program already."""
-    return b"serving.child" in Path(f"/proc/{number}/cmdline").read_bytes()
+    return b"serving.processes.child" in Path(f"/proc/{number}/cmdline").read_bytes()
 
 
 def lives(number):

@@ -9,7 +9,7 @@ from onnx import helper
 import export
 from export.manifest import Manifest
 from serving import Server
-from serving.ranges import check
+from serving.models.ranges import check
 from tests.serving.kit import call, predict, spec, write_lookup, write_onnx
 
 keras = pytest.importorskip("keras")

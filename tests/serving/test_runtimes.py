@@ -9,8 +9,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from serving import Server, versions
+from serving import Server
 from serving.engines import open_deployable
+from serving.models import versions
 from tests.serving.kit import (
     GOOD,
     IMAGES,

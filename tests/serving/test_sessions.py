@@ -15,7 +15,7 @@ import serving
 from serving import Server
 from serving.engines import open_deployable
 from serving.errors import RefusedError
-from serving.sessions import Sessions
+from serving.models.sessions import Sessions
 from tests.serving.kit import call, predict, write_sum
 
 

@@ -14,7 +14,9 @@ import pytest
 from onnx import helper
 
 from export.manifest import Manifest, digest
-from serving import Server, rest, versions
+from serving import Server
+from serving.http import rest
+from serving.models import versions
 from tests.serving.kit import (
     call,
     spec,

@@ -119,7 +119,7 @@ def _by_file(
     options: Mapping[str, Any],
 ) -> list[str]:
     """Texts by an exported language model."""
-    from serving.writing import write
+    from serving.answers.writing import write
 
     if told := [name for name, there in given.items() if there]:
         raise ValueError(f"{directory}: got {', '.join(told)} for an exported file; drop it.")

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from export.manifest import Manifest
 from serving.metrics import Metrics
-from serving.models import MissingError, Model, numbered
+from serving.models.model import MissingError, Model, numbered
+from serving.models.versions import Version
 from serving.settings import Serving
-from serving.versions import Version
 
 LOG = logging.getLogger("serving")
 

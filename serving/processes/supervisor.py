@@ -20,8 +20,8 @@ from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from serving.listening import bound, listen
 from serving.metrics import COUNTED
+from serving.processes.listening import bound, listen
 from serving.settings import Serving
 
 POLL_SECONDS = 0.1
@@ -38,7 +38,13 @@ class _Child:
     """
 
     def __init__(self, directories: Sequence[str | Path], settings: Serving, descriptor: int):
-        program = [sys.executable, "-m", "serving.child", str(descriptor), str(os.getpid())]
+        program = [
+            sys.executable,
+            "-m",
+            "serving.processes.child",
+            str(descriptor),
+            str(os.getpid()),
+        ]
         self._process = subprocess.Popen(
             [*program, settings.model_dump_json(), *map(str, directories)],
             stdin=subprocess.DEVNULL,

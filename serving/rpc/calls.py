@@ -13,7 +13,7 @@ import grpc
 
 from serving.admission import LARGE_BYTES, Admission
 from serving.errors import RefusedError
-from serving.guard import LOG, note
+from serving.http.guard import LOG, note
 from serving.metrics import Metrics
 from serving.settings import Serving
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from serving.engines import Arrays
-from serving.rest import SIGNATURE_NAME
-from serving.tensors import Kind, kind_of, values_of
-from serving.versions import Version
+from serving.http.rest import SIGNATURE_NAME
+from serving.models.versions import Version
+from serving.wire.tensors import Kind, kind_of, values_of
 
 
 def check_signature(spec: Any) -> None:

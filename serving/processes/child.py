@@ -1,4 +1,4 @@
-"""`python -m serving.child DESCRIPTOR PARENT SETTINGS DIRECTORY...`: see `serving.processes`."""
+"""`python -m serving.processes.child DESCRIPTOR PARENT SETTINGS DIRECTORY...`: see `supervisor`."""
 
 from __future__ import annotations
 

@@ -18,19 +18,22 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from serving import binary_tensors, open_inference, pictures, rest, sessions, text
 from serving.admission import LARGE_BYTES, Admission, Threads
-from serving.asking import ask
-from serving.bodies import files_of, header
-from serving.connection import LEFT
+from serving.answers import pictures, text
 from serving.engines import one_line
 from serving.errors import RefusedError
-from serving.guard import App, Headers, Receive, Scope, Send, send_json, send_refusal
+from serving.http import open_inference, rest
+from serving.http.bodies import files_of, header
+from serving.http.connection import LEFT
+from serving.http.guard import App, Headers, Receive, Scope, Send, send_json, send_refusal
 from serving.metrics import Metrics
-from serving.models import MOST_NUMBER, MissingError
-from serving.repository import Repository
+from serving.models import sessions
+from serving.models.asking import ask
+from serving.models.model import MOST_NUMBER, MissingError
+from serving.models.repository import Repository
+from serving.models.versions import Version
 from serving.settings import Serving
-from serving.versions import Version
+from serving.wire import binary_tensors
 
 LOG = logging.getLogger("serving")
 _T = TypeVar("_T")

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from serving import answers
 from serving.engines import Arrays
 from zoo.common.picture_files import decode_image
 from zoo.common.placed import placed
 from zoo.common.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from serving.versions import Version
+    from serving.models.versions import Version
 
 CODED = "b64"
 MOST_FILES = 64  # of a request
@@ -132,7 +131,7 @@ def write(outputs: Arrays, asked: Given, version: Version) -> str:
         ValueError: An output is not finite.
     """
     known, *_ = _reads(version)
-    found, given = answers.rows(version, outputs, top=asked.top)
+    found, given = readings.rows(version, outputs, top=asked.top)
     moved = placed(version.manifest.task, found, given, asked.sizes, known.size)
     return json.dumps({"predictions" if asked.by_row else "outputs": moved})
 
@@ -171,5 +170,5 @@ def _reads(version: Version) -> tuple[Preprocessing, str, str]:
             f"{version.name}: got a picture; {why}. Send numbers, as 'instances' or 'inputs'; "
             "`zoo predict` takes pictures where the model itself is at hand."
         )
-    answers.check(version)
+    readings.check(version)
     return known, inputs[0].name, inputs[0].dtype

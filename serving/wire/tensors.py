@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.dtypes import DTYPES
-from serving.messages import message
-
-TensorProto = message("tensorflow.TensorProto")
+from serving.wire.dtypes import DTYPES
+from serving.wire.messages import TensorProto
 
 MOST_AXES = 32  # of a shape, as NumPy once had it
 _NAMES = {dtype.number: name for name, dtype in DTYPES.items()}

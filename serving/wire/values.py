@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import TensorSpec
-from serving import numbers
-from serving.numbers import Numbers
+from serving.wire import numbers
+from serving.wire.numbers import Numbers
 
 # What JSON's reader may make of a number, by NumPy's kind. Exact types: to Python, true is an int.
 _ACCEPTED: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}

@@ -16,16 +16,16 @@ import msgspec
 import numpy as np
 
 from export.manifest import TensorSpec
-from serving import binary_tensors
-from serving.described import sizes
-from serving.dtypes import DTYPES
 from serving.engines import Arrays
-from serving.numbers import Numbers
-from serving.rest import Content, Form, check_finite
-from serving.values import Column, as_array, parse_numbers, show
+from serving.http.described import sizes
+from serving.http.rest import Content, Form, check_finite
+from serving.wire import binary_tensors
+from serving.wire.dtypes import DTYPES
+from serving.wire.numbers import Numbers
+from serving.wire.values import Column, as_array, parse_numbers, show
 
 if TYPE_CHECKING:
-    from serving.versions import Version
+    from serving.models.versions import Version
 
 PLATFORMS = {
     "tflite": "tensorflow_tflite",

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from serving.admission import Admission
-from serving.connection import CROWDED, DRAINED_SECONDS, WHOLE
 from serving.errors import RefusedError
+from serving.http.connection import CROWDED, DRAINED_SECONDS, WHOLE
 from serving.metrics import Metrics
 from serving.settings import Serving
 

@@ -14,14 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import TensorSpec
-from serving import answers
 from serving.engines import Arrays
-from serving.messages import message
-from serving.versions import Version
-
-_PACKAGE = "tensorflow.serving"
-ClassifyResponse = message(f"{_PACKAGE}.ClassificationResponse")
-RegressResponse = message(f"{_PACKAGE}.RegressionResponse")
+from serving.models.versions import Version
+from serving.wire.messages import ClassifyResponse, RegressResponse
 
 
 def arrays(given: Any, version: Version, most_bytes: int) -> Arrays:
@@ -69,7 +64,7 @@ def arrays(given: Any, version: Version, most_bytes: int) -> Arrays:
 def classified(version: Version, outputs: Arrays) -> Any:
     """Returns a ClassificationResponse."""
     reply = ClassifyResponse()
-    for pairs in answers.scores(version, outputs):
+    for pairs in readings.scores(version, outputs):
         row = reply.result.classifications.add()
         for label, score in pairs:
             row.classes.add(label=label, score=score)
@@ -79,7 +74,7 @@ def classified(version: Version, outputs: Arrays) -> Any:
 def regressed(version: Version, outputs: Arrays) -> Any:
     """Returns a RegressionResponse."""
     reply = RegressResponse()
-    for value in answers.values(version, outputs):
+    for value in readings.values(version, outputs):
         reply.result.regressions.add(value=value)
     return reply
 

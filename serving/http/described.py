@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from export.manifest import FILE, TensorSpec
-from serving.dtypes import DTYPES
-from serving.models import Model
-from serving.pictures import takes_pictures
-from serving.repository import Repository
-from serving.rest import SIGNATURE_NAME
-from serving.versions import Version
+from serving.answers.pictures import takes_pictures
+from serving.http.rest import SIGNATURE_NAME
+from serving.models.model import Model
+from serving.models.repository import Repository
+from serving.models.versions import Version
+from serving.wire.dtypes import DTYPES
 
 WAITING, AVAILABLE, END = "START", "AVAILABLE", "END"
 STATES = {WAITING: 10, AVAILABLE: 30, END: 50}

@@ -13,38 +13,37 @@ from typing import Any
 
 import grpc
 
-from serving import examples, given
 from serving.admission import LARGE_BYTES, Admission
-from serving.asking import ask
-from serving.calls import Call, Calls
-from serving.described import END, STATES, sizes, states
-from serving.dtypes import DTYPES
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
-from serving.listening import shown_address
-from serving.messages import message
+from serving.http.described import END, STATES, sizes, states
+from serving.http.rest import SIGNATURE_NAME
 from serving.metrics import Metrics
-from serving.models import MissingError
-from serving.repository import Repository
-from serving.rest import SIGNATURE_NAME
+from serving.models.asking import ask
+from serving.models.model import MissingError
+from serving.models.repository import Repository
+from serving.models.versions import Version
+from serving.processes.listening import shown_address
+from serving.rpc import examples, given
+from serving.rpc.calls import Call, Calls
 from serving.settings import Serving
-from serving.tensors import fill_shape, to_proto
-from serving.versions import Version
+from serving.wire.dtypes import DTYPES
+from serving.wire.messages import (
+    PACKAGE,
+    ClassifyRequest,
+    MetadataRequest,
+    MetadataResponse,
+    PredictRequest,
+    PredictResponse,
+    RegressRequest,
+    SignatureDefMap,
+    StatusRequest,
+    StatusResponse,
+)
+from serving.wire.tensors import fill_shape, to_proto
 
-PACKAGE = "tensorflow.serving"
 SIGNATURES = "signature_def"
 INVALID_ARGUMENT = 3  # of error codes
-
-PredictRequest = message(f"{PACKAGE}.PredictRequest")
-PredictResponse = message(f"{PACKAGE}.PredictResponse")
-MetadataRequest = message(f"{PACKAGE}.GetModelMetadataRequest")
-MetadataResponse = message(f"{PACKAGE}.GetModelMetadataResponse")
-StatusRequest = message(f"{PACKAGE}.GetModelStatusRequest")
-StatusResponse = message(f"{PACKAGE}.GetModelStatusResponse")
-ClassifyRequest = message(f"{PACKAGE}.ClassificationRequest")
-RegressRequest = message(f"{PACKAGE}.RegressionRequest")
-SignatureDefMap = message(f"{PACKAGE}.SignatureDefMap")
-
 
 MAX_AGE_SECONDS = 3600.0  # of a connection: a client opens another
 

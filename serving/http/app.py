@@ -20,13 +20,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving import described, open_inference, openapi
 from serving.engines import one_line
 from serving.errors import RefusedError
-from serving.inference import find
+from serving.http import described, open_inference, openapi
+from serving.http.inference import find
 from serving.metrics import CONTENT_TYPE, Metrics
-from serving.repository import Repository
-from serving.versions import Version
+from serving.models.repository import Repository
+from serving.models.versions import Version
 
 LOG = logging.getLogger("serving")
 

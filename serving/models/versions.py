@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from export.manifest import LOGITS, Manifest, Signature, TensorSpec
-from serving.batching import Batcher, check_rows
-from serving.cores import num_cores
 from serving.engines import Arrays, Engine, open_engines
 from serving.metrics import Metrics
-from serving.ranges import Ranges, ranges_of
-from serving.sessions import Sessions
+from serving.models.batching import Batcher, check_rows
+from serving.models.cores import num_cores
+from serving.models.ranges import Ranges, ranges_of
+from serving.models.sessions import Sessions
 from serving.settings import Serving
 
 LOG = logging.getLogger("serving")

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from export.manifest import FILE, Manifest
 from serving.metrics import Metrics
+from serving.models.versions import Version
 from serving.settings import Serving
-from serving.versions import Version
 
 LOG = logging.getLogger("serving")
 MOST_NUMBER = 2**63 - 1  # of a version

@@ -8,9 +8,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from serving import pictures
+from serving.answers import pictures
 from serving.errors import RefusedError
-from serving.guard import Scope
+from serving.http.guard import Scope
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

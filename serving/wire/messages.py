@@ -13,7 +13,8 @@ from typing import Any
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
 FIELD = descriptor_pb2.FieldDescriptorProto
-_PACKAGES = ("tensorflow", "tensorflow.serving")
+PACKAGE = "tensorflow.serving"
+_PACKAGES = ("tensorflow", PACKAGE)
 _MAP = "map "  # of a string to what follows
 _MANY = "many "
 
@@ -171,3 +172,17 @@ _POOL = _pool()
 def message(name: str) -> Any:
     """Returns the class of a message, by its whole name."""
     return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(name))
+
+
+TensorProto = message("tensorflow.TensorProto")
+PredictRequest = message(f"{PACKAGE}.PredictRequest")
+PredictResponse = message(f"{PACKAGE}.PredictResponse")
+MetadataRequest = message(f"{PACKAGE}.GetModelMetadataRequest")
+MetadataResponse = message(f"{PACKAGE}.GetModelMetadataResponse")
+StatusRequest = message(f"{PACKAGE}.GetModelStatusRequest")
+StatusResponse = message(f"{PACKAGE}.GetModelStatusResponse")
+ClassifyRequest = message(f"{PACKAGE}.ClassificationRequest")
+RegressRequest = message(f"{PACKAGE}.RegressionRequest")
+SignatureDefMap = message(f"{PACKAGE}.SignatureDefMap")
+ClassifyResponse = message(f"{PACKAGE}.ClassificationResponse")
+RegressResponse = message(f"{PACKAGE}.RegressionResponse")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from serving.values import parse
-from serving.writing import reader_of
+from serving.answers.writing import reader_of
+from serving.wire.values import parse
 from zoo.common.vocabulary import Vocabulary
 from zoo.common.writing import Options, Reader, write_pieces
 
 if TYPE_CHECKING:
-    from serving.versions import Version
+    from serving.models.versions import Version
 
 MOST_WRITERS = 16  # texts that are written at a time
 MOST_TEXTS, MOST_TOKENS, MOST_PROMPT = 64, 10_000, 100_000

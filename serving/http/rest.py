@@ -3,7 +3,7 @@
 Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API", "Classify and Regress API".
 Differs: all inputs hold the same number of examples; NaN and Infinity, which JSON does not have,
 are refused; so are strings and names that the signature does not know. base64 is that of a picture
-file, and is answered as `pictures` says. Scores of classes are those of `answers`. Errors are one
+file, and is answered as `pictures` says. Scores of classes are those of `readings`. Errors are one
 line: where, got, expected.
 """
 
@@ -18,12 +18,22 @@ import msgspec
 import numpy as np
 
 from export.manifest import Signature
-from serving import answers, pictures, sessions
+from serving.answers import pictures
 from serving.engines import Arrays
-from serving.values import as_array, keys, of_columns, of_rows, parse, parse_numbers, shape_of, show
+from serving.models import sessions
+from serving.wire.values import (
+    as_array,
+    keys,
+    of_columns,
+    of_rows,
+    parse,
+    parse_numbers,
+    shape_of,
+    show,
+)
 
 if TYPE_CHECKING:
-    from serving.versions import Version
+    from serving.models.versions import Version
 
 SIGNATURE_NAME = "serving_default"
 MOST_SHARED = 2**22  # values that a context becomes, when each example has them
@@ -128,11 +138,11 @@ def check_finite(outputs: Arrays) -> None:
 
 def _classified(outputs: Arrays, _: Any, version: Version) -> str:
     """`[label, score]` of each class, the likeliest first."""
-    return json.dumps({RESULTS: answers.scores(version, outputs)})
+    return json.dumps({RESULTS: readings.scores(version, outputs)})
 
 
 def _regressed(outputs: Arrays, _: Any, version: Version) -> str:
-    return json.dumps({RESULTS: answers.values(version, outputs)})
+    return json.dumps({RESULTS: readings.values(version, outputs)})
 
 
 def _examples(body: bytes, version: Version) -> tuple[Arrays, Any] | pictures.Coded:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from serving import ranges
-from serving.batching import BusyError
 from serving.engines import Arrays, one_line
 from serving.errors import RefusedError
-from serving.versions import Version
+from serving.models import ranges
+from serving.models.batching import BusyError
+from serving.models.versions import Version
 
 LOG = logging.getLogger("serving")
 

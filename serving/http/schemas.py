@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from export.manifest import TensorSpec
-from serving import text
-from serving.described import STATES
-from serving.dtypes import DTYPES
-from serving.pictures import CODED, takes_pictures
-from serving.rest import RESULTS, SIGNATURE_NAME
-from serving.versions import Version
+from serving.answers import text
+from serving.answers.pictures import CODED, takes_pictures
+from serving.http.described import STATES
+from serving.http.rest import RESULTS, SIGNATURE_NAME
+from serving.models.versions import Version
+from serving.wire.dtypes import DTYPES
 from zoo.common.tensors import NEXT, TOKENS
 from zoo.common.writing import Options
 

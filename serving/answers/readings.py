@@ -11,7 +11,7 @@ from serving.engines import Arrays
 from zoo.common import answers
 
 if TYPE_CHECKING:
-    from serving.versions import Version
+    from serving.models.versions import Version
 
 _BOXED = ("detect", "dense_caption")  # their scores are probabilities as they are
 _INDICES = ("classes", "phrases")  # outputs that are indices of labels

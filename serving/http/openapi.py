@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving import schemas
-from serving.models import Model
-from serving.pictures import takes_pictures
-from serving.repository import Repository
-from serving.schemas import STRING, Schema
-from serving.versions import Version
+from serving.answers.pictures import takes_pictures
+from serving.http import schemas
+from serving.http.schemas import STRING, Schema
+from serving.models.model import Model
+from serving.models.repository import Repository
+from serving.models.versions import Version
 from zoo.common.answers import OF_CLASSES
 
 FINE = "200"

@@ -1,0 +1,1 @@
+"""What outputs say, as `zoo predict` says it: labels, boxes, masks, text."""

@@ -1,0 +1,1 @@
+"""How numbers travel: JSON, protocol buffers, bytes; and what each protocol calls their types."""
