@@ -11,7 +11,7 @@ COUNTS = {"train": 96, "validation": 24, "test": 24}
 
 def few(tmp_path_factory):
     """Makes the data sets small while it is open: the body of a fixture of a module."""
-    from zoo.data import digit_scenes, eyes
+    from zoo.data.sets import digit_scenes, eyes
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))
@@ -23,7 +23,7 @@ def few(tmp_path_factory):
 TWO_DEVICES = """
     import json, sys
     import numpy as np
-    from zoo.data import digit_scenes, eyes
+    from zoo.data.sets import digit_scenes, eyes
     from zoo.recipe import resolve
     from zoo.training.run import Run
 

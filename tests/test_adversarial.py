@@ -8,7 +8,7 @@ import pytest
 
 from tests import toy
 from tests.programs import printed
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.preprocessing import Preprocessing
 from zoo.tasks.labels.attacked import Adversarial
 from zoo.tasks.labels.classify import Classify

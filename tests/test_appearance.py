@@ -6,9 +6,9 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
 from tests import toy
-from zoo.data import appearance, mixing
+from zoo.data.augment import appearance, mixing
 from zoo.data.dataset import Split
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.preprocessing import Preprocessing
 from zoo.recipe import Augment, resolve
 from zoo.tasks.labels.classify import Classify

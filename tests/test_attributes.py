@@ -12,9 +12,9 @@ import export
 from tests import toy
 from zoo.catalog import CATALOG
 from zoo.common.columns import Column
-from zoo.data import chair_views, chairs
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.loading import load as load_data
+from zoo.data.sets import chair_views, chairs
 from zoo.datasets import DATASETS
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
@@ -236,7 +236,7 @@ TWO_DEVICES = """
     import json
     from tests import two
     from tests.test_attributes import FEW, TASK, batches, small
-    from zoo.data import chair_views
+    from zoo.data.sets import chair_views
     from zoo.recipe import Optimizer, Train
 
     for name, value in FEW.items():

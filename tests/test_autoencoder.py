@@ -16,7 +16,7 @@ from compress.graph.kernels import computed_kernel
 from tests import programs, toy
 from zoo.catalog import CATALOG
 from zoo.common.columns import Column
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.loading import load as load_data
 from zoo.layers import TiedDense
 from zoo.models import create

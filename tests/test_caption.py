@@ -14,7 +14,7 @@ import export
 import zoo as package
 from tests import toy
 from zoo.common.sentences import END, PADDING, START, words
-from zoo.data import digit_captions
+from zoo.data.sets import digit_captions
 from zoo.metrics.bleu import bleu
 from zoo.models import step
 from zoo.models.build import create
@@ -464,7 +464,7 @@ def test_resumed_run_equals_a_whole_one(name, tmp_path):
 TWO_DEVICES = """
     import json, sys
     from tests import two
-    from zoo.data import digit_captions
+    from zoo.data.sets import digit_captions
 
     digit_captions.COUNTS = {"train": 48, "validation": 18, "test": 4}
     changes = ["settings.units=12", "train.epochs=2", "train.batch_size=16",

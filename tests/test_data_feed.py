@@ -8,8 +8,8 @@ from PIL import Image
 
 from tests import programs
 from zoo.data import Feed, Preprocessing, Split, load
-from zoo.data.augment import augment, draw, move
-from zoo.data.source import Draw
+from zoo.data.augment.geometry import augment, draw, move
+from zoo.data.feeds.source import Draw
 from zoo.recipe import Augment
 
 
@@ -406,7 +406,7 @@ def test_feed_refuses_wrong_values():
 MIRRORED = """
 import numpy as np, tensorflow as tf
 from zoo.data import Feed, Preprocessing, load
-from zoo.data.source import Draw
+from zoo.data.feeds.source import Draw
 from zoo.recipe import Augment
 
 two = [tf.config.LogicalDeviceConfiguration()] * 2

@@ -8,7 +8,7 @@ from PIL import Image
 import zoo
 from zoo.bundle import Bundle
 from zoo.data import DataSet, Feed, Preprocessing, Split, Stream, load
-from zoo.data.pictures import Pictures
+from zoo.data.feeds.pictures import Pictures
 
 DIGITS = load("digits")
 

@@ -19,8 +19,8 @@ from tests import toy
 from tests.golden.vector import fill
 from zoo.bundle import Bundle
 from zoo.common.sentences import END, PADDING, START, words
-from zoo.data import scene_phrases
 from zoo.data.loading import load
+from zoo.data.sets import scene_phrases
 from zoo.datasets import DATASETS
 from zoo.layers.proposals import Detections
 from zoo.metrics.dense_captions import Described, average_precision, meteor_exact
@@ -365,7 +365,7 @@ def test_a_resumed_run_equals_a_whole_one(trained, tmp_path):
 TWO_DEVICES = """
     import json, sys
     from tests import two
-    from zoo.data import digit_scenes
+    from zoo.data.sets import digit_scenes
 
     digit_scenes.COUNTS = {"train": 64, "validation": 30, "test": 4}  # 30: a batch that is padded
     changes = json.loads(sys.argv[1]) + [

@@ -13,7 +13,8 @@ from PIL import Image
 from scipy import ndimage
 
 from zoo.common.columns import IGNORED
-from zoo.data import DATASETS, brain, carried, load, nuclei, scenes, stamps
+from zoo.data import DATASETS, load
+from zoo.data.sets import brain, carried, nuclei, scenes, stamps
 
 PACKAGES = {"brain": "nilearn", "nuclei": "stardist"}
 SPLITS = ("train", "validation", "test")

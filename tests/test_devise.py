@@ -9,8 +9,9 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.toy import check_resumed, printed
-from zoo.data import coloured_digits, word_vectors
-from zoo.data.coloured_digits import NAMES, UNSEEN
+from zoo.data.sets import coloured_digits
+from zoo.data.sets.coloured_digits import NAMES, UNSEEN
+from zoo.data.texts import word_vectors
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.stages.predict import predict

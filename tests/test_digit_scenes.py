@@ -10,10 +10,11 @@ import pytest
 
 from tests import scenes as kit
 from zoo.common import claims
-from zoo.data import cache, digit_scenes, mnist5k, scenes
+from zoo.data import cache
 from zoo.data.cache import cached, key
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.loading import load
+from zoo.data.sets import digit_scenes, mnist5k, scenes
 from zoo.datasets import DATASETS
 from zoo.recipe import Augment
 

@@ -15,7 +15,7 @@ import export
 from tests import toy
 from zoo.catalog import find_architecture
 from zoo.common.columns import Column
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.loading import load as load_data
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks

@@ -43,7 +43,7 @@ UnidirectionalSequenceLSTM Unpack VarHandle While ZerosLike
 @pytest.fixture(scope="module")
 def mnist():
     """Digits (n, 28, 28, 1) in [0, 1] and their classes: training and test."""
-    from zoo.data.mnist5k import load
+    from zoo.data.sets.mnist5k import load
 
     data = load()
     return [

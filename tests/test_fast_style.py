@@ -14,9 +14,9 @@ from tests.test_painting import blobs
 from zoo.catalog import CATALOG
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet, Split
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.loading import load as load_data
-from zoo.data.photographs import GREY, NAMES, PHOTOGRAPHS, read
+from zoo.data.sets.photographs import GREY, NAMES, PHOTOGRAPHS, read
 from zoo.models import create
 from zoo.models.perception import open_perception
 from zoo.models.saved import load_model

@@ -12,7 +12,7 @@ from zoo.common.columns import Column
 from zoo.data import load
 from zoo.data.dataset import DataSet, Split
 from zoo.data.faults import first_fault
-from zoo.data.stream import Stream
+from zoo.data.feeds.stream import Stream
 
 COLUMNS = {
     "image": Column("image", (24, 32, 3)),

@@ -10,9 +10,9 @@ import zoo
 from tests import scenes as kit
 from zoo.baselines import crops, sliding_window
 from zoo.baselines.rcnn import choose, rcnn, regress
-from zoo.data import regions
-from zoo.data.augment import carry, draw
+from zoo.data.augment.geometry import carry, draw
 from zoo.data.loading import load
+from zoo.data.sets import regions
 from zoo.models.build import create
 from zoo.recipe import Augment, resolve
 from zoo.stages.export import export as exported

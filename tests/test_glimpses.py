@@ -14,8 +14,8 @@ from scipy.stats import norm
 
 import export
 import zoo
-from zoo.data import cluttered
 from zoo.data.loading import load
+from zoo.data.sets import cluttered
 from zoo.models.build import create
 from zoo.models.ram import glimpse, looks
 from zoo.models.saved import load_model

@@ -13,9 +13,10 @@ import tensorflow as tf
 from tests.toy import check_resumed, printed
 from zoo.common import vocabulary
 from zoo.common.vocabulary import Vocabulary
-from zoo.data import entailment, trees
-from zoo.data.entailment import LABELS, Sentence, claims, relation
 from zoo.data.loading import load
+from zoo.data.sets import entailment
+from zoo.data.sets.entailment import LABELS, Sentence, claims, relation
+from zoo.data.texts import trees
 from zoo.models.build import create
 from zoo.models.saved import load_model
 from zoo.tasks.sequences import worded

@@ -17,8 +17,8 @@ import zoo
 from compress.graph import copy_model
 from tests.toy import check_resumed, printed
 from zoo.common.writing import Options, draw
-from zoo.data import pydoc_topics
 from zoo.data.loading import load
+from zoo.data.sets import pydoc_topics
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.models.step import is_step, states, step_of, through_time

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests import toy
 from tests.toy import DATA, SCALE, settings, small
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.recipe import Hardware
 from zoo.tasks.labels.classify import Classify
 from zoo.tasks.supervised import Supervised

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests import toy
 from tests.toy import settings, small, train, validation
 from zoo.data.dataset import Split
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.recipe import Hardware
 from zoo.tasks.labels.classify import Classify
 from zoo.tasks.supervised import Supervised

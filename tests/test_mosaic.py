@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from zoo.common.columns import Column
-from zoo.data import mosaic
+from zoo.data.augment import mosaic
 from zoo.data.dataset import Split
 from zoo.data.faults import first_fault
-from zoo.data.feed import Feed
-from zoo.data.stream import Stream
+from zoo.data.feeds.feed import Feed
+from zoo.data.feeds.stream import Stream
 from zoo.models.build import create
 from zoo.recipe import Augment, resolve
 from zoo.tasks.places.detect import Detect

@@ -12,9 +12,10 @@ import export
 import zoo as package
 from tests.toy import check_resumed, printed
 from zoo.baselines.ngram_bayes import ngram_bayes
-from zoo.data import names, text
 from zoo.data.dataset import Split
 from zoo.data.loading import load
+from zoo.data.sets import names
+from zoo.data.texts import text
 from zoo.models import create
 from zoo.models.saved import load_model
 from zoo.training.fitting import fit
@@ -96,7 +97,7 @@ def test_a_package_without_its_list_or_not_there(faker, monkeypatch):
     module.write_text("class Provider:\n    other = ('Horvat',)\n")
     with pytest.raises(ValueError, match=r"^names: .* has no list last_names; expected that of"):
         load("names")
-    monkeypatch.setattr("zoo.data.carried.find_spec", lambda name: None)
+    monkeypatch.setattr("zoo.data.sets.carried.find_spec", lambda name: None)
     for name in ("names", "name_lines"):
         with pytest.raises(ModuleNotFoundError, match="carries the data; run: pip install faker"):
             load(name)

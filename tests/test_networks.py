@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.golden import vector
-from zoo.data.source import noise
+from zoo.data.feeds.source import noise
 from zoo.models import create
 from zoo.recipe import resolve
 from zoo.tasks.games.gan import GAN

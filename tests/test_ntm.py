@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tests.toy import check_resumed, printed
-from zoo.data import algorithms
 from zoo.data.loading import load
+from zoo.data.sets import algorithms
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.models.step import logits_of, states, through_time

@@ -15,8 +15,8 @@ from tests.toy import DATA, SCALE, interrupt
 from zoo import catalog
 from zoo.craft import check
 from zoo.craft.check import Bench
-from zoo.data.feed import Feed
-from zoo.data.source import Draw
+from zoo.data.feeds.feed import Feed
+from zoo.data.feeds.source import Draw
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Hardware, Train
 from zoo.stages.compress import compress

@@ -7,8 +7,8 @@ from PIL import Image
 
 from tests.toy import check_resumed, printed
 from zoo.common.columns import Column
-from zoo.data import figures
-from zoo.data.figures import PART, TRAITS
+from zoo.data.sets import figures
+from zoo.data.sets.figures import PART, TRAITS
 from zoo.models.build import create
 from zoo.models.saved import load_model
 from zoo.tasks.labels.traits import Traits

@@ -9,8 +9,8 @@ from keras import ops
 import zoo
 from tests.golden.vector import fill
 from zoo.common.columns import Column
-from zoo.data import eyes
-from zoo.data.augment import carry, draw
+from zoo.data.augment.geometry import carry, draw
+from zoo.data.sets import eyes
 from zoo.layers import SoftArgmax
 from zoo.recipe import Augment
 from zoo.tasks.places.ellipse import EllipseTask, in_pixels

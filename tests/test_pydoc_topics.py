@@ -9,8 +9,9 @@ import zoo
 from zoo.baselines.ngram import NGram
 from zoo.common import byte_pairs
 from zoo.common.vocabulary import WORD, Vocabulary
-from zoo.data import pydoc_topics, text
 from zoo.data.loading import load
+from zoo.data.sets import pydoc_topics
+from zoo.data.texts import text
 from zoo.datasets import DATASETS, check_name
 from zoo.recipe import Text
 
@@ -221,7 +222,7 @@ def test_a_folder_is_its_texts_one_after_another(folder):
 @pytest.mark.parametrize("unit", ["character", "word"])
 def test_a_stream_is_the_text_that_is_held_in_memory(folder, unit, monkeypatch):
     """In blocks so small that lines are cut by them."""
-    monkeypatch.setattr("zoo.data.text_files.BLOCK", 37)
+    monkeypatch.setattr("zoo.data.texts.text_files.BLOCK", 37)
     name, tokens = f"text:{folder}", Text(unit=unit)
     held = load(name, size=20, text=tokens)
     data = load(name, size=20, text=tokens, stream=True)
@@ -238,7 +239,7 @@ def test_a_stream_is_the_text_that_is_held_in_memory(folder, unit, monkeypatch):
 
 
 def test_a_wrong_byte_is_named_wherever_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.data.text_files.BLOCK", 10)
+    monkeypatch.setattr("zoo.data.texts.text_files.BLOCK", 10)
     path = tmp_path / "mine.txt"
     for place in (0, 9, 10, 25):
         good = ("é\n" * 20).encode()

@@ -22,7 +22,7 @@ from zoo.cli import main
 from zoo.common import packs
 from zoo.craft import folds
 from zoo.data import Column, DataSet, Feed, Split, Stream, load, pack
-from zoo.data.on_disk import blocks
+from zoo.data.feeds.on_disk import blocks
 from zoo.data.records import columns, writing
 from zoo.data.records.crc32c import masked
 from zoo.models.saved import load_model
@@ -517,7 +517,7 @@ def test_what_was_measured_is_not_measured_again(packed, own):
 
 
 def test_a_table_is_measured_block_by_block(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.data.on_disk.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("zoo.data.feeds.on_disk.BLOCK_BYTES", 1000)
     pack("breast_cancer", tmp_path / "out")
     rows = load(f"records:{tmp_path / 'out'}", stream=True).train["features"]
     assert len(list(blocks(rows))) > 10

@@ -12,8 +12,8 @@ import zoo as package
 from serving import Server
 from zoo.bundle import Bundle, find_bundle
 from zoo.common.home import shipped
-from zoo.data import fashion_mnist
 from zoo.data.loading import load
+from zoo.data.sets import fashion_mnist
 from zoo.stages.evaluate import evaluate
 
 PLACES = shipped()

@@ -11,7 +11,7 @@ import export
 from tests import toy
 from zoo.catalog import CATALOG
 from zoo.common.columns import Column
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.loading import load as load_data
 from zoo.layers.sum_product import PixelRegions, ProductNodes, SumNodes, pixel_order
 from zoo.models import create

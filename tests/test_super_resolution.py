@@ -20,9 +20,9 @@ from tests import toy
 from zoo.catalog import CATALOG
 from zoo.common.columns import Column
 from zoo.data.degradation import shrinking
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.loading import load as load_data
-from zoo.data.photographs import NAMES, PHOTOGRAPHS, read, tiles
+from zoo.data.sets.photographs import NAMES, PHOTOGRAPHS, read, tiles
 from zoo.metrics.fidelity import psnr, ssim
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
@@ -221,7 +221,7 @@ def test_tiles_cover_a_picture():
 
 
 def test_a_package_that_is_not_there(monkeypatch):
-    monkeypatch.setattr("zoo.data.carried.find_spec", lambda name: None)
+    monkeypatch.setattr("zoo.data.sets.carried.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install scikit-image"):
         load_data("photographs")
 

@@ -18,7 +18,7 @@ from tests import toy
 from tests.golden.vector import CLASSIFIERS
 from tests.toy import DATA, SCALE, difference, feed, settings, small, train
 from zoo.bundle import Bundle
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
@@ -386,7 +386,7 @@ TWO_DEVICES = """
     import json, sys
     import keras, numpy as np, tensorflow as tf
     from zoo.data.loading import load
-    from zoo.data.feed import Feed
+    from zoo.data.feeds.feed import Feed
     from zoo.data.preprocessing import Preprocessing
     from zoo.models.build import create
     from zoo.recipe import Augment, Hardware, Optimizer, Train

@@ -13,7 +13,8 @@ import export
 from tests import toy
 from zoo.baselines import cut_lines
 from zoo.common.columns import Column
-from zoo.data import digit_lines, load
+from zoo.data import load
+from zoo.data.sets import digit_lines
 from zoo.layers import MultiLSTM
 from zoo.models.build import create
 from zoo.models.saved import load_model
@@ -370,7 +371,7 @@ def test_resumed_run_equals_a_whole_one(name, tmp_path):
 TWO_DEVICES = """
     import json, sys
     from tests import two
-    from zoo.data import digit_lines
+    from zoo.data.sets import digit_lines
 
     digit_lines.COUNTS = {"train": 64, "validation": 10, "test": 4}
     changes = [sys.argv[2], "train.epochs=2", "train.batch_size=16",

@@ -16,8 +16,10 @@ from zoo.common.columns import Column
 from zoo.common.sentences import END, MARKS, PADDING, START
 from zoo.common.tensors import WEIGHTS
 from zoo.common.vocabulary import Vocabulary
-from zoo.data import cmudict, dates, load, pairs
-from zoo.data.pairs import Pair
+from zoo.data import load
+from zoo.data.sets import cmudict, dates
+from zoo.data.texts import pairs
+from zoo.data.texts.pairs import Pair
 from zoo.metrics.edits import edits, label_error
 from zoo.models.attention import attend
 from zoo.models.build import create

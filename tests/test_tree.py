@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tests.toy import check_resumed, printed
-from zoo.data import trees
 from zoo.data.loading import load
+from zoo.data.texts import trees
 from zoo.models.build import create
 from zoo.models.saved import load_model
 from zoo.training.fitting import fit

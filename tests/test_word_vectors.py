@@ -8,9 +8,9 @@ import tensorflow as tf
 
 import export
 from tests.toy import difference, interrupt, printed
-from zoo.data import pydoc_topics
 from zoo.data.loading import load
-from zoo.data.text_neighbours import contexts, cooccurrences, words_alone
+from zoo.data.sets import pydoc_topics
+from zoo.data.texts.text_neighbours import contexts, cooccurrences, words_alone
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
 from zoo.recipe import Text
@@ -307,8 +307,8 @@ def test_vectors_are_as_good_as_gensims(name, tmp_path):
     run = Run(recipe, networks=load_networks(bundle.path))
     names = run.data.columns["tokens"].names
     whole = pydoc_topics.read()
-    from zoo.data.text import bounds
-    from zoo.data.text_tokens import tokenize
+    from zoo.data.texts.text import bounds
+    from zoo.data.texts.text_tokens import tokenize
 
     held, _ = bounds(len(whole))
     unit = Text(unit="word", vocabulary=recipe.data.text.vocabulary)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.programs import printed  # noqa: F401
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.saved import load_model

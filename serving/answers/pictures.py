@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from serving.answers import readings
 from serving.engines import Arrays
 from zoo.common.picture_files import decode_image
 from zoo.common.placed import placed

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from export.manifest import Signature
-from serving.answers import pictures
+from serving.answers import pictures, readings
 from serving.engines import Arrays
 from serving.models import sessions
 from serving.wire.values import (

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import TensorSpec
+from serving.answers import readings
 from serving.engines import Arrays
 from serving.models.versions import Version
 from serving.wire.messages import ClassifyResponse, RegressResponse

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import tensorflow as tf
 
-from zoo.data import appearance, augment, mixing
+from zoo.data.augment import appearance, geometry, mixing
 from zoo.recipe import Augment
 
 KEYS = (
@@ -46,7 +46,7 @@ def main() -> None:
             if appearance.changes(settings):
                 drawn = appearance.draw(num, seed, settings)
                 return appearance.change(batch["image"], drawn, settings)
-            return augment.augment(batch["image"], seed, settings)
+            return geometry.augment(batch["image"], seed, settings)
 
         changed(tf.constant(0))
         best = float("inf")

@@ -26,8 +26,8 @@ from PIL import Image
 import compress
 import zoo
 from compress.measure.samples import answers
-from zoo.data import photographs
 from zoo.data.preprocessing import Preprocessing
+from zoo.data.sets import photographs
 from zoo.weights import find_shipped, find_weights
 
 SEEN = ("chelsea", "coffee", "motorcycle", "rocket", "ihc", "hubble", "flower", "brick", "moon")
@@ -91,7 +91,7 @@ def of_photographs(name, cases, modes, count):
 
 def of_clothes(cases, modes, count):
     """Likewise in points of accuracy."""
-    from zoo.data import fashion_mnist
+    from zoo.data.sets import fashion_mnist
 
     name = "resnet20"
     net = zoo.create(name, weights="fashion_mnist")

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
 from sklearn.svm import SVC, LinearSVC
 
 from zoo.data.dataset import Split
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
 from zoo.data.preprocessing import Preprocessing
 from zoo.models.build import create
 from zoo.recipe import Hardware, Optimizer, Train, resolve

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from zoo.data import mnist5k
-from zoo.data.digit_lines import INK, load
-from zoo.data.digit_lines import NAMES as LABELS
+from zoo.data.sets import mnist5k
+from zoo.data.sets.digit_lines import INK, load
+from zoo.data.sets.digit_lines import NAMES as LABELS
 from zoo.metrics.edits import label_error
 
 SIDE = 28  # of the squares that are compared

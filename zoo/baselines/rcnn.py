@@ -2,7 +2,7 @@
 
 Source: Girshick, Donahue, Darrell & Malik 2014, Rich feature hierarchies, arXiv:1311.2524, section
 2 and appendix C (boxes by ridge regression). Differs: see `zoo.baselines.crops`; regions are those
-of `zoo.data.regions`; boxes are regressed on the hidden layer, not on the last maps.
+of `zoo.data.sets.regions`; boxes are regressed on the hidden layer, not on the last maps.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.baselines import crops
-from zoo.data import regions
 from zoo.data.dataset import Split
+from zoo.data.sets import regions
 from zoo.layers.proposals import BOX_VARIANCE, Detections, encode
 from zoo.metrics.detection import Things
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from zoo.baselines.ngram import NGram
-from zoo.data import text
 from zoo.data.dataset import DataSet
+from zoo.data.texts import text
 
 ORDERS = range(3, 8)
 KINDS = ("zlib", "bz2", "xz", "ppmd")

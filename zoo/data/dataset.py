@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo.common.columns import Column
 from zoo.data.faults import first_fault
-from zoo.data.on_disk import OnDisk
+from zoo.data.feeds.on_disk import OnDisk
 
 
 class Split:
@@ -25,7 +25,8 @@ class Split:
 
     Args:
         columns: Arrays (n, ...) by name, in the order of the data set's columns; pictures may stay
-            on the disk (`zoo.data.on_disk.OnDisk`), and are then no array until they are read.
+            on the disk (`zoo.data.feeds.on_disk.OnDisk`), and are then no array until they are
+            read.
 
     Attributes:
         buffer: Examples, neighbours, that a training shuffles together; `None`: all.
@@ -71,7 +72,7 @@ class Split:
 class DataSet:
     """A data set.
 
-    A split is a `Split`, or a `zoo.data.stream.Stream`, which is read anew in every epoch.
+    A split is a `Split`, or a `zoo.data.feeds.stream.Stream`, which is read anew in every epoch.
 
     Attributes:
         name: A name of `zoo.data.DATASETS`, `folder:PATH`, `text:PATH`, or any other of the user's

@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from zoo.common.columns import keeps_size
 from zoo.common.images import fit, recolour
-from zoo.data import entailment, folder, forecasts, names, pairs, tfds, trees, ts_files
-from zoo.data import text as text_windows
 from zoo.data.dataset import DataSet, Split
-from zoo.data.on_disk import OnDisk
+from zoo.data.feeds.on_disk import OnDisk
+from zoo.data.own import folder, tfds, ts_files
 from zoo.data.records import reading as records
+from zoo.data.sets import entailment, forecasts, names
+from zoo.data.texts import pairs, trees
+from zoo.data.texts import text as text_windows
 from zoo.datasets import (
     DATASETS,
     FILES,
@@ -55,9 +57,9 @@ def load(
             stored.
         limit: Number of training examples to keep, in the classes' proportions; `None`, or more
             than there are, keeps all.
-        stream: Whether the pictures of a folder stay on the disk, see `zoo.data.folder.load`, the
-            examples of a pack, see `zoo.data.records.reading.load`, or the tokens of a text, see
-            `zoo.data.text.load`.
+        stream: Whether the pictures of a folder stay on the disk, see `zoo.data.own.folder.load`,
+            the examples of a pack, see `zoo.data.records.reading.load`, or the tokens of a text,
+            see `zoo.data.texts.text.load`.
         text: What a token of a text is; `None`: a character.
 
     Raises:

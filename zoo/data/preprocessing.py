@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from zoo.common import preprocessing
 from zoo.common.images import PAD
-from zoo.data.number_tables import read_table
-from zoo.data.on_disk import OnDisk, blocks
+from zoo.data.feeds.on_disk import OnDisk, blocks
+from zoo.data.own.number_tables import read_table
 
 Count = Annotated[int, Field(ge=1)]
 MOST_SIZE = 2**14  # pixels

@@ -4,7 +4,7 @@
     world.columns       # what is observed, and which actions there are
 
 `copies` acts in several environments side by side; `rollouts`, `replay` and `episodes` are sources
-of batches (`zoo.data.source.Source`). gymnasium is the extra `rl`. Importing this package is
+of batches (`zoo.data.feeds.source.Source`). gymnasium is the extra `rl`. Importing this package is
 instant.
 """
 

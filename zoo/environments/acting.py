@@ -115,7 +115,7 @@ def dealt(columns: Mapping[str, np.ndarray], strategy: tf.distribute.Strategy) -
 
 
 class Acting:
-    """What sources of batches share that come from acting; see `zoo.data.source.Source`.
+    """What sources of batches share that come from acting; see `zoo.data.feeds.source.Source`.
 
     Attributes:
         steps: Batches in an epoch.
@@ -132,7 +132,7 @@ class Acting:
         start: int = 0,
         networks: Any = None,
     ) -> Iterator[Any]:
-        """See `zoo.data.source.Source.batches`; the networks act."""
+        """See `zoo.data.feeds.source.Source.batches`; the networks act."""
         for step in range(start, self.steps):
             yield dealt(self.batch(networks, epoch * self.steps + step), strategy)
 

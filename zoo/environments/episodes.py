@@ -79,7 +79,7 @@ def play(
 
 
 class Episodes:
-    """One batch of finished episodes: a `zoo.data.source.Source`.
+    """One batch of finished episodes: a `zoo.data.feeds.source.Source`.
 
     Its columns: `return` (b,), `length` (b,), `threshold` (b,), the return at which the environment
     is solved, where it says so, and `weight` (b,).
@@ -110,7 +110,7 @@ class Episodes:
         start: int = 0,
         networks: Any = None,
     ) -> Iterator[Any]:
-        """See `zoo.data.source.Source.batches`; every epoch has the same episodes."""
+        """See `zoo.data.feeds.source.Source.batches`; every epoch has the same episodes."""
         if start:
             return
         ask = self._ask or self._asked(networks, self._actor)
@@ -126,11 +126,11 @@ class Episodes:
         yield dealt(columns, strategy)
 
     def state(self) -> dict[str, Any]:
-        """See `zoo.data.source.Source.state`; there is nothing to keep."""
+        """See `zoo.data.feeds.source.Source.state`; there is nothing to keep."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `zoo.data.source.Source.restore`."""
+        """See `zoo.data.feeds.source.Source.restore`."""
 
 
 def observe(world: World, split: str, count: int, *, ask: Ask | None) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ LEAST = 1e-6  # is added to a surprise, so that all are drawn now and then
 
 
 class Replay(Acting):
-    """Batches of what the network `net` once did: a `zoo.data.source.Source`.
+    """Batches of what the network `net` once did: a `zoo.data.feeds.source.Source`.
 
     The columns of a batch: `features` (b, features), `action` (b,), `reward` (b,), the discounted
     rewards of up to `reach` steps, `successor` (b, features), what was seen then, `later` (b,),
@@ -177,13 +177,13 @@ class Replay(Acting):
         self.frames += num
 
     def state(self) -> dict[str, Any]:
-        """See `zoo.data.source.Source.state`: the memory, its count, and where the copies stand."""
+        """See `feeds.source.Source.state`: the memory, its count, and where the copies stand."""
         known = min(self.frames, self.size)
         kept = {f"memory/{name}": values[:known] for name, values in self._memory.items()}
         return {"frames": np.int64(self.frames), **kept, **self._copies.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `zoo.data.source.Source.restore`."""
+        """See `zoo.data.feeds.source.Source.restore`."""
         self.frames = int(state["frames"])
         for name, values in self._memory.items():
             kept = state[f"memory/{name}"]

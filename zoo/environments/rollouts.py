@@ -49,7 +49,7 @@ def advantages(
 
 
 class Rollouts(Acting):
-    """Batches of what the networks `policy` and `value` do: a `zoo.data.source.Source`.
+    """Batches of what the networks `policy` and `value` do: a `zoo.data.feeds.source.Source`.
 
     A turn is what all copies do in the same number of steps, parts * batch_size / copies. It is
     gone through `passes` times, each time in another order, in batches of batch_size. Its columns:
@@ -157,12 +157,12 @@ class Rollouts(Acting):
         }
 
     def state(self) -> dict[str, Any]:
-        """See `zoo.data.source.Source.state`: where the copies stand, and the turn."""
+        """See `zoo.data.feeds.source.Source.state`: where the copies stand, and the turn."""
         turn = self._turn if self._parts * self._passes > 1 else {}
         return {**{f"turn/{name}": values for name, values in turn.items()}, **self._copies.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `zoo.data.source.Source.restore`."""
+        """See `zoo.data.feeds.source.Source.restore`."""
         turn = {name: values for name, values in state.items() if name.startswith("turn/")}
         self._turn = {name.removeprefix("turn/"): values for name, values in turn.items()}
         self._copies.restore(state)

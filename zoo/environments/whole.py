@@ -13,7 +13,7 @@ from zoo.environments.world import World
 
 
 class Whole(Acting):
-    """Batches of episodes of the network `policy`: a `zoo.data.source.Source`.
+    """Batches of episodes of the network `policy`: a `zoo.data.feeds.source.Source`.
 
     The columns, behind the end of an episode 0: `features` (b, limit, features), `action`
     (b, limit, ...), `later` (b, limit), the discounted rewards from there on, `others` (b, limit),
@@ -100,11 +100,11 @@ class Whole(Acting):
         }
 
     def state(self) -> dict[str, Any]:
-        """See `zoo.data.source.Source.state`; a batch follows from its number."""
+        """See `zoo.data.feeds.source.Source.state`; a batch follows from its number."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `zoo.data.source.Source.restore`."""
+        """See `zoo.data.feeds.source.Source.restore`."""
 
 
 def mean_of_others(gained: np.ndarray, there: np.ndarray) -> np.ndarray:

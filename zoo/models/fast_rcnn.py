@@ -2,11 +2,10 @@
 
 Source: Girshick 2015, Fast R-CNN, arXiv:1504.08083, section 2, on VGG-16: the maps of the whole
 picture are computed once, each region pools its own, and two layers of the head say what it is and
-where its box is. The regions come from outside, e.g. `zoo.data.regions`. Differs: pictures have one
-size and a fixed number of regions; the dense layers are not factorised; the small variant, for
-scenes of 64 pixels, aligns its regions and has two hidden layers of 128 units and one box for all
-classes.
-134,690,729 parameters on VGG-16 with 20 classes.
+where its box is. The regions come from outside, e.g. `zoo.data.sets.regions`. Differs: pictures
+have one size and a fixed number of regions; the dense layers are not factorised; the small variant,
+for scenes of 64 pixels, aligns its regions and has two hidden layers of 128 units and one box for
+all classes. 134,690,729 parameters on VGG-16 with 20 classes.
 """
 
 from __future__ import annotations

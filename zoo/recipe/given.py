@@ -21,7 +21,7 @@ class Augment(Settings):
         mirror: Flips left and right with probability 1/2; `auto` does so where a mirrored image
             keeps its class (clothes do, digits do not), and the optimizer is not `lbfgs`.
         mosaic: Probability that a picture is put together with three others of the training split,
-            with their masks and boxes (`zoo.data.mosaic`); before it moves.
+            with their masks and boxes (`zoo.data.augment.mosaic`); before it moves.
         crop: Least share of a picture's area that a random crop keeps, which is stretched to the
             whole; 0 crops nothing.
         jitter: How far brightness, contrast and saturation go from 1 at most.

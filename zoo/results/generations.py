@@ -26,10 +26,10 @@ from zoo.baselines.crops import Detector
 from zoo.baselines.rcnn import rcnn
 from zoo.baselines.sliding_window import sliding_window
 from zoo.bundle import Bundle
-from zoo.data import regions
 from zoo.data.dataset import DataSet
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
+from zoo.data.sets import regions
 from zoo.metrics.detection import Things, average_precision
 from zoo.models.saved import load_model
 from zoo.results import merge

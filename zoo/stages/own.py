@@ -23,7 +23,7 @@ from compress.layers.quantized import Range
 from zoo.bundle import MODEL, Bundle, is_model_file
 from zoo.catalog import OWN
 from zoo.data.dataset import DataSet
-from zoo.data.source import Source
+from zoo.data.feeds.source import Source
 from zoo.models.saved import compiled_loss, load_model
 from zoo.stages.asking import run_of
 from zoo.tasks.task import Evaluation
@@ -146,7 +146,7 @@ def facts(path: str | Path) -> dict[str, Any]:
 
 
 class Together:
-    """The batches of several sources, one after the other; see `zoo.data.source.Source`.
+    """The batches of several sources, one after the other; see `zoo.data.feeds.source.Source`.
 
     Args:
         sources: In order.

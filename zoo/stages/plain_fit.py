@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.source import Source
+from zoo.data.feeds.source import Source
 from zoo.recipe import Optimizer
 from zoo.tasks.labels.classify import Classify
 from zoo.tasks.task import Objective

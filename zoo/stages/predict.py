@@ -20,7 +20,7 @@ from zoo.common.picture_files import read_image
 from zoo.common.placed import placed
 from zoo.common.signatures import spelled_out
 from zoo.data.preprocessing import Preprocessing
-from zoo.data.regions import propose_all
+from zoo.data.sets.regions import propose_all
 from zoo.models.saved import load_model
 from zoo.stages import own, read_columns, read_lines
 from zoo.stages.describe import drawn as describe

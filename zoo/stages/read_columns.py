@@ -15,7 +15,7 @@ from zoo.common.answers import answers
 from zoo.common.columns import THERE
 from zoo.common.images import placing
 from zoo.common.picture_files import read_image
-from zoo.data import signal_files
+from zoo.data.own import signal_files
 from zoo.data.preprocessing import Preprocessing
 from zoo.datasets import TS
 from zoo.models.saved import load_model
@@ -53,7 +53,8 @@ def read(bundle: Bundle, files: Sequence[str | Path]) -> Examples:
     Args:
         bundle: Its card says what a model reads.
         files: `.npz` of arrays that are called as the model's inputs, as the examples that a bundle
-            keeps; else signals (`zoo.data.signal_files`), of a model that reads one column of them.
+            keeps; else signals (`zoo.data.own.signal_files`), of a model that reads one column of
+            them.
 
     Raises:
         FileNotFoundError: There is no such file.

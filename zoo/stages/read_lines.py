@@ -13,7 +13,7 @@ from zoo.bundle import Bundle
 from zoo.common import reading
 from zoo.common.picture_files import read_image
 from zoo.common.tensors import SERIES, TOKENS
-from zoo.data import signal_files
+from zoo.data.own import signal_files
 from zoo.models.saved import load_model
 from zoo.stages import read_columns
 from zoo.tasks.sequences.transcribe import Transcribe

@@ -11,7 +11,7 @@ from compress.graph.graph import trace
 from zoo.bundle import Bundle
 from zoo.common.tensors import JOINS, SOURCE, TOKENS
 from zoo.common.vocabulary import Vocabulary
-from zoo.data import trees
+from zoo.data.texts import trees
 from zoo.models.saved import load_model, load_networks
 from zoo.stages import read_columns
 from zoo.tasks.words import telling

@@ -38,7 +38,7 @@ class FastStyle(Unsupervised):
 
     Attributes:
         style: The picture whose manner is learnt: a file, or a name of
-            `zoo.data.photographs.PHOTOGRAPHS`.
+            `zoo.data.sets.photographs.PHOTOGRAPHS`.
         style_size: Its longer side, in pixels: how large the strokes become.
         network: What both are looked at through, see `zoo.models.perception.open_perception`.
         style_layers: Layers of it; none for the paper's four of VGG-16, or the usual ones.

@@ -82,7 +82,7 @@ def place_of(style: str) -> Path:
     Raises:
         FileNotFoundError: Nowhere.
     """
-    from zoo.data.photographs import NAMES, path_of
+    from zoo.data.sets.photographs import NAMES, path_of
 
     place = Path(path_of(style) if style in NAMES else style)
     if not place.is_file():

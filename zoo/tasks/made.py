@@ -152,7 +152,7 @@ def made(
     """
     import tensorflow as tf
 
-    from zoo.data.source import noise
+    from zoo.data.feeds.source import noise
 
     if count < 1:
         raise ValueError(f"count: got {count}; expected 1 or more.")

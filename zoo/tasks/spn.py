@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
-    from zoo.data.source import Draw
+    from zoo.data.feeds.source import Draw
     from zoo.tasks.task import Batch, Networks
 
 HALVES = ("lower", "upper", "left", "right")
@@ -51,7 +51,7 @@ class SumProduct(Unsupervised):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: `threshold` of each pixel."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         if not networks or self.binarization == "half":
             return {}

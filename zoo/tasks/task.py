@@ -2,7 +2,7 @@
 
 A task is a tagged block of a recipe, `task: {kind: classify, loss: cross_entropy}`, and one file
 of this folder. The engine (`zoo.training`) owns the gradient, the mean over the whole batch and the
-optimizers; the source (`zoo.data.source`) owns order and noise.
+optimizers; the source (`zoo.data.feeds.source`) owns order and noise.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
+    from zoo.data.feeds.source import Draw
     from zoo.data.preprocessing import Preprocessing
-    from zoo.data.source import Draw
 
     Batch = Mapping[str, Any]  # named columns (b, ...), and "weight" (b,), 0 for padding
     Networks = Mapping[str, keras.Model]  # Functional models by name

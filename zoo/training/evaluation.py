@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from zoo.common.columns import Column
 from zoo.data.dataset import DataSet
-from zoo.data.source import Source
+from zoo.data.feeds.source import Source
 from zoo.tasks import made
 from zoo.tasks.task import Evaluation, Meter, Task
 

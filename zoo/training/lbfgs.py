@@ -25,7 +25,7 @@ import tensorflow as tf
 from scipy.optimize import OptimizeResult, minimize
 
 from compress.graph import leaf_layers
-from zoo.data.source import Source
+from zoo.data.feeds.source import Source
 from zoo.recipe import Train
 from zoo.tasks.task import Task, named
 from zoo.training import steps, transfer

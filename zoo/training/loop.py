@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.source import Source
+from zoo.data.feeds.source import Source
 from zoo.recipe import Train
 from zoo.tasks.task import Task
 from zoo.training import cycles, transfer

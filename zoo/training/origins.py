@@ -13,11 +13,11 @@ import numpy as np
 from zoo import catalog, weights
 from zoo.bundle import Bundle
 from zoo.data.dataset import DataSet, Split
-from zoo.data.feed import Feed
+from zoo.data.feeds.feed import Feed
+from zoo.data.feeds.source import Source
+from zoo.data.feeds.stream import Stream
 from zoo.data.loading import load
 from zoo.data.preprocessing import Preprocessing
-from zoo.data.source import Source
-from zoo.data.stream import Stream
 from zoo.environments.acting import asked
 from zoo.environments.episodes import Episodes, observe
 from zoo.environments.world import World

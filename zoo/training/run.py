@@ -17,8 +17,8 @@ import tensorflow as tf
 from compress.graph import copy_model
 from zoo import catalog
 from zoo.data.dataset import DataSet
+from zoo.data.feeds.source import Source, noise
 from zoo.data.preprocessing import Preprocessing
-from zoo.data.source import Source, noise
 from zoo.models.build import create
 from zoo.recipe import Recipe, Train
 from zoo.tasks.task import Evaluation, Task

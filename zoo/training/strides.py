@@ -14,8 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from zoo.data.feed import Feed
-from zoo.data.source import Source, told
+from zoo.data.feeds.feed import Feed
+from zoo.data.feeds.source import Source, told
 from zoo.training.strategy import Machine
 
 LOOKED = 40  # steps of a way that are timed before it is judged
@@ -133,7 +133,7 @@ class Strides:
         later = later.flat_map(lambda one: self._grouped(one, 0))
         through = self._grouped(epoch, start).concatenate(later).prefetch(2)
         options = tf.data.Options()
-        options.autotune.enabled = False  # see `zoo.data.feed`
+        options.autotune.enabled = False  # see `zoo.data.feeds.feed`
         return through.with_options(options)
 
     def _grouped(self, epoch: Any, start: int) -> tf.data.Dataset:

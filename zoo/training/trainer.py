@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from zoo.data.source import Source
+from zoo.data.feeds.source import Source
 from zoo.recipe import Train
 from zoo.tasks.task import Task
 from zoo.training import transfer

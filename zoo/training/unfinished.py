@@ -24,8 +24,8 @@ from zoo.bundle import Bundle
 from zoo.common import digests, reading, renames
 from zoo.common.settings import difference, shown
 from zoo.data.dataset import DataSet, Split
-from zoo.data.on_disk import OnDisk
-from zoo.data.pictures import Pictures
+from zoo.data.feeds.on_disk import OnDisk
+from zoo.data.feeds.pictures import Pictures
 from zoo.recipe import Recipe
 from zoo.training import provenance
 from zoo.training.run import SPLITS, Run

@@ -24,7 +24,7 @@ from zoo.common.picture_files import read_image
 from zoo.data.annotated import mask_files
 from zoo.data.annotated.things import Annotated, AnnotationError, Reading, placed
 from zoo.data.dataset import DataSet, Split, stratify
-from zoo.data.pictures import Pictures, each
+from zoo.data.feeds.pictures import Pictures, each
 from zoo.data.twins import fingerprint, marked, taken
 
 MOST = 100  # things of a picture that are kept; COCO's own limit of an answer

@@ -20,7 +20,7 @@ from zoo.common.picture_files import read_image, read_mask
 from zoo.data.annotated.names import named
 from zoo.data.annotated.paths import checked, pictures
 from zoo.data.annotated.things import AnnotationError
-from zoo.data.pictures import each
+from zoo.data.feeds.pictures import each
 from zoo.data.twins import fingerprint
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoo.common import plain_yaml, reading
 from zoo.common.settings import shown
 from zoo.data.annotated.things import Reading
-from zoo.data.text_files import text_lines
+from zoo.data.texts.text_files import text_lines
 
 EXPECTED = "names of the classes, one a line, or under `names`"
 

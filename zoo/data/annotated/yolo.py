@@ -19,7 +19,7 @@ from zoo.common.settings import shown
 from zoo.data.annotated.names import named
 from zoo.data.annotated.paths import checked, pictures
 from zoo.data.annotated.things import Annotated, AnnotationError, Reading, Thing, ring
-from zoo.data.text_files import text_lines
+from zoo.data.texts.text_files import text_lines
 
 EXPECTED = "YOLO text: a class and its numbers in each line"
 

@@ -18,8 +18,8 @@ from zoo.common.columns import KINDS
 from zoo.common.images import fit, pixels, recolour
 from zoo.common.packs import AGAIN, FRAME, INDEX, MANIFEST, Part
 from zoo.common.picture_files import decode_image
-from zoo.data.on_disk import OnDisk
-from zoo.data.pictures import each
+from zoo.data.feeds.on_disk import OnDisk
+from zoo.data.feeds.pictures import each
 from zoo.data.records.crc32c import masked
 
 BLOCK = 32  # records that are read together, where all are read
@@ -221,7 +221,7 @@ class Packed(OnDisk):
         return fit(recolour(stored, self._shape[-1]), self._shape[0])
 
     def _decoded(self, chosen: np.ndarray, values: Sequence[bytes]) -> np.ndarray:
-        """Pictures as `zoo.data.pictures.Pictures` reads them from their files."""
+        """Pictures as `zoo.data.feeds.pictures.Pictures` reads them from their files."""
         side = self._shape[0]
         colour = np.empty((len(values), side, side, 3), np.uint8)
         for place, (index, value) in enumerate(zip(chosen, values, strict=True)):

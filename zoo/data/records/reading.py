@@ -1,8 +1,9 @@
 """Reads a pack.
 
 What a worker needs of a step it reads by itself, so that no two read the same; the order of an
-epoch is `zoo.data.feed.Feed`'s, as of examples in memory, and a resumed run goes to its place at
-once. A pack of up to `IN_MEMORY` bytes is held in memory; of a larger one only what its index has.
+epoch is `zoo.data.feeds.feed.Feed`'s, as of examples in memory, and a resumed run goes to its place
+at once. A pack of up to `IN_MEMORY` bytes is held in memory; of a larger one only what its index
+has.
 """
 
 from __future__ import annotations

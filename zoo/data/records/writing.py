@@ -15,14 +15,14 @@ import tensorflow as tf
 from zoo.common import digests, packs, staging
 from zoo.common.packs import AGAIN, INDEX, MANIFEST, SPLITS, Pack, Part, Shard
 from zoo.data.dataset import DataSet, Split
+from zoo.data.feeds.on_disk import OnDisk
+from zoo.data.feeds.source import told
+from zoo.data.feeds.stream import Stream
 from zoo.data.loading import load
-from zoo.data.on_disk import OnDisk
 from zoo.data.preprocessing import Preprocessing
 from zoo.data.records.columns import BLOCK, plain
 from zoo.data.records.crc32c import masked
 from zoo.data.records.reading import COLUMN, LENGTHS, opened
-from zoo.data.source import told
-from zoo.data.stream import Stream
 from zoo.datasets import FOLDER, RECORDS, check_name
 from zoo.recipe import Data
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.common.columns import Column
-    from zoo.data.source import Source
+    from zoo.data.feeds.source import Source
     from zoo.environments import World
     from zoo.tasks.task import Batch, Networks
 

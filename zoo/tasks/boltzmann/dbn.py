@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
+    from zoo.data.feeds.source import Draw
     from zoo.data.preprocessing import Preprocessing
-    from zoo.data.source import Draw
     from zoo.tasks.task import Batch, Networks
 
 CLASSIFY = "classify"
@@ -83,7 +83,7 @@ class DBN(Classify):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: what the units of each machine are drawn by."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         if not networks:
             return {}

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
+    from zoo.data.feeds.source import Draw
     from zoo.data.preprocessing import Preprocessing
-    from zoo.data.source import Draw
     from zoo.tasks.boltzmann.energy import Energy
     from zoo.tasks.task import Batch, Networks
 
@@ -93,7 +93,7 @@ class RBM(Unsupervised):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: what pixels and units are drawn by, and which chain is whose."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         if not networks:
             return {}

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
+    from zoo.data.feeds.source import Draw
     from zoo.data.preprocessing import Preprocessing
-    from zoo.data.source import Draw
     from zoo.tasks.games.likeness import Made
     from zoo.tasks.task import Batch, Networks
 
@@ -80,7 +80,7 @@ class Game(Unsupervised):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: what the generator reads, for its own turn and for the other's."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         if not networks:
             return {}

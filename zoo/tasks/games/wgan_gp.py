@@ -24,7 +24,7 @@ from zoo.tasks.games.adversarial import (
 from zoo.tasks.task import Mean, Objective, Seen
 
 if TYPE_CHECKING:
-    from zoo.data.source import Draw
+    from zoo.data.feeds.source import Draw
     from zoo.tasks.task import Batch, Networks
 
 
@@ -52,7 +52,7 @@ class WGANGP(Game):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`; `between` says where on its line a picture lies."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         return {**super().draws(networks), "between": Draw("uniform", ())} if networks else {}
 

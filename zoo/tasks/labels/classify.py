@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
+    from zoo.data.feeds.source import Draw
     from zoo.data.preprocessing import Preprocessing
-    from zoo.data.source import Draw
     from zoo.tasks.task import Batch, Networks
 
 PLURAL = {"class": "classes", "binary": "a yes or no", "number": "numbers"}
@@ -123,7 +123,7 @@ class Classify(Labelled):
         """See `Task.draws`: where the change of a picture begins."""
         if self.adversarial is None or "net" not in networks:
             return {}
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         return {START: Draw("uniform", tuple(networks["net"].inputs[0].shape[1:]))}
 

@@ -3,7 +3,7 @@
 Source: Frome et al. 2013, NIPS 26, equation 1: a hinge for each wrong class whose word's product
 with the picture's vector comes nearer than `margin` to the true one's. Differs: all wrong classes
 count, where the paper draws them one after another until one is too near; the vector of a class of
-several words is the mean of theirs (`zoo.data.word_vectors`).
+several words is the mean of theirs (`zoo.data.texts.word_vectors`).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class DeViSE(Supervised):
         margin: How much nearer the true word has to be.
         unseen: So many of the last classes have no training picture, and are no wrong answers in
             the loss.
-        vectors: `made`, those of `zoo.data.word_vectors`; or the path of a file of them, or of a
-            bundle that has learnt them, e.g. of word2vec.
+        vectors: `made`, those of `zoo.data.texts.word_vectors`; or the path of a file of them, or
+            of a bundle that has learnt them, e.g. of word2vec.
         size: Numbers of a vector that is made.
     """
 
@@ -84,7 +84,7 @@ class DeViSE(Supervised):
         return found | {"vectors": tuple(map(tuple, vectors.tolist())), "size": vectors.shape[1]}
 
     def _vectors(self, names: tuple[str, ...]) -> np.ndarray:
-        from zoo.data import word_vectors
+        from zoo.data.texts import word_vectors
         from zoo.tasks.words import vectors
 
         path = Path(self.vectors).expanduser()

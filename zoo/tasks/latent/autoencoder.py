@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
-    from zoo.data.source import Draw
+    from zoo.data.feeds.source import Draw
     from zoo.tasks.latent.reconstructed import Reconstructed
     from zoo.tasks.task import Batch, Networks
 
@@ -92,7 +92,7 @@ class Autoencoder(Unsupervised):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: `corruption`, a number for each pixel."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         if not networks or self.corruption == "none":
             return {}

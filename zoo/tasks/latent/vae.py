@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.data.dataset import DataSet
-    from zoo.data.source import Draw
+    from zoo.data.feeds.source import Draw
     from zoo.tasks.made import Start
     from zoo.tasks.task import Batch, Networks
 
@@ -84,7 +84,7 @@ class VAE(Unsupervised):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: `noise` of the code, and `threshold` of each pixel."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         if not networks:
             return {}

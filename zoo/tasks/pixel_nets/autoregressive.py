@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from zoo.common.columns import Column
     from zoo.data.dataset import DataSet
-    from zoo.data.source import Draw
+    from zoo.data.feeds.source import Draw
     from zoo.tasks.task import Batch, Networks
 
 THRESHOLD = "threshold"
@@ -95,7 +95,7 @@ class Autoregressive(Unsupervised):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: the `threshold` of each pixel, where pixels are binary."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         if not networks or self.pixels != "binary":
             return {}
@@ -190,7 +190,7 @@ class Autoregressive(Unsupervised):
         import numpy as np
         import tensorflow as tf
 
-        from zoo.data.source import Draw, noise
+        from zoo.data.feeds.source import Draw, noise
         from zoo.tasks import made
 
         made.refuse_options(self, options)

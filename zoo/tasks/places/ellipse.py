@@ -91,7 +91,7 @@ class EllipseTask(Supervised):
         import numpy as np
         from keras import ops
 
-        from zoo.data.eyes import Ellipse
+        from zoo.data.sets.eyes import Ellipse
 
         side = next(iter(facts.values())).shape[:2]
         truth = columns["ellipse"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.data.dataset import DataSet
-    from zoo.data.source import Draw
+    from zoo.data.feeds.source import Draw
     from zoo.tasks.task import Batch, Networks
     from zoo.tasks.words.captions import Captions
 

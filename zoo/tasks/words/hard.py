@@ -23,7 +23,7 @@ from zoo.common.tensors import LOOKED, NOISE, SOFT, WEIGHTS
 from zoo.tasks.task import Mean, Objective, Seen
 
 if TYPE_CHECKING:
-    from zoo.data.source import Draw
+    from zoo.data.feeds.source import Draw
     from zoo.tasks.task import Batch, Networks
 
 BASELINE = "baseline"
@@ -53,7 +53,7 @@ class Hard(Settings):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """Returns what places, and which pictures, are drawn by."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         given = {tensor.name: tensor for tensor in networks["decoder"].inputs}
         if NOISE not in given:

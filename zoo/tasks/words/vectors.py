@@ -87,7 +87,7 @@ def of_bundle(path: Path) -> dict[str, tuple[float, ...]]:
         ValueError: It has no word vectors.
     """
     from zoo.bundle import Bundle
-    from zoo.data import word_vectors
+    from zoo.data.texts import word_vectors
     from zoo.models.saved import load_networks
 
     bundle = Bundle(path)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.data.dataset import DataSet
-    from zoo.data.source import Draw
+    from zoo.data.feeds.source import Draw
     from zoo.tasks.task import Batch, Networks
 
 
@@ -82,7 +82,7 @@ class Word2Vec(WordVectors):
 
     def draws(self, networks: Networks) -> Mapping[str, Draw]:
         """See `Task.draws`: how far a window reaches, who is left out, wrong answers."""
-        from zoo.data.source import Draw
+        from zoo.data.feeds.source import Draw
 
         pairs = 2 * self.window if self.predicts == "context" else 1
         return {

@@ -1,0 +1,1 @@
+"""Random changes of a batch, a function of seed, epoch and step."""

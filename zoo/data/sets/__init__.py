@@ -1,0 +1,1 @@
+"""Data sets that packages carry, or that are made here: a file each."""

@@ -1,0 +1,1 @@
+"""Texts as tokens, windows, pairs and trees, and vectors of their words."""
