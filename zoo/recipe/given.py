@@ -84,6 +84,8 @@ class Data(Settings):
             of text, on.
         buffer: Examples, neighbours on the disk, that are shuffled together; `None`: all, or 1,024
             of a text that stays on the disk.
+        buckets: Lengths that training batches of texts are cut to, at most: examples of about one
+            length share a batch, so that little padding is read; 1 pads all to the longest.
         text: What the tokens of a text are.
         augment: Random changes of the training images.
     """
@@ -94,6 +96,7 @@ class Data(Settings):
     limit: Count | None = None
     stream: bool | Literal["auto"] = "auto"
     buffer: Count | None = None
+    buckets: Count = 1
     text: Text = Text()
     augment: Augment = Augment()
 

@@ -13,7 +13,9 @@ import numpy as np
 from zoo import catalog, weights
 from zoo.bundle import Bundle
 from zoo.data.dataset import DataSet, Split
+from zoo.data.feeds.buckets import Buckets
 from zoo.data.feeds.feed import Feed
+from zoo.data.feeds.on_disk import OnDisk
 from zoo.data.feeds.source import Source
 from zoo.data.feeds.stream import Stream
 from zoo.data.loading import load
@@ -183,9 +185,31 @@ class FromData:
             training=True,
             augment=augment,
             draws=self._task.draws(networks),
+            buckets=self._buckets(train),
         )
         feed.check_shared(self._replicas)
         return feed
+
+    def _buckets(self, train: Split | Stream) -> Buckets | None:
+        """What batches are cut by.
+
+        Raises:
+            ValueError: The task reads examples of one length, or they stay on the disk.
+        """
+        count, names = self._recipe.data.buckets, self._task.cuts
+        if count == 1:
+            return None
+        told = f"data.buckets: got {count} for "
+        if not names:
+            raise ValueError(
+                f"{told}a task {self._task.kind}, whose examples have one length; expected 1. "
+                "Those of translate and caption are cut."
+            )
+        if isinstance(train, Stream) or any(isinstance(train[name], OnDisk) for name in names):
+            raise ValueError(
+                f"{told}examples that stay on the disk, whose lengths are not known; expected 1."
+            )
+        return Buckets({name: train[name] for name in names}, count)
 
     def fixed(self, networks: Networks) -> Source:
         """See `Origin.fixed`: the training split, in order."""

@@ -45,6 +45,7 @@ class Strides:
     def __init__(self, machine: Machine, source: Source, *, total: int):
         # A stream is read by Python, an epoch at a time.
         feed = source if isinstance(source, Feed) and hasattr(source, "_columns") else None
+        feed = feed if feed is not None and feed.even else None
         self._feed = feed if machine.replicas == 1 and machine.worker is None else None
         self._epochs = -(-total // source.steps)
         self._running: Iterator[Any] | None = None

@@ -19,6 +19,7 @@ from zoo.common.columns import PLACED
 from zoo.data.augment import appearance, mixing, mosaic
 from zoo.data.augment.geometry import carry, draw, moves
 from zoo.data.dataset import Split
+from zoo.data.feeds.buckets import Buckets
 from zoo.data.feeds.on_disk import OnDisk
 from zoo.data.feeds.source import Draw, noise, told
 from zoo.data.feeds.stream import Stream
@@ -217,10 +218,12 @@ class Feed:
         augment: Random changes of the training images, and of what is in them; `None` changes
             nothing.
         draws: Columns of noise, by name.
+        buckets: What batches are cut by when training, see `zoo.data.feeds.buckets`; `None`: not.
 
     Attributes:
         batch_size: Examples in a step, over all replicas.
         steps: Steps in an epoch.
+        even: Whether all batches have one shape.
 
     Raises:
         ValueError: The split is empty, the batch size is below 1, a column does not fit its
@@ -238,6 +241,7 @@ class Feed:
         training: bool = False,
         augment: Augment | None = None,
         draws: Mapping[str, Draw] | None = None,
+        buckets: Buckets | None = None,
     ):
         num = len(split)
         if not num or batch_size < 1:
@@ -268,7 +272,8 @@ class Feed:
         self.batch_size = batch_size
         self.steps = num // batch_size if training else -(-num // batch_size)
         self._num, self._seed, self._training = num, seed, training
-        self._buffer = split.buffer
+        self._buffer, self._buckets = split.buffer, buckets
+        self.even = buckets is None
         self._whole: tuple[tf.distribute.Strategy, Any] | None = None
         self._stream = split if isinstance(split, Stream) else None
         if self._stream is not None and self._made.mosaic:
@@ -392,6 +397,10 @@ class Feed:
                     last = (step + 1) * self.batch_size - 1 - place
                     others = tf.gather(order, last - tf.range(share, dtype=tf.int64))
                     return fetch(element, self._gathered(chosen), self._gathered(others))
+                if self._buckets is not None:
+                    step = element // replicas * self.batch_size
+                    whole = tf.slice(order, [step], [self.batch_size])
+                    return fetch(element, self._buckets.cut(self._gathered(chosen), whole))
                 if not self._made.mosaic:
                     return fetch(element, self._gathered(chosen))
                 four, meets = self._made.four(
@@ -432,8 +441,12 @@ class Feed:
         if self._training:
             seed, indices = (self._seed, epoch), tf.range(self._num, dtype=tf.int64)
             if self._buffer is None or self._buffer >= self._num:
-                return tf.random.experimental.stateless_shuffle(indices, seed=seed)
-            return _by_blocks(indices, self._buffer, seed)
+                order = tf.random.experimental.stateless_shuffle(indices, seed=seed)
+            else:
+                order = _by_blocks(indices, self._buffer, seed)
+            if self._buckets is not None:
+                order = self._buckets.order(order, self.batch_size, seed)
+            return order
         return tf.range(self.steps * self.batch_size, dtype=tf.int64) % self._num
 
 

@@ -79,6 +79,11 @@ class Caption(Task):
         """See `Task.needs`."""
         return (data.input, TOKENS)
 
+    @property
+    def cuts(self) -> tuple[str, ...]:  # type: ignore[override]
+        """See `Task`: what is drawn for hard attention has a place for each word."""
+        return () if self.hard else (TOKENS,)
+
     def objectives(self) -> tuple[Objective, ...]:
         """See `Task.objectives`: one, for both networks; and that of hard attention's average."""
         return self.hard.objectives() if self.hard else (Objective(learns=("encoder", "decoder")),)

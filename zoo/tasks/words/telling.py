@@ -77,8 +77,30 @@ def begin(networks: Networks, images: Any, *, training: bool = False) -> Known:
         images: (batch, height, width, channels).
         training: Whether to run as in training.
     """
-    seen = networks["encoder"](images, training=training)
+    seen = _seen(networks["encoder"], images, training=training)
     return begin_from(networks["decoder"], seen, training=training)
+
+
+def _seen(encoder: keras.Model, given: Any, *, training: bool) -> Known:
+    """What an encoder sees of a picture, or of texts that were cut: then zeros fill the places."""
+    (read,) = encoder.inputs
+    if given.shape[1:] == read.shape[1:]:
+        return dict(encoder(given, training=training))
+    from keras import layers, ops
+
+    from compress.graph.graph import replay
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(operation, layers.Layer):
+            kwargs["training"] = training  # Keras leaves it out where `call` does not take it
+        return operation(*args, **kwargs)
+
+    found, missing = replay(encoder, given, call), read.shape[1] - given.shape[1]
+    for name, tensor in encoder.output.items():
+        if tensor.shape[1] != found[name].shape[1]:  # (batch, time, ...)
+            pads = [(0, 0), (0, missing)] + [(0, 0)] * (len(tensor.shape) - 2)
+            found[name] = ops.pad(found[name], pads)
+    return dict(found)
 
 
 def begin_from(decoder: keras.Model, seen: Known, *, training: bool = False) -> Known:

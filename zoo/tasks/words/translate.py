@@ -45,6 +45,11 @@ class Translate(Caption):
             )
         telling.check_length(data, SOURCE, TOKENS)
 
+    @property
+    def cuts(self) -> tuple[str, ...]:  # type: ignore[override]
+        """See `Task`: what is read, and what is said."""
+        return (SOURCE, *super().cuts)
+
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: the longest text, and both vocabularies."""
         found = super().sizes(data)
