@@ -200,6 +200,7 @@ def _describe(
         task=about.task,
         preprocessing=known.model_dump(mode="json") if known else {},
         labels=about.labels,
+        reads=about.reads,
         ranges=dict(proof.ranges),
         precision=target.precision,
         operators=target.operators(path),

@@ -1,6 +1,7 @@
 """Pairs of texts: vocabularies, files, translators on dates, and what is said of a text."""
 
 import json
+import urllib.request
 from importlib.util import find_spec
 
 import keras
@@ -11,7 +12,9 @@ from scipy.special import softmax
 
 import compress
 import export
+import serving
 from tests import toy
+from tests.serving.kit import call
 from zoo.common.columns import Column
 from zoo.common.sentences import END, MARKS, PADDING, START
 from zoo.common.tensors import WEIGHTS
@@ -24,6 +27,7 @@ from zoo.metrics.edits import edits, label_error
 from zoo.models.attention import attend
 from zoo.models.build import create
 from zoo.models.saved import load_model, load_networks
+from zoo.stages.export import open_model
 from zoo.stages.opening import reopen
 from zoo.tasks.words import telling
 from zoo.tasks.words.translate import Translate
@@ -502,8 +506,32 @@ def test_two_devices_take_the_steps_of_one(name, file):
     ["tflite", *(pytest.param(x, marks=pytest.mark.slow) for x in ("onnx", "tflite-int8"))],
 )
 def test_exported_step_passes_the_gate(target, run, bundle, tmp_path):
-    made = export.export(load_model(bundle.path), target, tmp_path / "x", samples=run.samples(64))
+    """And says what the model says, by the file alone."""
+    about = open_model(bundle.path).about("x")
+    assert about.reads == {"source": run.data.columns["source"].names}
+    made = export.export(
+        load_model(bundle.path), target, tmp_path / "x", samples=run.samples(64), about=about
+    )
     assert made.manifest.parity.passed
+    texts = ["012", "5", "50", "333"]
+    rows = Vocabulary.read(run.data.columns["source"]).rows(texts, length=3)
+    said = np.asarray(telling.greedy(run.networks, tf.constant(rows), 4)["captions"])
+    says = Vocabulary.read(run.data.columns["tokens"])
+    for text, row in zip(texts, said, strict=True):
+        found = serving.write(tmp_path / "x", prompt=text, tokens=4, temperature=0, count=2)
+        assert found == [says.decode(row)] * 2
+    for text, told in (("", "an empty text"), ("0123", "4 characters"), ("7", "'7' in '7'")):
+        with pytest.raises(ValueError, match=f"generate.prompt: got {told}"):
+            serving.write(tmp_path / "x", prompt=text)
+    options = {"prompt": "012", "tokens": 9, "temperature": 0}
+    with serving.Server(tmp_path / "x", port=0) as server:
+        _, answer = call(f"{server.url}:generate", options)
+        body = json.dumps({**options, "stream": True}).encode()
+        with urllib.request.urlopen(f"{server.url}:generate", body, timeout=30) as streamed:
+            lines = streamed.read().splitlines()
+    assert answer == {"texts": [says.decode(said[0])]}
+    pieces = [json.loads(line)["pieces"][0] for line in lines]
+    assert "".join(pieces) == says.decode(said[0]) and len(pieces) > 2
 
 
 @pytest.mark.slow

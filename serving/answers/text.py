@@ -14,7 +14,7 @@ import numpy as np
 from serving.answers.writing import reader_of
 from serving.wire.values import parse
 from zoo.common.vocabulary import Vocabulary
-from zoo.common.writing import Options, Reader, write_pieces
+from zoo.common.writing import Options, Reader, before_pieces, write_pieces
 
 if TYPE_CHECKING:
     from serving.models.versions import Version
@@ -84,16 +84,17 @@ def begin(body: bytes, version: Version) -> Text:
             raise ValueError(f"generate.{key}: got {got}; expected {most} at most.")
     if len(options.prompt) > MOST_PROMPT:
         raise ValueError(f"generate.prompt: expected {MOST_PROMPT} characters at most.")
-    reader = Leaving(reader_of(version.engine, version.manifest, options.count, where=version.name))
+    reader = Leaving(reader_of(version.engine, version.manifest, options, where=version.name))
     labels = version.manifest.labels
-    read = len(Vocabulary.of_names(labels).encode(options.prompt, where="prompt"))
+    known = Vocabulary.of_names(labels)
+    read = 0 if known.says else len(known.encode(options.prompt, where="prompt"))
     if (steps := (read + options.tokens) * options.count) > MOST_STEPS:
         raise ValueError(
             f"generate: got {steps} tokens of all texts, {read} of each are the prompt's; expected "
             f"{MOST_STEPS} at most."
         )
     pieces = write_pieces(reader, labels, options)
-    return Text(chain([[options.prompt] * options.count], pieces), reader, streamed)
+    return Text(chain([before_pieces(labels, options)], pieces), reader, streamed)
 
 
 def joined(lines: list[list[str]]) -> list[str]:

@@ -1,6 +1,7 @@
-"""Text from an exported language model, without TensorFlow: by the file's own runtime.
+"""Text from an exported language model or translator, without TensorFlow, by the file's runtime.
 
 serving.write("exported/char_lstm-tflite", prompt="The ", tokens=200, temperature=0.8)
+serving.write("exported/rnnsearch_small-tflite", prompt="neural", temperature=0)
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from export.manifest import Manifest
 from serving.engines import Engine, example_shape, open_deployable
 from zoo.common import writing
 from zoo.common.tensors import LOGITS, NEXT, TOKENS
+from zoo.common.vocabulary import Vocabulary
 from zoo.common.writing import Options, Reader
 
 
@@ -19,48 +21,59 @@ def write(directory: str | Path, *, num_threads: int = 1, **options: Any) -> lis
     """Writes texts, a token at a time; of greedy writing, those that the Keras model writes.
 
     Args:
-        directory: What `zoo export` wrote of a language model.
+        directory: What `zoo export` wrote of a language model, or of a translator.
         num_threads: Threads of one inference; one step is too small for several.
         **options: See `zoo.common.writing.Options`.
 
     Returns:
-        The texts, with the prompt.
+        The texts, with the prompt; of a translator, what it says of the prompt.
 
     Raises:
         FileNotFoundError: The directory, its manifest or its model file is missing.
-        ValueError: It holds no language model, an option is unknown or out of its range, or
-            something of the prompt is not in the vocabulary.
+        ValueError: It holds neither, an option is unknown or out of its range, or something of the
+            prompt is not in the vocabulary; or a text to translate is empty or too long.
     """
     chosen = Options.parse(options, where="generate")
     manifest, engine = open_deployable(directory, num_threads=num_threads)
-    reader = reader_of(engine, manifest, chosen.count, where=str(directory))
+    reader = reader_of(engine, manifest, chosen, where=str(directory))
     return writing.write_texts(reader, manifest.labels, chosen)
 
 
-def reader_of(engine: Engine, manifest: Manifest, count: int, *, where: str) -> Reader:
+def reader_of(engine: Engine, manifest: Manifest, options: Options, *, where: str) -> Reader:
     """Returns what reads texts side by side with a file.
 
     Args:
         engine: What runs the file.
         manifest: Of the file.
-        count: Number of texts.
+        options: Number of texts, and what a translator reads.
         where: Opens the error line.
 
     Raises:
-        ValueError: It holds no language model.
+        ValueError: It holds neither a language model nor a translator, or one that cannot read the
+            prompt.
     """
     inputs = {spec.name: spec for spec in engine.signature.inputs}
     outputs = {spec.name for spec in engine.signature.outputs}
-    states = {name: example_shape(spec) for name, spec in inputs.items() if name != TOKENS}
+    read = [name for name in manifest.reads if name in inputs and name != TOKENS]
+    known = {name: example_shape(spec) for name, spec in inputs.items()}
+    states = {name: shape for name, shape in known.items() if name not in (TOKENS, *read)}
     wanted = {NEXT + name for name in states}
     if TOKENS not in inputs or not wanted <= outputs or not manifest.labels:
         raise ValueError(
             f"{where}: reads {', '.join(inputs)} and answers {', '.join(sorted(outputs))}; "
-            "expected a language model, which reads tokens of a vocabulary and its states."
+            "expected a language model, or a translator, which reads tokens of a vocabulary and "
+            "its states."
         )
     if states:
         widths = {name: shape[0] for name, shape in states.items()}
-        return writing.Stepping(engine.predict, widths, count)
+        given = {
+            name: Vocabulary.of_names(manifest.reads[name])
+            .rows([options.prompt], length=known[name][0], where="generate.prompt")
+            .repeat(options.count, axis=0)
+            for name in read
+        }
+        return writing.Stepping(engine.predict, widths, options.count, given=given)
+    count = options.count
     (answer,) = outputs
     (size,) = example_shape(inputs[TOKENS])
 

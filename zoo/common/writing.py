@@ -1,5 +1,7 @@
 """Writing with a language model: a token after another, each drawn from what the model expects.
 
+A translator writes alike, from a start to an end, what it has read all along.
+
 Nothing here knows what runs the model: Keras, or the runtime of an exported file. A model is one
 step, which reads a token and its states, or reads whole windows and looks back no further.
 
@@ -16,6 +18,7 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from pydantic import Field
 
+from zoo.common import sentences
 from zoo.common.settings import Settings
 from zoo.common.tensors import LOGITS, NEXT, TOKENS
 from zoo.common.vocabulary import Vocabulary
@@ -31,8 +34,8 @@ class Options(Settings):
     Attributes:
         count: Number of texts.
         seed: Seed of the draws.
-        prompt: What every text begins with.
-        tokens: Tokens to write behind the prompt.
+        prompt: What every text begins with; of a translator, what is translated.
+        tokens: Tokens to write behind the prompt; of a translator at most.
         temperature: What the logits are divided by; 0 takes the likeliest token each time.
         top_k: Draws from so many of the likeliest tokens only; 0 draws from all.
         top_p: Draws from the likeliest tokens that together have this share; 1 draws from all.
@@ -61,15 +64,24 @@ class Stepping:
         call: The step: `tokens` (n, 1) and states (n, units) to `logits` and new states.
         widths: Units of each state, by name.
         count: Number of texts.
+        given: What every step reads besides (n, ...), by name.
     """
 
-    def __init__(self, call: Call, widths: Mapping[str, int], count: int):
-        self._call = call
+    def __init__(
+        self,
+        call: Call,
+        widths: Mapping[str, int],
+        count: int,
+        *,
+        given: Mapping[str, np.ndarray] | None = None,
+    ):
+        self._call, self._given = call, dict(given or {})
         self._known = {name: np.zeros((count, units), "float32") for name, units in widths.items()}
 
     def read(self, tokens: np.ndarray) -> np.ndarray:
         """See `Reader.read`."""
-        found = self._call({TOKENS: tokens[:, None].astype(np.int32), **self._known})
+        tokens = tokens[:, None].astype(np.int32)
+        found = self._call({**self._given, TOKENS: tokens, **self._known})
         self._known = {name: found[NEXT + name] for name in self._known}
         return np.asarray(found[LOGITS])
 
@@ -99,7 +111,7 @@ class Windowed:
 
 
 def write_texts(reader: Reader, vocabulary: Sequence[str], options: Options) -> list[str]:
-    """Returns texts that begin with the prompt.
+    """Returns texts that begin with the prompt, or what a translator says of it.
 
     Args:
         reader: A model that has read nothing yet.
@@ -109,8 +121,15 @@ def write_texts(reader: Reader, vocabulary: Sequence[str], options: Options) -> 
     Raises:
         ValueError: Something of the prompt is not in the vocabulary.
     """
-    pieces = write_pieces(reader, vocabulary, options)
-    return [options.prompt + "".join(parts) for parts in zip(*pieces, strict=True)]
+    pieces = list(write_pieces(reader, vocabulary, options))
+    first = before_pieces(vocabulary, options)
+    return ["".join(parts) for parts in zip(first, *pieces, strict=True)]
+
+
+def before_pieces(vocabulary: Sequence[str], options: Options) -> list[str]:
+    """Returns what stands before the pieces of each text: the prompt, where it is written on."""
+    told = "" if Vocabulary.of_names(vocabulary).says else options.prompt
+    return [told] * options.count
 
 
 def write_pieces(
@@ -119,6 +138,9 @@ def write_pieces(
     """Yields what follows the prompt of each text, a token at a time, see `write_texts`."""
     random = np.random.RandomState(options.seed)
     known = Vocabulary.of_names(vocabulary)
+    if known.says:
+        yield from _said(reader, known, options, random)
+        return
     prompt = known.encode(options.prompt, where="prompt")
     begin = prompt or [vocabulary.index(START) if START in vocabulary else 0]
     for token in begin:
@@ -133,6 +155,25 @@ def write_pieces(
         before = [[token] for token in written.tolist()]
         if number < options.tokens:
             logits = reader.read(written)
+
+
+def _said(
+    reader: Reader, known: Vocabulary, options: Options, random: np.random.RandomState
+) -> Iterator[list[str]]:
+    """Yields what a translator says, from the start until each text has its end."""
+    rows: list[list[int]] = [[] for _ in range(options.count)]
+    texts, tokens = [""] * options.count, np.full(options.count, sentences.START)
+    for _ in range(options.tokens):
+        written = draw(reader.read(tokens), options, random)
+        over = np.isin(tokens, (sentences.END, sentences.PADDING))
+        tokens = np.where(over, sentences.PADDING, written)
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            row.append(token)
+        whole = [known.decode(row) for row in rows]
+        yield [new[len(old) :] for old, new in zip(texts, whole, strict=True)]
+        texts = whole
+        if np.isin(tokens, (sentences.END, sentences.PADDING)).all():
+            return
 
 
 def draw(logits: np.ndarray, options: Options, random: np.random.RandomState) -> np.ndarray:

@@ -272,11 +272,17 @@ class GivenBundle(Given):
                 probabilities=getattr(self._bundle.recipe.task, "probabilities", False),
                 actions=card.actions,
             )
+        reads = {
+            name: column.names
+            for name, column in card.inputs.items()
+            if column.kind == "tokens" and column.names not in ((), card.labels)
+        }
         part = f"the network {network} of " if network else ""
         return About(
             name=name,
             task="" if network else card.task,
             labels=() if network else card.labels,
+            reads={} if network else reads,
             meanings=said,
             scores=None if network else scores(card.outputs),
             preprocessing=known,
