@@ -13,6 +13,8 @@ import pytest
 from matplotlib.path import Path as Outline
 from PIL import Image
 from pycocotools import mask as rle
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from tests import annotated, scenes
 from zoo.bundle import find_bundle
@@ -651,7 +653,7 @@ def test_a_detector_learns_a_folder(digits, tmp_path, monkeypatch, capsys):
     zoo("predict", "run", *names, "--coco", "pets/found.json")
     (tmp_path / "pets" / "annotations" / "instances.json").unlink()
     found = json.loads((tmp_path / "pets" / "found.json").read_text())
-    assert found["images"][0]["file_name"] == names[0] and found["annotations"]
+    assert found["images"][0]["file_name"] == "000.png" and found["annotations"]
     assert [row["id"] for row in found["images"]] == [0, 1, 2, 3]  # as the pictures are called
     read = load("folder:pets", size=64)
     kept = annotated.whole(read)
@@ -674,7 +676,7 @@ def test_found_masks_are_read_back_at_the_pictures_size(tmp_path):
     left[:, :14] = 1
     whole = placed.pasted(left, np.array([10.0, 5.0, 30.0, 45.0]), (40, 50))
     row = {"label": "dog", "probability": 0.75, **box, "mask": placed._told(whole)}
-    found = places.coco({path: [row] for path in paths}, ("cat", "dog"))
+    found = places.coco({path: [row] for path in paths}, ("cat", "dog"), task="detect")
     assert [row["id"] for row in found["images"]] == [0, 1, 2]
     assert found["annotations"][0]["area"] == 400
     seen = rle.decode(found["annotations"][0]["segmentation"])
@@ -685,7 +687,109 @@ def test_found_masks_are_read_back_at_the_pictures_size(tmp_path):
     data = load(f"folder:{tmp_path}", size=50)
     assert data.problems == () and "instances" in data.columns
     assert (data.train["instances"][0] == 1).sum() == 20 * 25
-    assert places._numbers(["a/7.png", "b/7.png"]) == [1, 2]
+
+
+def test_ids_of_pictures_are_their_numbers_or_it_is_told(caplog):
+    assert places._numbers(["a/12.png", "COCO_val2014_000000391895.jpg"]) == [12, 391895]
+    assert not caplog.text
+    assert places._numbers(["a/7.png", "b/007.png"]) == [1, 2]
+    assert "some names end in the same number" in caplog.text
+    assert places._numbers(["a/7.png", "photo.png"]) == [1, 2]
+    assert "some names end in no number" in caplog.text
+
+
+def test_documents_are_scored_by_pycocotools_and_hold_the_things_alone(tmp_path):
+    """A background is a segmenter's first class, whatever its name; of a detector nothing is."""
+    path = str(tmp_path / "a" / "3.png")
+    annotated.save(Path(path), np.zeros((20, 30, 3), np.uint8))
+    mask = rle.encode(np.asfortranarray(np.eye(20, 30, dtype=np.uint8)))
+    mask["counts"] = mask["counts"].decode()
+    rows = [{"label": name, "share": 0.5, "mask": mask} for name in ("bg", "cell")]
+    found = places.coco({path: rows}, ("bg", "cell"), task="segment")
+    assert [row["category_id"] for row in found["annotations"]] == [2]
+    assert found["categories"] == [{"id": 2, "name": "cell"}]
+    assert found["images"][0]["file_name"] == "3.png"
+    assert mean_precision(found, "segm") > 0.999
+    box = dict(zip(SIDES, (1.0, 2.0, 9.0, 9.0), strict=True))
+    row = {"label": "background", "probability": 0.5, **box}
+    seen = places.coco({path: [row]}, ("background", "b"), task="detect")
+    assert [row["category_id"] for row in seen["annotations"]] == [1]
+    assert [row["name"] for row in seen["categories"]] == ["background", "b"]
+    points = [{"point": name, "x": 3.0 * n, "y": 2.0 * n} for n, name in enumerate(("left", "top"))]
+    posed = places.coco({path: points}, (), task="pose")
+    assert posed["categories"][0]["keypoints"] == ["left", "top"]
+    assert posed["annotations"][0]["score"] == 1
+    told = [{"caption": "a cat", "log_probability": -1}, {"caption": "a dog"}]
+    said = places.coco({path: told}, (), task="caption")
+    assert [row["caption"] for row in said["annotations"]] == ["a cat"]
+
+
+def mean_precision(document, kind):
+    """Of a document judged as results against itself as the truth."""
+    truth = COCO()
+    truth.dataset = document
+    truth.createIndex()
+    judged = COCOeval(truth, truth.loadRes(document["annotations"]), kind)
+    judged.evaluate()
+    judged.accumulate()
+    judged.summarize()
+    return judged.stats[0]
+
+
+UNREAD = {
+    "yolo": lambda root: spoil(root / "labels" / "a" / "001.txt", lambda text: "-1 0.5 0.5 0.2 0.2\n"),
+    "voc": lambda root: spoil(
+        root / "Annotations" / "001.xml", lambda text: text.replace("bndbox", "box")
+    ),
+    "labelme": lambda root: spoil(
+        next(root.rglob("001.json")), lambda text: text.replace('"polygon"', '"circle"')
+    ),
+    "coco": lambda root: spoil_coco(root, {"category_id": 77}),
+    "crowd": lambda root: spoil_coco(root, {"iscrowd": 1}),
+}
+
+
+def spoil(path, change):
+    text = path.read_text()
+    assert change(text) != text
+    path.write_text(change(text))
+
+
+def spoil_coco(root, changed):
+    path = root / "annotations" / "instances.json"
+    document = json.loads(path.read_text())
+    (number,) = (row["id"] for row in document["images"] if "001" in row["file_name"])
+    for row in document["annotations"]:
+        if row["image_id"] == number:
+            row |= changed
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_a_picture_whose_things_cannot_be_read_is_not_one_of_nothing(case, plain):
+    root, examples = plain
+    write = {"crowd": annotated.coco, "coco": annotated.coco}.get(case) or getattr(annotated, case)
+    write(root, examples, ("cat", "dog"))
+    before = len(annotated.whole(load(f"folder:{root}")))
+    UNREAD[case](root)
+    data = load(f"folder:{root}")
+    assert len(annotated.whole(data)) == before - 1
+    assert any("is left out, as it is not one of nothing" in line for line in data.problems)
+
+
+def test_two_categories_of_one_name_are_told_of_and_whole_numbers_may_be_floats(plain):
+    root, examples = plain
+    annotated.coco(root, examples, ("cat", "dog"))
+    path = root / "annotations" / "instances.json"
+    document = json.loads(path.read_text())
+    for row in document["annotations"]:
+        row["category_id"] = float(row["category_id"])
+    document["categories"].append({"id": 99, "name": "cat"})
+    path.write_text(json.dumps(document))
+    data = load(f"folder:{root}")
+    assert data.columns["classes"].names == ("cat", "dog")
+    assert [line for line in data.problems if "a second one is called 'cat'" in line]
+    assert data.train["count"].sum() > 0
 
 
 @pytest.mark.slow

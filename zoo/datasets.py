@@ -241,7 +241,8 @@ def class_folders(root: Path) -> list[Path]:
         ValueError: It holds fewer than two class folders.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"{FOLDER}{root}: no such folder.")
+        told = "a file; expected a folder" if root.exists() else "no such folder"
+        raise FileNotFoundError(f"{FOLDER}{root}: {told}.")
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if len(folders) < 2:
         raise ValueError(

@@ -121,7 +121,7 @@ def row_maps(
     image, found = trunk_maps(trunk, input_shape, settings)
     if stride not in found:
         raise ValueError(
-            f"faster_rcnn: got stride {stride} of {trunk}, whose maps have "
+            f"settings.stride: got {stride} of {trunk}, whose maps have "
             f"{', '.join(map(str, found))}; expected one of them."
         )
     maps = found[stride]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,15 @@ from zoo.common.picture_files import read_image
 from zoo.common.placed import Row
 
 WRITTEN = ("detect", "segment", "localise", "dense_caption", "pose", "caption")
-BACKGROUND = "background"  # a class that is no thing
 REGION = "region"  # category of what has a phrase, or points, and no class
+LOG = logging.getLogger("zoo")
 
 
 def coco(
     found: Mapping[str, Sequence[Row]],
     labels: Sequence[str],
+    *,
+    task: str,
 ) -> dict[str, Any]:
     """Returns a COCO document of what was found in some pictures.
 
@@ -27,14 +32,20 @@ def coco(
         found: For each picture, by its path, the rows of one of `WRITTEN` in the picture's own
             pixels, see `zoo.common.placed`.
         labels: Names of the classes, whose ids count from 1.
+        task: The one of `WRITTEN`.
 
     Returns:
         `images`, `annotations` and, but for sentences, `categories`, as COCO has them. Of things:
         `bbox`, x, y, width, height, `score`, `segmentation` as run lengths where there are masks;
-        a class of a segmentation is one thing, its background none. Of poses `keypoints`, x, y, 2
-        of each; of what is described, `caption`. The id of a picture is the number that its file
-        is called by, as COCO's are, or else its place, from 1.
+        a class of a segmentation is one thing, the first, its background, none, and has the score
+        1, as a pose has. Of poses `keypoints`, x, y, 2 of each; of what is described, `caption`; of
+        several sentences the first. The id of a picture is the number that its file's name ends in,
+        as COCO's are, or else its place, from 1, which is then logged. `file_name` is as seen from
+        the folder that all pictures are in.
     """
+    background = labels[0] if task == "segment" and labels else None
+    points = next((rows for rows in found.values() if rows and "point" in rows[0]), [])
+    folder = os.path.commonpath([Path(path).resolve().parent for path in found]) if found else ""
     ids = {label: number for number, label in enumerate(labels, start=1)}
     if any("label" not in row for rows in found.values() for row in rows):
         ids = {REGION: 1}
@@ -42,15 +53,22 @@ def coco(
     annotations: list[Row] = []
     for number, (path, rows) in zip(_numbers(list(found)), found.items(), strict=True):
         width, height = read_image(path).size
-        images.append({"id": number, "file_name": path, "width": width, "height": height})
+        name = Path(os.path.relpath(Path(path).resolve(), folder)).as_posix()
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
         if rows and "point" in rows[0]:
             told = [_posed(rows)]
+        elif task == "caption":
+            told = [{"caption": row["caption"]} for row in rows[:1]]
         else:
-            told = [_thing(row, ids) for row in rows if row.get("label") != BACKGROUND]
+            kept = (row for row in rows if background is None or row.get("label") != background)
+            told = [_thing(row, ids) for row in kept]
         for one in told:
             annotations.append({"id": len(annotations) + 1, "image_id": number, **one})
+    named = {"keypoints": [row["point"] for row in points]} if points else {}
     categories = [
-        {"id": number, "name": label} for label, number in ids.items() if label != BACKGROUND
+        {"id": number, "name": label, **named}
+        for label, number in ids.items()
+        if background is None or label != background
     ]
     if any("category_id" not in one for one in annotations):  # COCO's captions have no classes
         return {"images": images, "annotations": annotations}
@@ -59,8 +77,6 @@ def coco(
 
 def _thing(row: Row, ids: Mapping[str, int]) -> Row:
     told: Row = {}
-    if "caption" in row:
-        return {"caption": row["caption"]}
     if "phrase" in row:
         told["caption"] = row["phrase"]
     told["category_id"] = ids[row.get("label", REGION)]
@@ -72,8 +88,7 @@ def _thing(row: Row, ids: Mapping[str, int]) -> Row:
         told["bbox"] = [x1, y1, x2 - x1, y2 - y1]
         told.setdefault("area", (x2 - x1) * (y2 - y1))
     told["iscrowd"] = 0
-    if "probability" in row:
-        told["score"] = row["probability"]
+    told["score"] = row.get("probability", 1.0)
     return told
 
 
@@ -87,11 +102,16 @@ def _posed(points: Sequence[Row]) -> Row:
         "bbox": box,
         "area": box[2] * box[3],
         "iscrowd": 0,
+        "score": 1.0,
     }
 
 
 def _numbers(paths: Sequence[str]) -> list[int]:
     """The ids of pictures."""
-    stems = [Path(path).stem for path in paths]
-    numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
-    return numbers if len(set(numbers)) == len(paths) else list(range(1, len(paths) + 1))
+    ends = [re.search(r"[0-9]{1,15}$", Path(path).stem) for path in paths]
+    numbers = [int(end[0]) for end in ends if end]
+    if len(set(numbers)) == len(paths):
+        return numbers
+    why = "names end in no number" if len(numbers) < len(paths) else "names end in the same number"
+    LOG.warning("the ids of the pictures are their places, from 1: some %s", why)
+    return list(range(1, len(paths) + 1))

@@ -170,7 +170,7 @@ def predict(
         for place, image, rows in zip(drawn, raw, said, strict=False):
             _save(describe(image, rows), place)
         if coco_file is not None:
-            _write_coco(coco_file, names, said, card.labels)
+            _write_coco(coco_file, names, said, card)
         return [{key: name, **row} for name, rows in zip(names, said, strict=True) for row in rows]
     model = load_model(bundle.path)
     if (wanted := tuple(model.inputs[0].shape[1:])) != known.shape and None not in wanted:
@@ -195,12 +195,12 @@ def predict(
         sizes = [read_image(file).size for file in files]
         found = placed(card.task, found, outputs, sizes, known.size)
     if coco_file is not None:
-        _write_coco(coco_file, names, found, card.labels)
+        _write_coco(coco_file, names, found, card)
     return [{key: name, **row} for name, rows in zip(names, found, strict=True) for row in rows]
 
 
-def _write_coco(path: str | Path, names: Sequence[str], found: Any, labels: Sequence[str]) -> None:
-    document = coco(dict(zip(names, found, strict=True)), labels)
+def _write_coco(path: str | Path, names: Sequence[str], found: Any, card: Card) -> None:
+    document = coco(dict(zip(names, found, strict=True)), card.labels, task=card.task)
     with staging.staged_file(Path(path)) as partial:
         partial.write_text(json.dumps(document, indent=1) + "\n")
 

@@ -60,21 +60,23 @@ def _read_document(
     for key in ("images", "annotations", "categories"):
         if not isinstance(document.get(key), list):
             raise reading.FileError(f"{path}: {key}: got no list; expected {EXPECTED}.")
-    names = _names(path, document["categories"])
+    names = _names(path, document["categories"], problems)
     labels |= dict.fromkeys(names.values())
     images = _images(path, document["images"], problems)
     things: dict[Any, list[Thing]] = {number: [] for number in images}
+    lost: dict[Any, int] = dict.fromkeys(images, 0)
     crowds = 0
     for index, row in enumerate(document["annotations"]):
-        where = f"{path}: annotation {index}"
+        where, number = f"{path}: annotation {index}", None
         try:
             if not isinstance(row, dict):
                 raise AnnotationError(f"got {type(row).__name__}; expected keys and values")
             where = f"{path}: annotation {shown(row.get('id', f'without id, number {index}'))}"
+            number = _key(row.get("image_id"))
             if row.get("iscrowd") == 1:
                 crowds += 1
+                lost[number] = lost.get(number, 0) + 1
                 continue
-            number = _key(row.get("image_id"))
             if number not in things:
                 raise AnnotationError(f"of an unknown picture, image_id {shown(number)}")
             kind = _key(row.get("category_id"))
@@ -83,6 +85,7 @@ def _read_document(
             things[number].append(_thing(row, where, names[kind]))
         except AnnotationError as wrong:
             problems.append(f"{where}: {wrong}.")
+            lost[number] = lost.get(number, 0) + 1
     if crowds:
         problems.append(f"{path}: {crowds} regions of crowds (iscrowd), which are no single thing.")
     parts = [
@@ -102,10 +105,10 @@ def _read_document(
         except AnnotationError as wrong:
             problems.append(f"{where}: {wrong}.")
             continue
-        pictures.append(Annotated(picture, tuple(things[number]), side, where))
+        pictures.append(Annotated(picture, tuple(things[number]), side, where, lost[number]))
 
 
-def _names(path: Path, categories: list[Any]) -> dict[Any, str]:
+def _names(path: Path, categories: list[Any], problems: list[str]) -> dict[Any, str]:
     """Names of the classes by id, in the order of the ids."""
     names: dict[Any, str] = {}
     for index, row in enumerate(categories):
@@ -116,6 +119,11 @@ def _names(path: Path, categories: list[Any]) -> dict[Any, str]:
                 raise AnnotationError(f"got the id {shown(number)} twice; expected each once")
         except AnnotationError as wrong:
             raise reading.FileError(f"{path}: category {index}: {wrong}.") from None
+        if name in names.values():
+            problems.append(
+                f"{path}: category {index}: a second one is called {shown(name)}; they are one "
+                "class."
+            )
         names[number] = name
     return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
@@ -139,7 +147,7 @@ def _images(path: Path, rows: list[Any], problems: list[str]) -> dict[Any, dict[
 def _thing(row: dict[str, Any], where: str, label: str) -> Thing:
     box = None
     if row.get("bbox") is not None:
-        x, y, width, height = numbers(row["bbox"], 4)
+        x, y, width, height = map(float, numbers(row["bbox"], 4))
         box = np.array([y, x, y + height, x + width])
     outline = row.get("segmentation")
     rings: tuple[np.ndarray, ...] = ()
@@ -192,7 +200,9 @@ def _decoded(text: str) -> list[int]:
 
 
 def _key(value: Any) -> int | str:
-    """An id, which may be a number or a text."""
+    """An id, which may be a number or a text; some tools write whole numbers as 8.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise AnnotationError(f"got the id {shown(value)}; expected a whole number or a text")
     return value

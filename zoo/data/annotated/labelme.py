@@ -52,7 +52,10 @@ def read(root: Path) -> Reading:
         except (OSError, reading.FileError) as error:
             problems.append(str(error))
             continue
-        pictures.append(Annotated(picture, tuple(_things(path, shapes, problems)), side, str(path)))
+        before = len(problems)
+        things = tuple(_things(path, shapes, problems))
+        lost = len(problems) - before
+        pictures.append(Annotated(picture, things, side, str(path), lost))
     problems += without_annotation(root, [picture.path for picture in pictures])
     return within(Reading(pictures, known, problems))
 
@@ -89,7 +92,7 @@ def _points(shape: dict[str, Any]) -> np.ndarray:
         raise AnnotationError(f"shape_type: got {shown(kind)}; expected polygon or rectangle")
     if not isinstance(points, list):
         raise AnnotationError(f"points: got {type(points).__name__}; expected a list of x and y")
-    flat = [value for point in points for value in numbers(point, 2)]
+    flat = [float(value) for point in points for value in numbers(point, 2)]
     if kind == "polygon":
         return ring(flat)
     return numbers(flat, 4).reshape(2, 2)[:, ::-1]

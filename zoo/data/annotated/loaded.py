@@ -180,10 +180,11 @@ def _look(picture: Annotated, size: int, keep: bool) -> _Seen | str:
         things.append((thing.label, found.box))
         masks.append(found.mask)
         places.append(thing.where)
-    if picture.things and not things:
+    if (picture.things or picture.lost) and not things:
+        first = f", first {problems[0]}" if problems else "."
         return (
-            f"{picture.path}: nothing of what is annotated can be read, first {problems[0]} The "
-            "picture is left out, as it is not one of nothing."
+            f"{picture.path}: nothing of what is annotated can be read{first} The picture is left "
+            "out, as it is not one of nothing."
         )
     owners = _owners([mask for mask in masks if mask is not None], size)
     bare = sum(mask is None for mask in masks)

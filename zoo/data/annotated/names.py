@@ -61,7 +61,8 @@ def within(found: Reading) -> Reading:
             if thing.label in unknown
         ]
         things = tuple(thing for thing in picture.things if thing.label not in unknown)
-        pictures.append(picture._replace(things=things))
+        lost = picture.lost + len(picture.things) - len(things)
+        pictures.append(picture._replace(things=things, lost=lost))
     return Reading(pictures, labels, problems)
 
 
@@ -81,7 +82,12 @@ def _of_yaml(path: Path) -> list[str]:
     if isinstance(names, dict):
         numbers = [str(number) for number in range(len(names))]
         names = {str(number): name for number, name in names.items()}
-        names = [names[number] for number in numbers] if set(names) == set(numbers) else None
+        if missing := [number for number in numbers if number not in names]:
+            raise reading.FileError(
+                f"{path}: names: got {len(names)} of them, none for {missing[0]}; expected a list, "
+                "or a mapping that counts from 0."
+            )
+        names = [names[number] for number in numbers]
     if not isinstance(names, list):
         raise reading.FileError(
             f"{path}: names: got {type(names).__name__}; expected a list, or a mapping that counts "

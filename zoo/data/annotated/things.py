@@ -71,12 +71,14 @@ class Annotated(NamedTuple):
         things: What is in it.
         side: Height and width by the annotation; `None` where it says nothing.
         where: The annotation.
+        lost: Number of things that cannot be read: without one that can, it is not of nothing.
     """
 
     path: Path
     things: tuple[Thing, ...]
     side: tuple[float, float] | None
     where: str
+    lost: int = 0
 
 
 class Reading(NamedTuple):

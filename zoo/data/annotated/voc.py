@@ -34,13 +34,14 @@ def read(root: Path) -> Reading:
         try:
             tree = parsed(checked(root, path))
             picture = find_picture(root, tree.findtext("filename"), path.parent, stem=path.stem)
-            things = []
+            things, lost = [], 0
             for number, element in enumerate(tree.findall("object"), start=1):
                 where = f"{path}: object {number}"
                 try:
                     things.append(_thing(element, where))
                 except AnnotationError as wrong:
                     problems.append(f"{where}: {wrong}.")
+                    lost += 1
             side = _side(tree.find("size"))
         except AnnotationError as wrong:
             problems.append(f"{path}: {wrong}.")
@@ -48,7 +49,7 @@ def read(root: Path) -> Reading:
         except (OSError, reading.FileError) as error:
             problems.append(str(error))
             continue
-        pictures.append(Annotated(picture, tuple(things), side, str(path)))
+        pictures.append(Annotated(picture, tuple(things), side, str(path), lost))
     problems += without_annotation(root, [picture.path for picture in pictures])
     return within(Reading(pictures, known, problems))
 

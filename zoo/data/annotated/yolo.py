@@ -59,6 +59,7 @@ def _read_part(root: Path, part: Path, labels: tuple[str, ...], known: set[Path]
     for picture in pictures(images, problems, root):
         path = texts / picture.relative_to(images).with_suffix(".txt")
         known.add(path)
+        before = len(problems)
         try:
             things = _read_file(root, path, labels, problems) if path.exists() else []
         except AnnotationError as wrong:
@@ -67,7 +68,8 @@ def _read_part(root: Path, part: Path, labels: tuple[str, ...], known: set[Path]
         except (OSError, reading.FileError) as error:
             problems.append(str(error))
             continue
-        found.append(Annotated(picture, tuple(things), None, str(path)))
+        lost = len(problems) - before
+        found.append(Annotated(picture, tuple(things), None, str(path), lost))
     problems += [
         f"{path}: no picture of this name in {images}."
         for path in sorted(texts.rglob("*.txt") if apart else ())
