@@ -31,6 +31,27 @@ def _forgets_its_models():
     sys.modules["keras"].backend.clear_session()  # collects garbage too
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _has_room_for_code():
+    """Tells of a process that is about to die without a word.
+
+    What XLA compiles is never given back, some 60 memory maps for each function. Beyond the
+    kernel's limit the next one is a segmentation fault that nothing reports.
+    """
+    yield
+    try:
+        with open("/proc/sys/vm/max_map_count") as file:
+            most = int(file.read())
+        with open("/proc/self/maps") as file:
+            held = sum(1 for _ in file)
+    except OSError:  # not Linux
+        return
+    assert held < 0.95 * most, (
+        f"this worker holds {held} of {most} memory maps; expected fewer. Let `make test` have more "
+        "workers."
+    )
+
+
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
     """LeNet-5 on scikit-learn's digits: a real training, in seconds."""
