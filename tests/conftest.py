@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,15 +41,13 @@ def _has_room_for_code():
     """
     yield
     try:
-        with open("/proc/sys/vm/max_map_count") as file:
-            most = int(file.read())
-        with open("/proc/self/maps") as file:
-            held = sum(1 for _ in file)
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        held = Path("/proc/self/maps").read_bytes().count(b"\n")
     except OSError:  # not Linux
         return
     assert held < 0.95 * most, (
-        f"this worker holds {held} of {most} memory maps; expected fewer. Let `make test` have more "
-        "workers."
+        f"this worker holds {held} of {most} memory maps; expected fewer. Give `make test` more of "
+        "them."
     )
 
 
