@@ -50,7 +50,8 @@ def time_models(
                     model, target, place, samples=samples, labelled=labelled, about=about
                 )
             except RuntimeError as error:
-                LOG.warning("%s: not measured: %s", RUNTIME, one_line(error))
+                gone = f" File kept in {place}.rejected."  # with the scratch
+                LOG.warning("%s: not measured: %s", RUNTIME, one_line(error).replace(gone, ""))
                 continue
             files[index] = made.manifest
             runners[index] = Interpreter(str(made.path / made.manifest.file), num_threads=1)
