@@ -737,7 +737,9 @@ def mean_precision(document, kind):
 
 
 UNREAD = {
-    "yolo": lambda root: spoil(root / "labels" / "a" / "001.txt", lambda text: "-1 0.5 0.5 0.2 0.2\n"),
+    "yolo": lambda root: spoil(
+        root / "labels" / "a" / "001.txt", lambda text: "-1 0.5 0.5 0.2 0.2\n"
+    ),
     "voc": lambda root: spoil(
         root / "Annotations" / "001.xml", lambda text: text.replace("bndbox", "box")
     ),

@@ -196,7 +196,10 @@ def test_what_does_not_go_together_is_one_line(settings, message):
         ({"trunk": "resnet20_fpn"}, "maps have strides 1, 2, 4; expected 4, 8, 16, 32 among them"),
         ({"trunk": "mobilenet_v2_c4"}, "expected a ResNet, e.g. resnet50_c4"),
         ({"trunk": "resnet18_c4", "bins": 5, "masks": 7}, "bins 5 and masks 7; expected a ResNet"),
-        ({"trunk": "resnet20"}, "settings.stride: got 16 of resnet20, whose maps have 1, 2, 4; expected one"),
+        (
+            {"trunk": "resnet20"},
+            "settings.stride: got 16 of resnet20, whose maps have 1, 2, 4; expected one",
+        ),
     ],
 )
 def test_a_detector_on_maps_that_are_not_there_is_one_line(settings, message):

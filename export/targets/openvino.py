@@ -18,6 +18,7 @@ from export.formats.tflite.litert import quantisation
 from export.manifest import Signature
 from export.target import INT8, LayerTime, Session, Source, Target, Tolerance, Written
 from export.targets.tflite import TFLiteInt8
+from zoo.common import signal_stack
 
 FOLDER, FILE = "openvino", "model.xml"
 FLOAT32_PINNED: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -193,7 +194,8 @@ def _compile(path: Path, threads: int | None, **more: Any) -> Any:
     settings = {**FLOAT32_PINNED, **more}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    return openvino.Core().compile_model(path / FILE, "CPU", settings)
+    with signal_stack.kept():
+        return openvino.Core().compile_model(path / FILE, "CPU", settings)
 
 
 def _executed(compiled: Any) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import openvino
 
 from export.manifest import Signature
 from serving.engines import AnyBatch, Arrays
+from zoo.common import signal_stack
 
 FILE = "model.xml"
 SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -28,7 +29,8 @@ class OpenVINO(AnyBatch):
     def __init__(self, path: Path, signature: Signature, *, num_threads: int) -> None:
         super().__init__(signature)
         settings = {**SETTINGS, "INFERENCE_NUM_THREADS": num_threads}
-        compiled = openvino.Core().compile_model(path / FILE, "CPU", settings)
+        with signal_stack.kept():
+            compiled = openvino.Core().compile_model(path / FILE, "CPU", settings)
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
 
