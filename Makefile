@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 READY  := $(VENV)/.ready
 
-# Three on two cores: XLA's code stays in a process, see tests/conftest.py. A worker that dies ends
-# the run: pytest-xdist may wait for ever for the one in its place.
-PYTEST := $(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --max-worker-restart 0
+# A worker that dies ends the run: pytest-xdist may wait for ever for the one in its place.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: setup train test check format
 

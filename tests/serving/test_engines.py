@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from serving import Server
+from tests import programs
 from tests.serving.kit import call, write_linear
 
 IMAGES = np.random.RandomState(0).rand(5, 12, 12, 3).astype("float32")
@@ -85,3 +86,26 @@ def test_a_runtime_that_is_not_installed_is_named(tmp_path, monkeypatch):
     directory = write_linear(tmp_path / "m", target="openvino")
     with pytest.raises(ValueError, match=r"needs openvino, which is not installed; expected `pip"):
         Server(directory, port=0)
+
+
+SIGNALLED = """
+    import faulthandler, gc, os, signal, sys, threading
+    from serving.engines import open_deployable
+
+    faulthandler.enable()  # gives the thread a signal stack, as pytest does
+    seen = []
+    signal.signal(signal.SIGTERM, lambda *_: seen.append(1))
+    held = [open_deployable(sys.argv[1], num_threads=1)[1]]
+    thread = threading.Thread(target=held.clear)  # as a server lets go of a version
+    thread.start()
+    thread.join()
+    gc.collect()
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(seen)
+"""
+
+
+def test_a_signal_after_a_model_is_gone_is_handled(net):
+    """OpenVINO's own signal stack is freed with it, and the process died of the next signal."""
+    out, _ = net
+    assert programs.printed(SIGNALLED, out / "openvino") == [1]
