@@ -135,8 +135,17 @@ def export(
                     for new, old in own.items()
                     if old in about.meanings and new not in cut
                 }
-                names = {new: old for new, old in own.items() if new != old}
-                manifest = manifest.model_copy(update={"names": names, "meanings": meanings})
+                told = {
+                    "names": {new: old for new, old in own.items() if new != old},
+                    "meanings": meanings,
+                    "reads": {
+                        new: about.reads[old] for new, old in own.items() if old in about.reads
+                    },
+                    "units": {
+                        new: about.units[old] for new, old in own.items() if old in about.units
+                    },
+                }
+                manifest = manifest.model_copy(update=told)
                 manifest.write(partial)
                 (partial / card.FILE).write_text(card.text(manifest, about))
                 if reason := proof.reason:
@@ -200,7 +209,6 @@ def _describe(
         task=about.task,
         preprocessing=known.model_dump(mode="json") if known else {},
         labels=about.labels,
-        reads=about.reads,
         ranges=dict(proof.ranges),
         precision=target.precision,
         operators=target.operators(path),

@@ -153,7 +153,9 @@ class Manifest(_Part):
         labels: Class names in the order of the last output axis, or of an output below and above 0
             where that axis has length 1; empty when there are none.
         reads: The tokens of each input that reads another vocabulary than `labels`, in the order of
-            their numbers, by the Keras model's name of it.
+            their numbers, by the file's name of it.
+        units: What a token of an input is, `character`, `word` or `byte_pair`, by the same name;
+            where it is not said, the tokens tell.
         meanings: What the numbers of an output say, e.g. units, by the file's name of it.
         ranges: The least and the greatest number that an input takes, by name, where its type holds
             more: the places of a table, or those for which the runtime computes as the model does.
@@ -186,6 +188,7 @@ class Manifest(_Part):
     preprocessing: dict[str, Any] = {}
     labels: tuple[str, ...] = ()
     reads: dict[str, tuple[str, ...]] = {}
+    units: dict[str, str] = {}
     meanings: dict[str, str] = {}
     ranges: dict[str, tuple[int, int]] = {}
     precision: str

@@ -56,7 +56,9 @@ class About(_Settings):
         name: Name to serve the model under; empty for the Keras model's own name.
         task: What the answers are, see `Manifest.task`.
         labels: Class names in the order of the last output axis, or of an output below and above 0.
-        reads: Tokens of each input that reads text of another vocabulary, see `Manifest.reads`.
+        reads: Tokens of each input that reads text of another vocabulary, see `Manifest.reads`, by
+            the Keras model's name of it.
+        units: What a token of an input is, see `Manifest.units`, by the same.
         meanings: What the numbers of an output say, by the Keras model's name of it.
         scores: Keras model's names of the outputs whose largest value is the answer, as logits of
             classes; `None` where nothing is known.
@@ -75,6 +77,7 @@ class About(_Settings):
     task: str = ""
     labels: tuple[str, ...] = ()
     reads: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    units: dict[str, str] = Field(default_factory=dict)
     meanings: dict[str, str] = Field(default_factory=dict)
     scores: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None

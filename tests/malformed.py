@@ -372,6 +372,7 @@ class Damage:
 
 
 FREE = ("options", "size_bytes", "gzip_bytes", "labels", "precision", "operators", "proof",
+        "reads", "units",
         "parity", "edges", "score", "facts", "meanings", "task", "versions",
         "source_sha256", "keras", "preprocessing",
         "name", "schema_version", "rejected", "names", "distance", "ranges")  # fmt: skip

@@ -485,7 +485,7 @@ assert not {"tensorflow", "keras"} & set(sys.modules)
 def files(step, run, bundle, tmp_path_factory):
     """Exported steps, by target."""
     out = tmp_path_factory.mktemp("exported")
-    about = export.About(name="char_lstm", labels=bundle.card.labels)
+    about = export.About(name="char_lstm", task="language", labels=bundle.card.labels)
     return {
         target: export.export(step, target, out / target, samples=run.samples(64), about=about).path
         for target in ("tflite", "onnx")
@@ -639,7 +639,7 @@ def test_a_model_of_windows_learns_and_its_file_writes(name, text, tmp_path):
     expected = run.task.generate(
         {"net": model}, columns=bundle.card.outputs, count=1, seed=0, **options
     )
-    about = export.About(name=name, labels=bundle.card.labels)
+    about = export.About(name=name, task="language", labels=bundle.card.labels)
     for target in ("tflite", "onnx"):
         made = export.export(model, target, tmp_path / target, samples=run.samples(16), about=about)
         assert made.manifest.parity.passed

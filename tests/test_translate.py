@@ -509,6 +509,7 @@ def test_exported_step_passes_the_gate(target, run, bundle, tmp_path):
     """And says what the model says, by the file alone."""
     about = open_model(bundle.path).about("x")
     assert about.reads == {"source": run.data.columns["source"].names}
+    assert about.units == {"source": "character", "tokens": "word"}
     made = export.export(
         load_model(bundle.path), target, tmp_path / "x", samples=run.samples(64), about=about
     )
@@ -532,6 +533,11 @@ def test_exported_step_passes_the_gate(target, run, bundle, tmp_path):
     assert answer == {"texts": [says.decode(said[0])]}
     pieces = [json.loads(line)["pieces"][0] for line in lines]
     assert "".join(pieces) == says.decode(said[0]) and len(pieces) > 2
+    # Words of one letter are words: the manifest says what a token is, the names do not.
+    letters = (*MARKS, *(chr(97 + n) for n in range(len(says.names) - len(MARKS))))
+    made.manifest.model_copy(update={"labels": letters}).write(tmp_path / "x")
+    expected = " ".join(letters[token] for token in said[0] if token not in range(len(MARKS)))
+    assert serving.write(tmp_path / "x", **options) == [expected] and " " in expected
 
 
 @pytest.mark.slow

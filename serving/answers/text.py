@@ -1,4 +1,4 @@
-"""Text from language models: `POST /v1/models/NAME:generate`, whole or as it is written.
+"""Text from language models and translators: `POST /v1/models/NAME:generate`, whole or in pieces.
 
 The request is an object of `zoo.common.writing.Options`, with `stream` beside them.
 """
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from serving.answers.writing import reader_of
+from serving.answers.writing import reader_of, translates, vocabulary_of
 from serving.wire.values import parse
-from zoo.common.vocabulary import Vocabulary
 from zoo.common.writing import Options, Reader, before_pieces, write_pieces
 
 if TYPE_CHECKING:
@@ -57,7 +56,8 @@ class Text(NamedTuple):
     """Texts to be written.
 
     Attributes:
-        pieces: Pieces of each text, of which the first is the prompt. None has been read yet.
+        pieces: Pieces of each text, of which the first is the prompt, of translators empty. None
+            has been read yet.
         reader: Ends them once it is told that the client has left.
         streamed: Whether to stream them.
     """
@@ -85,16 +85,15 @@ def begin(body: bytes, version: Version) -> Text:
     if len(options.prompt) > MOST_PROMPT:
         raise ValueError(f"generate.prompt: expected {MOST_PROMPT} characters at most.")
     reader = Leaving(reader_of(version.engine, version.manifest, options, where=version.name))
-    labels = version.manifest.labels
-    known = Vocabulary.of_names(labels)
-    read = 0 if known.says else len(known.encode(options.prompt, where="prompt"))
+    known, says = vocabulary_of(version.manifest), translates(version.manifest)
+    read = 0 if says else len(known.encode(options.prompt, where="prompt"))
     if (steps := (read + options.tokens) * options.count) > MOST_STEPS:
         raise ValueError(
             f"generate: got {steps} tokens of all texts, {read} of each are the prompt's; expected "
             f"{MOST_STEPS} at most."
         )
-    pieces = write_pieces(reader, labels, options)
-    return Text(chain([before_pieces(labels, options)], pieces), reader, streamed)
+    pieces = write_pieces(reader, known, options)
+    return Text(chain([before_pieces(known, options)], pieces), reader, streamed)
 
 
 def joined(lines: list[list[str]]) -> list[str]:

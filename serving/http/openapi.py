@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving.answers.pictures import takes_pictures
+from serving.answers.writing import translates, writes
 from serving.http import schemas
 from serving.http.schemas import STRING, Schema
 from serving.models.model import Model
@@ -76,8 +77,10 @@ def _add(
         if version.manifest.task in OF_CLASSES:
             classes = "Labels and scores for each example."
             found[f"{base}:classify"] = {"post": _post(name, classes, "classify")}
-        if schemas.writes(version):
-            told = _post(name, "Text behind a prompt.", "generate")
+        if writes(version.manifest):
+            says = translates(version.manifest)
+            what = "A text in other words." if says else "Text behind a prompt."
+            told = _post(name, what, "generate")
             lines = {"schema": {"type": "string"}}  # a line of JSON, {"pieces": [...]}, each
             told["responses"][FINE]["content"]["application/x-ndjson"] = lines
             found[f"{base}:generate"] = {"post": told}

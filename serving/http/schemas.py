@@ -7,11 +7,12 @@ from typing import Any
 from export.manifest import TensorSpec
 from serving.answers import text
 from serving.answers.pictures import CODED, takes_pictures
+from serving.answers.writing import translates, writes
 from serving.http.described import STATES
 from serving.http.rest import RESULTS, SIGNATURE_NAME
 from serving.models.versions import Version
 from serving.wire.dtypes import DTYPES
-from zoo.common.tensors import NEXT, TOKENS
+from zoo.common.tensors import NEXT
 from zoo.common.writing import Options
 
 Schema = dict[str, Any]
@@ -62,26 +63,24 @@ def of_model(version: Version) -> dict[str, Schema]:
     either = {"type": ["string", "number"]}  # `prefixItems` is not known to all readers
     pair = {"type": "array", "items": either, "minItems": 2, "maxItems": 2}
     found["classified"] = an_object({RESULTS: a_list(a_list(pair))})
-    if writes(version):
-        found["generate"] = _options()
+    if writes(version.manifest):
+        found["generate"] = _options(translates(version.manifest))
         found["generated"] = an_object({"texts": a_list(STRING)})
     return found
 
 
-def writes(version: Version) -> bool:
-    """Whether a version is a language model."""
-    names = {spec.name for spec in version.engine.signature.inputs}
-    return TOKENS in names and bool(version.manifest.labels)
-
-
-def _options() -> Schema:
+def _options(translates: bool) -> Schema:
     schema = Options.model_json_schema()
     known = schema["properties"]
     known["count"]["maximum"] = text.MOST_TEXTS
     known["tokens"]["maximum"] = text.MOST_TOKENS
     known["prompt"]["maxLength"] = text.MOST_PROMPT
     known["stream"] = {"type": "boolean", "default": False}
-    return {"type": "object", "properties": known, "additionalProperties": False}
+    asked = {"type": "object", "properties": known, "additionalProperties": False}
+    if translates:
+        known["prompt"]["minLength"] = 1
+        asked["required"] = ["prompt"]
+    return asked
 
 
 def _rows(specs: tuple[TensorSpec, ...]) -> Schema:

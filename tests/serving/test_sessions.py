@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import threading
 import time
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import serving
+from export.manifest import Manifest
 from serving import Server
 from serving.engines import open_deployable
 from serving.errors import RefusedError
@@ -154,7 +156,22 @@ def test_wrong_options_are_refused(letters, case):
 
 def test_a_model_of_numbers_writes_nothing(linear):
     status, payload = call(f"{linear.url}:generate", {})
-    assert status == 400 and "linear: reads image" in payload["error"]
+    assert status == 400 and "linear: got a file of classify; expected" in payload["error"]
+
+
+@pytest.mark.parametrize("task", ["inference", "tree", "caption", "translate", ""])
+def test_what_reads_tokens_and_writes_nothing_says_so(written, tmp_path, task):
+    """Neither the verb nor the document takes a file for a language model by what it reads."""
+    path = tmp_path / "other"
+    shutil.copytree(written, path)
+    Manifest.read(path).model_copy(update={"task": task}).write(path)
+    with pytest.raises(ValueError, match=r"other: got a file of .*; expected"):
+        serving.write(path, prompt="a")
+    with serving.Server(path, port=0) as server:
+        status, payload = call(f"{server.url}:generate", {"prompt": "a"})
+        listed = call(f"{server.root}/openapi.json")[1]["paths"]
+    assert status == 400 and "got a file of" in payload["error"]
+    assert (f"{server.url.removeprefix(server.root)}:generate" in listed) is (task == "translate")
 
 
 def test_a_reader_that_leaves_ends_its_text(letters):

@@ -12,7 +12,7 @@ arXiv:1805.04833.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -110,12 +110,12 @@ class Windowed:
         return np.asarray(self._call({TOKENS: padded})[LOGITS])[:, num - 1]
 
 
-def write_texts(reader: Reader, vocabulary: Sequence[str], options: Options) -> list[str]:
+def write_texts(reader: Reader, vocabulary: Vocabulary, options: Options) -> list[str]:
     """Returns texts that begin with the prompt, or what a translator says of it.
 
     Args:
         reader: A model that has read nothing yet.
-        vocabulary: The token of each index, see `zoo.common.vocabulary`.
+        vocabulary: Of what is written.
         options: How to write.
 
     Raises:
@@ -126,23 +126,19 @@ def write_texts(reader: Reader, vocabulary: Sequence[str], options: Options) -> 
     return ["".join(parts) for parts in zip(first, *pieces, strict=True)]
 
 
-def before_pieces(vocabulary: Sequence[str], options: Options) -> list[str]:
+def before_pieces(known: Vocabulary, options: Options) -> list[str]:
     """Returns what stands before the pieces of each text: the prompt, where it is written on."""
-    told = "" if Vocabulary.of_names(vocabulary).says else options.prompt
-    return [told] * options.count
+    return ["" if known.says else options.prompt] * options.count
 
 
-def write_pieces(
-    reader: Reader, vocabulary: Sequence[str], options: Options
-) -> Iterator[list[str]]:
+def write_pieces(reader: Reader, known: Vocabulary, options: Options) -> Iterator[list[str]]:
     """Yields what follows the prompt of each text, a token at a time, see `write_texts`."""
     random = np.random.RandomState(options.seed)
-    known = Vocabulary.of_names(vocabulary)
     if known.says:
         yield from _said(reader, known, options, random)
         return
     prompt = known.encode(options.prompt, where="prompt")
-    begin = prompt or [vocabulary.index(START) if START in vocabulary else 0]
+    begin = prompt or [known.names.index(START) if START in known.names else 0]
     for token in begin:
         logits = reader.read(np.full(options.count, token))
     before = [prompt] * options.count
@@ -161,17 +157,18 @@ def _said(
     reader: Reader, known: Vocabulary, options: Options, random: np.random.RandomState
 ) -> Iterator[list[str]]:
     """Yields what a translator says, from the start until each text has its end."""
-    rows: list[list[int]] = [[] for _ in range(options.count)]
-    texts, tokens = [""] * options.count, np.full(options.count, sentences.START)
+    begun, tokens = [False] * options.count, np.full(options.count, sentences.START)
+    between = known.joined(["", ""])
     for _ in range(options.tokens):
         written = draw(reader.read(tokens), options, random)
         over = np.isin(tokens, (sentences.END, sentences.PADDING))
         tokens = np.where(over, sentences.PADDING, written)
-        for row, token in zip(rows, tokens.tolist(), strict=True):
-            row.append(token)
-        whole = [known.decode(row) for row in rows]
-        yield [new[len(old) :] for old, new in zip(texts, whole, strict=True)]
-        texts = whole
+        names = [known.decode([token]) for token in tokens.tolist()]
+        yield [
+            f"{between}{name}" if name and there else name
+            for name, there in zip(names, begun, strict=True)
+        ]
+        begun = [there or bool(name) for name, there in zip(names, begun, strict=True)]
         if np.isin(tokens, (sentences.END, sentences.PADDING)).all():
             return
 

@@ -272,17 +272,20 @@ class GivenBundle(Given):
                 probabilities=getattr(self._bundle.recipe.task, "probabilities", False),
                 actions=card.actions,
             )
+        texts = {name: column for name, column in card.inputs.items() if column.kind == "tokens"}
         reads = {
             name: column.names
-            for name, column in card.inputs.items()
-            if column.kind == "tokens" and column.names not in ((), card.labels)
+            for name, column in texts.items()
+            if column.names not in ((), card.labels)
         }
+        units = {name: column.unit for name, column in texts.items() if column.unit}
         part = f"the network {network} of " if network else ""
         return About(
             name=name,
             task="" if network else card.task,
             labels=() if network else card.labels,
             reads={} if network else reads,
+            units={} if network else units,
             meanings=said,
             scores=None if network else scores(card.outputs),
             preprocessing=known,

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from zoo.common.columns import Column
 from zoo.common.tensors import COUNTED, LENGTHS, LOGITS, NEXT, TOKENS
+from zoo.common.vocabulary import Vocabulary
 from zoo.tasks.task import Mean, Metric, Seen, Task
 from zoo.tasks.words.predicting import Counted, predictions
 
@@ -198,8 +199,8 @@ class Language(Task):
 
         refuse_options(self, {name: options.pop(name) for name in FLAGS if name in options})
         chosen = writing.Options.parse({"count": count, "seed": seed, **options}, where="generate")
-        vocabulary = next(column.names for column in columns.values() if column.names)
-        return writing.write_texts(reader(self.deployed(networks), count), vocabulary, chosen)
+        known = Vocabulary.read(next(column for column in columns.values() if column.names))
+        return writing.write_texts(reader(self.deployed(networks), count), known, chosen)
 
 
 def reader(model: keras.Model, count: int) -> Any:
