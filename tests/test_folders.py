@@ -722,6 +722,10 @@ def test_documents_are_scored_by_pycocotools_and_hold_the_things_alone(tmp_path)
     told = [{"caption": "a cat", "log_probability": -1}, {"caption": "a dog"}]
     said = places.coco({path: told}, (), task="caption")
     assert [row["caption"] for row in said["annotations"]] == ["a cat"]
+    # What the document has for categories hangs on the task, not on whether anything was found.
+    assert "categories" not in said | places.coco({path: []}, ("a", "cat"), task="caption")
+    nothing = places.coco({path: []}, ("a", "cat"), task="dense_caption")
+    assert [row["name"] for row in nothing["categories"]] == ["region"]
 
 
 def mean_precision(document, kind):

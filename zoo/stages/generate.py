@@ -43,7 +43,7 @@ def generate(
 
     Args:
         bundle: Bundle of a task that makes something, or its directory; or the directory of an
-            exported language model.
+            exported language model or translator.
         count: Number of examples, 1 or more; `None`: 64 pictures, or 1 text.
         seed: Seed of the noise, in [0, 2**31).
         out: File to write: a PNG of a grid of pictures, a GIF of one after another, or a text file
@@ -118,7 +118,7 @@ def _by_file(
     force: bool,
     options: Mapping[str, Any],
 ) -> list[str]:
-    """Texts by an exported language model."""
+    """Texts by an exported language model or translator."""
     from serving.answers.writing import write
 
     if told := [name for name, there in given.items() if there]:

@@ -16,6 +16,7 @@ from zoo.common.picture_files import read_image
 from zoo.common.placed import Row
 
 WRITTEN = ("detect", "segment", "localise", "dense_caption", "pose", "caption")
+OF_CLASSES = ("detect", "segment", "localise")
 REGION = "region"  # category of what has a phrase, or points, and no class
 LOG = logging.getLogger("zoo")
 
@@ -46,9 +47,9 @@ def coco(
     background = labels[0] if task == "segment" and labels else None
     points = next((rows for rows in found.values() if rows and "point" in rows[0]), [])
     folder = os.path.commonpath([Path(path).resolve().parent for path in found]) if found else ""
-    ids = {label: number for number, label in enumerate(labels, start=1)}
-    if any("label" not in row for rows in found.values() for row in rows):
-        ids = {REGION: 1}
+    ids = {REGION: 1}
+    if task in OF_CLASSES:
+        ids = {label: number for number, label in enumerate(labels, start=1)}
     images: list[Row] = []
     annotations: list[Row] = []
     for number, (path, rows) in zip(_numbers(list(found)), found.items(), strict=True):
@@ -70,7 +71,7 @@ def coco(
         for label, number in ids.items()
         if background is None or label != background
     ]
-    if any("category_id" not in one for one in annotations):  # COCO's captions have no classes
+    if task == "caption":  # COCO's captions have no classes
         return {"images": images, "annotations": annotations}
     return {"images": images, "annotations": annotations, "categories": categories}
 

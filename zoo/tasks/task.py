@@ -157,8 +157,7 @@ class Task(Settings):
             file can be measured in its place.
         measured_by: Settings of how it is measured alone: what changes with them is neither what a
             network learnt nor what its outputs mean. `zoo evaluate` takes changes of them.
-        cuts: Columns of tokens whose padding a training batch need not have, a property where it
-            hangs on settings; see `data.buckets`.
+        cuts: Columns of tokens whose padding a training batch need not have, see `data.buckets`.
         filmed: Whether a training makes pictures after some epochs, a film of the bundle. Where
             that takes long it is False, and `train.film` asks for it.
     """

@@ -43,10 +43,19 @@ class Strides:
     """
 
     def __init__(self, machine: Machine, source: Source, *, total: int):
-        # A stream is read by Python, an epoch at a time.
         feed = source if isinstance(source, Feed) and hasattr(source, "_columns") else None
-        feed = feed if feed is not None and feed.even else None
-        self._feed = feed if machine.replicas == 1 and machine.worker is None else None
+        hindered = {
+            "the source is read step by step": feed is None,
+            "batches of data.buckets differ in length": feed is not None and not feed.even,
+            "several devices share a step": machine.replicas > 1 or machine.worker is not None,
+        }
+        told = [reason for reason, there in hindered.items() if there]
+        if told and machine.steps_per_call not in (None, 1):
+            LOG.warning(
+                "hardware.steps_per_call: got %d; each step is a call of its own, as %s",
+                machine.steps_per_call, told[0],
+            )  # fmt: skip
+        self._feed = None if told else feed
         self._epochs = -(-total // source.steps)
         self._running: Iterator[Any] | None = None
         self._next = (0, 0, 1)  # epoch, step and steps at a time of what comes next

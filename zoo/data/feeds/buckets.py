@@ -36,14 +36,13 @@ class Buckets:
         shares = np.arange(1, count + 1) / count
         edges = np.unique(np.quantile(whole, shares, method="higher"))
         own = np.searchsorted(edges, whole)
-        each = range(len(edges))
         self.lengths = {
-            name: np.maximum.accumulate([end[own == one].max() for one in each])
+            name: np.maximum.accumulate([end[own == one].max() for one in range(len(edges))])
             for name, end in ends.items()
         }
         with tf.device("CPU:0"):
             self._own = tf.constant(own, tf.int64)
-            self._lengths = {name: tf.constant(each) for name, each in self.lengths.items()}
+            self._lengths = {name: tf.constant(lengths) for name, lengths in self.lengths.items()}
 
     def order(self, shuffled: tf.Tensor, batch_size: int, seed: Sequence[int]) -> tf.Tensor:
         """Puts examples of one bucket together, then whole batches in random order.
@@ -68,7 +67,9 @@ class Buckets:
             batch: Numbers of the examples of the whole batch.
         """
         bucket = tf.reduce_max(tf.gather(self._own, batch))
-        short = {name: columns[name][:, : each[bucket]] for name, each in self._lengths.items()}
+        short = {
+            name: columns[name][:, : lengths[bucket]] for name, lengths in self._lengths.items()
+        }
         return {**columns, **short}
 
 

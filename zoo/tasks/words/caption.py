@@ -49,6 +49,7 @@ class Caption(Task):
     deployed_answers: ClassVar[bool] = True
     served_apart: ClassVar[bool] = True
     read: ClassVar[str] = IMAGE
+    cuts: ClassVar[tuple[str, ...]] = (TOKENS,)
 
     kind: Literal["caption"] = "caption"
     attention_penalty: Annotated[float, Field(ge=0)] = 0.0
@@ -78,11 +79,6 @@ class Caption(Task):
     def needs(self, data: DataSet) -> tuple[str, ...]:
         """See `Task.needs`."""
         return (data.input, TOKENS)
-
-    @property
-    def cuts(self) -> tuple[str, ...]:  # type: ignore[override]
-        """See `Task`: what is drawn for hard attention has a place for each word."""
-        return () if self.hard else (TOKENS,)
 
     def objectives(self) -> tuple[Objective, ...]:
         """See `Task.objectives`: one, for both networks; and that of hard attention's average."""

@@ -19,7 +19,6 @@ from pydantic import Field
 
 from zoo.common.columns import Column
 from zoo.common.tensors import COUNTED, LENGTHS, LOGITS, NEXT, TOKENS
-from zoo.common.vocabulary import Vocabulary
 from zoo.tasks.task import Mean, Metric, Seen, Task
 from zoo.tasks.words.predicting import Counted, predictions
 
@@ -195,6 +194,7 @@ class Language(Task):
                 not in the vocabulary.
         """
         from zoo.common import writing
+        from zoo.common.vocabulary import Vocabulary
         from zoo.tasks.made import FLAGS, refuse_options
 
         refuse_options(self, {name: options.pop(name) for name in FLAGS if name in options})

@@ -30,6 +30,7 @@ class Translate(Caption):
 
     headline: ClassVar[Metric] = Metric("label_error", higher=False, fraction=True)
     read: ClassVar[str] = SOURCE
+    cuts: ClassVar[tuple[str, ...]] = (SOURCE, TOKENS)
 
     kind: Literal["translate"] = "translate"  # type: ignore[assignment]
 
@@ -44,11 +45,6 @@ class Translate(Caption):
                 f"{data.name} has {has}. Take another data set, e.g. dates or pairs:PATH."
             )
         telling.check_length(data, SOURCE, TOKENS)
-
-    @property
-    def cuts(self) -> tuple[str, ...]:  # type: ignore[override]
-        """See `Task`: what is read, and what is said."""
-        return (SOURCE, *super().cuts)
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
         """See `Task.sizes`: the longest text, and both vocabularies."""
