@@ -21,6 +21,7 @@ from export.target import Tolerance
 
 Run = Callable[[Arrays], Arrays]
 _SAME_VALUES = (keras.layers.Reshape, keras.layers.Flatten, keras.layers.Permute)
+_SAME_OPS = ("Cast", "ExpandDims", "Flip", "GetItem", "Reshape", "Roll", "Squeeze", "Transpose")
 
 
 def ranges_of(
@@ -71,7 +72,7 @@ def _tables(net: keras.Model, tensor: Any) -> Iterator[int]:
                 continue
             if isinstance(layer, keras.layers.Embedding):
                 yield int(layer.input_dim)
-            elif isinstance(layer, _SAME_VALUES):
+            elif isinstance(layer, _SAME_VALUES) or type(layer).__name__ in _SAME_OPS:
                 todo += node.output_tensors
             elif hasattr(layer, "_nodes_by_depth"):
                 for place in places:

@@ -319,17 +319,19 @@ def test_a_wide_beam_finds_the_likeliest_of_all_sentences(name):
     classes, length = 5, 3
     networks = shaken(name, classes)
     images, _ = some(1, classes=classes)
-    rows = np.array(list(itertools.product(range(classes), repeat=length)), "int32")
+    # Padding and starts are never said.
+    rows = np.array(list(itertools.product(range(END, classes), repeat=length)), "int32")
     read = np.concatenate([np.full((len(rows), 1), START), rows], axis=1).astype("int32")
     same = np.repeat(images, len(rows), axis=0)
     logits = telling.told(networks, same, read[:, :-1], training=False)["logits"]
     logs = log_softmax(np.asarray(logits, "float64"), axis=-1)
     every = {}
     for row, log in zip(rows.tolist(), logs, strict=True):
-        end = next((at for at, token in enumerate(row) if token in (END, PADDING)), length - 1)
+        end = next((at for at, token in enumerate(row) if token == END), length - 1)
         every[tuple(row[: end + 1])] = sum(log[at, row[at]] for at in range(end + 1))
     best = sorted(every, key=every.get, reverse=True)
     found = telling.beam(networks, images[0], length, width=classes**length)
+    assert len({one.tokens for one in found}) == len(found) == len(every)
     assert [one.tokens for one in found[:10]] == best[:10]
     for one in found[:10]:
         assert one.log_probability == pytest.approx(every[one.tokens], abs=1e-4)

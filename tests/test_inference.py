@@ -265,6 +265,11 @@ def test_a_folder_has_its_own_parts(tmp_path):
         ("gold_label\tsentence1\tsentence2\nneutral\t\tb\n", r":2: got the label 'neutral' of ''"),
         ('{"gold_label": "neutral"}\n', r":1: expected a line of JSON with sentence1, sentence2"),
         (
+            '{"gold_label": "-", "sentence1": "", "sentence2": ""}\n\n'
+            '{"gold_label": "neutral", "sentence1": "a", "sentence2": null}\n',
+            r":3: expected a line of JSON with sentence1, sentence2, gold_label, which are strings",
+        ),
+        (
             "gold_label\tsentence1\tsentence2\nneutral\ta\tb\n",
             r"got 1 pairs with a label; expected",
         ),

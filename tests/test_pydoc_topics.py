@@ -325,3 +325,13 @@ def test_baselines_want_what_they_read(tmp_path):
         zoo.baseline("ngram", data="digits", out=tmp_path / "x")
     with pytest.raises(ValueError, match=r"^knn_l2: pydoc_topics is not images with classes"):
         zoo.baseline("knn_l2", data="pydoc_topics", out=tmp_path / "x")
+
+
+def test_a_run_of_one_character_takes_no_time_to_join_again():
+    """Two to the fourteenth of them are fourteen joins, not as many as there are places."""
+    names = ("=", *("=" * 2**power for power in range(1, 15)), "=" * 3)
+    known = Vocabulary(names, "byte_pair")
+    assert byte_pairs._joined("=" * 24, {("=" * 2**n, "=" * 2**n): n for n in range(4)}) == (
+        "=" * 16, "=" * 8,
+    )  # fmt: skip
+    assert known.encode("=" * 2**14, where="x") == [14]

@@ -81,6 +81,8 @@ def test_ragged_signals_say_where_they_end(tmp_path):
         (["1,2:a", "1,2:1,2:a"], "line 5: got 2 features; expected 1, as before."),
         (["1,nan:a"], "line 4: got NaN or infinite values; expected finite ones."),
         ([], "got no line behind @data; expected labelled signals"),
+        (["@classLabel True a b a"], "line 4: got the classes a, b, a; expected two or more, each"),
+        (["@classLabel true a"], "line 4: got the classes a; expected two or more, each once"),
     ],
 )
 def test_what_is_wrong_in_a_ts_file_is_named_by_line(lines, told, tmp_path):

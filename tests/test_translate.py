@@ -13,12 +13,13 @@ from scipy.special import softmax
 import compress
 import export
 import serving
+import zoo
 from tests import toy
 from tests.serving.kit import call
 from zoo.common.columns import Column
 from zoo.common.sentences import END, MARKS, PADDING, START
 from zoo.common.tensors import WEIGHTS
-from zoo.common.vocabulary import Vocabulary
+from zoo.common.vocabulary import OF_ROWS, Vocabulary
 from zoo.data import load
 from zoo.data.sets import cmudict, dates
 from zoo.data.texts import pairs
@@ -96,6 +97,17 @@ def test_a_vocabulary_goes_there_and_back():
     assert [Vocabulary.read(column) for column in earlier] == [letters, words]
 
 
+def test_a_word_written_as_a_mark_is_a_word():
+    """Names tell what a vocabulary is of by their first ones, whatever a text has."""
+    texts = ["the red A <unknown>", "<start> <unk> Small", "a <padding>"]
+    for marks in (OF_ROWS, MARKS):
+        known = Vocabulary.of(texts, marks=marks)
+        assert known.marks == marks
+        same = Vocabulary.read(known.column(9))
+        assert [same.decode(row) for row in same.rows(texts)] == texts
+        assert same.decode(same.rows(["the A"])[0]) == "the A"
+
+
 def test_words_of_one_letter_are_words():
     data = pairs.paired(
         "p", pairs.split([Pair(f"{n}", f"A {'B ' * n}C") for n in range(1, 30)]), source="made"
@@ -160,12 +172,12 @@ def test_pairs_of_a_file(file, tmp_path):
 
 def test_a_header_of_pairs_is_left_out_and_told_of(file, tmp_path, caplog):
     headed = tmp_path / "headed.tsv"
-    headed.write_text("Input\tOutput\n" + file.read_text())
+    headed.write_text("\nInput\tOutput\n" + file.read_text())
     with caplog.at_level("WARNING", "zoo"):
         data = load(f"pairs:{headed}")
     assert data.columns == load(f"pairs:{file}").columns
     (told,) = caplog.messages
-    assert told.endswith("headed.tsv: line 1: 'Input' and 'Output' are a header, left out")
+    assert told.endswith("headed.tsv: line 2: 'Input' and 'Output' are a header, left out")
 
 
 @pytest.mark.parametrize(
@@ -514,6 +526,8 @@ def test_exported_step_passes_the_gate(target, run, bundle, tmp_path):
         load_model(bundle.path), target, tmp_path / "x", samples=run.samples(64), about=about
     )
     assert made.manifest.parity.passed
+    with pytest.raises(ValueError, match=rf"write `zoo predict {bundle.path} --text TEXT`"):
+        zoo.generate(bundle.path, prompt="012")
     texts = ["012", "5", "50", "333"]
     rows = Vocabulary.read(run.data.columns["source"]).rows(texts, length=3)
     said = np.asarray(telling.greedy(run.networks, tf.constant(rows), 4)["captions"])

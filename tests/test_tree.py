@@ -1,6 +1,7 @@
 """Recursive networks: against a recursion in NumPy; trees as data; what is learnt and deployed."""
 
 import re
+import sys
 
 import keras
 import numpy as np
@@ -205,6 +206,16 @@ def test_what_is_no_tree_is_named_by_its_line(line, message, tmp_path):
         load(f"trees:{path}")
     told = str(caught.value)
     assert told.startswith(f"trees:{path}:32: got ") and "\n" not in told
+
+
+def test_a_tree_too_deep_to_read_is_told():
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    try:
+        with pytest.raises(ValueError, match="expected a tree of 64 words at most"):
+            trees.parse("(1 " + "(a " * 3000 + "b" + ")" * 3001)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_files_that_cannot_be_read(tmp_path):

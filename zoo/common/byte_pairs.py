@@ -63,9 +63,15 @@ def _joined(token: str, ranks: dict[tuple[str, str], int]) -> tuple[str, str]:
     """The last two parts of a token, once all earlier joins were made in it."""
     parts = list(token)
     while len(parts) > 2:
-        pairs = [(ranks.get(pair, len(ranks)), i) for i, pair in enumerate(pairwise(parts))]
-        rank, place = min(pairs)
-        if rank == len(ranks):
+        first = min(pairwise(parts), key=lambda pair: ranks.get(pair, len(ranks)))
+        if first not in ranks:
             raise ValueError(f"vocabulary: {token!r} is no join of two tokens before it.")
-        parts[place : place + 2] = ["".join(parts[place : place + 2])]
+        # What a join makes was joined later than its parts: all of a rank come before it.
+        joined: list[str] = []
+        place = 0
+        while place < len(parts):
+            both = (*parts[place : place + 2],) == first
+            joined.append("".join(first) if both else parts[place])
+            place += 1 + both
+        parts = joined
     return parts[0], parts[1]

@@ -87,8 +87,13 @@ class Vocabulary(NamedTuple):
     def of_pieces(
         cls, rows: Iterable[Iterable[str]], *, marks: tuple[str, ...], unit: Unit = "word"
     ) -> Vocabulary:
-        """Returns the vocabulary of texts that are cut."""
-        return cls((*marks, *sorted({piece for row in rows for piece in row})), unit)
+        """Returns the vocabulary of texts that are cut.
+
+        A token of a text that is written as a mark stands last: names begin with marks alone.
+        """
+        pieces = {piece for row in rows for piece in row}
+        written = {mark for each in ALL_MARKS for mark in each}
+        return cls((*marks, *sorted(pieces - written), *sorted(pieces & written)), unit)
 
     @classmethod
     def of_names(cls, names: Sequence[str], unit: str = "") -> Vocabulary:

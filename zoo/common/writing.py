@@ -160,7 +160,9 @@ def _said(
     begun, tokens = [False] * options.count, np.full(options.count, sentences.START)
     between = known.joined(["", ""])
     for _ in range(options.tokens):
-        written = draw(reader.read(tokens), options, random)
+        # Padding and starts, which stand before the end among the marks, are never said.
+        logits = reader.read(tokens)[:, sentences.END :]
+        written = sentences.END + draw(logits, options, random)
         over = np.isin(tokens, (sentences.END, sentences.PADDING))
         tokens = np.where(over, sentences.PADDING, written)
         names = [known.decode([token]) for token in tokens.tolist()]

@@ -81,6 +81,13 @@ def generate(
 
     task = cast("Task", bundle.recipe.task)
     refuse_options(task, {name: options[name] for name in GIVEN if name in options})
+    if makes(bundle.card) == "texts" and type(task).generate is Task.generate:
+        kinds = {column.kind for column in bundle.card.inputs.values()}
+        read = "PICTURE" if "image" in kinds else "--text TEXT"
+        raise ValueError(
+            f"{bundle.path}: a model of {task.kind} says something of what it reads; write `zoo "
+            f"predict {bundle.path} {read}`."
+        )
     path = None if out is None else Path(out)
     if path is not None:
         _check_suffix(bundle.card, path)

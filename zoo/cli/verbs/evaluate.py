@@ -78,6 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
     if same is not None:
         print(f"the model has the same top-1 on {same:.2%}")
     for name, rows in found.tables.items():
+        if not rows:  # e.g. the worst answers of a model that makes no mistake
+            continue
         labels = [row["label"] for row in found.tables.get("per_class", ())]
         if not labels and hasattr(bundle, "card"):
             labels = list(bundle.card.labels)

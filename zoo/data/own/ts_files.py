@@ -131,8 +131,13 @@ def read_ts(path: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
             continue
         if line.startswith("@"):
             words = line.split()
-            if words[0].lower() == "@classlabel" and words[1:2] == ["true"]:
-                classes = tuple(sorted(words[2:]))
+            if words[0].lower() == "@classlabel" and words[1:2] in (["true"], ["True"], ["TRUE"]):
+                classes = tuple(sorted(set(words[2:])))
+                if len(classes) < max(2, len(words[2:])):
+                    raise ValueError(
+                        f"{TS}{path}, line {number}: got the classes {', '.join(words[2:])}; "
+                        "expected two or more, each once."
+                    )
             if words[0].lower() == "@serieslength" and words[-1].isdecimal():
                 length = int(words[-1])
             begun = words[0].lower() == "@data"

@@ -192,7 +192,10 @@ def load(name: str) -> DataSet:
         }
     few = sum(map(len, parts.values()))
     if few < 20 or not all(parts.values()):
-        raise ValueError(f"{name}: got {few} pairs with a label; expected 20 or more.")
+        raise ValueError(
+            f"{name}: got {few} pairs with a label; expected 20 or more, some of them in each "
+            "split, where pairs of the same two sentences stand together."
+        )
     return _columns(name, str(path), parts, tuple(problems))
 
 
@@ -230,13 +233,19 @@ def _rows(path: Path, lines: list[str]) -> Iterator[tuple[int, str, str, str]]:
     names = ("sentence1", "sentence2", "gold_label")
     if path.suffix == ".jsonl" or (lines and lines[0].startswith("{")):
         for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
             try:
-                found = json.loads(line)
-                yield number, *(str(found[name]) for name in names)  # type: ignore[misc]
+                document = json.loads(line)
+                found = [document[name] for name in names]
             except (ValueError, KeyError, TypeError):
+                found = []
+            if not found or not all(isinstance(cell, str) for cell in found):
                 raise ValueError(
-                    f"{NLI}{path}:{number}: expected a line of JSON with {', '.join(names)}."
-                ) from None
+                    f"{NLI}{path}:{number}: expected a line of JSON with {', '.join(names)}, which "
+                    "are strings."
+                )
+            yield number, *found
         return
     header = lines[0].split("\t") if lines else []
     missing = [name for name in names if name not in header]

@@ -95,7 +95,8 @@ def read(path: Path, *, where: str, noun: str = "what is to be said") -> list[Pa
         ValueError: See `load`.
     """
     comma = path.suffix.lower() == ".csv"
-    found = []
+    found: list[Pair] = []
+    told_of = False
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -118,8 +119,9 @@ def read(path: Path, *, where: str, noun: str = "what is to be said") -> list[Pa
                 f"{'comma' if comma else 'tab'} between: what is read, and {noun}."
             )
         pair = Pair(*(cell.strip() for cell in cells))
-        if number == 1 and {cell.lower() for cell in pair} <= HEADER:
-            LOG.warning("%s: line 1: %r and %r are a header, left out", where, *pair)
+        if not found and not told_of and {cell.lower() for cell in pair} <= HEADER:
+            LOG.warning("%s: line %d: %r and %r are a header, left out", where, number, *pair)
+            told_of = True
             continue
         found.append(pair)
     return found

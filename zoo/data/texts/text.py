@@ -126,6 +126,13 @@ def windows(
     if found.lengths is not None:
         _check_length(name, len(found.places), noun, size)
         held, test = _token_bounds(found.lengths, held, test)
+        parts = held, test - held, len(found.places) - test
+        if parts[0] <= size or not all(parts):
+            raise ValueError(
+                f"{name}: got {parts[0]:,}, {parts[1]:,} and {parts[2]:,} {noun} to learn from, to "
+                f"validate and to test, cut at {HELD:.0%} and {TEST:.0%} of the characters; "
+                f"expected more than {size} of the first and some of each. Is one very long?"
+            )
     if text.form != "windows":
         return _neighbours(name, source, found, size, text.form, (held, test))
     told = f"{length:,} characters"

@@ -105,10 +105,7 @@ def parse(line: str) -> Labelled:
     words = line.replace("(", " ( ").replace(")", " ) ").split()
     if len(words) < 4 or words[0] != "(" or words[1] in "()":
         raise ValueError(f"got {_short(line)}; expected a label and a tree, e.g. (3 (not bad)).")
-    tree, end = _read(words, 0, line)
-    if end != len(words):
-        raise ValueError(f"got {_short(line)}; expected nothing behind the tree's last bracket.")
-    return Labelled(words[1], tree)
+    return Labelled(words[1], _whole(words, line))
 
 
 def unlabelled(text: str) -> Tree:
@@ -122,9 +119,19 @@ def unlabelled(text: str) -> Tree:
     words = ["(", "?", *text.replace("(", " ( ").replace(")", " ) ").split(), ")"]
     if len(words) < 4:
         raise ValueError("got an empty text; expected a tree, e.g. (not (very bad)).")
-    tree, end = _read(words, 0, text)
+    return _whole(words, text)
+
+
+def _whole(words: list[str], line: str) -> Tree:
+    """The tree that all words of a line are."""
+    try:
+        tree, end = _read(words, 0, line)
+    except RecursionError:
+        raise ValueError(
+            f"got {_short(line)}; expected a tree of {LONGEST} words at most."
+        ) from None
     if end != len(words):
-        raise ValueError(f"got {_short(text)}; expected nothing behind the tree's last bracket.")
+        raise ValueError(f"got {_short(line)}; expected nothing behind the tree's last bracket.")
     return tree
 
 

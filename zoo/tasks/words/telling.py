@@ -166,7 +166,7 @@ def along(
 
 
 def greedy(networks: Networks, images: Any, length: int) -> dict[str, Any]:
-    """Takes the likeliest token each time.
+    """Takes the likeliest token each time, which no padding and no start is.
 
     Args:
         networks: `encoder` and `decoder`.
@@ -184,7 +184,7 @@ def greedy(networks: Networks, images: Any, length: int) -> dict[str, Any]:
     said, looked = [], []
     for _ in range(length):
         known, found = advance(networks["decoder"], known, tokens)
-        best = ops.cast(ops.argmax(found[LOGITS], axis=-1), "int32")
+        best = END + ops.cast(ops.argmax(found[LOGITS][:, END:], axis=-1), "int32")
         over = ops.logical_or(tokens == END, tokens == PADDING)
         tokens = ops.where(over, PADDING, best)
         said.append(tokens)
@@ -224,7 +224,7 @@ def beam(networks: Networks, image: Any, length: int, *, width: int) -> list[Sen
         choices = [(one, row) for row, one in enumerate(kept) if _over(one)]
         for row, one in enumerate(kept):
             if not _over(one):
-                for token in np.argsort(-logs[row], kind="stable")[:width]:
+                for token in END + np.argsort(-logs[row, END:], kind="stable")[:width]:
                     total = one.log_probability + float(logs[row, token])
                     choices.append((Sentence((*one.tokens, int(token)), total), row))
         choices.sort(key=lambda choice: -choice[0].log_probability)
@@ -291,6 +291,7 @@ def asked(call: Call, networks: Networks, images: np.ndarray, length: int) -> np
         found = call({read: images, TOKENS: tokens[:, None], **known})
         known = {name: found[NEXT + name] for name in known}
         over = np.isin(tokens, (END, PADDING))
-        tokens = np.where(over, PADDING, found[LOGITS].argmax(axis=-1)).astype(np.int32)
+        best = END + np.asarray(found[LOGITS])[:, END:].argmax(axis=-1)
+        tokens = np.where(over, PADDING, best).astype(np.int32)
         said.append(tokens)
     return np.stack(said, axis=1)
