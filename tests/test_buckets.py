@@ -11,8 +11,11 @@ from zoo.common.tensors import SOURCE, TOKENS
 from zoo.data import Feed, load
 from zoo.data.dataset import Split
 from zoo.data.feeds.buckets import Buckets
+from zoo.recipe import Hardware
 from zoo.training.fitting import fit
 from zoo.training.run import Run
+from zoo.training.strategy import choose_machine
+from zoo.training.strides import Strides
 
 FEW = ["data.name=dates", "data.limit=256", "data.buckets=3", "hardware.strategy=one"]
 FEW += ["train.batch_size=32", "train.epochs=2", "hardware.precision=float32"]
@@ -163,7 +166,7 @@ def test_both_sides_are_cut_each_to_its_own_length():
         assert len(widths) > 1 and max(widths) == most[name]
 
 
-def test_it_trains_and_resumes(tmp_path, caplog):
+def test_it_trains_and_resumes(tmp_path):
     """Texts of up to four letters: each length is a graph of its own, of so many steps."""
     texts = ["".join(chr(97 + n // 3**place % 3) for place in range(1 + n % 4)) for n in range(300)]
     lines = sorted({f"{text}\t{' '.join(text[::-1])}" for text in texts})
@@ -173,10 +176,17 @@ def test_it_trains_and_resumes(tmp_path, caplog):
     changes += ["train.epochs=2", "hardware.precision=float32"]
     whole = fit("rnnsearch_small", out=tmp_path / "whole", changes=changes)
     toy.check_resumed(whole, tmp_path / "part", changes=changes, stop_at=5)
+
+
+def test_several_steps_in_a_call_cannot_be_had_and_it_is_told(dates, caplog):
+    (plain, cut), _ = feeds(dates, count=3)
+    machine = choose_machine(Hardware(precision="float32", strategy="one", steps_per_call=4))
     with caplog.at_level("WARNING", "zoo"):
-        more = [*changes, "hardware.steps_per_call=4", "train.epochs=1"]
-        fit("rnnsearch_small", out=tmp_path / "more", changes=more)
-    assert "hardware.steps_per_call: got 4; each step is a call of its own" in caplog.text
+        assert Strides(machine, plain, total=100).flows and not caplog.text
+        assert not Strides(machine, cut, total=100).flows
+    assert (
+        "hardware.steps_per_call: got 4; each step is a call of its own, as batches" in caplog.text
+    )
 
 
 def test_what_cannot_be_cut_is_told(tmp_path):

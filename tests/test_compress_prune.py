@@ -62,7 +62,7 @@ print(keras.__version__)
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("switch", [None, "0"])
+@pytest.mark.parametrize("switch", [None, pytest.param("0", marks=pytest.mark.slow)])
 def test_loading_tfmot_leaves_keras_and_the_environment_alone(switch, tfmot):
     environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
     if switch is not None:

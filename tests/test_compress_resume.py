@@ -117,7 +117,12 @@ def read(bundle):
 
 
 @pytest.mark.parametrize(
-    ("step", "kind"), [(5, signal.SIGINT), (18, signal.SIGTERM), (31, signal.SIGTERM)]
+    ("step", "kind"),
+    [
+        (18, signal.SIGTERM),
+        pytest.param(5, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(31, signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_stopped_in_a_fine_tuning(parent, recipe, whole, tmp_path, caplog, step, kind):
     out = tmp_path / "small"

@@ -48,7 +48,7 @@ def objective(kernel, bias, l2):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("l2", [1e-2, 1e-3])
+@pytest.mark.parametrize("l2", [1e-2, pytest.param(1e-3, marks=pytest.mark.slow)])
 def test_reaches_the_objective_of_scikit_learn(l2):
     model = softmax_regression()
     history = fit(model, l2=l2)
