@@ -97,6 +97,20 @@ def test_a_vocabulary_goes_there_and_back():
     assert [Vocabulary.read(column) for column in earlier] == [letters, words]
 
 
+def test_pairs_that_are_left_out_leave_no_token_and_new_ones_in_the_test_are_told():
+    parts = pairs.split([Pair("ab" * (1 + n % 3) + str(n), "u v") for n in range(60)])
+    every = [pair for part in parts.values() for pair in part]
+    data = pairs.paired("p", {**parts, "train": [*parts["train"], Pair("zzzzzzzzzzzz", "w x y")]},
+                        source="made", size=8)  # fmt: skip
+    names = data.columns["source"].names + data.columns["tokens"].names
+    assert not {"z", "w"} & set(names) and {"a", "u"} <= set(names)
+    assert data.columns["source"].unit == "character" and len(every) == 60
+    assert data.problems == ("1 of 61 pairs have more than 8 tokens: left out",)
+    parts["test"] = [*parts["test"], Pair("q", "u v")]
+    (told,) = pairs.paired("p", parts, source="made").problems
+    assert told == "1 of 7 test pairs have a token that no pair to learn from has"
+
+
 def test_a_word_written_as_a_mark_is_a_word():
     """Names tell what a vocabulary is of by their first ones, whatever a text has."""
     texts = ["the red A <unknown>", "<start> <unk> Small", "a <padding>"]

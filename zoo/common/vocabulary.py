@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
@@ -37,6 +38,7 @@ OF_TEXT = ("<unk>",)  # marks, see above
 OF_ROWS = ("",)
 OF_WORDS = ("", "<unknown>")
 ALL_MARKS: tuple[tuple[str, ...], ...] = (MARKS, OF_WORDS, OF_ROWS, OF_TEXT, ())
+SHOWN = 5  # of what is not in a vocabulary
 WORD = re.compile(r"\w+|\n|[^\w\s]")
 
 
@@ -150,7 +152,9 @@ class Vocabulary(NamedTuple):
             ValueError: One is not in the vocabulary, and no mark stands for it.
         """
         first, strange, others = len(self.marks), self._strange(pieces), self._others
-        told = ", ".join(map(repr, strange))
+        told = ", ".join(map(repr, islice(strange, SHOWN)))
+        if len(strange) > SHOWN:
+            told += f" and {len(strange) - SHOWN:,} others"
         if strange and others is None:
             noun = "words" if self.unit == "word" else "characters"
             known = sum(len(name) == 1 or self.unit == "word" for name in self.names[first:])

@@ -3,7 +3,8 @@
 A line of a `.csv` file has two cells with a comma between; of any other file, e.g. `.tsv`, two with
 a tab. There is no header; a first line of two of the names that columns have (`HEADER`) is left
 out, and told of. A column in which a text has a space within is read word by word, any
-other one character by character; each column has a vocabulary of its own, that of the whole file.
+other one character by character; each column has a vocabulary of its own, that of all pairs that
+are not left out: how many test pairs have a token that is not learnt is told.
 A tenth of what is read goes to the test split, a twentieth to validation: pairs that read the same
 text are in one split.
 Limits: all is held in memory; rows are as long as the longest text. `size` bounds it: pairs with a
@@ -165,17 +166,15 @@ def paired(
         ValueError: There are too few pairs.
     """
     every = [pair for part in parts.values() for pair in part]
-    vocabularies = (
-        Vocabulary.of([pair.source for pair in every], unit=units[0]),
-        Vocabulary.of([pair.target for pair in every], marks=MARKS, unit=units[1]),
-    )
+    whole = _vocabularies(every, units)
 
     def fits(pair: Pair) -> bool:
-        lengths = (len(v.pieces(text)) for v, text in zip(vocabularies, pair, strict=True))
+        lengths = (len(v.pieces(text)) for v, text in zip(whole, pair, strict=True))
         return size is None or max(lengths) <= size
 
     kept = {split: [pair for pair in part if fits(pair)] for split, part in parts.items()}
     left, num = [pair for part in kept.values() for pair in part], len(every)
+    vocabularies = _vocabularies(left, (whole[0].unit, whole[1].unit))
     different = len({pair.source for pair in left})
     if different < FEWEST or not all(kept.values()):
         within = "" if size is None else f", with texts of at most {size} tokens"
@@ -192,9 +191,28 @@ def paired(
         for split, part in kept.items():
             texts = [pair[place] for pair in part]
             values[split][column] = own.rows(texts, length=length, where=name)
-    problems: tuple[str, ...] = ()
+    problems = []
     if len(left) < num:
-        problems = (f"{num - len(left):,} of {num:,} pairs have more than {size} tokens: left out",)
+        problems.append(
+            f"{num - len(left):,} of {num:,} pairs have more than {size} tokens: left out"
+        )
+    new = np.zeros(len(kept["test"]), bool)
+    for column in columns:
+        new |= ~np.isin(values["test"][column], values["train"][column]).all(axis=1)
+    if new.any():
+        problems.append(
+            f"{new.sum():,} of {len(new):,} test pairs have a token that no pair to learn from has"
+        )
     train, validation, test = (Split(values[split]) for split in ("train", "validation", "test"))
     told = f"{source}: {len(left):,} pairs"
-    return DataSet(name, told, columns, train, validation, test, problems=problems)
+    return DataSet(name, told, columns, train, validation, test, problems=tuple(problems))
+
+
+def _vocabularies(
+    pairs: Sequence[Pair], units: tuple[Unit | None, Unit | None]
+) -> tuple[Vocabulary, Vocabulary]:
+    """Of what is read, and of what is said."""
+    return (
+        Vocabulary.of([pair.source for pair in pairs], unit=units[0]),
+        Vocabulary.of([pair.target for pair in pairs], marks=MARKS, unit=units[1]),
+    )

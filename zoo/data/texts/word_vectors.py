@@ -13,6 +13,7 @@ numbers, how many words and how long, is read over.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
@@ -22,6 +23,7 @@ import numpy as np
 
 from zoo.data.texts.text_files import read_text, text_lines
 
+LOG = logging.getLogger("zoo")
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
 THERE_ARE = {
@@ -91,9 +93,11 @@ def positive_pmi(counts: np.ndarray) -> np.ndarray:
 def read(path: str | Path) -> dict[str, tuple[float, ...]]:
     """Reads a file of words and their numbers; vectors get the length 1.
 
+    Of a word that is there twice the first counts, as most readers have it; it is told of.
+
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A line has another length than the first, or is no word and numbers.
+        ValueError: A line has another length than the first, or is no word and finite numbers.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -104,6 +108,7 @@ def read(path: str | Path) -> dict[str, tuple[float, ...]]:
         lines = lines[1:]
     size = len(_numbers(lines[0][1])) if lines else 0
     found: dict[str, tuple[float, ...]] = {}
+    again = 0
     for number, line in lines:
         vector = _numbers(line)
         word = line.rsplit(" ", size)[0]
@@ -112,7 +117,14 @@ def read(path: str | Path) -> dict[str, tuple[float, ...]]:
                 f"{file}:{number}: got {len(line.split(' ')) - 1} cells behind a word; expected "
                 f"{size or 'some'} numbers."
             )
-        found[word] = of_length_1(np.array(vector))
+        if not np.isfinite(vector).all():
+            raise ValueError(f"{file}:{number}: got NaN or infinite numbers; expected finite ones.")
+        if word in found:
+            again += 1
+        else:
+            found[word] = of_length_1(np.array(vector))
+    if again:
+        LOG.warning("%s: %d lines of words that have a vector before are left out", file, again)
     return found
 
 

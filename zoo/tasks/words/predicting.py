@@ -29,6 +29,9 @@ def predictions(net: keras.Model, tokens: Any, *, training: bool) -> Any:
     return net(tokens, training=training)
 
 
+MOST = 1 << 22  # logits that are summed at a time
+
+
 class Counted:
     """A meter that sums the nats of each prediction that counts, in float64."""
 
@@ -44,10 +47,13 @@ class Counted:
         left = np.arange(targets.shape[1])[::-1]
         counts = batch.get(COUNTED, np.full(len(targets), targets.shape[1]))
         real = left[None] < counts[:, None]  # (n, time)
-        logits, targets = outputs[real].astype("float64"), targets[real]
-        chosen = logits[np.arange(len(targets)), targets]
-        self._nats += float((logsumexp(logits, axis=1) - chosen).sum())
-        self._hits += int((logits.argmax(axis=1) == targets).sum())
+        outputs, targets = outputs[real], targets[real]
+        rows = max(1, MOST // outputs.shape[1])
+        for at in range(0, len(targets), rows):  # all at once would be gigabytes of float64
+            logits, own = outputs[at : at + rows].astype("float64"), targets[at : at + rows]
+            chosen = logits[np.arange(len(own)), own]
+            self._nats += float((logsumexp(logits, axis=1) - chosen).sum())
+            self._hits += int((logits.argmax(axis=1) == own).sum())
         self._count += len(targets)
         lengths = batch.get(LENGTHS)
         self._characters += len(targets) if lengths is None else int(lengths[:, 1:][real].sum())
