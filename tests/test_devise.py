@@ -62,6 +62,18 @@ def test_words_that_are_told_alike_lie_near():
     assert both @ known["red"] == pytest.approx(both @ known["seven"], abs=1e-6)
 
 
+def test_vectors_are_finite_each_once_and_those_that_are_wanted(tmp_path, caplog):
+    file = tmp_path / "words.txt"
+    file.write_text("red 3 4\nblue 0 2\nred 1 0\n")
+    with caplog.at_level("WARNING", "zoo"):
+        assert word_vectors.read(file) == {"red": (0.6, 0.8), "blue": (0.0, 1.0)}
+    assert caplog.messages[0].endswith("1 lines of words that have a vector before are left out")
+    assert word_vectors.read(file, words={"blue"}) == {"blue": (0.0, 1.0)}
+    file.write_text("red 3 4\nblue 0 nan\n")
+    with pytest.raises(ValueError, match=r"words\.txt:2: got NaN or infinite numbers"):
+        word_vectors.read(file)
+
+
 def test_vectors_of_ones_own(tmp_path):
     file = tmp_path / "words.txt"
     file.write_text("2 3\nred 3 0 4\nseven 0 2 0\n")

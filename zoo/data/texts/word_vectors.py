@@ -14,7 +14,7 @@ numbers, how many words and how long, is read over.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -90,10 +90,14 @@ def positive_pmi(counts: np.ndarray) -> np.ndarray:
     return np.maximum(np.log(ratio), 0)
 
 
-def read(path: str | Path) -> dict[str, tuple[float, ...]]:
+def read(path: str | Path, *, words: Container[str] | None = None) -> dict[str, tuple[float, ...]]:
     """Reads a file of words and their numbers; vectors get the length 1.
 
     Of a word that is there twice the first counts, as most readers have it; it is told of.
+
+    Args:
+        path: The file.
+        words: Those that are wanted; `None` keeps all. Files of millions take gigabytes.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -119,6 +123,8 @@ def read(path: str | Path) -> dict[str, tuple[float, ...]]:
             )
         if not np.isfinite(vector).all():
             raise ValueError(f"{file}:{number}: got NaN or infinite numbers; expected finite ones.")
+        if words is not None and word not in words:
+            continue
         if word in found:
             again += 1
         else:

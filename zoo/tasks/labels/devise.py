@@ -93,7 +93,8 @@ class DeViSE(Supervised):
         elif path.is_dir():
             known = vectors.of_bundle(path)
         else:
-            known = word_vectors.read(path)
+            words = {word for name in names for word in name.split()}
+            known = word_vectors.read(path, words=words)
         return word_vectors.of_names(names, known)
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
