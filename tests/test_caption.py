@@ -1,5 +1,6 @@
 """Captions: their scenes, BLEU, both networks against NumPy, beams, files of a step."""
 
+import base64
 import itertools
 import json
 
@@ -11,9 +12,13 @@ from scipy.special import expit, log_softmax, softmax
 
 import compress
 import export
+import serving
 import zoo as package
 from tests import toy
-from zoo.common.sentences import END, PADDING, START, words
+from tests.serving.kit import call
+from zoo.common.preprocessing import Preprocessing
+from zoo.common.sentences import END, MARKS, PADDING, START, words
+from zoo.common.vocabulary import Vocabulary
 from zoo.data.sets import digit_captions
 from zoo.metrics.bleu import bleu
 from zoo.models import step
@@ -513,6 +518,52 @@ def test_exported_step_passes_the_gate(name, target, runs, bundles, tmp_path):
     step = load_model(bundles[name].path)
     made = export.export(step, target, tmp_path / "x", samples=runs[name].samples(64))
     assert made.manifest.parity.passed
+
+
+@BOTH
+def test_an_exported_captioner_says_what_the_model_says_of_a_picture(name, tmp_path):
+    """By the file alone, in Python, by the command and by the server."""
+    networks = shaken(name)
+    random = np.random.RandomState(2)
+    colours = random.randint(0, 2, (6, 1, 1, 3)) * 128  # noise alone is all alike
+    pixels = (colours + random.randint(0, 128, (6, 16, 16, 3))).astype(np.uint8)
+    std = 5 if name == TELL else 60  # so that not all are told alike
+    known = Preprocessing(size=16, channels=3, mean=(120, 130, 140), std=(std, std, std))
+    images = known.apply(pixels)
+    labels = (*MARKS, *"abcdef")
+    net = telling.whole(networks)
+    given = {
+        tensor.name: random.uniform(-1, 1, (6, *tensor.shape[1:])).astype("float32")
+        for tensor in net.inputs
+    } | {"image": images, "tokens": random.randint(1, 9, (6, 1)).astype("int32")}  # fmt: skip
+    about = export.About(
+        name="c", task="caption", labels=labels, units={"tokens": "word"}, preprocessing=known
+    )
+    export.export(net, "tflite", tmp_path / "c", samples=given, about=about)
+    options = {"temperature": 0, "tokens": 5}
+    said = np.asarray(telling.greedy(networks, images, 5)["captions"])
+    expected = [Vocabulary.of_names(labels, "word").decode(row) for row in said]
+    assert len(set(expected)) > 1 and all(expected)
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    for file, picture, text in zip(files, pixels, expected, strict=True):
+        Image.fromarray(picture).save(file)
+        assert serving.write(tmp_path / "c", picture=file, count=2, **options) == [text] * 2
+    with serving.Server(tmp_path / "c", port=0) as server:
+        coded = {"picture": {"b64": base64.b64encode(files[1].read_bytes()).decode()}}
+        assert call(f"{server.url}:generate", coded | options)[1] == {"texts": [expected[1]]}
+        for wrong, told in (
+            ({}, "picture: got none for a model of caption; expected one"),
+            (coded | {"prompt": "a"}, "generate.prompt: got one beside a picture; drop it"),
+            ({"picture": "x"}, "picture: expected {"),
+            ({"picture": {"b64": "AAAA"}}, "picture"),
+        ):
+            status, payload = call(f"{server.url}:generate", wrong)
+            assert status == 400 and told in payload["error"], payload
+        document = call(f"{server.root}/openapi.json")[1]["components"]["schemas"]
+        assert document["c.generate"]["required"] == ["picture"]
+    with pytest.raises(ValueError, match="expected one file of a picture"):
+        package.generate(tmp_path / "c", start=files)
+    assert package.generate(tmp_path / "c", start=files[2], **options) == [expected[2]]
 
 
 def test_an_exported_file_is_measured(bundles, zoo, tmp_path):

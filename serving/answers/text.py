@@ -1,6 +1,7 @@
-"""Text from language models and translators: `POST /v1/models/NAME:generate`, whole or in pieces.
+"""Text from what writes: `POST /v1/models/NAME:generate`, whole or in pieces.
 
-The request is an object of `zoo.common.writing.Options`, with `stream` beside them.
+The request is an object of `zoo.common.writing.Options`, with `stream` beside them, and of a
+captioner the `picture`, `{"b64": "..."}`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from serving.answers.writing import reader_of, translates, vocabulary_of
+from serving.answers.pictures import coded
+from serving.answers.writing import reader_of, vocabulary_of
 from serving.wire.values import parse
+from zoo.common.picture_files import decode_image
 from zoo.common.writing import Options, Reader, before_pieces, write_pieces
 
 if TYPE_CHECKING:
     from serving.models.versions import Version
 
+PICTURE = "picture"  # of a request
 MOST_WRITERS = 16  # texts that are written at a time
 MOST_TEXTS, MOST_TOKENS, MOST_PROMPT = 64, 10_000, 100_000
 MOST_STEPS = 200_000  # of all texts of a request, the prompt's among them
@@ -56,8 +60,8 @@ class Text(NamedTuple):
     """Texts to be written.
 
     Attributes:
-        pieces: Pieces of each text, of which the first is the prompt, of translators empty. None
-            has been read yet.
+        pieces: Pieces of each text, of which the first is the prompt, empty where something is said
+            of it or of a picture. None has been read yet.
         reader: Ends them once it is told that the client has left.
         streamed: Whether to stream them.
     """
@@ -67,14 +71,25 @@ class Text(NamedTuple):
     streamed: bool
 
 
-def begin(body: bytes, version: Version) -> Text:
+def begin(body: bytes, version: Version, *, most_pixels: int | None = None) -> Text:
     """Reads a request; the model is not asked yet.
 
+    Args:
+        body: The request.
+        version: What is asked.
+        most_pixels: Of a picture; a larger one is refused before it is decoded.
+
     Raises:
-        ValueError: The model writes no text, an option is unknown or out of range, or something of
-            the prompt is not in the vocabulary.
+        ValueError: The model writes no text, an option is unknown or out of range, something of
+            the prompt is not in the vocabulary, or the picture is none.
     """
     request = parse(body)
+    picture = None
+    if (given := request.pop(PICTURE, None)) is not None:
+        found = coded({PICTURE: [given]}, PICTURE, PICTURE)
+        if found is None:
+            raise ValueError('picture: expected {"b64": "..."}, the base64 of a file.')
+        picture = decode_image(found.files[0], PICTURE, most_pixels)
     streamed = request.pop("stream", False)
     if type(streamed) is not bool:
         raise ValueError("stream: expected true or false.")
@@ -84,9 +99,11 @@ def begin(body: bytes, version: Version) -> Text:
             raise ValueError(f"generate.{key}: got {got}; expected {most} at most.")
     if len(options.prompt) > MOST_PROMPT:
         raise ValueError(f"generate.prompt: expected {MOST_PROMPT} characters at most.")
-    reader = Leaving(reader_of(version.engine, version.manifest, options, where=version.name))
-    known, says = vocabulary_of(version.manifest), translates(version.manifest)
-    read = 0 if says else len(known.encode(options.prompt, where="prompt"))
+    reader = Leaving(
+        reader_of(version.engine, version.manifest, options, where=version.name, picture=picture)
+    )
+    known = vocabulary_of(version.manifest)
+    read = 0 if known.says else len(known.encode(options.prompt, where="prompt"))
     if (steps := (read + options.tokens) * options.count) > MOST_STEPS:
         raise ValueError(
             f"generate: got {steps} tokens of all texts, {read} of each are the prompt's; expected "

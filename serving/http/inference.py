@@ -184,7 +184,8 @@ class Inference:
                 self._counted(version, "generate", scope),
             ):
                 large = len(body) > LARGE_BYTES
-                written = await self._call(text.begin, body, version, large=large)
+                begin = partial(text.begin, most_pixels=self._most_pixels)
+                written = await self._call(begin, body, version, large=large)
             if written.streamed:
                 lines = self._lines(written.pieces)
                 await StreamingResponse(lines, media_type="application/x-ndjson")(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving.answers.pictures import takes_pictures
-from serving.answers.writing import translates, writes
+from serving.answers.writing import captions, translates, writes
 from serving.http import schemas
 from serving.http.schemas import STRING, Schema
 from serving.models.model import Model
@@ -78,8 +78,11 @@ def _add(
             classes = "Labels and scores for each example."
             found[f"{base}:classify"] = {"post": _post(name, classes, "classify")}
         if writes(version.manifest):
-            says = translates(version.manifest)
-            what = "A text in other words." if says else "Text behind a prompt."
+            what = "Text behind a prompt."
+            if translates(version.manifest):
+                what = "What is said of a text."
+            elif captions(version.manifest):
+                what = "What is said of a picture."
             told = _post(name, what, "generate")
             lines = {"schema": {"type": "string"}}  # a line of JSON, {"pieces": [...]}, each
             told["responses"][FINE]["content"]["application/x-ndjson"] = lines

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.manifest import TensorSpec
+from export.manifest import Manifest, TensorSpec
 from serving.answers import text
 from serving.answers.pictures import CODED, takes_pictures
-from serving.answers.writing import translates, writes
+from serving.answers.writing import captions, translates, writes
 from serving.http.described import STATES
 from serving.http.rest import RESULTS, SIGNATURE_NAME
 from serving.models.versions import Version
@@ -64,12 +64,12 @@ def of_model(version: Version) -> dict[str, Schema]:
     pair = {"type": "array", "items": either, "minItems": 2, "maxItems": 2}
     found["classified"] = an_object({RESULTS: a_list(a_list(pair))})
     if writes(version.manifest):
-        found["generate"] = _options(translates(version.manifest))
+        found["generate"] = _options(version.manifest)
         found["generated"] = an_object({"texts": a_list(STRING)})
     return found
 
 
-def _options(translates: bool) -> Schema:
+def _options(manifest: Manifest) -> Schema:
     schema = Options.model_json_schema()
     known = schema["properties"]
     known["count"]["maximum"] = text.MOST_TEXTS
@@ -77,9 +77,13 @@ def _options(translates: bool) -> Schema:
     known["prompt"]["maxLength"] = text.MOST_PROMPT
     known["stream"] = {"type": "boolean", "default": False}
     asked = {"type": "object", "properties": known, "additionalProperties": False}
-    if translates:
+    if translates(manifest):
         known["prompt"]["minLength"] = 1
         asked["required"] = ["prompt"]
+    elif captions(manifest):
+        known["prompt"]["maxLength"] = 0
+        known[text.PICTURE] = an_object({CODED: STRING})
+        asked["required"] = [text.PICTURE]
     return asked
 
 

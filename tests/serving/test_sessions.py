@@ -159,7 +159,7 @@ def test_a_model_of_numbers_writes_nothing(linear):
     assert status == 400 and "linear: got a file of classify; expected" in payload["error"]
 
 
-@pytest.mark.parametrize("task", ["inference", "tree", "caption", "translate", ""])
+@pytest.mark.parametrize("task", ["inference", "tree", "translate", ""])
 def test_what_reads_tokens_and_writes_nothing_says_so(written, tmp_path, task):
     """Neither the verb nor the document takes a file for a language model by what it reads."""
     path = tmp_path / "other"

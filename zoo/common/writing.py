@@ -1,6 +1,7 @@
 """Writing with a language model: a token after another, each drawn from what the model expects.
 
-A translator writes alike, from a start to an end, what it has read all along.
+A translator or a captioner writes alike, from a start to an end, what it says of what it has read
+all along.
 
 Nothing here knows what runs the model: Keras, or the runtime of an exported file. A model is one
 step, which reads a token and its states, or reads whole windows and looks back no further.
@@ -12,7 +13,7 @@ arXiv:1805.04833.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -35,7 +36,7 @@ class Options(Settings):
         count: Number of texts.
         seed: Seed of the draws.
         prompt: What every text begins with; of a translator, what is translated.
-        tokens: Tokens to write behind the prompt; of a translator at most.
+        tokens: Tokens to write behind the prompt; of a translator or a captioner at most.
         temperature: What the logits are divided by; 0 takes the likeliest token each time.
         top_k: Draws from so many of the likeliest tokens only; 0 draws from all.
         top_p: Draws from the likeliest tokens that together have this share; 1 draws from all.
@@ -65,6 +66,7 @@ class Stepping:
         widths: Units of each state, by name.
         count: Number of texts.
         given: What every step reads besides (n, ...), by name.
+        leads: Tokens that are read before all others.
     """
 
     def __init__(
@@ -74,12 +76,18 @@ class Stepping:
         count: int,
         *,
         given: Mapping[str, np.ndarray] | None = None,
+        leads: Sequence[int] = (),
     ):
-        self._call, self._given = call, dict(given or {})
+        self._call, self._given, self._leads = call, dict(given or {}), list(leads)
         self._known = {name: np.zeros((count, units), "float32") for name, units in widths.items()}
 
     def read(self, tokens: np.ndarray) -> np.ndarray:
         """See `Reader.read`."""
+        while self._leads:
+            self._step(np.full_like(tokens, self._leads.pop(0)))
+        return self._step(tokens)
+
+    def _step(self, tokens: np.ndarray) -> np.ndarray:
         tokens = tokens[:, None].astype(np.int32)
         found = self._call({**self._given, TOKENS: tokens, **self._known})
         self._known = {name: found[NEXT + name] for name in self._known}
@@ -111,7 +119,7 @@ class Windowed:
 
 
 def write_texts(reader: Reader, vocabulary: Vocabulary, options: Options) -> list[str]:
-    """Returns texts that begin with the prompt, or what a translator says of it.
+    """Returns texts that begin with the prompt, or what is said of it, or of a picture.
 
     Args:
         reader: A model that has read nothing yet.
@@ -156,7 +164,7 @@ def write_pieces(reader: Reader, known: Vocabulary, options: Options) -> Iterato
 def _said(
     reader: Reader, known: Vocabulary, options: Options, random: np.random.RandomState
 ) -> Iterator[list[str]]:
-    """Yields what a translator says, from the start until each text has its end."""
+    """Yields what is said of what was read, from the start until each text has its end."""
     begun, tokens = [False] * options.count, np.full(options.count, sentences.START)
     between = known.joined(["", ""])
     for _ in range(options.tokens):

@@ -43,7 +43,7 @@ def generate(
 
     Args:
         bundle: Bundle of a task that makes something, or its directory; or the directory of an
-            exported language model or translator.
+            exported language model, translator or captioner.
         count: Number of examples, 1 or more; `None`: 64 pictures, or 1 text.
         seed: Seed of the noise, in [0, 2**31).
         out: File to write: a PNG of a grid of pictures, a GIF of one after another, or a text file
@@ -52,7 +52,7 @@ def generate(
         label: Class of the examples, by its name or else its index, of a conditional model.
         walk: Whether the examples lie on a path between codes.
         start: Pictures to begin with: a file, several, or pixels (n, height, width, channels),
-            uint8.
+            uint8; of an exported captioner the one file that it reads.
         **options: Options of the task.
 
     Returns:
@@ -65,8 +65,8 @@ def generate(
             `out` ends otherwise, or there are more pictures to begin with than `count`.
     """
     if not isinstance(bundle, Bundle) and (Path(bundle) / MANIFEST).is_file():
-        given = {"--class": label is not None, "--walk": walk, "--from": start is not None}
-        options |= {"count": 1 if count is None else count, "seed": seed}
+        given = {"--class": label is not None, "--walk": walk}
+        options |= {"count": 1 if count is None else count, "seed": seed, "picture": _one(start)}
         return _by_file(Path(bundle), given, out, force, options)
     bundle = find_bundle(bundle)
     if count is None:
@@ -125,7 +125,7 @@ def _by_file(
     force: bool,
     options: Mapping[str, Any],
 ) -> list[str]:
-    """Texts by an exported language model or translator."""
+    """Texts by an exported file."""
     from serving.answers.writing import write
 
     if told := [name for name, there in given.items() if there]:
@@ -137,6 +137,14 @@ def _by_file(
     with staging.staged_file(Path(out)) as partial:
         _write(texts, partial)
     return texts
+
+
+def _one(start: Start | None) -> str | Path | None:
+    """The one picture that an exported captioner reads."""
+    files = _files(start)
+    if start is not None and len(files) != 1:
+        raise ValueError("--from: expected one file of a picture for an exported captioner.")
+    return files[0] if files else None
 
 
 def class_of(bundle: Bundle, label: str | int) -> int:

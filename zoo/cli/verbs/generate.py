@@ -2,7 +2,7 @@
 
 Pictures are written as a grid, by default to BUNDLE.png in this directory, or where --out says so,
 as a film where that ends in .gif; text is printed, and written where --out says so. The directory
-of an exported language model or translator writes too, without TensorFlow.
+of an exported language model, translator or captioner writes too, without TensorFlow.
 """
 
 from __future__ import annotations
