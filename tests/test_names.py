@@ -61,7 +61,8 @@ def faker(tmp_path, monkeypatch):
             module = tmp_path / "faker" / names.FILE.format(locale)
             module.parent.mkdir(parents=True, exist_ok=True)
             own = [f"Ó {origin}{letter * 2}" for letter in "abcdefghij"]
-            values = f"({', '.join(map(repr, [*own, 'Same']))},)"
+            # One differs from another in accents and case alone.
+            values = f"({', '.join(map(repr, [*own, 'Same', f'ó́ {origin}AA']))},)"
             if origin == "English":  # told with how often each is borne
                 values = f"OrderedDict(({', '.join(f'({one!r}, 0.5)' for one in [*own, 'Same'])},))"
             before = module.read_text(encoding="utf-8") if module.exists() else "import nowhere\n"

@@ -99,13 +99,14 @@ def along(net, series, *, places, width, heads, units, controller):
             x = h = sigmoid(o) * np.tanh(c)
         else:
             x = np.tanh(dense(x, "controller"))
-        old = memory
+        old, added = memory, 0  # all erase, then all add, section 3.2
         for number in range(1, heads + 1):
             name = f"write{number}"
             looks[name], more = head(x, looks[name], old, name)
             erase, add = sigmoid(more[:width]), np.tanh(more[width:])
-            memory = memory * (1 - np.outer(looks[name], erase)) + np.outer(looks[name], add)
-        reads = []
+            memory = memory * (1 - np.outer(looks[name], erase))
+            added = added + np.outer(looks[name], add)
+        memory, reads = memory + added, []
         for number in range(1, heads + 1):
             name = f"read{number}"
             looks[name], _ = head(x, looks[name], memory, name)
@@ -130,6 +131,37 @@ def test_a_step_is_the_equations_of_the_paper(controller, heads):
         for name, look in looks.items():
             np.testing.assert_allclose(found[f"next_{name}_weights"][row, -1], look, atol=2e-4)
     np.testing.assert_allclose(logits_of(net, series, training=False), found["logits"], atol=1e-5)
+
+
+def test_heads_write_in_any_order():
+    """All erase before any adds, section 3.2."""
+    net = shaken(create("ntm", input_shape=(None, 4), num_classes=2, heads=2, units=7), scale=1.0)
+    series = tf.constant(np.random.RandomState(1).normal(size=(2, 3, 4)), "float32")
+    first = through_time(net, series)["next_memory"][:, 0]  # heads may look alike later
+    known = {weight.path: weight for weight in net.weights}
+    for path, weight in known.items():
+        if path.startswith("write1_"):
+            other = known[path.replace("write1", "write2")]
+            one, two = weight.numpy(), other.numpy()
+            weight.assign(two)
+            other.assign(one)
+    swapped = through_time(net, series)["next_memory"][:, 0]
+    assert np.abs(first).max() > 0.1
+    np.testing.assert_allclose(first, swapped, atol=1e-6)
+
+
+def test_a_sharp_look_at_what_is_even_is_a_number():
+    net = shaken(create("ntm", input_shape=(None, 4), num_classes=2, units=7))
+    for weight in net.weights:
+        if "_head/" in weight.path:
+            # A key of nothing, a gate that is open: all 128 places alike, to the 40th power.
+            even = np.zeros(weight.shape, "float32")
+            if weight.path.endswith("bias"):
+                even[21:22], even[25:26] = 30.0, 40.0
+            weight.assign(even)
+    found = through_time(net, tf.zeros((1, 2, 4)))
+    assert all(np.isfinite(value).all() for value in found.values())
+    np.testing.assert_allclose(found["next_read1_weights"][0, -1], np.full(128, 1 / 128), atol=1e-6)
 
 
 def test_the_baseline_is_a_chain_of_lstm_layers():

@@ -8,11 +8,13 @@ import pytest
 
 import export
 from tests.toy import check_resumed, printed
+from zoo import recipe as recipes
 from zoo.common.columns import Column
 from zoo.data.dataset import Split
 from zoo.data.loading import load
 from zoo.models import create
 from zoo.models.saved import load_model, load_networks
+from zoo.tasks.sequences import forecast
 from zoo.tasks.sequences.forecast import Forecast, Forecasts, goes_on
 from zoo.training.fitting import fit
 from zoo.training.run import Run
@@ -65,6 +67,17 @@ def test_ragged_signals_say_where_they_end(tmp_path):
         assert not row[ends:].any() and (row[:ends, 0] == 1).all()
 
 
+def test_zeros_of_signals_of_one_length_are_read(tmp_path):
+    """Only data that say where a signal ends have places that are not read."""
+    kinds = []
+    for name, most in (("even.ts", 0), ("ragged.ts", 2)):
+        lines = [",".join("01" * (3 + n % (1 + most))) + f":{'ab'[n % 2]}" for n in range(20)]
+        changes = [f"data.name={written(tmp_path, lines, name)}", "settings.units=[4]"]
+        net = Run(recipes.resolve("lstm_series", changes=changes)).create()["net"]
+        kinds.append([type(layer).__name__ for layer in net.layers])
+    assert "Masking" not in kinds[0] and "Masking" in kinds[1]
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
@@ -112,8 +125,9 @@ def test_a_column_is_a_signal_of_its_own(tmp_path):
         ahead = data.test["ahead"][at : at + 2].reshape(-1)
         np.testing.assert_allclose(ahead, signal[260:300], atol=1e-5)
     windows = np.concatenate([data.train["series"], data.train["ahead"]], axis=1)[..., 0]
-    known = [signal[at : at + 50] for signal in (one, other) for at in range(191)]
-    assert np.abs(np.sort(windows, axis=0) - np.sort(known, axis=0)).max() < 1e-5
+    known = np.array([signal[at : at + 50] for signal in (one, other) for at in range(191)])
+    away = np.abs(windows[:, None] - known[None]).max(axis=2)  # each window is one, each one once
+    assert away.min(axis=1).max() < 1e-5 and away.min(axis=0).max() < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -135,6 +149,13 @@ def test_what_is_wrong_in_a_table_of_signals_is_named(text, told, tmp_path):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(ValueError, match=re.escape(told)):
         load(f"signals:{tmp_path / 'x.csv'}", size=2)
+
+
+def test_signals_that_stand_still_are_measured(tmp_path):
+    data = load(table(tmp_path / "flat.csv", np.full(300, 2.0), np.full(300, 3.0)), size=30)
+    series = data.test["series"][..., 0].astype("float64")
+    found = forecast.guesses(series, 20, period=4, data=data)
+    assert all(np.array_equal(one, data.test["ahead"][..., 0]) for one in found.values())
 
 
 def test_windows_of_the_test_part_are_the_signal_each_value_once():

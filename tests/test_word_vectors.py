@@ -27,7 +27,7 @@ SMALL = [
     "train.epochs=3",
     "hardware.strategy=one",
 ]
-NAMES = ("<unk>", "the", "\n", "of", "a1", ".", "x")
+NAMES = ("<unk>", "the", "\n", "of", "a1", ".", "__x__")
 
 
 @pytest.fixture(scope="module")

@@ -561,7 +561,7 @@ _name_lstm = partial(
     recipe="recurrent_text",
 )
 _name_elman = partial(_name_lstm, paper="Elman, Cognitive Science 14(2)", year=1990)
-_WAVES = {"units": (32,), "ragged": True}
+_WAVES = {"units": (32,)}
 _NAMES = {"units": (128,), "vocabulary": 104}
 _unet = partial(
     Architecture,

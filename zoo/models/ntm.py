@@ -85,6 +85,7 @@ def ntm(
 
     memory = layers.Reshape((places, width), name="memory_places")(states["memory"])
     written = memory  # all heads see the memory before the step
+    added: list[keras.KerasTensor] = []
     for head in range(1, heads + 1):
         place = f"write{head}"
         weights, (erase, add) = _head(x, states[f"{place}_weights"], memory, place, extra=2)
@@ -92,8 +93,11 @@ def ntm(
         weights = layers.Reshape((places, 1), name=f"{place}_places")(weights)
         erase = layers.Reshape((1, width), name=f"{place}_erase")(ops.sigmoid(erase))
         add = layers.Reshape((1, width), name=f"{place}_add")(ops.tanh(add))
-        # Equations 3 and 4: what is erased, then what is added.
-        written = written - written * ops.matmul(weights, erase) + ops.matmul(weights, add)
+        # Equations 3 and 4: what all heads erase, then what they add, so in any order.
+        written = written - written * ops.matmul(weights, erase)
+        added.append(ops.matmul(weights, add))
+    for more in added:
+        written = written + more
     reads = []
     for head in range(1, heads + 1):
         place = f"read{head}"
@@ -141,7 +145,10 @@ def _head(
     mixed = before + gate * (found - before)  # equation 7
     back, stay, on = ops.split(ops.softmax(shift, axis=-1), 3, axis=-1)
     mixed = back * ops.roll(mixed, -1, axis=1) + stay * mixed + on * ops.roll(mixed, 1, axis=1)
-    sharp = ops.power(ops.relu(mixed) + SMALL, ops.softplus(sharpness) + 1.0)  # equation 9
+    mixed = ops.relu(mixed) + SMALL
+    # Equation 9, of shares of the largest: small ones to a high power would all be 0.
+    mixed = mixed / ops.max(mixed, axis=-1, keepdims=True)
+    sharp = ops.power(mixed, ops.softplus(sharpness) + 1.0)
     weights = sharp / ops.sum(sharp, axis=-1, keepdims=True)
     return weights, tuple(parts[5:])
 

@@ -52,7 +52,7 @@ def recurrent_series(
         recurrent: Kind of the layers.
         both_ways: Whether each reads the signal forwards and backwards.
         ragged: Whether places whose features are all 0 stand behind the end of a signal, and are
-            not read.
+            not read; a training takes it from the data, which then have a feature for it.
         dropout: Share of the last state that is left out before the logits.
     """
     series = keras.Input(input_shape, name="series")

@@ -100,9 +100,7 @@ class Run:
             weights["weights"] = self.recipe.train.transfer.weights
         built = create(
             self.recipe.model,
-            **self.task.sizes(self.data),
-            **weights,
-            **self.recipe.settings,
+            **{**self.task.sizes(self.data), **weights, **self.recipe.settings},
         )
         networks = {"net": built} if isinstance(built, keras.Model) else dict(built)
         needed = {name for objective in self.task.objectives() for name in objective.learns}

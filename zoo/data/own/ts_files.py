@@ -5,8 +5,8 @@ then each line is an example: its features between colons, the places of each be
 class last. PATH is `NAME_TRAIN.ts`, whose `NAME_TEST.ts` beside it is the test split, or a folder
 of the two, or one file, of which 3/10 are the test split. A fifth of the training file is
 validation. Signals of several lengths are padded behind their ends, and have one feature more: 1
-where they are, 0 where they are not; `recurrent_series` with `ragged: true` reads no further than
-that. Values stay as they are; those of the archives are standardised.
+where they are, 0 where they are not; `recurrent_series` reads no further than that. Values stay as
+they are; those of the archives are standardised.
 Limits: no missing values and no time stamps; a class for each example.
 """
 

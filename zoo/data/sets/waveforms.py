@@ -1,7 +1,7 @@
 """Four kinds of waves of several lengths, drawn by a formula: whose order in time tells the class.
 
 Sine, square, triangle and sawtooth of a random period, phase and size, with noise; drawn here.
-2,400 signals of 40 to 80 places, padded as `zoo.data.own.ts_files` says: read with `ragged: true`.
+2,400 signals of 40 to 80 places, padded as `zoo.data.own.ts_files` says.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def load() -> DataSet:
             wave = random.uniform(0.5, 1.5) * _wave(label, way)
             signals.append((wave + NOISE * random.normal(size=length)).astype(np.float32)[:, None])
             labels.append(label)
-    # The longest and the shortest are there whatever was drawn: the shape is that of the row.
+    # One is as long as can be, whatever was drawn: the shape is that of the row.
     signals[0] = np.resize(signals[0], (LENGTHS[1], 1))
     return labelled(
         "waveforms", "drawn by a formula, zoo.data.sets.waveforms", CLASSES, (signals, labels)

@@ -6,6 +6,8 @@ window then reaches over the place where they stood, as in word2vec.c.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from zoo.common.columns import Column
@@ -25,7 +27,9 @@ def words_alone(
         names: The vocabulary.
         stops: Where the parts begin but the first, and where the text ends.
     """
-    known = np.array([place > 0 and name[0].isalnum() for place, name in enumerate(names)])
+    known = np.array(
+        [place > 0 and re.match(r"\w", name) is not None for place, name in enumerate(names)]
+    )
     parts = np.split(places, stops[:-1])
     return [part[known[part]] for part in parts]
 

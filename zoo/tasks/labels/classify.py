@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from zoo.common.columns import INPUTS, MIXED, MIXED_SHARE
+from zoo.common.columns import INPUTS, MIXED, MIXED_SHARE, THERE
 from zoo.common.settings import SettingsError
 from zoo.losses import Loss, LossSpec
 from zoo.tasks.labels.attacked import START, Adversarial
@@ -147,10 +147,17 @@ class Classify(Labelled):
         return seen._replace(loss=seen.loss._replace(values=mixed))
 
     def sizes(self, data: DataSet) -> dict[str, Any]:
-        """See `Task.sizes`: one output for each class; of a text also its vocabulary."""
+        """See `Task.sizes`: one output for each class.
+
+        Of a text also its vocabulary; of signals, whether they say where they end.
+        """
         found = super().sizes(data) | {"num_classes": len(data.columns["label"].names)}
         read = data.columns[data.input]
-        return found | ({"vocabulary": len(read.names)} if read.kind == "tokens" else {})
+        if read.kind == "tokens":
+            found["vocabulary"] = len(read.names)
+        if read.kind == "series" and THERE in read.names:
+            found["ragged"] = True
+        return found
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`."""
