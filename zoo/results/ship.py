@@ -34,6 +34,7 @@ def ship(path: str | Path) -> Path:
     headline = bundle.recipe.task.headline  # type: ignore[attr-defined]
     if part and headline.fraction:
         lost = part.parent_metrics[headline.name] - metrics[headline.name]
+        lost = lost if headline.higher else -lost
         if lost > MOST_LOST:
             raise ValueError(
                 f"{path}: lost {lost:.4f} of its {headline.name}; expected at most {MOST_LOST}."
