@@ -24,6 +24,7 @@ from zoo.models.saved import load_model, load_networks
 from zoo.models.step import is_step, states, step_of, through_time
 from zoo.recipe import Train, resolve
 from zoo.tasks.words.language import Language
+from zoo.tasks.words.predicting import Counted
 from zoo.training.fitting import fit
 from zoo.training.run import Run
 from zoo.training.writing import write_bundle
@@ -670,3 +671,16 @@ def test_words_are_measured_by_the_characters_they_stand_for(text, tmp_path):
         run.networks, columns=bundle.card.outputs, count=1, seed=0, prompt="The zebra", tokens=9
     )
     assert line.startswith("The zebra") and len(line) > 20
+
+
+def test_characters_of_words_that_are_not_known_are_counted():
+    batch = {
+        "tokens": np.array([[3, 0, 2, 1], [1, 2, 0, 3]]),
+        "lengths": np.array([[9, 5, 2, 1], [9, 4, 7, 1]]),
+        "counted": np.array([3, 2]),  # of the second row the last two: 7 and 1 characters
+    }
+    meter = Counted(0)
+    meter.add(batch, np.zeros((2, 3, 4), "float32"))
+    found = meter.result().metrics
+    assert found["unknown"] == pytest.approx((5 + 7) / (5 + 2 + 1 + 7 + 1))
+    assert found["bits_per_character"] == pytest.approx(5 * 2 / 16)

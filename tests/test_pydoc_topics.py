@@ -329,6 +329,7 @@ def test_baselines_want_what_they_read(tmp_path):
 
 def test_a_run_of_one_character_takes_no_time_to_join_again():
     """Two to the fourteenth of them are fourteen joins, not as many as there are places."""
+    pytest.importorskip("tokenizers")
     names = ("=", *("=" * 2**power for power in range(1, 15)), "=" * 3)
     known = Vocabulary(names, "byte_pair")
     assert byte_pairs._joined("=" * 24, {("=" * 2**n, "=" * 2**n): n for n in range(4)}) == (

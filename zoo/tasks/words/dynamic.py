@@ -31,10 +31,11 @@ class Dynamic(Counted):
     Args:
         net: See `zoo.tasks.words.language.Language`; its windows come in the order of the text.
         rate: Of gradient descent, of the mean over the predictions of a window.
+        unknown: See `Counted`.
     """
 
-    def __init__(self, net: keras.Model, rate: float):
-        super().__init__()
+    def __init__(self, net: keras.Model, rate: float, *, unknown: int | None = None):
+        super().__init__(unknown)
         from compress.graph import copy_model
 
         self._net, self._rate = copy_model(net), rate

@@ -92,15 +92,16 @@ class Language(Task):
 
     def meter(self, columns: Mapping[str, Column]) -> Counted:
         """See `Task.meter`."""
-        return Counted()
+        return Counted(_unknown(columns[TOKENS]))
 
     def meter_with(self, data: DataSet, networks: Networks) -> Counted:
         """See `Task.meter_with`: with a dynamic evaluation, if there is to be one."""
+        unknown = _unknown(data.columns[TOKENS])
         if not self.dynamic:
-            return Counted()
+            return Counted(unknown)
         from zoo.tasks.words.dynamic import Dynamic
 
-        return Dynamic(networks["net"], self.dynamic)
+        return Dynamic(networks["net"], self.dynamic, unknown=unknown)
 
     def outputs(self, data: DataSet) -> dict[str, Column]:
         """See `Task.outputs`: a score for each token of the vocabulary."""
@@ -228,6 +229,13 @@ def reader(model: keras.Model, count: int) -> Any:
         return forward([tf.convert_to_tensor(given[name]) for name in names])
 
     return writing.Stepping(call, steps.states(model), count)
+
+
+def _unknown(column: Column) -> int | None:
+    """The token that stands for words that a vocabulary lacks; `None` where there is none."""
+    from zoo.common.vocabulary import OF_TEXT
+
+    return 0 if column.names[:1] == OF_TEXT else None
 
 
 def _check_size(net: keras.Model, tokens: Any) -> None:

@@ -33,10 +33,16 @@ MOST = 1 << 22  # logits that are summed at a time
 
 
 class Counted:
-    """A meter that sums the nats of each prediction that counts, in float64."""
+    """A meter that sums the nats of each prediction that counts, in float64.
 
-    def __init__(self) -> None:
+    Args:
+        unknown: The token that stands for every word that is not in the vocabulary; `None` where
+            there is none.
+    """
+
+    def __init__(self, unknown: int | None = None) -> None:
         self._nats, self._hits, self._count, self._characters = 0.0, 0, 0, 0
+        self._unknown, self._lost = unknown, 0
 
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`."""
@@ -55,18 +61,26 @@ class Counted:
             self._nats += float((logsumexp(logits, axis=1) - chosen).sum())
             self._hits += int((logits.argmax(axis=1) == own).sum())
         self._count += len(targets)
-        lengths = batch.get(LENGTHS)
-        self._characters += len(targets) if lengths is None else int(lengths[:, 1:][real].sum())
+        lengths = (
+            np.ones(len(targets), int) if LENGTHS not in batch else batch[LENGTHS][:, 1:][real]
+        )
+        self._characters += int(lengths.sum())
+        if self._unknown is not None:
+            self._lost += int(lengths[targets == self._unknown].sum())
 
     def result(self) -> Evaluation:
-        """Returns `loss` in nats and `perplexity`, of a token, `bits_per_character` and `top1`."""
+        """Returns `loss` in nats and `perplexity`, of a token, `bits_per_character` and `top1`.
+
+        Where a token stands for words that are not known, also `unknown`, the share of the
+        characters that are theirs: a small vocabulary has few bits, as it says less.
+        """
         nats = self._nats / self._count
-        return Evaluation(
-            {
-                "loss": nats,
-                "bits_per_character": self._nats / math.log(2) / self._characters,
-                "perplexity": math.exp(min(nats, 700)),
-                "top1": self._hits / self._count,
-            },
-            {"counted": [{"tokens": self._count}]},
-        )
+        metrics = {
+            "loss": nats,
+            "bits_per_character": self._nats / math.log(2) / self._characters,
+            "perplexity": math.exp(min(nats, 700)),
+            "top1": self._hits / self._count,
+        }
+        if self._unknown is not None:
+            metrics["unknown"] = self._lost / self._characters
+        return Evaluation(metrics, {"counted": [{"tokens": self._count}]})
