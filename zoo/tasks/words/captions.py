@@ -17,6 +17,7 @@ from zoo.metrics.bleu import bleu
 from zoo.tasks import pictures
 from zoo.tasks.kept_pictures import WORST, KeptPictures
 from zoo.tasks.task import Evaluation
+from zoo.tasks.words.predicting import summed
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column
@@ -48,17 +49,13 @@ class Captions:
             outputs: `captions` (b, time); `logits` (b, time, words) given the true words, and
                 `place_weights` (b, time, places), where there are some.
         """
-        from scipy.special import logsumexp
-
         self._true += [words(row, self._names) for row in batch[TOKENS]]
         self._said += [words(row, self._names) for row in outputs["captions"]]
         if LOGITS in outputs:
             real = batch[TOKENS][:, 1:] != PADDING
-            targets, logits = batch[TOKENS][:, 1:][real], outputs[LOGITS][real].astype("float64")
-            chosen = logits[np.arange(len(targets)), targets]
-            self._nats += float((logsumexp(logits, axis=1) - chosen).sum())
-            self._hits += int((logits.argmax(axis=1) == targets).sum())
-            self._count += len(targets)
+            nats, hits = summed(outputs[LOGITS][real], batch[TOKENS][:, 1:][real])
+            self._nats, self._hits = self._nats + nats, self._hits + hits
+            self._count += int(real.sum())
         num = len(batch[TOKENS])
         said, true = self._said[-num:], self._true[-num:]
         looked = outputs.get(WEIGHTS, [None] * num)

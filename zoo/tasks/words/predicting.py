@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+MOST = 1 << 22  # logits that are summed at a time
+
 
 def predictions(net: keras.Model, tokens: Any, *, training: bool) -> Any:
     """Returns the logits (b, time, vocabulary) of a network of windows, or of a step run along.
@@ -29,7 +31,23 @@ def predictions(net: keras.Model, tokens: Any, *, training: bool) -> Any:
     return net(tokens, training=training)
 
 
-MOST = 1 << 22  # logits that are summed at a time
+def summed(logits: np.ndarray, targets: np.ndarray) -> tuple[float, int]:
+    """Returns the nats of some predictions, summed in float64, and how many of them are right.
+
+    Args:
+        logits: (n, vocabulary).
+        targets: The true tokens, (n,).
+    """
+    import numpy as np
+    from scipy.special import logsumexp
+
+    nats, hits = 0.0, 0
+    rows = max(1, MOST // logits.shape[1])
+    for at in range(0, len(targets), rows):  # all at once would be gigabytes of float64
+        part, own = logits[at : at + rows].astype("float64"), targets[at : at + rows]
+        nats += float((logsumexp(part, axis=1) - part[np.arange(len(own)), own]).sum())
+        hits += int((part.argmax(axis=1) == own).sum())
+    return nats, hits
 
 
 class Counted:
@@ -47,19 +65,14 @@ class Counted:
     def add(self, batch: Mapping[str, np.ndarray], outputs: Any) -> None:
         """See `Meter.add`."""
         import numpy as np
-        from scipy.special import logsumexp
 
         targets = batch[TOKENS][:, 1:]  # (n, time)
         left = np.arange(targets.shape[1])[::-1]
         counts = batch.get(COUNTED, np.full(len(targets), targets.shape[1]))
         real = left[None] < counts[:, None]  # (n, time)
-        outputs, targets = outputs[real], targets[real]
-        rows = max(1, MOST // outputs.shape[1])
-        for at in range(0, len(targets), rows):  # all at once would be gigabytes of float64
-            logits, own = outputs[at : at + rows].astype("float64"), targets[at : at + rows]
-            chosen = logits[np.arange(len(own)), own]
-            self._nats += float((logsumexp(logits, axis=1) - chosen).sum())
-            self._hits += int((logits.argmax(axis=1) == own).sum())
+        targets = targets[real]
+        nats, hits = summed(outputs[real], targets)
+        self._nats, self._hits = self._nats + nats, self._hits + hits
         self._count += len(targets)
         lengths = (
             np.ones(len(targets), int) if LENGTHS not in batch else batch[LENGTHS][:, 1:][real]

@@ -16,6 +16,7 @@ from zoo.metrics.bleu import bleu
 from zoo.metrics.edits import edits
 from zoo.tasks import plots
 from zoo.tasks.task import Evaluation
+from zoo.tasks.words.predicting import summed
 
 if TYPE_CHECKING:
     from zoo.common.columns import Column
@@ -60,14 +61,10 @@ class Translations:
         if WEIGHTS in outputs and len(self._looked) < DRAWN:
             self._looked += list(outputs[WEIGHTS][: DRAWN - len(self._looked)])
         if LOGITS in outputs:
-            from scipy.special import logsumexp
-
             real = batch[TOKENS][:, 1:] != PADDING
-            targets, logits = batch[TOKENS][:, 1:][real], outputs[LOGITS][real].astype("float64")
-            chosen = logits[np.arange(len(targets)), targets]
-            self._nats += float((logsumexp(logits, axis=1) - chosen).sum())
-            self._hits += int((logits.argmax(axis=1) == targets).sum())
-            self._count += len(targets)
+            nats, hits = summed(outputs[LOGITS][real], batch[TOKENS][:, 1:][real])
+            self._nats, self._hits = self._nats + nats, self._hits + hits
+            self._count += int(real.sum())
 
     def result(self) -> Evaluation:
         """Measures the answers.
