@@ -1,5 +1,6 @@
 """Several steps in one call are those of single calls, to the last bit."""
 
+import itertools
 import os
 import signal
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.toy import difference, feed, settings, small, train, validation
+from zoo.data.feeds.source import Draw
 from zoo.recipe import Augment, Hardware
 from zoo.training import strategy, strides
 from zoo.training.callbacks.progress import ProgressBar
@@ -111,3 +113,16 @@ def test_what_the_user_says_counts(asked, monkeypatch):
     for name, column in group.items():
         expected = [one[name] for one in alone]
         np.testing.assert_array_equal(column, np.stack(expected) if way.now > 1 else expected[0])
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform", "place"])
+def test_batches_with_noise_share_a_call_too(kind):
+    """Of codes and of words that are drawn; on one device or two, all are as long as a batch."""
+    source = feed(draws={"noise": Draw(kind, (70,))})
+    several = Strides(strategy.choose_machine(hardware(4)), source, total=100)
+    assert several.begin(0) == 4
+    (shape,) = {one["noise"].shape for one in itertools.islice(several.batches(0, start=0), 2)}
+    assert shape == (4, 64, 70)
+    for replicas in (1, 2):
+        spec = source.dataset(replicas=replicas).element_spec["noise"]
+        assert spec.shape == (64 // replicas, 70)

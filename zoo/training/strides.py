@@ -156,6 +156,8 @@ class Strides:
         """As many steps in a call as an epoch has and memory holds, and no more than that."""
         if self._feed is None:
             return 1
-        spec = self._feed.dataset().element_spec
-        size = sum(one.shape.num_elements() * one.dtype.size for one in spec.values())
+        spec = self._feed.dataset().element_spec.values()
+        if not all(one.shape.is_fully_defined() for one in spec):
+            return 1  # batches of several shapes share no call
+        size = sum(one.shape.num_elements() * one.dtype.size for one in spec)
         return max(1, min(most, self._feed.steps, MOST_BYTES // max(1, size)))

@@ -99,9 +99,12 @@ def noise(
     drawn = {}
     for number, (name, (kind, shape)) in enumerate(sorted(draws.items())):
         if kind == "place":
-            drawn[name] = tf.one_hot(tf.range(num) % shape[0], shape[0])[start:][:count]
-            continue
-        draw = tf.random.stateless_normal if kind == "normal" else tf.random.stateless_uniform
-        own = tf.random.experimental.stateless_fold_in(seed, number + 1)
-        drawn[name] = draw((num, *shape), own)[start:][:count]
+            values = tf.one_hot(tf.range(num) % shape[0], shape[0])
+        else:
+            draw = tf.random.stateless_normal if kind == "normal" else tf.random.stateless_uniform
+            own = tf.random.experimental.stateless_fold_in(seed, number + 1)
+            values = draw((num, *shape), own)
+        values = values[start:][:count]
+        # A start that is a tensor hides how many are left.
+        drawn[name] = values if count is None else tf.ensure_shape(values, (count, *shape))
     return drawn
