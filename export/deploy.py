@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,20 +131,12 @@ def export(
                 )  # fmt: skip
                 with told_as(target.kind, f"{target.runtime} cannot read what was written"):
                     manifest = _describe(target, path, source, written, proof)
-                meanings = {  # `facts` tells which outputs lost their softmax
-                    new: about.meanings[old]
-                    for new, old in own.items()
-                    if old in about.meanings and new not in cut
-                }
-                told = {
+                meanings = _renamed(about.meanings, own)
+                told = {  # `facts` tells which outputs lost their softmax
+                    "meanings": {new: said for new, said in meanings.items() if new not in cut},
                     "names": {new: old for new, old in own.items() if new != old},
-                    "meanings": meanings,
-                    "reads": {
-                        new: about.reads[old] for new, old in own.items() if old in about.reads
-                    },
-                    "units": {
-                        new: about.units[old] for new, old in own.items() if old in about.units
-                    },
+                    "reads": _renamed(about.reads, own),
+                    "units": _renamed(about.units, own),
                 }
                 manifest = manifest.model_copy(update=told)
                 manifest.write(partial)
@@ -222,6 +215,11 @@ def _describe(
         versions=target.versions(),
         source_sha256=about.source_sha256,
     )
+
+
+def _renamed(known: Mapping[str, Any], own: Mapping[str, str]) -> dict[str, Any]:
+    """What is known by the model's own names, by those of the file; see `_own_names`."""
+    return {new: known[old] for new, old in own.items() if old in known}
 
 
 def _own_names(model: keras.Model, signature: Signature) -> dict[str, str]:

@@ -564,6 +564,10 @@ def test_an_exported_captioner_says_what_the_model_says_of_a_picture(name, tmp_p
     with pytest.raises(ValueError, match="expected one file of a picture"):
         package.generate(tmp_path / "c", start=files)
     assert package.generate(tmp_path / "c", start=files[2], **options) == [expected[2]]
+    kept = files[2].read_bytes()
+    with pytest.raises(FileExistsError):  # never what is read, whatever is said
+        package.generate(tmp_path / "c", start=files[2], out=files[2], force=True, **options)
+    assert files[2].read_bytes() == kept
 
 
 def test_an_exported_file_is_measured(bundles, zoo, tmp_path):

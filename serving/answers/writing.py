@@ -129,19 +129,18 @@ def reader_of(
         )
     if states:
         widths = {name: shape[0] for name, shape in states.items()}
-        if picture is not None:
-            given, leads = {IMAGE: _pixels(picture, manifest, inputs[IMAGE].dtype)}, [PADDING]
+        if picture is None:
+            given = {
+                name: vocabulary_of(manifest, name).rows(
+                    [options.prompt], length=known[name][0], where="generate.prompt"
+                )
+                for name in read
+            }
         else:
-            leads, given = (
-                [],
-                {
-                    name: vocabulary_of(manifest, name).rows(
-                        [options.prompt], length=known[name][0], where="generate.prompt"
-                    )
-                    for name in read
-                },
-            )
+            given = {IMAGE: _pixels(picture, manifest, inputs[IMAGE].dtype)}
         given = {name: rows.repeat(options.count, axis=0) for name, rows in given.items()}
+        # Some captioners read the picture at a padding; others begin anew at the start behind it.
+        leads = () if picture is None else (PADDING,)
         return writing.Stepping(engine.predict, widths, options.count, given=given, leads=leads)
     count = options.count
     (answer,) = outputs
@@ -154,9 +153,6 @@ def reader_of(
 
 
 def _pixels(picture: Image, manifest: Manifest, dtype: str) -> np.ndarray:
-    """A picture as a file reads it, (1, height, width, channels).
-
-    Some captioners read it before the first word, at a padding; others begin anew at the start.
-    """
+    """A picture as a file reads it, (1, height, width, channels)."""
     known = Preprocessing.parse(manifest.preprocessing, where="manifest: preprocessing")
     return known.apply(known.pixels(picture)[None]).astype(dtype, copy=False)

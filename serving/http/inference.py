@@ -20,6 +20,7 @@ from starlette.responses import StreamingResponse
 
 from serving.admission import LARGE_BYTES, Admission, Threads
 from serving.answers import pictures, text
+from serving.answers.writing import captions
 from serving.engines import one_line
 from serving.errors import RefusedError
 from serving.http import open_inference, rest
@@ -183,7 +184,8 @@ class Inference:
                 find(self._repository.lease, asked) as version,
                 self._counted(version, "generate", scope),
             ):
-                large = len(body) > LARGE_BYTES
+                # A small file may hold a large picture.
+                large = len(body) > LARGE_BYTES or captions(version.manifest)
                 begin = partial(text.begin, most_pixels=self._most_pixels)
                 written = await self._call(begin, body, version, large=large)
             if written.streamed:

@@ -38,6 +38,7 @@ OF_TEXT = ("<unk>",)  # marks, see above
 OF_ROWS = ("",)
 OF_WORDS = ("", "<unknown>")
 ALL_MARKS: tuple[tuple[str, ...], ...] = (MARKS, OF_WORDS, OF_ROWS, OF_TEXT, ())
+A_MARK = frozenset(mark for marks in ALL_MARKS for mark in marks)
 SHOWN = 5  # of what is not in a vocabulary
 WORD = re.compile(r"\w+|\n|[^\w\s]")
 
@@ -94,8 +95,7 @@ class Vocabulary(NamedTuple):
         A token of a text that is written as a mark stands last: names begin with marks alone.
         """
         pieces = {piece for row in rows for piece in row}
-        written = {mark for each in ALL_MARKS for mark in each}
-        return cls((*marks, *sorted(pieces - written), *sorted(pieces & written)), unit)
+        return cls((*marks, *sorted(pieces, key=lambda piece: (piece in A_MARK, piece))), unit)
 
     @classmethod
     def of_names(cls, names: Sequence[str], unit: str = "") -> Vocabulary:

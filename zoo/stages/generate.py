@@ -132,7 +132,7 @@ def _by_file(
         raise ValueError(f"{directory}: got {', '.join(told)} for an exported file; drop it.")
     if out is None:
         return write(directory, **options)
-    staging.check_file(out, force=force)
+    staging.check_file(out, force=force, read=_files(options["picture"]))
     texts = write(directory, **options)
     with staging.staged_file(Path(out)) as partial:
         _write(texts, partial)

@@ -16,7 +16,7 @@ from zoo.common.picture_files import read_image
 from zoo.common.placed import Row
 
 WRITTEN = ("detect", "segment", "localise", "dense_caption", "pose", "caption")
-OF_CLASSES = ("detect", "segment", "localise")
+NAMED = ("detect", "segment", "localise")  # whose rows have the name of a class
 REGION = "region"  # category of what has a phrase, or points, and no class
 LOG = logging.getLogger("zoo")
 
@@ -48,7 +48,7 @@ def coco(
     points = next((rows for rows in found.values() if rows and "point" in rows[0]), [])
     folder = os.path.commonpath([Path(path).resolve().parent for path in found]) if found else ""
     ids = {REGION: 1}
-    if task in OF_CLASSES:
+    if task in NAMED:
         ids = {label: number for number, label in enumerate(labels, start=1)}
     images: list[Row] = []
     annotations: list[Row] = []

@@ -131,7 +131,7 @@ def read_ts(path: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
             continue
         if line.startswith("@"):
             words = line.split()
-            if words[0].lower() == "@classlabel" and words[1:2] in (["true"], ["True"], ["TRUE"]):
+            if [word.lower() for word in words[:2]] == ["@classlabel", "true"]:
                 classes = tuple(sorted(set(words[2:])))
                 if len(classes) < max(2, len(words[2:])):
                     raise ValueError(
